@@ -1,0 +1,26 @@
+# Every command creates the environment first when it is not there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+$(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable .
+	touch $@
+
+.PHONY: demo test test-slow lint
+demo: $(VENV)/.done
+	$(BIN)/metst demo
+
+test: $(VENV)/.done
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.done
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

@@ -1,0 +1,165 @@
+"""All that has a time axis: :class:`TimeGrid`, :class:`Series`, :class:`Intervals`.
+
+Inside the product a frame is a 0-based integer and an interval is half-open, with the
+container's timestamps beside it.  Tables for people count frames from 1 and include both
+ends.  The only places where one becomes the other are the functions named ``*_for_people``
+and ``*_from_people``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from metst.errors import DataError
+
+FloatArray = npt.NDArray[np.floating]
+IntArray = npt.NDArray[np.integer]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class TimeGrid:
+    """Timestamps of ``T`` consecutive frames.
+
+    Parameters
+    ----------
+    time_s : (T,) float64
+        Seconds, strictly increasing: the container's timestamps, or a uniform grid of a model.
+    """
+
+    time_s: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        time_s = np.asarray(self.time_s, dtype=np.float64)
+        if time_s.ndim != 1 or not np.isfinite(time_s).all():
+            raise DataError(f"timestamps must be a finite 1-D array, got shape {time_s.shape}")
+        if time_s.size > 1 and (steps := np.diff(time_s)).min() <= 0:
+            at = int(np.argmax(steps <= 0)) + 1
+            raise DataError(f"timestamps must increase: frame {at} is not later than frame {at - 1}")
+        object.__setattr__(self, "time_s", time_s)
+
+    @classmethod
+    def uniform(cls, length: int, *, rate_hz: float, start_s: float = 0.0) -> TimeGrid:
+        """Grid of ``length`` frames at a fixed rate."""
+        return cls(start_s + np.arange(length) / rate_hz)
+
+    def __len__(self) -> int:
+        return int(self.time_s.size)
+
+    @property
+    def frame_s(self) -> float:
+        """Median duration of a frame in seconds (0 for fewer than two frames)."""
+        return float(np.median(np.diff(self.time_s))) if len(self) > 1 else 0.0
+
+    @property
+    def duration_s(self) -> float:
+        """From the start of the first frame to the end of the last, in seconds."""
+        return float(self.time_s[-1] - self.time_s[0]) + self.frame_s if len(self) else 0.0
+
+    def frame_at(self, time_s: FloatArray | float) -> IntArray:
+        """Index of the frame nearest to each time, clipped to the grid."""
+        right = np.clip(np.searchsorted(self.time_s, time_s), 1, max(len(self) - 1, 1))
+        if len(self) == 1:
+            return np.zeros_like(np.asarray(time_s), dtype=np.int64)
+        left = right - 1
+        nearer_left = np.asarray(time_s) - self.time_s[left] <= self.time_s[right] - np.asarray(time_s)
+        return np.where(nearer_left, left, right).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Values over time: ROI motion ``(T, R, 2)``, scores ``(T, 1 + K)``, ...
+
+    Parameters
+    ----------
+    grid : TimeGrid
+        ``T`` timestamps.
+    values : (T, ...) float32
+        NaN exactly where ``valid`` is false.
+    valid : (T,) bool
+        False where nothing could be measured (no face, a scene cut): a gap, never "zero".
+    channels : tuple of str
+        Names along the second axis.
+    """
+
+    grid: TimeGrid
+    values: npt.NDArray[np.float32]
+    valid: BoolArray
+    channels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        length, shape = len(self.grid), np.shape(self.values)
+        if len(shape) < 2 or shape[0] != length or np.shape(self.valid) != (length,):
+            raise DataError(f"a series of {length} frames got values {shape} and valid {np.shape(self.valid)}")
+        if len(self.channels) != shape[1]:
+            raise DataError(f"{len(self.channels)} channel names for {shape[1]} channels")
+
+    def __len__(self) -> int:
+        return len(self.grid)
+
+    def channel(self, name: str) -> npt.NDArray[np.float32]:
+        """Values of one named channel, ``(T, ...)``."""
+        return self.values[:, self.channels.index(name)]
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """``N`` events on one video, in order of onset.
+
+    Parameters
+    ----------
+    onset, apex, offset : (N,) int64
+        Frames of the source video, 0-based; half-open, so ``offset`` is the first frame after.
+    label : tuple of str
+        Class of each event.
+    confidence : (N,) float64
+        Probability that the event is a facial movement of this kind, in [0, 1].
+    probability : (N, K) float64
+        Class probabilities given that it is one; each row sums to 1.
+    classes : tuple of str
+        Names of the ``K`` classes.
+    """
+
+    onset: IntArray
+    apex: IntArray
+    offset: IntArray
+    label: tuple[str, ...]
+    confidence: FloatArray
+    probability: FloatArray
+    classes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        count = len(self.label)
+        for name in ("onset", "apex", "offset", "confidence", "probability"):
+            if len(getattr(self, name)) != count:
+                raise DataError(f"{count} labels but {len(getattr(self, name))} values of {name}")
+        if count and not ((self.onset <= self.apex) & (self.apex < self.offset)).all():
+            raise DataError("every event needs onset <= apex < offset")
+
+    @classmethod
+    def empty(cls, classes: Sequence[str]) -> Intervals:
+        """No event at all."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(none, none, none, (), np.zeros(0), np.zeros((0, len(classes))), tuple(classes))
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+def frames_for_people(onset: IntArray, offset: IntArray) -> tuple[IntArray, IntArray]:
+    """0-based half-open frames to the first and last frame counted from 1."""
+    return np.asarray(onset) + 1, np.asarray(offset)
+
+
+def frames_from_people(first: IntArray, last: IntArray) -> tuple[IntArray, IntArray]:
+    """First and last frame counted from 1 to 0-based half-open frames."""
+    return np.asarray(first) - 1, np.asarray(last)
+
+
+def frame_for_people(frame: int | IntArray) -> IntArray:
+    """One 0-based frame, or an array of them, counted from 1."""
+    return np.asarray(frame) + 1
