@@ -5,7 +5,9 @@ Unknown keys are errors.  The resolved settings travel with each result and chec
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -18,8 +20,14 @@ class FaceSettings(Settings):
     """Stage 2, the face track."""
 
     landmark_interval_s: float = Field(0.2, ge=0, description="seconds between two runs of the landmark model")
-    detect_interval_s: float = Field(1.0, gt=0, description="seconds between two runs of the face detector while tracking")
+    detect_interval_s: float = Field(
+        1.0, gt=0, description="seconds between two runs of the face detector while tracking"
+    )
     min_score: float = Field(0.5, gt=0, lt=1, description="lowest face presence that counts as a face")
+    min_eye_distance_px: float = Field(
+        30.0, gt=0, description="distance between the outer eye corners under which a face is too small to measure"
+    )
+    max_yaw_deg: float = Field(45.0, gt=0, le=90, description="head turn beyond which a face counts as a profile view")
 
 
 class MotionSettings(Settings):
@@ -32,12 +40,126 @@ class DecodeSettings(Settings):
     """Stage 5, the product's rule; fitted values are stored in the checkpoint."""
 
     peak_threshold: float = Field(0.5, gt=0, lt=1, description="absolute score a peak must reach to be an event")
-    edge_fraction: float = Field(0.5, gt=0, lt=1, description="an event ends where the score falls under this share of its peak")
+    edge_fraction: float = Field(
+        0.5, gt=0, lt=1, description="an event ends where the score falls under this share of its peak"
+    )
     smooth_s: float = Field(0.1, ge=0, description="width of the moving average over the score, seconds")
+    merge_fraction: float = Field(
+        0.7, gt=0, lt=1, description="two peaks are one event unless the valley falls under this share of both"
+    )
     min_duration_s: float = Field(0.1, ge=0, description="shortest event, seconds")
     max_duration_s: float = Field(1.0, gt=0, description="longest event, seconds")
     confidence_slope: float = Field(1.0, gt=0, description="slope of the logistic calibration of the peak's log-odds")
     confidence_offset: float = Field(0.0, description="offset of the logistic calibration of the peak's log-odds")
+
+    @model_validator(mode="after")
+    def _durations_leave_room(self) -> Self:
+        if self.min_duration_s > self.max_duration_s:
+            raise ValueError(f"min_duration_s {self.min_duration_s} is above max_duration_s {self.max_duration_s}")
+        return self
+
+
+class InputSettings(Settings):
+    """Stage 4, how ROI motion becomes the input of a network."""
+
+    rate_hz: float = Field(30.0, gt=0, description="frames per second the network reads")
+    regions: tuple[Annotated[int, Field(ge=1, le=18)], ...] = Field(
+        tuple(range(1, 19)), min_length=1, description="regions of interest that are read, by number, in channel order"
+    )
+    reference: Literal["leaky", "window"] = Field(
+        "leaky",
+        description="what a displacement is measured against: a leaking baseline, or the first frame of the window",
+    )
+    baseline_s: float = Field(1.0, gt=0, description="time constant of the leaking baseline, seconds")
+    scale: float = Field(1.0, gt=0, description="network units per face unit (the distance of the outer eye corners)")
+    min_segment_s: float = Field(0.2, ge=0, description="shortest stretch with a face that is scored, seconds")
+
+
+class ScoringSettings(Settings):
+    """Stage 4, whether a network runs over the whole video with carried state or restarts for each window."""
+
+    mode: Literal["whole", "windows"] = Field("whole", description="one pass with carried state, or windows")
+    window: int = Field(30, ge=1, description="frames per window (windows only)")
+    hop: int = Field(15, ge=1, description="frames from one window to the next (windows only)")
+    lag: int = Field(
+        0, ge=0, description="frames by which the network answers late: it has then seen what follows (whole only)"
+    )
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> ScoringSettings:
+        if self.hop > self.window:
+            raise ValueError(f"hop {self.hop} must not exceed window {self.window}: frames would be left out")
+        if self.mode == "windows" and self.lag:
+            raise ValueError(f"lag {self.lag} is for mode whole only: a window ends before the late answers")
+        return self
+
+
+class NetworkConfig(Settings):
+    """Stage 4, one member of the family of networks."""
+
+    name: str = Field(description="what the network is called")
+    in_channels: int = Field(ge=1, description="motion channels, two per region")
+    width: int = Field(ge=1, description="channels of the stem and of the full-rate pathway")
+    blocks: int = Field(12, ge=1, description="Mamba blocks in a row; a multiple of 3 with slow_fast")
+    slow_fast: bool = Field(description="add a pathway at half rate and twice the width")
+    pathways: Literal["shared", "separate"] = Field(
+        "shared", description="spotting and recognition read the same pathway, or each its own"
+    )
+    d_state: int = Field(64, ge=1, description="state size of a Mamba block")
+    d_conv: int = Field(4, ge=1, description="kernel of the causal convolution of a Mamba block, frames")
+    expand: int = Field(2, ge=1, description="inner width of a Mamba block over its outer width")
+    classes: int = Field(5, ge=1, description="classes of the recognition head")
+
+    @model_validator(mode="after")
+    def _three_stages(self) -> NetworkConfig:
+        if self.slow_fast and self.blocks % 3:
+            raise ValueError(f"slow-fast has three equal stages: blocks {self.blocks} must be a multiple of 3")
+        return self
+
+
+class PublishedDecodeSettings(Settings):
+    """Stage 5, a published rule, for released checkpoints."""
+
+    rule: Literal["fixed", "extensible"] = Field(description="intervals of one length, or extensible ones")
+    k_p: int = Field(ge=1, description="half the typical length of a micro-expression, frames of the network")
+    strategy: Literal[0, 1, 2] = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+
+
+class ModelInfo(Settings):
+    """A trained model: what the ``model.json`` of a checkpoint says."""
+
+    format: Literal[1] = Field(1, description="version of this file's layout")
+    network: NetworkConfig = Field(description="shape of the network")
+    classes: tuple[str, ...] = Field(min_length=1, description="class names in the order of the logits")
+    input: InputSettings = Field(description="how ROI motion becomes the network's input")
+    scoring: ScoringSettings = Field(description="whole video with carried state, or windows")
+    decode: PublishedDecodeSettings | DecodeSettings = Field(description="how scores become intervals")
+    decode_fitted_on: str = Field("", description="the split the decode settings were fitted on")
+    training_subjects: tuple[str, ...] | None = Field(
+        None, description="subjects seen in training, not to be scored; null when unknown"
+    )
+    trained_on: str = Field(description="the training data, for people")
+    provenance: dict[str, str] = Field(default_factory=dict, description="where the weights come from")
+    metst_version: str = Field("", description="version of metst that wrote the folder")
+    weights_sha256: str = Field("", description="SHA-256 of the weights file")
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.network.name
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> ModelInfo:
+        if len(self.classes) != self.network.classes:
+            raise ValueError(f"{len(self.classes)} class names for a head of {self.network.classes} classes")
+        if self.network.in_channels != 2 * len(self.input.regions):
+            raise ValueError(
+                f"{len(self.input.regions)} regions make {2 * len(self.input.regions)} channels,"
+                f" but the network reads {self.network.in_channels}"
+            )
+        if self.input.reference == "window" and self.scoring.mode != "windows":
+            raise ValueError("motion relative to a window's first frame needs scoring in windows")
+        return self
 
 
 class AnalyzeSettings(Settings):

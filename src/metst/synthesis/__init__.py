@@ -1,0 +1,1 @@
+"""Videos and motion with known micro-expressions."""

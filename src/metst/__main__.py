@@ -1,0 +1,5 @@
+"""``python -m metst``."""
+
+from metst.cli import main
+
+main()

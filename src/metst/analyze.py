@@ -1,0 +1,116 @@
+"""From a video to its micro-expression candidates: stages 1 to 6 in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metst.errors import FaceError
+
+if TYPE_CHECKING:
+    from metst.checkpoint import Model
+    from metst.config import AnalyzeSettings
+    from metst.results import Analysis, Source
+    from metst.timeline import FloatArray
+    from metst.video import VideoInfo
+
+OnProgress = Callable[[str, int, int | None], None]
+
+
+def analyze(
+    path: str | Path,
+    *,
+    model: str | Path | Model = "starter",
+    settings: AnalyzeSettings | None = None,
+    rate_hz: float | None = None,
+    landmarks: FloatArray | None = None,
+    on_progress: OnProgress | None = None,
+) -> Analysis:
+    """Find micro-expressions in one video or frame folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any container FFmpeg reads, or a folder of frames.
+    model : str, Path or Model
+        Name of a packaged model, a checkpoint folder, or a loaded model.
+    settings : AnalyzeSettings, optional
+        Settings of the face and motion stages.
+    rate_hz : float, optional
+        Frame rate of a frame folder.
+    landmarks : (T, 68, 2) array, optional
+        Landmarks in pixels, in place of the face tracker's; NaN where there is no face.
+    on_progress : callable, optional
+        Called as ``on_progress(stage, done, total)``.
+
+    Returns
+    -------
+    Analysis
+        Scores, motion, events and what was wrong with the recording.
+
+    Raises
+    ------
+    UsageError, VideoError, FaceError, CheckpointError
+        The input is missing or unreadable, shows no usable face, or the model cannot be loaded.
+    """
+    # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
+    from metst.checkpoint import Model, load_model
+    from metst.config import AnalyzeSettings
+    from metst.face import track_face
+    from metst.motion import extract_motion
+    from metst.results import Analysis
+    from metst.scoring import decode_events, score_motion
+    from metst.video import probe_video, read_frames
+
+    started = time.perf_counter()
+    path, settings = Path(path), settings or AnalyzeSettings()
+    loaded = model if isinstance(model, Model) else load_model(model)
+    info = probe_video(path, rate_hz=rate_hz)
+    problems: list[str] = []
+    frames = read_frames(path, rate_hz=rate_hz, on_problem=problems.append)
+    track = track_face(frames, settings=settings.face, landmarks=landmarks)
+    motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
+    if not motion.displacement.valid.any():
+        raise FaceError(f"{path.name}: {_why_unusable(motion.reason)}")
+    scores = score_motion(motion.displacement, model=loaded, on_progress=on_progress)
+    return Analysis(
+        source=_source(path, info=info, frames=len(scores)),
+        scores=scores,
+        motion=motion.displacement,
+        motion_quality=motion.quality,
+        face=motion.face,
+        face_quality=motion.face_quality,
+        reasons=motion.reason,
+        events=decode_events(scores, model=loaded),
+        model=loaded.describe(),
+        settings=settings.model_dump(mode="json"),
+        problems=tuple(problems),
+        version=version("metst"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _why_unusable(reasons: tuple[str, ...]) -> str:
+    """The most frequent reason, for the message."""
+    most = max(set(reasons), key=reasons.count)
+    return f"no frame with a usable face ({most}): use footage that shows one from the front"
+
+
+def _source(path: Path, *, info: VideoInfo, frames: int) -> Source:
+    from metst.results import Source
+
+    return Source(
+        name=path.name,
+        path=str(path),
+        width=info.width,
+        height=info.height,
+        frames=frames,
+        duration_s=info.duration_s,
+        rate_hz=info.rate_hz,
+        codec=info.codec,
+    )

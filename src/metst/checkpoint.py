@@ -1,0 +1,321 @@
+"""Checkpoints: a folder with ``weights.safetensors`` and ``model.json``.
+
+``model.json`` says all that is needed to use the weights as they were trained: the network,
+its classes, how motion becomes its input, how its scores are decoded, and where it comes
+from.  Reading it needs no torch; the network is built when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+
+from metst.config import InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
+from metst.errors import CheckpointError, OutputError, UsageError
+from metst.labels import CLASSES
+from metst.regions import CROP_PX, METST_REGIONS, REGIONS
+
+if TYPE_CHECKING:
+    from metst.models.networks import StateTransitionNetwork
+
+INFO_FILE = "model.json"
+WEIGHTS_FILE = "weights.safetensors"
+DEFAULT_MODEL = "starter"
+
+# Released networks read pixels of a crop that is 4.5 distances of the inner eye corners wide.
+# A face unit is the distance of the outer ones, in adults some 2.6 times the inner distance.
+_RELEASED_SCALE = round(CROP_PX / 4.5 * 2.6, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A checkpoint that was found and checked.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        Its ``model.json``.
+    folder : Path
+        Where it lies.
+    """
+
+    info: ModelInfo
+    folder: Path
+
+    @cached_property
+    def network(self) -> StateTransitionNetwork:
+        """The network in evaluation mode, on the CPU, built on first access.
+
+        Raises
+        ------
+        CheckpointError
+            When the weights cannot be read or do not fit the network.
+        """
+        from safetensors.torch import load_file
+
+        from metst.models.weights import build_network
+
+        weights = self.folder / WEIGHTS_FILE
+        try:
+            state = load_file(weights)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{weights} is damaged ({error}): get or convert the checkpoint again") from error
+        return build_network(self.info.network, state, where=str(weights))
+
+    def describe(self) -> dict[str, str]:
+        """What a result records of the model it was made with: enough to know and to repeat it."""
+        info = self.info
+        subjects = "unknown" if info.training_subjects is None else ", ".join(info.training_subjects) or "none"
+        return {
+            "name": info.name,
+            "trained_on": info.trained_on,
+            "training_subjects": subjects,
+            "mode": info.scoring.mode,
+            "decode_fitted_on": info.decode_fitted_on,
+            "settings": info.model_dump_json(include={"network", "classes", "input", "scoring", "decode"}),
+            "metst_version": info.metst_version,
+            "weights_sha256": info.weights_sha256,
+        }
+
+
+def known_models() -> tuple[str, ...]:
+    """Names of the checkpoints that come with the package."""
+    return tuple(sorted(path.parent.name for path in _packaged_folder().glob(f"*/{INFO_FILE}")))
+
+
+def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
+    """Find a checkpoint and check that it is whole.
+
+    Parameters
+    ----------
+    model : str or Path
+        A checkpoint folder, or the name of a checkpoint that comes with the package.
+
+    Raises
+    ------
+    UsageError
+        When there is neither such a folder nor such a name.
+    CheckpointError
+        When a file is missing or damaged, or ``model.json`` is not valid.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        if str(model) not in known_models():
+            known = ", ".join(known_models()) or "none"
+            raise UsageError(f"no checkpoint {str(model)!r}: give a checkpoint folder or a known name ({known})")
+        folder = _packaged_folder() / str(model)
+    info = _read_info(folder / INFO_FILE)
+    weights = folder / WEIGHTS_FILE
+    try:
+        digest = _sha256(weights)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is no checkpoint: {WEIGHTS_FILE} is missing") from error
+    except OSError as error:
+        raise CheckpointError(f"{weights} cannot be read: {error}") from error
+    if digest != info.weights_sha256:
+        raise CheckpointError(
+            f"{weights} is damaged or was exchanged (SHA-256 is not that of {INFO_FILE}):"
+            " get or convert the checkpoint again"
+        )
+    return Model(info, folder)
+
+
+def save_model(
+    folder: str | Path, *, network: StateTransitionNetwork, info: ModelInfo, overwrite: bool = False
+) -> Model:
+    """Write a checkpoint folder, whole or not at all.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder to make; its parents are made as needed.
+    network : StateTransitionNetwork
+        Its weights are stored.
+    info : ModelInfo
+        Stored with the version of metst and the hash of the weights filled in.
+    overwrite : bool
+        Replace a checkpoint that is there already; nothing else is ever replaced.
+
+    Raises
+    ------
+    UsageError
+        When the folder is there already, or ``info`` describes another network.
+    OutputError
+        When the folder cannot be written.
+    """
+    folder = Path(folder)
+    if network.config != info.network:
+        raise UsageError(f"the description is of {info.network!r}, but the weights are of {network.config!r}")
+    _check_target(folder, overwrite=overwrite)
+    beside = folder.parent / f".{folder.name}-{secrets.token_hex(4)}"
+    try:
+        beside.mkdir(parents=True)
+        info = _write(beside, network=network, info=info)
+        _put(beside, folder)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write the checkpoint {folder}: {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Model(info, folder)
+
+
+@dataclass(frozen=True)
+class _Protocol:
+    """How the released checkpoints of one data set were trained and decoded."""
+
+    title: str
+    rate_hz: float
+    window: int
+    k_p: int
+    k_p_extensible: int
+
+
+_PROTOCOLS = {
+    "casme3": _Protocol("CAS(ME)3", rate_hz=30.0, window=50, k_p=17, k_p_extensible=11),
+    "samm-lv": _Protocol("SAMM Long Videos", rate_hz=200 / 7, window=30, k_p=5, k_p_extensible=6),
+}
+
+
+def convert_released(
+    released: str | Path,
+    folder: str | Path,
+    *,
+    data_set: str = "casme3",
+    overwrite: bool = False,
+) -> ModelInfo:
+    """Turn a released checkpoint of one of the four published networks into a checkpoint folder.
+
+    Code in the pickle is never run.  Tensors that the published forward pass never uses are
+    left out: ME-TST's second list of blocks, and one normalisation of each block.
+
+    Parameters
+    ----------
+    released : str or Path
+        The released file.
+    folder : str or Path
+        The checkpoint folder to make.
+    data_set : {"casme3", "samm-lv"}
+        What it was trained on: decides frame rate, window, and half length ``k_p`` for decoding.
+    overwrite : bool
+        Replace a checkpoint that is there already.
+
+    Returns
+    -------
+    ModelInfo
+        What was written to ``model.json``.
+
+    Raises
+    ------
+    UsageError
+        When the file is not there, or the folder is.
+    CheckpointError
+        When the file is no such checkpoint.
+    OutputError
+        When the folder cannot be written.
+    """
+    from metst.models.networks import PUBLISHED
+    from metst.models.weights import build_network, read_released
+
+    released = Path(released)
+    if data_set not in _PROTOCOLS:
+        raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(_PROTOCOLS)}")
+    if not released.is_file():
+        raise UsageError(f"no file {released}: give a released checkpoint")
+    _check_target(Path(folder), overwrite=overwrite)
+    name, state, unused = read_released(released)
+    provenance = {
+        "converted_from": released.name,
+        "converted_from_sha256": _sha256(released),
+        "left_out": f"{unused} tensors that the published forward pass never uses",
+    }
+    info = _released_info(PUBLISHED[name], _PROTOCOLS[data_set], provenance)
+    network = build_network(PUBLISHED[name], state, where=str(released))
+    return save_model(folder, network=network, info=info, overwrite=overwrite).info
+
+
+def _released_info(network: NetworkConfig, protocol: _Protocol, provenance: dict[str, str]) -> ModelInfo:
+    every = len(REGIONS) * 2 == network.in_channels
+    extensible = network.name == "boosting-vrme"
+    return ModelInfo(
+        network=network,
+        classes=CLASSES,
+        input=InputSettings(
+            rate_hz=protocol.rate_hz,
+            regions=tuple(REGIONS[i].number for i in (range(len(REGIONS)) if every else METST_REGIONS)),
+            reference="window",
+            scale=_RELEASED_SCALE,
+        ),
+        scoring=ScoringSettings(mode="windows", window=protocol.window, hop=protocol.window // 2),
+        decode=PublishedDecodeSettings(
+            rule="extensible" if extensible else "fixed",
+            k_p=protocol.k_p_extensible if extensible else protocol.k_p,
+        ),
+        decode_fitted_on=f"{protocol.title}, all subjects, as published",
+        trained_on=f"{protocol.title}, one fold of leave-one-subject-out; the subject left out is not recorded",
+        provenance=provenance,
+    )
+
+
+def _packaged_folder() -> Path:
+    return Path(str(resources.files("metst"))) / "assets" / "models"
+
+
+def _read_info(path: Path) -> ModelInfo:
+    try:
+        return ModelInfo.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent} is no checkpoint: {INFO_FILE} is missing") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
+        raise CheckpointError(f"{path} is not valid: {'; '.join(faults)}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_target(folder: Path, *, overwrite: bool) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not overwrite:
+        raise UsageError(f"{folder} is there already: give another folder, or ask to overwrite it")
+    if not (folder / INFO_FILE).is_file():
+        raise UsageError(f"{folder} is not a checkpoint and is not overwritten: give another folder")
+
+
+def _write(folder: Path, *, network: StateTransitionNetwork, info: ModelInfo) -> ModelInfo:
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE)
+    filled = {"metst_version": metadata.version("metst"), "weights_sha256": _sha256(folder / WEIGHTS_FILE)}
+    info = info.model_copy(update=filled)
+    (folder / INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return info
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Move a folder to its place; what was there goes once the new one is there, and comes back if it is not."""
+    if not folder.exists():
+        new.replace(folder)
+        return
+    old = new.with_name(f"{new.name}-old")
+    folder.replace(old)
+    try:
+        new.replace(folder)
+    except OSError:
+        old.replace(folder)
+        raise
+    shutil.rmtree(old)

@@ -1,0 +1,9 @@
+"""Stage 2: frames become one face track, with landmarks, a validity mask and a quality per frame.
+
+``tracker`` follows one person; ``models`` runs the two networks that find a face and its mesh;
+``memory`` is what the tracker remembers of the person, the picture and the last meshes.
+"""
+
+from metst.face.tracker import OUTER_EYE_CORNERS, Face, FaceFrame, FaceTracker, track_face
+
+__all__ = ["OUTER_EYE_CORNERS", "Face", "FaceFrame", "FaceTracker", "track_face"]

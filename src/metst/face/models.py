@@ -1,0 +1,251 @@
+"""The two networks of stage 2: where faces are, and the mesh of one face.
+
+Both are MediaPipe's (Apache-2.0): the short-range BlazeFace detector (Bazarevsky et al.,
+arXiv 1907.05047) and the 468-point face mesh (Kartynnik et al., arXiv 1907.06724).  The
+build puts their files next to the package and OpenCV's dnn runs them.  The detector is fully
+convolutional, so one file serves several picture sizes and with them several face sizes; with
+256 pixels along the long side it finds faces from 7 % of that side, rolled by up to 60 degrees.
+
+Pixel coordinates are OpenCV's: (0, 0) is the *centre* of the first pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metst.errors import FaceError
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Grey = npt.NDArray[np.uint8]
+
+DETECTOR_FILE = "face_detection_short_range.tflite"
+MESH_FILE = "face_landmark.tflite"
+
+MESH_POINTS = 468
+MESH_SIZE = 192
+MESH_MARGIN = 1.5  # the mesh network was trained on squares 1.5 times as large as the face
+EYE_CORNERS = (33, 263)  # outer corners: left and right in the picture
+
+# Each of the 68 iBUG points is the mean of two mesh points (the same one twice where the mesh
+# has the point itself).  The mesh outlines a brow by its upper and lower edge where iBUG has
+# one line through the hairs, and its jaw line is denser than iBUG's.
+_JAW = [(127, 127), (234, 93), (93, 132), (58, 58), (172, 172), (136, 150), (149, 149), (176, 148), (152, 152),
+        (400, 377), (378, 378), (365, 379), (397, 397), (288, 288), (323, 361), (454, 323), (356, 356)]  # fmt: skip
+_LEFT_BROW = [(70, 46), (63, 53), (105, 52), (66, 65), (107, 55)]
+_RIGHT_BROW = [(336, 285), (296, 295), (334, 282), (293, 283), (300, 276)]
+_SINGLE = [168, 197, 5, 4, 75, 97, 2, 326, 305,  # nose bridge, nostrils
+           33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
+           61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91,  # outer lips
+           78, 82, 13, 312, 308, 317, 14, 87]  # inner lips  # fmt: skip
+MESH_TO_68: npt.NDArray[np.intp] = np.array(_JAW + _LEFT_BROW + _RIGHT_BROW + [(i, i) for i in _SINGLE], dtype=np.intp)
+
+_MAX_LOGIT = 80.0  # beyond it the exponential overflows and the probability is 0 or 1 anyway
+_MIN_DETECTION = 0.5  # the published threshold; the mesh network's presence decides afterwards
+_SAME_FACE_IOU = 0.3  # the published threshold of its non-maximum suppression
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """Square piece of the picture, turned with the head, that the mesh network looks at.
+
+    Parameters
+    ----------
+    center : (2,) float64
+        Source pixels.
+    side : float
+        Source pixels.
+    roll_rad : float
+        Angle of the eye line, clockwise on the screen.
+    """
+
+    center: Float64
+    side: float
+    roll_rad: float
+
+    @classmethod
+    def around(cls, points: Float32, *, eyes: Float32) -> Crop:
+        """Square around ``points`` (N, 2), upright with respect to the two ``eyes`` (2, 2)."""
+        (dx, dy) = np.asarray(eyes[1], np.float64) - eyes[0]
+        roll_rad = math.atan2(dy, dx)
+        turn = _rotation(roll_rad)
+        upright = np.asarray(points, np.float64) @ turn
+        low, high = upright.min(axis=0), upright.max(axis=0)
+        return cls(turn @ ((low + high) / 2), float((high - low).max()) * MESH_MARGIN, roll_rad)
+
+    @classmethod
+    def of_mesh(cls, mesh: Float32) -> Crop:
+        """Square for the next frame from the mesh (468, 2) of this one."""
+        return cls.around(mesh, eyes=mesh[list(EYE_CORNERS)])
+
+    def to_source(self, size: int) -> Float64:
+        """Affine map (2, 3) from the pixels of a ``size`` x ``size`` crop to source pixels."""
+        turn = _rotation(self.roll_rad) * (self.side / size)
+        return np.column_stack([turn, self.center - turn @ np.full(2, (size - 1) / 2)])
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One face found: ``score`` in [0, 1], ``box`` (left, top, right, bottom), ``eyes`` (2, 2), source pixels."""
+
+    score: float
+    box: Float32
+    eyes: Float32
+
+    @property
+    def crop(self) -> Crop:
+        """Where the mesh network should look."""
+        left, top, right, bottom = self.box
+        side = float(max(right - left, bottom - top)) * MESH_MARGIN
+        (dx, dy) = self.eyes[1] - self.eyes[0]
+        return Crop(np.array([left + right, top + bottom], np.float64) / 2, side, math.atan2(dy, dx))
+
+
+class FaceModels:
+    """The detector and the mesh network, loaded once.
+
+    Raises
+    ------
+    FaceError
+        The installation lacks the network files.
+    """
+
+    def __init__(self) -> None:
+        self._detector = _load(DETECTOR_FILE)
+        self._mesh = _load(MESH_FILE)
+
+    def detect(self, grey: Grey, *, long_side: int) -> list[Detection]:
+        """Find faces with the picture's long side scaled to ``long_side`` pixels, best first.
+
+        Faces (brow to chin) of about 15 to 130 of these pixels are found.
+
+        Parameters
+        ----------
+        grey : (H, W) uint8
+            The picture.
+        long_side : int
+            Pixels; a multiple of 32.
+        """
+        scale = long_side / max(grey.shape)
+        height, width = (max(1, round(length * scale)) for length in grey.shape)
+        canvas = np.full((_ceil32(height), _ceil32(width)), -1, np.float32)
+        canvas[:height, :width] = _resize(grey, width=width, height=height) / np.float32(127.5) - 1
+        self._detector.setInput(_as_colour(canvas))
+        logits, offsets = self._detector.forward(["classificators", "regressors"])
+        score = _probability(logits.reshape(-1))
+        found = np.flatnonzero(score > _MIN_DETECTION)
+        points = offsets.reshape(-1, 8, 2)[found]
+        center = points[:, 0] + _anchors(*canvas.shape)[found]
+        eyes = points[:, 2:4] + _anchors(*canvas.shape)[found, None]
+        box = np.concatenate([center - points[:, 1] / 2, center + points[:, 1] / 2], axis=1)
+        return _merge(score[found], _unscale(box, scale=scale), _unscale(eyes, scale=scale))
+
+    def fit_mesh(self, grey: Grey, crop: Crop) -> tuple[Float32, float]:
+        """Fit the mesh to the face in ``crop``.
+
+        Returns
+        -------
+        mesh : (468, 2) float32
+            Source pixels.
+        presence : float
+            Probability that the crop shows a face at all.
+        """
+        # Sampled denser and averaged when the face is large: plain interpolation would alias.
+        dense = MESH_SIZE * int(np.clip(round(crop.side / MESH_SIZE), 1, 4))
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        picture = cv2.warpAffine(
+            grey, crop.to_source(dense), (dense, dense), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        picture = _resize(picture, width=MESH_SIZE, height=MESH_SIZE)
+        self._mesh.setInput(_as_colour(picture / np.float32(255)))
+        points, logit = self._mesh.forward(["conv2d_21", "conv2d_31"])
+        to_source = crop.to_source(MESH_SIZE)
+        flat = points.reshape(MESH_POINTS, 3)[:, :2] - 0.5  # the network counts from the first pixel's corner
+        mesh = (flat @ to_source[:, :2].T + to_source[:, 2]).astype(np.float32)
+        return mesh, float(_probability(logit.reshape(-1))[0])
+
+
+def landmarks_from_mesh(mesh: Float32) -> Float32:
+    """The 68 iBUG points (68, 2) of a mesh (468, 2)."""
+    return np.asarray(mesh[MESH_TO_68].mean(axis=1, dtype=np.float32))
+
+
+def box_overlap(box: Float32, others: Float32) -> Float32:
+    """Intersection over union of one box (4,) with each of ``others`` (N, 4)."""
+    size = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    shared = np.clip(size, 0, None).prod(axis=1)
+    areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
+    return np.asarray(shared / ((box[2:] - box[:2]).prod() + areas - shared), np.float32)
+
+
+def _load(name: str) -> cv2.dnn.Net:
+    file = resources.files("metst") / "assets" / name
+    if not file.is_file():
+        raise FaceError(f"the face network {name} is missing from this installation of metst: reinstall it")
+    with resources.as_file(file) as path:
+        if hasattr(cv2.dnn, "ENGINE_CLASSIC"):
+            # OpenCV 5's default engine gives a wrong tensor for these files without saying so,
+            # and ignores the choice of engine when it is handed bytes instead of a path.
+            return cv2.dnn.readNetFromTFLite(str(path), engine=cv2.dnn.ENGINE_CLASSIC)
+        return cv2.dnn.readNetFromTFLite(str(path))
+
+
+@cache
+def _anchors(height: int, width: int) -> Float32:
+    """Centres (N, 2) of the detector's cells: two per 8 x 8 pixels, then six per 16 x 16."""
+    grids = []
+    for stride, repeats in ((8, 2), (16, 6)):
+        y, x = np.mgrid[0 : height // stride, 0 : width // stride]
+        grids.append((np.stack([x, y], axis=-1).reshape(-1, 2).repeat(repeats, axis=0) + 0.5) * stride)
+    return np.concatenate(grids).astype(np.float32)
+
+
+def _merge(score: Float32, box: Float32, eyes: Float32) -> list[Detection]:
+    """Non-maximum suppression that averages overlapping boxes by score, as published for BlazeFace."""
+    left = np.argsort(-score)
+    merged = []
+    while left.size:
+        same = box_overlap(box[left[0]], box[left]) > _SAME_FACE_IOU
+        same[0] = True
+        group = left[same]
+        weight = score[group] / score[group].sum()
+        mean_box, mean_eyes = np.tensordot(weight, box[group], 1), np.tensordot(weight, eyes[group], 1)
+        merged.append(Detection(float(score[group[0]]), mean_box.astype(np.float32), mean_eyes.astype(np.float32)))
+        left = left[~same]
+    return merged
+
+
+def _unscale(points: Float32, *, scale: float) -> Float32:
+    return np.asarray(points / scale - 0.5, np.float32)
+
+
+def _resize(grey: Grey, *, width: int, height: int) -> Grey:
+    shrinks = width <= grey.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=how))
+
+
+def _as_colour(picture: Float32) -> Float32:
+    """Grey (H, W) as the (1, 3, H, W) the networks read."""
+    return np.ascontiguousarray(np.broadcast_to(picture, (1, 3, *picture.shape)))
+
+
+def _probability(logit: Float32) -> Float32:
+    return np.asarray(1 / (1 + np.exp(-np.clip(logit, -_MAX_LOGIT, _MAX_LOGIT))), np.float32)
+
+
+def _rotation(angle_rad: float) -> Float64:
+    """Matrix that turns upright vectors by ``angle_rad`` clockwise on the screen."""
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _ceil32(length: int) -> int:
+    return -(-length // 32) * 32

@@ -1,0 +1,172 @@
+"""Which predictions match which true intervals, under each of the scorers in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+
+from metst.timeline import BoolArray, FloatArray, IntArray
+
+SCORERS = ("strict", "greedy", "many-to-many", "megc")
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def interval_iou(predictions: npt.ArrayLike, truth: npt.ArrayLike) -> Float64Array:
+    """Intersection over union of every prediction with every true interval.
+
+    Parameters
+    ----------
+    predictions, truth : (N, 2), (M, 2) array_like of int
+        First and last frame, both inclusive.
+
+    Returns
+    -------
+    (N, M) float64
+    """
+    first, second = (np.asarray(ends, dtype=np.int64).reshape(-1, 2) for ends in (predictions, truth))
+    return _iou(first[:, None, 0], first[:, None, 1], second[None, :, 0], second[None, :, 1])
+
+
+def match_intervals(iou: FloatArray, *, threshold: float = 0.5) -> npt.NDArray[np.int64]:
+    """One-to-one maximum matching: as many pairs as possible, of those the largest total IoU.
+
+    Parameters
+    ----------
+    iou : (N, M) float
+        As from :func:`interval_iou`.
+    threshold : float
+        Lowest IoU of a pair.
+
+    Returns
+    -------
+    (P, 2) int64
+        Row and column of every pair, in order of row.
+    """
+    row, column = np.nonzero(iou >= threshold)
+    pairs = Pairs(row, column, iou[row, column])
+    pairs = pairs.of(_maximum(pairs))
+    return np.stack([pairs.prediction, pairs.truth], axis=1).astype(np.int64)
+
+
+def _iou(onset: IntArray, offset: IntArray, other_onset: IntArray, other_offset: IntArray) -> Float64Array:
+    common = np.maximum(np.minimum(offset, other_offset) - np.maximum(onset, other_onset) + 1, 0)
+    return np.asarray(common / ((offset - onset + 1) + (other_offset - other_onset + 1) - common), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Predictions and true intervals, by row, that overlap enough."""
+
+    prediction: IntArray
+    truth: IntArray
+    iou: FloatArray
+
+    def of(self, kept: IntArray | BoolArray) -> Pairs:
+        """Only these, by number or mask."""
+        return Pairs(self.prediction[kept], self.truth[kept], self.iou[kept])
+
+
+@dataclass(frozen=True)
+class Events:
+    """One table: video by number, frames on one axis on which no two videos touch, class by number.
+
+    A class of -1 is none of those that recognition looks at.
+    """
+
+    video: IntArray
+    onset: IntArray
+    offset: IntArray
+    emotion: IntArray
+
+    def __len__(self) -> int:
+        return len(self.video)
+
+    def of(self, kept: BoolArray) -> Events:
+        """Only those under the mask, in the same order."""
+        return Events(self.video[kept], self.onset[kept], self.offset[kept], self.emotion[kept])
+
+
+def close_pairs(predictions: Events, truth: Events, *, iou: float) -> Pairs:
+    """All pairs of at least this IoU.
+
+    An IoU of ``t`` bounds how far two onsets are apart: by ``(1 - t)`` times the length of the
+    interval that starts first, whose length is at most ``1 / t`` times that of the other.
+    """
+    order = np.argsort(truth.onset, kind="stable")
+    onset, length = predictions.onset, predictions.offset - predictions.onset + 1
+    begin = np.searchsorted(truth.onset[order], np.floor(onset - (1 - iou) / iou * length), side="left")
+    end = np.searchsorted(truth.onset[order], np.ceil(onset + (1 - iou) * length), side="right")
+    count = end - begin
+    prediction = np.repeat(np.arange(len(predictions)), count)
+    place = np.arange(len(prediction)) - np.repeat(np.cumsum(count) - count, count)
+    true = order[np.repeat(begin, count) + place]
+    value = _iou(onset[prediction], predictions.offset[prediction], truth.onset[true], truth.offset[true])
+    return Pairs(prediction, true, value).of(value >= iou)
+
+
+def overlapped(events: Events, others: Events) -> BoolArray:
+    """Which events share a frame with any of the others."""
+    if not len(others):
+        return np.zeros(len(events), dtype=bool)
+    order = np.argsort(others.onset, kind="stable")
+    reach = np.concatenate([[-1], np.maximum.accumulate(others.offset[order])])
+    return np.asarray(reach[np.searchsorted(others.onset[order], events.offset, side="right")] >= events.onset)
+
+
+def scorer_hits(scorer: str, pairs: Pairs, *, predictions: Events) -> Pairs:
+    """Those of the close pairs that a scorer counts."""
+    if scorer == "strict":
+        return pairs.of(_maximum(pairs))
+    if scorer == "greedy":
+        return pairs.of(_greedy(pairs, predictions))
+    if scorer == "megc":
+        return pairs.of(_first_taken(pairs, order=pairs.prediction))
+    return pairs
+
+
+def _maximum(pairs: Pairs) -> IntArray:
+    """One-to-one, as many pairs as possible, of those the largest total IoU.
+
+    Every prediction may also stay alone, as the partner of a dummy of weight 1.  A pair weighs more
+    than all IoUs of its connected block together, so that the number of pairs comes first.
+    """
+    if not len(pairs.iou):
+        return np.zeros(0, dtype=np.int64)
+    prediction, row = np.unique(pairs.prediction, return_inverse=True)
+    truth, column = np.unique(pairs.truth, return_inverse=True)
+    n, m = len(prediction), len(truth)
+    graph = coo_array((np.ones(len(row)), (row, column + n)), shape=(n + m, n + m))
+    _, block = connected_components(graph, directed=False)
+    weight = np.concatenate([1 + np.bincount(block).max() + pairs.iou, np.ones(n)])
+    alone = np.arange(n)
+    ends = (np.concatenate([row, alone]), np.concatenate([column, m + alone]))
+    choice = coo_array((weight, ends), shape=(n, m + n)).tocsr()
+    partner = np.empty(n, dtype=np.int64)
+    matched_row, matched_column = min_weight_full_bipartite_matching(choice, maximize=True)
+    partner[matched_row] = matched_column
+    return np.flatnonzero(partner[row] == column)
+
+
+def _greedy(pairs: Pairs, predictions: Events) -> IntArray:
+    """In time order each prediction looks at the true interval of its highest IoU (of equal ones the last)."""
+    best = np.lexsort((-pairs.truth, -pairs.iou, pairs.prediction))
+    best = best[_first_of(pairs.prediction[best])]
+    in_time = np.argsort(np.argsort(predictions.onset, kind="stable"))
+    looked = pairs.of(best)
+    return np.asarray(best[_first_taken(looked, order=in_time[looked.prediction])])
+
+
+def _first_taken(pairs: Pairs, *, order: IntArray) -> IntArray:
+    """For each true interval the pair whose prediction comes first."""
+    taken = np.lexsort((order, pairs.truth))
+    return np.asarray(taken[_first_of(pairs.truth[taken])])
+
+
+def _first_of(groups: IntArray) -> BoolArray:
+    """Marks the first of each run of equal neighbours."""
+    return np.asarray(np.diff(groups, prepend=-1) != 0)

@@ -1,0 +1,197 @@
+"""The selective scan of Mamba for torch: one entry, three implementations chosen by what is there.
+
+Tensors on the processor go to the compiled loops of :mod:`metst.models.scan_kernels`, registered as a torch operator;
+tensors on a GPU go to ``mamba-ssm`` where it is installed; everything else goes to :func:`reference_scan`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any, Literal, cast, overload
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from metst.errors import DataError
+from metst.models.scan_checks import check_operands
+from metst.models.scan_operator import scan_operator
+
+
+def reference_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    *,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    initial_state: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Step through the recurrence with plain tensor operations: the definition, on any device and dtype.
+
+    Parameters and results as those of :func:`selective_scan`, always with the last state.
+    """
+    if delta_bias is not None:
+        delta = delta + delta_bias
+    if delta_softplus:
+        delta = functional.softplus(delta)
+    # Unbound once: an index per step would make the backward pass quadratic in T.
+    decay = torch.exp(delta.unsqueeze(-1) * A).unbind(1)
+    drive = ((delta * u).unsqueeze(-1) * B.unsqueeze(2)).unbind(1)
+    state = torch.zeros_like(drive[0]) if initial_state is None else initial_state
+    outputs = []
+    for decay_t, drive_t, C_t in zip(decay, drive, C.unbind(1), strict=True):
+        state = decay_t * state + drive_t
+        outputs.append(torch.einsum("bdn,bn->bd", state, C_t))
+    y = torch.stack(outputs, dim=1) + D * u
+    return (y if z is None else y * functional.silu(z)), state
+
+
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    *,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    initial_state: Tensor | None = None,
+    return_last_state: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    *,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    initial_state: Tensor | None = None,
+    return_last_state: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    *,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+    initial_state: Tensor | None = None,
+    return_last_state: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Selective scan of Mamba: ``h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t``, ``y_t = C_t h_t + D u_t``.
+
+    Source: Gu and Dao, arXiv 2312.00752, algorithm 2, with the simplified discretisation of ``B`` of its released code.
+    Differentiable once, by all tensors.
+
+    Parameters
+    ----------
+    u, delta : (B, T, D) tensor
+        Input and step size of ``B`` sequences of ``T`` steps in ``D`` channels, float32 or float64 like all operands.
+    A : (D, N) tensor
+        Rates of the ``N`` states of each channel, not positive.
+    B, C : (B, T, N) tensor
+        Input and output maps.
+    D : (D,) tensor
+        Weight of the input in the output.
+    z : (B, T, D) tensor, optional
+        Gate: the output is multiplied by ``SiLU(z)``.
+    delta_bias : (D,) tensor, optional
+        Added to ``delta`` before the softplus.
+    delta_softplus : bool
+        Whether the step size is ``softplus(delta + delta_bias)``; without it, it must not be negative.
+    initial_state : (B, D, N) tensor, optional
+        State before the first step, zero by default.
+    return_last_state : bool
+        Whether to return the state after the last step too, ``(B, D, N)``: as initial state of the next piece of a
+        sequence it gives the bits of the whole.
+
+    Returns
+    -------
+    y : (B, T, D) tensor
+    last_state : (B, D, N) tensor
+        Only with ``return_last_state``.
+
+    Raises
+    ------
+    DataError
+        When an operand has the wrong shape, dtype, device or (on the processor) values.
+    """
+    tensors = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D}
+    optional = {"z": z, "delta_bias": delta_bias, "initial_state": initial_state}
+    given = tensors | {name: tensor for name, tensor in optional.items() if tensor is not None}
+    check_operands(given)
+    for name, tensor in given.items():
+        if tensor.device != u.device:
+            raise DataError(f"all operands must be on one device: {name} is on {tensor.device}, u on {u.device}")
+    if u.device.type in ("cpu", "meta"):
+        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
+        y, state, _, _ = scan_operator(
+            u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, return_last_state, keep
+        )
+    elif initial_state is None and (fused := _fused_scan()) is not None:
+        y, state = _on_gpu(fused, u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus)
+    else:
+        y, state = reference_scan(
+            u,
+            delta,
+            A,
+            B,
+            C,
+            D,
+            z=z,
+            delta_bias=delta_bias,
+            delta_softplus=delta_softplus,
+            initial_state=initial_state,
+        )
+    return (y, state) if return_last_state else y
+
+
+@functools.cache
+def _fused_scan() -> Callable[..., Any] | None:
+    """The CUDA kernel of ``mamba-ssm``, or None where it is not installed or does not fit this torch."""
+    try:
+        module = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
+    except (ImportError, OSError):
+        return None
+    return cast(Callable[..., Any], module.selective_scan_fn)
+
+
+def _on_gpu(
+    fused: Callable[..., Any],
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    *,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor]:
+    """``mamba-ssm`` has time as the last axis and starts from a zero state."""
+    u, delta, B, C = (tensor.transpose(1, 2).contiguous() for tensor in (u, delta, B, C))
+    z = None if z is None else z.transpose(1, 2).contiguous()
+    y, state = fused(
+        u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus, return_last_state=True
+    )
+    return y.transpose(1, 2), state

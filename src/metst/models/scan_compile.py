@@ -1,0 +1,156 @@
+"""How the scan's loops are compiled: Numba with four things it does not offer as options.
+
+Distinct array arguments are declared not to overlap (LLVM's ``noalias``: without it the loops are not vectorised),
+vectors may be 512 bits wide, a cache folder that cannot be used costs compile time instead of an error, and a cached
+function is compiled again when any of the scan's source files has changed, since they are inlined into each other.
+All four rest on internals of Numba; the tests fail when a release takes one away.
+"""
+
+# Numba's internals are only partly annotated.
+# mypy: disable-error-code="no-untyped-call, attr-defined"
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.core.caching import FunctionCache
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.lowering import Lower
+from numba.core.typed_passes import NativeLowering
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_CACHE_FAULTS = (OSError, RuntimeError, EOFError, pickle.PickleError, ValueError, AttributeError, ImportError)
+"""What an unusable folder or a damaged cache file raises (Numba: ``RuntimeError`` when no folder can be written)."""
+
+
+class KernelCacheWarning(RuntimeWarning):
+    """Compiled loops cannot be kept on disk; each new process compiles them again."""
+
+
+@functools.cache
+def _warn_once() -> None:
+    warnings.warn(
+        "the compiled scan loops cannot be cached on disk: every process compiles them again, which takes some "
+        "seconds; set NUMBA_CACHE_DIR to a folder that can be written",
+        KernelCacheWarning,
+        stacklevel=4,
+    )
+
+
+@functools.cache
+def _sources_digest() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("scan_*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _TolerantCache(FunctionCache):
+    """Numba's disk cache, whose faults cost time only."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except _CACHE_FAULTS:
+            _warn_once()
+            return None  # Numba's word for "not in the cache"
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except _CACHE_FAULTS:
+            _warn_once()
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), _sources_digest())
+
+
+class _WideLower(Lower):
+    """Lets LLVM use 512-bit vectors where the processor has them; its own default there is 256."""
+
+    def pre_lower(self) -> None:
+        super().pre_lower()
+        # llvmlite's own `add` knows only attributes without a value.
+        set.add(self.function.attributes, '"prefer-vector-width"="512"')
+
+
+class _HotLower(_WideLower):
+    """Keeps a loop a function of its own: inlined, it shares registers and loses what is known of its arguments."""
+
+    def pre_lower(self) -> None:
+        super().pre_lower()
+        self.function.attributes.add("noinline")
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _WideLowering(NativeLowering):
+    _name = "metst_wide_lowering"
+
+    @property
+    def lowering_class(self) -> type[Lower]:
+        return _WideLower
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _HotLowering(NativeLowering):
+    _name = "metst_hot_lowering"
+
+    @property
+    def lowering_class(self) -> type[Lower]:
+        return _HotLower
+
+
+class _LoopCompiler(CompilerBase):
+    """Numba's standard pipeline with non-overlapping arguments and wide vectors."""
+
+    lowering: type[NativeLowering] = _WideLowering
+
+    def define_pipelines(self) -> list[PassManager]:
+        self.state.flags.noalias = True
+        standard = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline = PassManager("metst_loops")
+        pipeline.passes = [(self.lowering if p is NativeLowering else p, why) for p, why in standard.passes]
+        pipeline.finalize()
+        return [pipeline]
+
+
+class _HotLoopCompiler(_LoopCompiler):
+    lowering = _HotLowering
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile at the first call; no two array arguments may overlap in memory.
+
+    The interpreter lock is released, division by zero follows IEEE 754 and nothing is reordered, so that the bits
+    of a result do not depend on vector width, chunks or threads.
+    """
+    return _compile(function, False, _LoopCompiler)
+
+
+def hot_loop(function: _Function) -> _Function:
+    """As :func:`compiled`, for the innermost loops: never inlined into their caller."""
+    return _compile(function, False, _HotLoopCompiler)
+
+
+def hot_loop_with_sums(function: _Function) -> _Function:
+    """As :func:`hot_loop`, but sums over lanes may be reordered (the same way at each call) to use vectors."""
+    return _compile(function, {"reassoc", "contract"}, _HotLoopCompiler)
+
+
+def _compile(function: _Function, fastmath: bool | set[str], compiler: type[CompilerBase]) -> _Function:
+    options = njit(nogil=True, error_model="numpy", fastmath=fastmath, pipeline_class=compiler)
+    dispatcher = options(function)
+    try:
+        dispatcher._cache = _TolerantCache(function)
+    except _CACHE_FAULTS:
+        _warn_once()
+    return cast(_Function, dispatcher)

@@ -1,0 +1,193 @@
+"""The compiled scan as torch operators, so that autograd, ``torch.compile`` and ``torch.export`` know it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from metst.models.scan_checks import check_values
+from metst.models.scan_kernels import Operands, Outputs, checkpoint_shape, plain, run_backward, run_forward
+from metst.models.scan_rows import Array
+from metst.models.scan_threads import thread_limit
+
+
+def _array(tensor: Tensor) -> Array:
+    array: Array = tensor.detach().numpy()
+    return plain(array)
+
+
+def _operands(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None, delta_bias: Tensor | None
+) -> Operands:
+    required = (_array(tensor) for tensor in (u, delta, A, B, C, D))
+    optional = (None if tensor is None else _array(tensor) for tensor in (z, delta_bias))
+    return Operands(*required, *optional)
+
+
+def _state(state: Tensor | None) -> Array | None:
+    """In the layout ``(B, N, D)`` of the loops."""
+    return None if state is None else _array(state.transpose(1, 2))
+
+
+def _threads() -> int:
+    return min(torch.get_num_threads(), thread_limit())
+
+
+def _scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    delta_softplus: bool,
+    return_last_state: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Output, last state, output before the gate and checkpoints; what is not wanted has no elements.
+
+    Operands as those of :func:`metst.models.scan.selective_scan`; ``keep`` stores what the gradients need.
+    """
+    operands, state = _operands(u, delta, A, B, C, D, z, delta_bias), _state(initial_state)
+    checked = operands.present() | ({} if state is None else {"initial_state": state})
+    check_values(checked, delta_softplus=delta_softplus)
+    if state is not None:
+        state = state.copy()  # the loops replace it, and the initial state is the caller's
+    elif return_last_state:
+        state = u.new_zeros(u.shape[0], A.shape[1], u.shape[2]).numpy()
+    outputs = run_forward(operands, delta_softplus=delta_softplus, state=state, keep=keep, threads=_threads())
+    wanted = state is not None and return_last_state
+    last = torch.from_numpy(state).transpose(1, 2) if wanted else u.new_empty(0)
+    return torch.from_numpy(outputs.y), last, torch.from_numpy(outputs.ungated), torch.from_numpy(outputs.checkpoints)
+
+
+def _scan_shapes(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    delta_softplus: bool,
+    return_last_state: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    del delta, B, C, D, delta_bias, initial_state, delta_softplus
+    batch, length, width = u.shape
+    states = A.shape[1]
+    last = u.new_empty(batch, states, width).transpose(1, 2) if return_last_state else u.new_empty(0)
+    ungated = u.new_empty(u.shape if keep and z is not None else (0, 0, 0))
+    checkpoints = u.new_empty(checkpoint_shape((batch, length, width), states) if keep else (0, 0, 0, 0))
+    return u.new_empty(u.shape), last, ungated, checkpoints
+
+
+def _backward(
+    grad_y: Tensor,
+    grad_state: Tensor | None,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    ungated: Tensor,
+    checkpoints: Tensor,
+    delta_softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the nine tensors, in the order of the arguments; those of absent ones have no elements."""
+    operands, initial = _operands(u, delta, A, B, C, D, z, delta_bias), _state(initial_state)
+    carried = _state(grad_state)
+    if carried is not None:
+        carried = carried.copy()  # replaced by the gradient of the initial state
+    elif initial is not None:
+        carried = u.new_zeros(u.shape[0], A.shape[1], u.shape[2]).numpy()
+    gradients = run_backward(
+        operands,
+        Outputs(y=operands.u, ungated=_array(ungated), checkpoints=_array(checkpoints)),
+        delta_softplus=delta_softplus,
+        initial=initial,
+        grad_y=_array(grad_y),
+        grad_state=carried,
+        threads=_threads(),
+    )
+    named = {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
+    if initial is not None and carried is not None:
+        named["initial_state"] = torch.from_numpy(carried).transpose(1, 2)
+    return tuple(named[name] if name in named else u.new_empty(0) for name in _NAMES)  # type: ignore[return-value]
+
+
+_NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state")
+
+
+def _backward_shapes(
+    grad_y: Tensor,
+    grad_state: Tensor | None,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor | None,
+    delta_bias: Tensor | None,
+    initial_state: Tensor | None,
+    ungated: Tensor,
+    checkpoints: Tensor,
+    delta_softplus: bool,
+) -> tuple[Tensor, ...]:
+    del grad_y, grad_state, ungated, checkpoints, delta_softplus
+    gradients = [u.new_empty(tensor.shape) for tensor in (u, delta, A, B, C, D)]
+    gradients += [u.new_empty(0 if tensor is None else tensor.shape) for tensor in (z, delta_bias)]
+    last = u.new_empty(0)
+    if initial_state is not None:
+        last = u.new_empty(u.shape[0], A.shape[1], u.shape[2]).transpose(1, 2)
+    return (*gradients, last)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    tensors, (delta_softplus, return_last_state, _) = inputs[:9], inputs[9:]
+    _, _, ungated, checkpoints = output
+    ctx.save_for_backward(*tensors, ungated, checkpoints)
+    ctx.flags = (delta_softplus, return_last_state)
+
+
+def _differentiate(ctx: Any, grad_y: Tensor, grad_state: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
+    delta_softplus, returned_state = ctx.flags
+    *tensors, ungated, checkpoints = ctx.saved_tensors
+    gradients = _backward_operator(
+        grad_y, grad_state if returned_state else None, *tensors, ungated, checkpoints, delta_softplus
+    )
+    present = (gradient if tensor is not None else None for gradient, tensor in zip(gradients, tensors, strict=True))
+    return (*present, None, None, None)
+
+
+def _register(name: str, function: Callable[..., Any], shapes: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a torch operator of a function on processor tensors.
+
+    As ``torch.library.custom_op`` does, without its wrapper, whose first call imports the compiler for two seconds.
+    """
+    qualified = f"metst::{name}"
+    schema = torch.library.infer_schema(function, mutates_args=())
+    torch.library.define(qualified, schema, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(qualified, "cpu", function)
+    torch.library.register_fake(qualified, shapes)
+    return cast(Callable[..., Any], getattr(torch.ops.metst, name).default)
+
+
+_backward_operator = _register("selective_scan_backward", _backward, _backward_shapes)
+scan_operator = _register("selective_scan", _scan, _scan_shapes)
+"""Output, last state, output before the gate and checkpoints of a scan, see :func:`_scan`."""
+
+torch.library.register_autograd("metst::selective_scan", _differentiate, setup_context=_save)

@@ -1,0 +1,148 @@
+"""What the forward and the backward loops of the scan share: the layout, and the rows of one chunk.
+
+A task is one sequence of the batch and one block of ``LANES`` channels; tasks share nothing, so any number of threads
+gives the same bits.  Inside a task the channels of the block are the lanes of the vectors: the state ``(N, LANES)``
+stays in the first-level cache, ``B`` and ``C`` are broadcast, and only their gradients need sums across lanes.
+Time runs in chunks of ``CHUNK`` steps.
+
+Arrays are C-contiguous: ``u, delta, z (B, T, D)``; ``B, C (B, T, N)``; ``bias, skip (D,)``; ``rate (N, D)`` is ``A``
+transposed, times log2(e); states are ``(B, N, D)``.  An optional array that is not there has size 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from metst.models.scan_compile import compiled
+from metst.models.scan_math import EXPONENT_LIMIT, Number, fma, softplus
+
+Array = npt.NDArray[np.floating[Any]]
+
+Inputs = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
+"""``u, delta, z, bias, rate, B, C, skip``."""
+
+Span = tuple[int, int, int, int]
+"""Where a chunk of one task is: sequence, first step, number of steps, first channel."""
+
+LANES = 64
+CHUNK = 32
+CACHE_LINE = 64  # bytes; a vector that crosses two lines costs two accesses
+
+
+@compiled
+def block_count(width: int) -> int:
+    """Blocks of ``LANES`` channels that cover ``width`` channels."""
+    return (width + LANES - 1) // LANES
+
+
+@compiled
+def workspace(rows: int, like: Array) -> Array:
+    """Uninitialised ``(rows, LANES)``, aligned to cache lines."""
+    size = rows * LANES
+    memory = np.empty(size + CACHE_LINE // like.itemsize, like.dtype)
+    start = (-memory.ctypes.data % CACHE_LINE) // like.itemsize
+    return memory[start : start + size].reshape(rows, LANES)
+
+
+@compiled
+def row(array: Array, i: int, t: int, first: int) -> Array:
+    """The channels of one block in row ``t`` of sequence ``i``, ``(LANES,)`` or fewer at the end.
+
+    Loops run over such rows because Numba lets an index that starts at 0 go unchecked for negative values.
+    """
+    return array[i, t, first : first + LANES]
+
+
+@compiled
+def load_block(block: Array, source: Array, first: int) -> None:
+    """``block (N, LANES)`` from columns of ``source (N, D)``; lanes beyond the last channel are 0."""
+    for n in range(block.shape[0]):
+        columns = source[n, first : first + LANES]
+        for j in range(columns.size):
+            block[n, j] = columns[j]
+        block[n, columns.size :] = 0
+
+
+@compiled
+def store_block(target: Array, block: Array, first: int) -> None:
+    """Columns of ``target (N, D)`` from ``block (N, LANES)``."""
+    for n in range(target.shape[0]):
+        columns = target[n, first : first + LANES]
+        for j in range(columns.size):
+            columns[j] = block[n, j]
+
+
+@compiled
+def load_state(block: Array, state: Array, i: int, first: int) -> None:
+    """State of one task; zero when ``state`` is not there."""
+    if state.size:
+        load_block(block, state[i], first)
+    else:
+        block[:] = 0
+
+
+@compiled
+def load_steps(step: Array, drive: Array, u: Array, delta: Array, bias: Array, use_softplus: bool, span: Span) -> None:
+    """Rows of the step size (after bias and softplus) and of ``step u``."""
+    i, begin, count, first = span
+    for t in range(count):
+        u_row, delta_row = row(u, i, begin + t, first), row(delta, i, begin + t, first)
+        for j in range(u_row.size):
+            step[t, j] = delta_row[j]
+        if bias.size:
+            bias_row = bias[first : first + LANES]
+            for j in range(bias_row.size):
+                step[t, j] += bias_row[j]
+        if use_softplus:
+            for j in range(u_row.size):
+                step[t, j] = softplus(step[t, j])
+        for j in range(u_row.size):
+            drive[t, j] = step[t, j] * u_row[j]
+        step[t, u_row.size :] = 0
+        drive[t, u_row.size :] = 0
+
+
+@compiled
+def load_fastest(fastest: Array, rate: Array) -> None:
+    """Largest ``-rate`` of each lane, ``(1, LANES)``."""
+    for j in range(LANES):
+        fastest[0, j] = 0
+    for n in range(rate.shape[0]):
+        for j in range(LANES):
+            fastest[0, j] = max(fastest[0, j], -rate[n, j])
+
+
+@compiled
+def stays_normal(step: Array, fastest: Array, count: int) -> bool:
+    """Whether all exponents of a chunk are above ``-EXPONENT_LIMIT``."""
+    inside = True
+    limit = step.dtype.type(EXPONENT_LIMIT)
+    for t in range(count):
+        for j in range(LANES):
+            inside &= step[t, j] * fastest[0, j] < limit
+    return inside
+
+
+@compiled
+def advance(state: Number, change: Number, drive: Number, b: Number) -> Number:
+    """``h_t = exp(step A) h_{t-1} + step u B_t`` from ``change = exp(step A) - 1``."""
+    return fma(change, state, fma(drive, b, state))
+
+
+@compiled
+def first_outside(values: Array, low: float, high: float) -> int:
+    """Index of the first of ``values (n,)`` that is not within ``[low, high]``, or -1."""
+    lowest, highest = values.dtype.type(low), values.dtype.type(high)
+    for begin in range(0, values.size, 4096):
+        part = values[begin : begin + 4096]
+        inside = True
+        for k in range(part.size):
+            inside &= (part[k] >= lowest) & (part[k] <= highest)
+        if not inside:
+            for k in range(part.size):
+                if not lowest <= part[k] <= highest:
+                    return begin + k
+    return -1

@@ -1,0 +1,185 @@
+"""Weights in: a network from named tensors, and the tensors of a released checkpoint under our names."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metst.config import NetworkConfig
+from metst.errors import CheckpointError
+from metst.models.networks import PUBLISHED, StateTransitionNetwork
+
+_SHOWN = 3  # names in one error message
+
+
+@dataclass(frozen=True)
+class _ReleasedLayout:
+    """How one released network names its tensors."""
+
+    sign: str
+    """A tensor that only this network has."""
+    names: tuple[tuple[str, str], ...]
+    """Parts of names here, and there."""
+    unused: tuple[str, ...] = ()
+    """What is saved, but never used by the published forward pass: the twin of a shared trunk."""
+
+
+_LAYOUTS = {
+    "metst-2024": _ReleasedLayout(
+        "blocks_spot.0.norm1.weight",
+        (("pathways.0.blocks.", "blocks_spot."), ("spot_head.", "fc_spot.0."), ("recog_head.", "fc_recog.0.")),
+        unused=("blocks_recog.",),
+    ),
+    "metst": _ReleasedLayout(
+        "spot_pathway.block.0.norm1.weight",
+        (("pathways.0.blocks.", "spot_pathway.block."), ("spot_head.", "fc_spot."), ("recog_head.", "fc_recog.")),
+        unused=("recog_pathway.",),
+    ),
+    "metst-plus": _ReleasedLayout(
+        "spot_pathway.block1.0.norm1.weight",
+        (
+            *(("pathways.0.", "spot_pathway."), ("pathways.1.", "recog_pathway.")),
+            *(("spot_head.", "fc_spot."), ("recog_head.", "fc_recog.")),
+        ),
+    ),
+    "boosting-vrme": _ReleasedLayout(
+        "block1.0.norm1.weight",
+        (("pathways.0.", ""), ("spot_head.", "fc_spot.0."), ("recog_head.", "fc_recog.0.")),
+    ),
+}
+_SHARED_NAMES = (
+    *(("stem.0.conv.", "Stem.0."), ("stem.0.norm.", "Stem.1.")),
+    *(("stem.1.conv.", "Stem.3."), ("stem.1.norm.", "Stem.4.")),
+    *(("slow_stem.conv.", "Stem_slow.0."), ("slow_stem.norm.", "Stem_slow.1.")),
+    *(("laterals.0.conv.", "fuse_1.conv.0."), ("laterals.0.norm.", "fuse_1.conv.1.")),
+    *(("laterals.1.conv.", "fuse_2.conv.0."), ("laterals.1.norm.", "fuse_2.conv.1.")),
+    *((f".fast.{stage}.", f".block{stage + 1}_fast.") for stage in range(3)),
+    *((f".slow.{stage}.", f".block{stage + 1}.") for stage in range(3)),
+    *((".norm_out.", ".norm1."), (".norm_in.", ".attn.norm.")),
+    *((".mixer.conv.", ".attn.mamba.conv1d."), (".mixer.", ".attn.mamba.")),
+)
+_UNUSED_NORM = ".norm2."  # every released block saves a second output normalisation and never applies it
+
+
+def build_network(config: NetworkConfig, state: Mapping[str, Tensor], *, where: str) -> StateTransitionNetwork:
+    """Network in evaluation mode with the given weights.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        Its shape.
+    state : dict of tensors
+        All its parameters and buffers, by name.
+    where : str
+        What an error message calls the source of the weights.
+
+    Raises
+    ------
+    CheckpointError
+        When a tensor is missing, is left over, or has another shape.
+    """
+    with torch.device("meta"):  # draws no random numbers for weights that are replaced at once
+        network = StateTransitionNetwork(config)
+    _check_tensors(state, expected=network.state_dict(), where=where)
+    network.load_state_dict(dict(state), assign=True)
+    return network.eval()
+
+
+def read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
+    """Tensors of a released checkpoint, under the names they have here.
+
+    The file is a pickled state dict of a ``DataParallel`` network.  It is read by a loader
+    that knows tensors only: code in it is never run.
+
+    Parameters
+    ----------
+    path : Path
+        The released file.
+
+    Returns
+    -------
+    name : str
+        Which of :data:`metst.models.networks.PUBLISHED` it is.
+    state : dict of tensors
+        All that this network uses.
+    unused : int
+        How many tensors were left out because the published forward pass never uses them.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is no released checkpoint of one of the four networks.
+    """
+    found = _load_tensors(path)
+    name = _recognise(found, path)
+    used = {key: value for key, value in found.items() if not _is_unused(key, name)}
+    with torch.device("meta"):
+        own = StateTransitionNetwork(PUBLISHED[name]).state_dict()
+    released = {key: _released_name(key, name) for key in own}
+    _check_tensors(used, expected={released[key]: own[key] for key in own}, where=f"{path}, taken for {name},")
+    return name, {key: used[released[key]].to(own[key].dtype) for key in own}, len(found) - len(used)
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    expected = "expected a released checkpoint, the pickled state dict of one of the four published networks"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's protocol number: what counts is what was read
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: {expected}, but it does not hold tensors alone; nothing in it was run"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        # what the unpickler meets in bytes that are no pickle, or half of one
+        raise CheckpointError(f"{path}: {expected}, but the file is damaged or of another kind") from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise CheckpointError(f"{path}: {expected}, got {type(loaded).__name__} with other things than tensors")
+    return {str(key).removeprefix("module."): value for key, value in loaded.items()}
+
+
+def _recognise(found: Mapping[str, Tensor], path: Path) -> str:
+    for name, layout in _LAYOUTS.items():
+        if layout.sign in found:
+            return name
+    raise CheckpointError(
+        f"{path}: expected a released checkpoint of {', '.join(_LAYOUTS)}, got tensors {_some(found)}"
+    )
+
+
+def _released_name(key: str, name: str) -> str:
+    for here, there in (*_SHARED_NAMES, *_LAYOUTS[name].names):
+        key = key.replace(here, there)
+    return key
+
+
+def _is_unused(key: str, name: str) -> bool:
+    return _UNUSED_NORM in key or key.startswith(_LAYOUTS[name].unused)
+
+
+def _check_tensors(found: Mapping[str, Tensor], *, expected: Mapping[str, Tensor], where: str) -> None:
+    faults = []
+    if missing := expected.keys() - found.keys():
+        faults.append(f"{len(missing)} missing ({_some(sorted(missing))})")
+    if extra := found.keys() - expected.keys():
+        faults.append(f"{len(extra)} unexpected ({_some(sorted(extra))})")
+    faults.extend(
+        f"{key} is {tuple(found[key].shape)}, not {tuple(expected[key].shape)}"
+        for key in sorted(expected.keys() & found.keys())
+        if found[key].shape != expected[key].shape
+    )
+    if faults:
+        raise CheckpointError(f"{where} does not fit the network: tensors {'; '.join(faults[:_SHOWN])}")
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "") if names else "none"

@@ -1,0 +1,44 @@
+"""Face shapes for simulated motion: variations of the portrait's landmarks."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from metst.motion.canonical import make_grid, region_masks
+from metst.synthesis.action_units import FacePose, control_points
+from metst.synthesis.portrait import portrait_landmarks
+from metst.synthesis.trajectories import region_response
+
+GRID_UNIT, GRID_STEP = 32, 4
+"""Resolution at which the field is averaged over the regions: pixels per face unit, and per node."""
+
+
+def simulated_responses(*, count: int, seed: int) -> npt.NDArray[np.float64]:
+    """Region responses of ``count`` face shapes, ``(count, 18, 74)``.
+
+    Each shape is the portrait's, stretched in height and in the width of brows, nose and mouth as
+    people's faces differ, and read with the regions that motion is measured in.
+    """
+    rng = np.random.default_rng([seed, 7])
+    points = FacePose.from_landmarks(portrait_landmarks()).to_face(portrait_landmarks())
+    grid = make_grid(GRID_UNIT, GRID_STEP)
+    x, y = grid.coordinates()
+    pixels = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
+    responses = []
+    for _ in range(count):
+        shape = vary_shape(points, rng=rng)
+        masks = region_masks(grid, shape.astype(np.float32))
+        responses.append(region_response(control_points(shape), points=pixels, masks=masks))
+    return np.stack(responses)
+
+
+def vary_shape(points: npt.NDArray[np.float64], *, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """One random variation of 68 landmarks in face coordinates."""
+    shape = points * np.array([1.0, rng.normal(1.0, 0.07)])
+    for part, spread in ((slice(17, 27), 0.05), (slice(27, 36), 0.10), (slice(48, 68), 0.08)):
+        centre = shape[part].mean(axis=0)
+        scale = rng.normal(1.0, spread, 2)
+        shape[part] = centre + (shape[part] - centre) * scale + rng.normal(0, 0.02, 2)
+    shape[17:27, 1] += rng.normal(0, 0.02)
+    return np.asarray(shape + rng.normal(0, 0.006, shape.shape))

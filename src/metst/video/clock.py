@@ -1,0 +1,165 @@
+"""Number and time of each decoded frame, from the timestamps of a container's packets.
+
+The time of a frame is the container's: its timestamp in ticks times the seconds of a tick.
+:class:`Clock` states what happens where a container has no timestamps or wrong ones.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+
+from metst.errors import UsageError
+
+Report = Callable[[str, str], None]
+Source = Literal["presentation", "decoding", "count"]
+
+_RESTART_S = 0.2  # a step back in decoding time longer than this is a restart, not jitter
+
+
+def ignore(_kind: str, _message: str) -> None:
+    """Report to nobody: the caller has heard of it, or will."""
+
+
+def check_rate(rate_hz: float | None) -> None:
+    """Refuse a frame rate that is no positive number."""
+    if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise UsageError(f"the frame rate must be a positive number of frames per second, got {rate_hz}")
+
+
+def needed_rate(path: Path, rate_hz: float | None) -> float:
+    """Frame rate given for a source that has no timestamps of its own."""
+    if rate_hz is None:
+        raise UsageError(f"{path} has no timestamps: give its frame rate in frames per second")
+    return rate_hz
+
+
+class Clock:
+    """Gives each frame its 0-based number and its time in seconds.
+
+    The number of a frame is the count of packets due before it in order of presentation, so that
+    frames which cannot be decoded keep their numbers.  Where a packet need not be a frame (VP8,
+    interlaced video), decoded frames are counted.  Where timestamps fail, which is reported:
+
+    * none on one frame: one nominal frame after the frame before;
+    * they start again (files glued together): they go on one nominal frame after the last;
+    * one is not later than the one before: half a nominal frame after it; but once the stream
+      has shown damage an earlier timestamp marks an old picture, and the frame is left out.
+
+    Parameters
+    ----------
+    stream : av.VideoStream
+        The stream being decoded.
+    source : "presentation", "decoding" or "count"
+        What the container stores: presentation times; decoding times only (AVI), from which the
+        delay of a decoder that reorders frames is subtracted; or nothing, and ``rate_hz`` counts.
+    rate_hz : float
+        Nominal frames per second.
+    report : callable
+        Takes the kind of a problem and a line of text.
+    """
+
+    def __init__(
+        self,
+        stream: av.VideoStream,
+        *,
+        source: Source,
+        rate_hz: float,
+        report: Report,
+    ):
+        self.damaged = False
+        self._stream = stream
+        self._source = source
+        self._rate_hz = rate_hz
+        self._report = report
+        # VP8 sends pictures that are never shown as packets of their own: they are not lost frames.
+        self._packet_is_frame = stream.codec_context.name != "vp8"
+        self._tick = stream.time_base or Fraction(1, av.time_base)
+        self._step = 1 / (rate_hz * float(self._tick))
+        self._due: list[int] = []
+        self._delay: int | None = None
+        self._shift = 0
+        self._index = -1
+        self._last: float | None = None
+        self._last_dts: int | None = None
+
+    def seconds(self, ticks: float) -> float:
+        """Ticks to seconds in one division, correctly rounded for whole ticks."""
+        return ticks * self._tick.numerator / self._tick.denominator
+
+    @property
+    def end_s(self) -> float | None:
+        """End of the last frame placed, in seconds."""
+        return None if self._last is None else self.seconds(self._last + self._step)
+
+    def expect(self, packet: av.Packet[av.VideoStream]) -> None:
+        """Note a packet about to be decoded; after a restart its timestamps are moved on."""
+        if packet.dts is not None:
+            self._last_dts = packet.dts = self._after_restart(packet.dts)
+        if packet.pts is not None:
+            packet.pts += self._shift
+        stamp = packet.dts if self._source == "decoding" else packet.pts
+        if stamp is not None and not packet.is_discard:
+            heapq.heappush(self._due, stamp)
+
+    def _after_restart(self, dts: int) -> int:
+        shifted = dts + self._shift
+        if self._last_dts is None or self.seconds(self._last_dts - shifted) <= _RESTART_S:
+            return shifted
+        at = f"{self.seconds(self._last_dts):.3f} s"
+        self._report("restart", f"timestamps start again after {at}, they are carried on")
+        self._shift += round(self._last_dts - shifted + self._step)
+        return dts + self._shift
+
+    def place(self, frame: av.VideoFrame) -> tuple[int, float] | None:
+        """Number and time of a frame, in the order of decoding; ``None`` for one to leave out."""
+        if self._source == "count":
+            self._index += 1
+            return self._index, self._index / self._rate_hz
+        stamp = self._stamp(frame)
+        ticks = stamp
+        if self._last is not None and stamp <= self._last:
+            at = f"{self.seconds(stamp):.3f} s"
+            if self.damaged and stamp < self._last:
+                self._report("old frame", f"a frame of {at} came after later ones and is left out")
+                return None
+            self._report("timestamp", f"timestamp {at} is not later than the one before, half a frame is added")
+            ticks = self._last + self._step / 2
+        self._index += 1 + self._lost_before(
+            stamp, one_packet_each=self._packet_is_frame and not frame.interlaced_frame
+        )
+        self._last = ticks
+        return self._index, self.seconds(ticks)
+
+    def _stamp(self, frame: av.VideoFrame) -> float:
+        stamp = frame.pts
+        if self._source == "decoding" and self._stream.codec_context.has_b_frames:
+            if self._delay is None and frame.dts is not None and self._due:
+                self._delay = frame.dts - self._due[0]
+            stamp = None if frame.dts is None or self._delay is None else frame.dts - self._delay
+        elif stamp is None:
+            self._report("no timestamp", f"frame {self._index + 1} has no timestamp, the nominal rate is used")
+        if stamp is not None:
+            return stamp
+        if self._last is not None:
+            return self._last + self._step
+        return self._due[0] if self._due else 0
+
+    def _lost_before(self, stamp: float, *, one_packet_each: bool) -> int:
+        """Take the packets up to this frame's off the list; how many others there were."""
+        lost = 0
+        while self._due and self._due[0] < stamp:
+            heapq.heappop(self._due)
+            lost += 1
+        if self._due and self._due[0] == stamp:
+            heapq.heappop(self._due)
+        if not lost or not one_packet_each:
+            return 0
+        self._report("lost frames", f"{lost} frame(s) lost before {self.seconds(stamp):.3f} s")
+        return lost

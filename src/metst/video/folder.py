@@ -1,0 +1,138 @@
+"""Folders of still images: the frame number in each name, gaps, bit depth.
+
+Order and time come from the number in the name relative to the first, so that a missing image
+is a jump in both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metst.errors import VideoError
+from metst.video.clock import Report
+
+Image = npt.NDArray[np.uint8]
+DeepImage = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_DIGITS = re.compile(r"([0-9]+)")
+_GAPS_NAMED = 5
+_DEPTH_SAMPLES = 4
+
+
+def list_images(folder: Path, *, report: Report) -> list[tuple[int, Path]]:
+    """Images of a folder in order of their numbers.
+
+    Returns
+    -------
+    list of (int, Path)
+        Frame number, 0 for the first image, and file.
+
+    Raises
+    ------
+    VideoError
+        The folder cannot be read or holds no images.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]
+    except OSError as error:
+        raise VideoError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    if not paths:
+        raise VideoError(f"{folder} holds no images; expected numbered files ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    numbers = _frame_numbers(paths)
+    if not numbers:
+        report("no numbers", "file names carry no frame number: taken in order of name, gaps cannot be seen")
+        return list(enumerate(sorted(paths)))
+    if left_out := len(paths) - len(numbers):
+        report("other names", f"{left_out} image(s) do not fit the numbering of the others and are left out")
+    ordered = sorted(numbers.items())
+    _report_gaps([number for number, _ in ordered], report)
+    return [(number - ordered[0][0], path) for number, path in ordered]
+
+
+def _frame_numbers(paths: Sequence[Path]) -> dict[int, Path]:
+    """Files by frame number, of the largest set of names that are alike but for their numbers.
+
+    A name may hold several numbers (``006_1_0001.jpg``, ``frame12_t0.400.png``): the frame's is
+    the one with the most distinct values, among equals the one of the smallest span, then the last.
+    """
+    alike: dict[tuple[str, ...], list[tuple[tuple[int, ...], Path]]] = {}
+    for path in sorted(paths):
+        parts = _DIGITS.split(path.stem)
+        alike.setdefault((*parts[::2], path.suffix.lower()), []).append((tuple(map(int, parts[1::2])), path))
+    largest = max(alike.values(), key=lambda group: (len(group[0][0]) > 0, len(group)))
+    columns = list(zip(*(values for values, _ in largest), strict=True))
+    if not columns:
+        return {}
+    best = max(range(len(columns)), key=lambda k: (len(set(columns[k])), min(columns[k]) - max(columns[k]), k))
+    numbers: dict[int, Path] = {}
+    for values, path in sorted(largest):
+        numbers.setdefault(values[best], path)
+    return numbers
+
+
+def _report_gaps(numbers: Sequence[int], report: Report) -> None:
+    gaps = [(a + 1, b - 1) for a, b in pairwise(numbers) if b - a > 1]
+    if gaps:
+        missing = sum(last - first + 1 for first, last in gaps)
+        named = [str(first) if first == last else f"{first}-{last}" for first, last in gaps[:_GAPS_NAMED]]
+        more = ", ..." if len(gaps) > _GAPS_NAMED else ""
+        report("gaps", f"{missing} number(s) missing between images: {', '.join(named)}{more}")
+
+
+def read_image(path: Path, *, colour: bool) -> DeepImage:
+    """Read a still image upright (EXIF), ``(H, W)`` grey or ``(H, W, 3)`` RGB, 8 or 16 bits.
+
+    Raises
+    ------
+    VideoError
+        The file cannot be read or is not such an image.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise VideoError(f"{path.name} cannot be read: {error.strerror}") from error
+    mode = (cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_ANYDEPTH
+    # A damaged image is told of by an error of ours; OpenCV would print as well.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        image = cv2.imdecode(data, mode) if data.size else None
+    except cv2.error:
+        image = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if image is None:
+        raise VideoError(f"{path.name} cannot be decoded, it is damaged or not an image")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise VideoError(f"{path.name} holds {image.dtype} values, expected 8- or 16-bit integers")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image  # type: ignore[return-value]
+
+
+def bit_depth(images: Sequence[tuple[int, Path]]) -> int:
+    """Bits in use in the 16-bit images of a folder: 8, 10, 12, 14 or 16 (also where there are none).
+
+    Files have no place to say that a camera used 10 or 12 of 16 bits, so the brightest value of
+    images from all over the folder decides.
+    """
+    brightest = 0
+    for _, path in images[:: max(1, len(images) // _DEPTH_SAMPLES)]:
+        try:
+            image = read_image(path, colour=True)
+        except VideoError:
+            continue
+        if image.dtype == np.uint8:
+            return 16
+        brightest = max(brightest, int(image.max(initial=0)))
+    return next(bits for bits in (8, 10, 12, 14, 16) if brightest < 1 << bits) if brightest else 16
+
+
+def to_eight_bits(image: DeepImage, *, depth: int) -> Image:
+    """Keep the upper 8 of the ``depth`` bits of a 16-bit image, saturated; an 8-bit image stays as it is."""
+    return image.astype(np.uint8) if image.dtype == np.uint8 else np.minimum(image >> (depth - 8), 255).astype(np.uint8)

@@ -1,0 +1,79 @@
+"""From a decoder's frame to an array: luma as stored or RGB, turned upright."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.buffer import Buffer
+from av.video.reformatter import ColorRange, VideoReformatter
+
+_OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
+
+
+@lru_cache(maxsize=64)
+def _luma_layout(pixel_format: str) -> tuple[np.dtype[np.unsignedinteger], int] | None:
+    """Sample type and bits of formats that hold luma, and nothing else, in their first plane."""
+    if (match := _OWN_LUMA_PLANE.fullmatch(pixel_format)) is None:
+        return None
+    bits = int(match[1] or 8)
+    return np.dtype(np.uint8 if bits == 8 else ">u2" if match[2] == "be" else "<u2"), bits
+
+
+class Converter:
+    """Turns decoded frames into arrays that own their memory, upright, in grey or RGB."""
+
+    def __init__(self, *, colour: bool):
+        self._colour = colour
+        self._reformatter = VideoReformatter()
+        self._rotation: int | None = None
+        self._turn = (False, 1, 1)
+
+    def __call__(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+        """Array of a frame: ``(H, W)``, or ``(H, W, 3)`` in colour."""
+        if frame.rotation != self._rotation:
+            # Looking at side data makes a reference cycle that keeps the frame alive: not for every frame.
+            self._rotation, self._turn = frame.rotation, _turn(frame)
+        picture = self._rgb(frame) if self._colour else self._grey(frame)
+        transposed, down, right = self._turn
+        picture = picture.swapaxes(0, 1) if transposed else picture
+        # The copy lets the decoder have its buffer back, which a view would keep alive.
+        return np.array(picture[::down, ::right], dtype=np.uint8, order="C")
+
+    def _rgb(self, frame: av.VideoFrame) -> npt.NDArray[Any]:
+        return self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+
+    def _grey(self, frame: av.VideoFrame) -> npt.NDArray[Any]:
+        layout = _luma_layout(frame.format.name)
+        if layout is None:
+            # Equal ranges on both sides make swscale keep luma as stored.  16 bits in between,
+            # since swscale's way from deep luma to 8 bits rounds and, for P010, has a fault.
+            full = ColorRange.JPEG
+            deep: npt.NDArray[Any] = self._reformatter.reformat(
+                frame, format="gray16le", src_color_range=full, dst_color_range=full, threads=1
+            ).to_ndarray()
+            return deep >> 8
+        dtype, bits = layout
+        plane = frame.planes[0]
+        rows = np.frombuffer(memoryview(plane), dtype).reshape(frame.height, -1)[:, : frame.width]
+        # A negative line size: FFmpeg stores the rows from the bottom up.
+        rows = rows[::-1] if plane.line_size < 0 else rows
+        return rows >> (bits - 8) if bits > 8 else rows
+
+
+def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:
+    """Display matrix, (x, y) to (a x + c y, b x + d y), as transposition and steps down and right.
+
+    Other angles become the nearest quarter turn.
+    """
+    matrix = cast("Buffer | None", frame.side_data.get("DISPLAYMATRIX"))
+    if matrix is None:
+        return False, 1, 1
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, -1 if d < 0 else 1, -1 if a < 0 else 1
+    return True, -1 if b < 0 else 1, -1 if c < 0 else 1

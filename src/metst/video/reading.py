@@ -1,0 +1,257 @@
+"""Public readers of stage 1: a file or folder becomes frames with timestamps."""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metst.errors import UsageError, VideoError
+from metst.timeline import TimeGrid
+from metst.video.clock import Report, check_rate, ignore, needed_rate
+from metst.video.folder import bit_depth, list_images, read_image, to_eight_bits
+from metst.video.stream import Picture, VideoInfo, nothing_decoded, pictures_at, probe_stream, stream_pictures
+
+Image = npt.NDArray[np.uint8]
+OnProblem = Callable[[str], None]
+
+_REPORTS_PER_KIND = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame in grey.
+
+    Parameters
+    ----------
+    index : int
+        0-based number of the frame in the source; what could not be read keeps its number.
+    time_s : float
+        Seconds, from the container's timestamp.
+    grey : (H, W) uint8
+        Upright picture (rotation metadata applied).
+    """
+
+    index: int
+    time_s: float
+    grey: Image
+
+
+@dataclass(frozen=True, eq=False)
+class ColourFrame:
+    """One frame in colour: as :class:`Frame`, but ``rgb`` is ``(H, W, 3)`` uint8."""
+
+    index: int
+    time_s: float
+    rgb: Image
+
+
+def probe_video(path: Path | str, *, rate_hz: float | None = None) -> VideoInfo:
+    """Describe a video file or frame folder; only its first frame is decoded.
+
+    Parameters
+    ----------
+    path : path
+        Video file or folder of numbered images.
+    rate_hz : float, optional
+        Frames per second, needed where the source has no timestamps.
+
+    Raises
+    ------
+    UsageError
+        Nothing at ``path``, or no frame rate where one is needed.
+    VideoError
+        Not a video, or not one frame of it can be decoded.
+    """
+    path = Path(path)
+    check_rate(rate_hz)
+    if not _is_folder(path):
+        return probe_stream(path, rate_hz=rate_hz)
+    rate_hz = needed_rate(path, rate_hz)
+    with closing(_pictures(path, colour=False, rate_hz=rate_hz)) as pictures:
+        height, width = next(pictures)[2].shape
+    count = list_images(path, report=ignore)[-1][0] + 1
+    return VideoInfo(path, width, height, count, count / rate_hz, rate_hz, "images", False)
+
+
+def read_frames(
+    path: Path | str,
+    *,
+    rate_hz: float | None = None,
+    on_problem: OnProblem | None = None,
+    threads: int | None = None,
+) -> Iterator[Frame]:
+    """Decode a video file or frame folder, in grey, one frame at a time.
+
+    Index and time increase from frame to frame.  Damage does not end the reading: what can be
+    decoded is given, and each loss is told to ``on_problem``.  A picture of another size than
+    the first is resized to the first's.
+
+    Parameters
+    ----------
+    path : path
+        Video file or folder of numbered images.
+    rate_hz : float, optional
+        Frames per second, for sources without timestamps (frame folders, bare H.264 ...); the
+        timestamps of a container have precedence.
+    on_problem : callable, optional
+        Called with one line per problem: at most ten of a kind, then a count.
+    threads : int, optional
+        Decoder threads; all cores by default.
+
+    Raises
+    ------
+    UsageError
+        Nothing at ``path``, or a source without timestamps and no ``rate_hz``.
+    VideoError
+        Not a video (found while iterating), or not one frame of it can be decoded.
+    """
+    pictures = _pictures(Path(path), colour=False, rate_hz=rate_hz, on_problem=on_problem, threads=threads)
+    return (Frame(*picture) for picture in pictures)
+
+
+def read_colour_stream(
+    path: Path | str,
+    *,
+    rate_hz: float | None = None,
+    on_problem: OnProblem | None = None,
+    threads: int | None = None,
+) -> Iterator[ColourFrame]:
+    """Decode all frames in colour; index, time and all else as in :func:`read_frames`."""
+    pictures = _pictures(Path(path), colour=True, rate_hz=rate_hz, on_problem=on_problem, threads=threads)
+    return (ColourFrame(*picture) for picture in pictures)
+
+
+def read_colour_frames(path: Path | str, *, times_s: Sequence[float], rate_hz: float | None = None) -> list[Image]:
+    """Frames nearest to the given times, in colour, found by seeking.
+
+    Parameters
+    ----------
+    path : path
+        Video file or folder of numbered images.
+    times_s : sequence of float
+        Seconds, in any order; a time that :func:`read_frames` gave finds exactly its frame.
+    rate_hz : float, optional
+        As in :func:`read_frames`.
+
+    Returns
+    -------
+    list of (H, W, 3) uint8
+        RGB, one for each time.
+
+    Raises
+    ------
+    UsageError, VideoError
+        As :func:`read_frames`; also where an image of a folder cannot be read.
+    """
+    info = probe_video(path, rate_hz=rate_hz)
+    if info.path.is_dir():
+        pictures = _images_at(info.path, times_s, rate_hz=needed_rate(info.path, rate_hz))
+    else:
+        pictures = pictures_at(info.path, times_s, rate_hz=rate_hz)
+    return [_resized(picture, (info.width, info.height)) for picture in pictures]
+
+
+def _images_at(folder: Path, times_s: Sequence[float], *, rate_hz: float) -> list[Image]:
+    images = list_images(folder, report=ignore)
+    grid, depth = TimeGrid(np.array([index for index, _ in images]) / rate_hz), bit_depth(images)
+    files = [images[int(grid.frame_at(time_s))][1] for time_s in times_s]
+    return [to_eight_bits(read_image(file, colour=True), depth=depth) for file in files]
+
+
+class _Problems:
+    """Passes problems on, the first few of each kind one by one, the rest as a count."""
+
+    def __init__(self, path: Path, on_problem: OnProblem | None):
+        self._name = path.name
+        self._tell = on_problem or (lambda _message: None)
+        self._count: Counter[str] = Counter()
+
+    def report(self, kind: str, message: str) -> None:
+        self._count[kind] += 1
+        if self._count[kind] <= _REPORTS_PER_KIND:
+            self._tell(f"{self._name}: {message}")
+
+    def close(self) -> None:
+        for kind, count in self._count.items():
+            if (more := count - _REPORTS_PER_KIND) > 0:
+                self._tell(f"{self._name}: {more} more reports of the kind: {kind}")
+
+
+def _pictures(
+    path: Path,
+    *,
+    colour: bool,
+    rate_hz: float | None,
+    on_problem: OnProblem | None = None,
+    threads: int | None = None,
+) -> Generator[Picture, None, None]:
+    """Check the call now, decode later."""
+    problems = _Problems(path, on_problem)
+    check_rate(rate_hz)
+    if _is_folder(path):
+        pictures = _folder_pictures(path, colour=colour, rate_hz=needed_rate(path, rate_hz), report=problems.report)
+    else:
+        pictures = stream_pictures(path, colour=colour, rate_hz=rate_hz, report=problems.report, threads=threads)
+    return _one_size(path, pictures, problems)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether the source is a folder; refuse what is neither a folder nor a file with content."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"no such file or folder: {path}") from error
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror}") from error
+    if stat.S_ISDIR(status.st_mode):
+        return True
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"expected a video file or a folder of images, but {path} is neither")
+    if status.st_size == 0:
+        raise VideoError(f"{path} is empty (0 bytes); record or copy it again")
+    return False
+
+
+def _one_size(path: Path, pictures: Iterator[Picture], problems: _Problems) -> Generator[Picture, None, None]:
+    """Resize every picture to the size of the first: one track and one motion need one scale."""
+    size: tuple[int, int] | None = None
+    for index, time_s, picture in pictures:
+        height, width = picture.shape[:2]
+        size = size or (width, height)
+        if (width, height) != size:
+            change = f"{width}x{height}, resized to {size[0]}x{size[1]}"
+            problems.report("another size", f"frame {index} ({time_s:.3f} s) is {change}")
+        yield index, time_s, _resized(picture, size)
+    problems.close()
+    if size is None:
+        raise nothing_decoded(path)
+
+
+def _resized(picture: Image, size: tuple[int, int]) -> Image:
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
+    method = cv2.INTER_AREA if width * height > size[0] * size[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
+
+
+def _folder_pictures(path: Path, *, colour: bool, rate_hz: float, report: Report) -> Iterator[Picture]:
+    images = list_images(path, report=report)
+    depth = bit_depth(images)
+    if depth < 16:
+        report("depth", f"its 16-bit images use {depth} bits, the upper 8 of them are kept")
+    for index, file in images:
+        try:
+            picture = to_eight_bits(read_image(file, colour=colour), depth=depth)
+        except VideoError as error:
+            report("unreadable image", f"frame {index} is left out: {error}")
+            continue
+        yield index, index / rate_hz, picture

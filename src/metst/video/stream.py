@@ -1,0 +1,296 @@
+"""Video files through FFmpeg: frames in order, in grey or colour, upright, as far as they decode."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TypeVar
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.format import Flags as FormatFlags
+from av.stream import Disposition
+
+from metst.errors import VideoError
+from metst.video.clock import Clock, Report, Source, ignore, needed_rate
+from metst.video.pixels import Converter
+
+Picture = tuple[int, float, npt.NDArray[np.uint8]]
+_T = TypeVar("_T")
+
+_READ_ATTEMPTS = 10
+_SEEK_LEADS_S = (1.0, 10.0)
+_UNKNOWN_RATE_HZ = 25.0  # only spaces frames whose own timestamps are missing or wrong
+# Formats that FFmpeg "plays" although they are no video: text drawn as a terminal screen.
+_TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a source says of itself before it is decoded; ``None`` where it says nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    width, height : int
+        Pixels of the upright picture.
+    frame_count : int or None
+        The container's figure, else duration times rate; for a folder, gaps counted.
+    duration_s : float or None
+        Seconds.
+    rate_hz : float or None
+        Mean frames per second.
+    codec : str
+        FFmpeg's name of the codec; ``"images"`` for a folder.
+    variable_rate : bool or None
+        Whether the mean rate and the base rate in the header disagree.
+    """
+
+    path: Path
+    width: int
+    height: int
+    frame_count: int | None
+    duration_s: float | None
+    rate_hz: float | None
+    codec: str
+    variable_rate: bool | None
+
+
+def probe_stream(path: Path, *, rate_hz: float | None) -> VideoInfo:
+    """Describe a video file; its first frame is decoded to know its size and that it can be."""
+    with closing(stream_pictures(path, colour=False, rate_hz=rate_hz, report=ignore, threads=1)) as pictures:
+        if (first := next(pictures, None)) is None:
+            raise nothing_decoded(path)
+    height, width = first[2].shape
+    with _open_video(path, threads=1) as (container, stream):
+        mean_hz, duration_s = _mean_rate_hz(stream), _duration_s(container, stream)
+        varies: bool | None = None
+        if not _has_timestamps(container):
+            mean_hz, varies = rate_hz, False
+        elif stream.base_rate and mean_hz:
+            varies = abs(float(stream.base_rate) / mean_hz - 1) > 0.02
+        count = stream.frames or round((duration_s or 0) * (mean_hz or 0))
+        return VideoInfo(path, width, height, count or None, duration_s, mean_hz, stream.codec_context.name, varies)
+
+
+def nothing_decoded(path: Path) -> VideoError:
+    """Return the error for a source without one readable frame."""
+    return VideoError(f"{path}: not one frame can be decoded; check that it plays")
+
+
+def stream_pictures(
+    path: Path, *, colour: bool, rate_hz: float | None, report: Report, threads: int | None
+) -> Generator[Picture, None, None]:
+    """All frames of a file that can be decoded: index, seconds, ``(H, W)`` grey or ``(H, W, 3)`` RGB."""
+    to_array = Converter(colour=colour)
+    with _open_video(path, threads=threads) as (container, stream):
+        clock = _clock(path, container, stream, rate_hz=rate_hz, report=report)
+        if (count := len(container.streams.video)) > 1:
+            report("several streams", f"holds {count} video streams, stream {stream.index} is read")
+        for index, time_s, frame in _decode(container, stream, clock=clock, report=report):
+            yield index, time_s, to_array(frame)
+        _report_missing_end(container, stream, clock=clock, report=report)
+
+
+@contextmanager
+def _open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    # Without the whitelist a playlist could make FFmpeg fetch from the network.
+    options = {"protocol_whitelist": "file,http,tcp"}
+    try:
+        container = av.open(f"file:{path}", "r", container_options=options, metadata_errors="replace")
+    except av.error.EOFError as error:
+        raise VideoError(f"{path} is cut short, its index is missing; copy or record it again") from error
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path} cannot be read as a video ({error.strerror}); expected mp4, mkv, avi ...") from error
+    with container:
+        stream = _video_stream(path, container)
+        stream.thread_type = "AUTO"
+        stream.thread_count = threads or 0
+        yield container, stream
+
+
+def _video_stream(path: Path, container: InputContainer) -> av.VideoStream:
+    """First stream of moving pictures."""
+    name = container.format.name
+    if name in _TEXT_FORMATS:
+        raise VideoError(f"{path} is a text file; expected a video or a folder of images")
+    if name == "image2" or name.endswith("_pipe"):
+        raise VideoError(f"{path} is one still image; expected a video or a folder of images")
+    cover = (Disposition.attached_pic | Disposition.timed_thumbnails).value
+    streams = [stream for stream in container.streams.video if not stream.disposition.value & cover]
+    if not streams:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise VideoError(f"{path} holds no video, only: {kinds}")
+    if streams[0].codec_context is None:
+        raise VideoError(f"{path}: no decoder for its codec; convert it, for example to H.264 in mp4")
+    return streams[0]
+
+
+def _has_timestamps(container: InputContainer) -> bool:
+    flag = FormatFlags.no_timestamps.value  # an integer, whatever PyAV's type stub says
+    return not container.format.flags & flag  # type: ignore[operator]
+
+
+def _stores_decoding_times(container: InputContainer) -> bool:
+    return container.format.name == "avi"
+
+
+def _mean_rate_hz(stream: av.VideoStream) -> float | None:
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate else None
+
+
+def _duration_s(container: InputContainer, stream: av.VideoStream) -> float | None:
+    """Length of the video stream; that of the container where nothing else is in it."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if len(container.streams) == 1 and container.duration is not None:
+        return container.duration / av.time_base
+    return None
+
+
+def _clock(
+    path: Path, container: InputContainer, stream: av.VideoStream, *, rate_hz: float | None, report: Report
+) -> Clock:
+    if not _has_timestamps(container):
+        return Clock(stream, source="count", rate_hz=needed_rate(path, rate_hz), report=report)
+    mean_hz = _mean_rate_hz(stream)
+    if rate_hz and mean_hz and abs(mean_hz / rate_hz - 1) > 0.01:
+        report("rate", f"the rate given, {rate_hz:g} Hz, is not used: its timestamps say {mean_hz:g} Hz")
+    source: Source = "decoding" if _stores_decoding_times(container) else "presentation"
+    return Clock(stream, source=source, rate_hz=mean_hz or rate_hz or _UNKNOWN_RATE_HZ, report=report)
+
+
+def _packets(
+    container: InputContainer, stream: av.VideoStream, report: Report
+) -> Iterator[av.Packet[av.VideoStream] | None]:
+    """All packets that can be read, then an empty one or ``None``, which flushes the decoder."""
+    for _ in range(_READ_ATTEMPTS):
+        try:
+            yield from container.demux(stream)
+            return
+        except av.FFmpegError as error:
+            report("unreadable data", f"a part of the file cannot be read ({error.strerror})")
+    yield None
+
+
+def _decode(
+    container: InputContainer, stream: av.VideoStream, *, clock: Clock, report: Report
+) -> Iterator[tuple[int, float, av.VideoFrame]]:
+    """Index, time and picture of all frames that can be decoded."""
+    for packet in _packets(container, stream, report):
+        if packet is not None:
+            if packet.dts is not None and packet.size == 0:
+                continue  # repeats the picture before it; the decoder would take it for the end
+            clock.expect(packet)
+        try:
+            frames = stream.decode(packet)
+        except av.FFmpegError as error:
+            clock.damaged = True
+            at = "" if packet is None or packet.pts is None else f" near {clock.seconds(packet.pts):.3f} s"
+            report("damage", f"a frame{at} cannot be decoded ({error.strerror})")
+            continue
+        for frame in frames:
+            clock.damaged |= frame.is_corrupt
+            if (place := clock.place(frame)) is None:
+                continue
+            if frame.is_corrupt:
+                report("repaired", f"frame {place[0]} ({place[1]:.3f} s) is damaged, the decoder filled it in")
+            yield *place, frame
+
+
+def _report_missing_end(container: InputContainer, stream: av.VideoStream, *, clock: Clock, report: Report) -> None:
+    """Report a file that ends well before its header says."""
+    rate_hz, expected_s = _mean_rate_hz(stream) or _UNKNOWN_RATE_HZ, _duration_s(container, stream)
+    if container.format.name == "avi":  # its duration is guessed from the size of the file
+        expected_s = stream.frames / rate_hz
+    elif expected_s is not None and stream.duration is not None:
+        # The duration of a stream counts from its start, that of a container from 0.
+        expected_s += clock.seconds(stream.start_time or 0)
+    if expected_s is None or clock.end_s is None:
+        return
+    if clock.end_s < expected_s - max(0.2, 3 / rate_hz):
+        report("cut short", f"ends at {clock.end_s:.3f} s instead of {expected_s:.3f} s, the rest is missing")
+
+
+def _groups(values: Sequence[float], *, gap: float) -> Iterator[list[float]]:
+    """Split sorted values where two neighbours are more than ``gap`` apart."""
+    group: list[float] = []
+    for value in values:
+        if group and value - group[-1] > gap:
+            yield group
+            group = []
+        group.append(value)
+    if group:
+        yield group
+
+
+def _nearest(frames: Iterable[tuple[float, _T]], wanted: Sequence[float]) -> Iterator[tuple[float, float, _T]]:
+    """For each of the sorted times: itself, time and picture of the nearest frame (the earlier of two)."""
+    pending = deque(wanted)
+    before: tuple[float, _T] | None = None
+    for time_s, frame in frames:
+        while pending and pending[0] <= time_s:
+            target = pending.popleft()
+            yield target, *(before if before and target - before[0] <= time_s - target else (time_s, frame))
+        if not pending:
+            return
+        before = (time_s, frame)
+    if before:
+        yield from ((target, *before) for target in pending)
+
+
+def pictures_at(path: Path, times_s: Sequence[float], *, rate_hz: float | None) -> list[npt.NDArray[np.uint8]]:
+    """Frames of a file nearest to the given times, ``(H, W, 3)`` RGB, in the order of the times."""
+    pictures: dict[float, npt.NDArray[np.uint8]] = {}
+    for group in _groups(sorted(set(times_s)), gap=_SEEK_LEADS_S[0]):
+        pictures |= _pictures_near(path, group, rate_hz=rate_hz)
+    return [pictures[time_s] for time_s in times_s]
+
+
+def _pictures_near(path: Path, wanted: Sequence[float], *, rate_hz: float | None) -> dict[float, npt.NDArray[np.uint8]]:
+    """Pictures nearest to a few close times, decoded from a key frame well before the first.
+
+    An earlier start is tried, at last the beginning of the file, when decoding did not begin
+    before the first time or no frame is where one was asked for.
+    """
+    to_array = Converter(colour=True)
+    for lead_s in (*_SEEK_LEADS_S, math.inf):
+        with _open_video(path, threads=None) as (container, stream):
+            clock = _clock(path, container, stream, rate_hz=rate_hz, report=ignore)
+            if math.isfinite(lead_s) and not _seek_to(container, stream, wanted[0] - lead_s):
+                continue
+            decoded = _decode(container, stream, clock=clock, report=ignore)
+            frames = ((time_s, frame) for _, time_s, frame in decoded)
+            first = next(frames, None)
+            if first is None or (math.isfinite(lead_s) and first[0] > wanted[0] - lead_s / 2):
+                continue
+            near = list(_nearest(chain([first], frames), wanted))
+            slack_s = 0.51 / (_mean_rate_hz(stream) or _UNKNOWN_RATE_HZ)
+            if math.isinf(lead_s) or all(abs(time_s - target) <= slack_s for target, time_s, _ in near):
+                return {target: to_array(frame) for target, _, frame in near}
+    raise nothing_decoded(path)
+
+
+def _seek_to(container: InputContainer, stream: av.VideoStream, time_s: float) -> bool:
+    """Go to the key frame before a time; false where that is the beginning or cannot be found."""
+    if not _has_timestamps(container) or not stream.time_base:
+        return False
+    if _stores_decoding_times(container) and stream.codec_context.has_b_frames:
+        return False  # only from the beginning are times of decoding and of frames in step
+    ticks = math.floor(time_s / stream.time_base)
+    if ticks <= (stream.start_time or 0):
+        return False
+    try:
+        container.seek(ticks, stream=stream)
+    except av.FFmpegError:
+        return False
+    return True

@@ -1,0 +1,217 @@
+"""Frames to H.264 in mp4: exact timestamps, equal bytes for equal frames, never half a file."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain, pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import OutputContainer
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+
+from metst.errors import OutputError, UsageError
+from metst.timeline import TimeGrid
+
+# Without it swscale rounds down, and grey gets a tint.
+_ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+_FINEST_TICK = 1_000_000
+_MIN_TICKS_PER_S = 10_000
+_MAX_TICKS_PER_S = 2**31 - 1  # mp4 stores the ticks per second in 32 bits
+
+
+def write_video(
+    path: Path | str,
+    frames: Iterable[npt.NDArray[np.uint8]],
+    *,
+    rate_hz: float | None = None,
+    times_s: Sequence[float] | None = None,
+    crf: int = 18,
+    preset: str = "medium",
+) -> None:
+    """Write frames as H.264 (yuv420p, BT.709, video range) in mp4.
+
+    The file appears under its name only when it is whole.  With one encoder thread equal frames
+    and settings give equal bytes.  yuv420p needs even sizes: an odd width or height grows by one,
+    the last column or row repeated.
+
+    Parameters
+    ----------
+    path : path
+        Target; an existing file is replaced.
+    frames : iterable of (H, W) or (H, W, 3) uint8
+        Grey or RGB, all of one shape, taken one at a time.
+    rate_hz : float, optional
+        Frames per second.  Either this or ``times_s``.
+    times_s : sequence of float, optional
+        Time of each frame in seconds, from 0 on, increasing; to the microsecond at least, and
+        exact for multiples of a common tick.
+    crf : int
+        Quality, from 0 (lossless but for the range) to 51; 18 looks like the original.
+    preset : str
+        x264's trade of time for size, from ``ultrafast`` to ``veryslow``.
+
+    Raises
+    ------
+    UsageError
+        Settings that clash, no frame at all, frames of other shapes, not as many as times.
+    DataError
+        Times that do not increase.
+    OutputError
+        The file cannot be written.
+    """
+    path = Path(path)
+    tick, stamps = _timing(rate_hz, times_s)
+    _check_options(crf, preset)
+    frames = iter(frames)
+    if (first := next(frames, None)) is None:
+        raise UsageError(f"no frames to write to {path}")
+    _check_picture(first, first.shape)
+    with _whole_file(path) as partial:
+        with _errors_of(path):
+            container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
+        try:
+            stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset)
+            _encode(container, stream, chain([first], frames), stamps=stamps, path=path)
+            with _errors_of(path):
+                container.close()
+        finally:
+            # After a failure the trailer fails once more; the first error is the one to tell.
+            with contextlib.suppress(OSError, av.FFmpegError):
+                container.close()
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """Give a name to write to; what is there becomes the file when nothing failed, else it is removed."""
+    with _errors_of(path):
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path} is not a file that can be replaced; give another name")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        yield partial
+        with _errors_of(path):
+            partial.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    """Turn an error of writing, and of nothing else, into one line."""
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        reason = error.strerror or type(error).__name__
+        advice = "check the folder, its permissions and free space"
+        raise OutputError(f"{path} cannot be written: {reason}; {advice}") from error
+
+
+def _timing(rate_hz: float | None, times_s: Sequence[float] | None) -> tuple[Fraction, list[int] | None]:
+    """Seconds per tick, and the ticks of each frame (``None``: one tick from frame to frame)."""
+    if (rate_hz is None) == (times_s is None):
+        raise UsageError("give either the frame rate or the times of the frames")
+    if rate_hz is not None:
+        # NTSC rates are multiples of 1/1001; the decimals others would give are exact as well.
+        rate = Fraction(rate_hz).limit_denominator(1001) if math.isfinite(rate_hz) else Fraction(0)
+        if rate <= 0:
+            raise UsageError(f"the frame rate must be a positive number of frames per second, got {rate_hz}")
+        return 1 / rate, None
+    times = TimeGrid(np.asarray(times_s, dtype=np.float64)).time_s.tolist()
+    if times and times[0] < 0:
+        raise UsageError(f"times must start at 0 s or later, got {times[0]} s")
+    exact = [Fraction(time_s).limit_denominator(_FINEST_TICK) for time_s in times]
+    ticks_per_s = math.lcm(*(time.denominator for time in exact))
+    if ticks_per_s > _MAX_TICKS_PER_S:
+        ticks_per_s = _FINEST_TICK
+    # Fewer ticks than this the muxer would multiply by itself.
+    ticks_per_s *= -(-_MIN_TICKS_PER_S // ticks_per_s)
+    stamps = [round(time * ticks_per_s) for time in exact]
+    if any(later <= earlier for earlier, later in pairwise(stamps)):
+        raise UsageError("times must be at least a microsecond apart")
+    return Fraction(1, ticks_per_s), stamps
+
+
+def _check_options(crf: int, preset: str) -> None:
+    if not 0 <= crf <= 51:
+        raise UsageError(f"crf must lie between 0 and 51, got {crf}")
+    if preset not in _PRESETS:
+        raise UsageError(f"expected one of the presets {', '.join(_PRESETS)}; got {preset}")
+
+
+def _container_options(tick: Fraction) -> dict[str, str]:
+    # A start later than 0 s is stored in ticks of the movie, which by default are 1 ms.
+    return {"movflags": "faststart", "movie_timescale": str(max(tick.denominator, 1000))}
+
+
+def _check_picture(picture: npt.NDArray[np.uint8], expected: tuple[int, ...]) -> None:
+    shape = picture.shape
+    usable = picture.dtype == np.uint8 and picture.size > 0 and (len(shape) == 2 or shape[2:] == (3,))
+    if not usable or shape != expected:
+        after = f" after {expected}" if shape != expected else ""
+        raise UsageError(
+            f"expected frames of one shape, (H, W) or (H, W, 3), in uint8; got {shape} {picture.dtype}{after}"
+        )
+
+
+def _add_stream(
+    container: OutputContainer, shape: tuple[int, ...], *, tick: Fraction, crf: int, preset: str
+) -> av.VideoStream:
+    stream = container.add_stream("libx264", rate=1 / tick, options={"crf": str(crf), "preset": preset})
+    stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
+    stream.pix_fmt = "yuv420p"
+    stream.thread_count = 1
+    context = stream.codec_context
+    context.time_base = tick
+    context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
+    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+    return stream
+
+
+def _encode(
+    container: OutputContainer,
+    stream: av.VideoStream,
+    frames: Iterable[npt.NDArray[np.uint8]],
+    *,
+    stamps: Sequence[int] | None,
+    path: Path,
+) -> None:
+    reformatter = VideoReformatter()
+    shape: tuple[int, ...] | None = None
+    count = 0
+    for count, picture in enumerate(frames, start=1):
+        shape = shape or picture.shape
+        _check_picture(picture, shape)
+        if stamps is not None and count > len(stamps):
+            raise UsageError(f"more frames than the {len(stamps)} times given")
+        frame = _to_frame(picture, reformatter)
+        frame.pts, frame.time_base = count - 1 if stamps is None else stamps[count - 1], stream.codec_context.time_base
+        with _errors_of(path):
+            container.mux(stream.encode(frame))
+    if stamps is not None and count < len(stamps):
+        raise UsageError(f"{len(stamps)} times given for {count} frames")
+    with _errors_of(path):
+        container.mux(stream.encode(None))
+
+
+def _to_frame(picture: npt.NDArray[np.uint8], reformatter: VideoReformatter) -> av.VideoFrame:
+    """Convert a grey or RGB picture, padded to even sizes, to what the encoder takes."""
+    odd = [(0, size % 2) for size in picture.shape[:2]]
+    padded = np.pad(picture, odd + [(0, 0)] * (picture.ndim - 2), mode="edge")
+    frame = av.VideoFrame.from_ndarray(padded, format="gray" if picture.ndim == 2 else "rgb24")
+    return reformatter.reformat(
+        frame,
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=_ROUNDED,
+        threads=1,
+    )

@@ -1,0 +1,173 @@
+"""What people get wrong, through the command line: one clear line, the right exit code, nothing lost."""
+
+import json
+import shutil
+import wave
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from metst import cli
+from metst.synthesis.portrait import portrait
+from metst.video import write_video
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    picture = portrait()[::2, ::2]
+    face = [picture] * 30
+    grey = np.full_like(picture, 128)
+    write_video(folder / "face.mp4", face, rate_hz=30)
+    write_video(folder / "no-face.mp4", [grey] * 30, rate_hz=30)
+    corner = grey.copy()
+    corner[-40:, -40:] = cv2.resize(picture, (40, 40))
+    write_video(folder / "corner.mp4", [grey] * 14 + [corner] * 3 + [grey] * 13, rate_hz=30)
+    write_video(folder / "two-faces.mp4", [np.hstack([picture, picture])] * 30, rate_hz=30)
+    whole = (folder / "face.mp4").read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("this is no video")
+    (folder / "damaged.avi").write_bytes(_damaged_avi(folder, picture))
+    (folder / "empty-folder").mkdir()
+    with wave.open(str(folder / "audio.wav"), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16000))
+    return folder
+
+
+def _damaged_avi(folder: Path, picture: np.ndarray) -> bytes:
+    """Motion JPEG with one frame overwritten in the middle."""
+    writer = cv2.VideoWriter(
+        str(folder / "whole.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (picture.shape[1], picture.shape[0])
+    )
+    for _ in range(30):
+        writer.write(picture[..., ::-1])
+    writer.release()
+    data = bytearray((folder / "whole.avi").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 9000] = bytes(9000)
+    return bytes(data)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error of one call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["metst", *map(str, arguments)])
+        patch.setattr(cli.console, "width", 400)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return int(stop.value.code or 0), out, err
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("missing.mp4", 2, "no such file"),
+        ("text.mp4", 1, "text.mp4"),
+        ("empty.mp4", 1, "empty.mp4"),
+        ("truncated.mp4", 1, "truncated.mp4"),
+        ("audio.wav", 1, "no video"),
+        ("no-face.mp4", 1, "no face"),
+        ("corner.mp4", 1, "face"),
+        ("empty-folder", 1, "no image"),
+    ],
+)
+def test_one_bad_input_is_one_line_and_an_exit_code(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, code: int, words: str
+) -> None:
+    got, out, err = run(capsys, "analyze", files / name, "-o", tmp_path, "--fps", 30, "-q")
+    assert got == code
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1
+    assert words in err.lower()
+
+
+def test_one_bad_input_does_not_stop_the_others(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = [files / name for name in ("text.mp4", "face.mp4", "missing.mp4")]
+    code, out, _ = run(capsys, "analyze", *inputs, "-o", tmp_path, "--json", "-q")
+    assert code == 3
+    assert ["error" in result for result in json.loads(out)] == [True, False, True]
+    assert {path.name for path in (tmp_path / "face").iterdir()} == {
+        "events.csv", "frames.csv", "motion.csv", "analysis.json", "report.html",
+    }  # fmt: skip
+
+
+def test_a_damaged_frame_is_reported_and_the_rest_analysed(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capsys, "analyze", files / "damaged.avi", "-o", tmp_path, "--json")
+    assert code == 3
+    assert json.loads(out)[0]["problems"]
+    assert (tmp_path / "damaged" / "report.html").exists()
+    assert "damaged" in err
+
+
+def test_two_faces_are_one_track(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "analyze", files / "two-faces.mp4", "-o", tmp_path, "--json", "-q")
+    assert code == 0
+    assert json.loads(out)[0]["events"] == 0
+
+
+def test_a_still_photograph_gives_no_event(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "analyze", files / "face.mp4", "-o", tmp_path, "--json", "-q")
+    assert code == 0
+    assert json.loads(out)[0]["events"] == 0
+
+
+def test_unknown_model(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "analyze", files / "face.mp4", "-o", tmp_path, "--model", "nobody")
+    assert code == 2
+    assert "starter" in err
+
+
+def test_a_checkpoint_with_another_number_of_classes(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from metst.checkpoint import load_model
+
+    broken = tmp_path / "broken"
+    shutil.copytree(load_model("starter").folder, broken)
+    card = json.loads((broken / "model.json").read_text())
+    card["network"]["classes"] = 3
+    card["classes"] = card["classes"][:3]
+    (broken / "model.json").write_text(json.dumps(card))
+    code, _, err = run(capsys, "analyze", files / "face.mp4", "-o", tmp_path, "--model", broken, "-q")
+    assert code == 1
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_an_output_that_cannot_be_written(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "taken").write_text("a file")
+    code, _, err = run(capsys, "analyze", files / "face.mp4", "-o", tmp_path / "taken", "-q")
+    assert code == 1
+    assert "taken" in err
+    code, _, err = run(capsys, "analyze", files / "face.mp4", "-o", "/dev/full", "-q")
+    assert code == 1
+    assert "/dev/full" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("analyse",),
+        ("analyze",),
+        ("score", "a.csv"),
+        ("train", "-o", "x", "--recipe", "y"),
+        ("analyze", "--fps", "no"),
+    ],
+)
+def test_wrong_calls_are_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out, len(err.strip().splitlines())) == (2, "", 1)

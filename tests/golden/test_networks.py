@@ -1,0 +1,105 @@
+"""The published networks against what the original code answered with the same weights."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metst.checkpoint import convert_released, load_model
+from metst.models.networks import PUBLISHED, StateTransitionNetwork
+
+OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
+NAMES = ["metst_2024", "metst", "metst_plus", "boosting_vrme"]
+
+pytestmark = pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the outputs of the original networks are not at hand")
+
+
+def released_state(name: str) -> dict[str, torch.Tensor]:
+    """Reproducible weights under the names of a released checkpoint."""
+    spec = importlib.util.spec_from_file_location("make_checkpoint", OFFICIAL / "make_checkpoint.py")
+    assert spec is not None
+    assert spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    shapes = json.loads((OFFICIAL / f"{name}_state_dict.json").read_text())
+    return {
+        f"module.{key}": torch.from_numpy(np.array(maker.weight(key, tuple(shape), 7))) for key, shape in shapes.items()
+    }
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def converted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, StateTransitionNetwork]:
+    """A released checkpoint, converted, written and read again."""
+    folder = tmp_path_factory.mktemp(request.param)
+    torch.save(released_state(request.param), folder / "released.pkl")
+    convert_released(folder / "released.pkl", folder / "model")
+    return request.param, load_model(folder / "model").network
+
+
+def golden(name: str, kind: str, length: int) -> np.ndarray:
+    with np.load(OFFICIAL / f"{name}_golden.npz") as data:
+        return data[f"{kind}_{length}"]
+
+
+@pytest.mark.parametrize("length", [30, 50, 200])
+def test_a_converted_checkpoint_answers_like_the_original(
+    converted: tuple[str, StateTransitionNetwork], length: int
+) -> None:
+    name, network = converted
+    with torch.inference_mode():
+        score, logits = network(torch.from_numpy(golden(name, "x", length)))
+    np.testing.assert_allclose(score.numpy(), golden(name, "spot", length), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits.numpy(), golden(name, "recog", length), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [76, 77])
+def test_a_shorter_sequence_answers_like_the_original_until_its_end_is_in_sight(
+    converted: tuple[str, StateTransitionNetwork], length: int
+) -> None:
+    name, network = converted
+    with torch.inference_mode():
+        score, logits = network(torch.from_numpy(golden(name, "x", 200)[:, :, :length].copy()))
+    assert score.shape == (2, length)
+    known = slice(0, length - network.look_ahead)
+    np.testing.assert_allclose(score[:, known].numpy(), golden(name, "spot", 200)[:, known], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits[:, known].numpy(), golden(name, "recog", 200)[:, known], rtol=0, atol=1e-4)
+
+
+def test_a_stream_of_uneven_chunks_answers_like_the_original(converted: tuple[str, StateTransitionNetwork]) -> None:
+    name, network = converted
+    x = torch.from_numpy(golden(name, "x", 200))
+    state, scores, logits = None, [], []
+    with torch.inference_mode():
+        for chunk in torch.split(x, [1, 1, 2, 1, 63, 7, 100, 24, 1], dim=2):
+            score, logit, state = network.advance(chunk, state, last=False)
+            scores.append(score)
+            logits.append(logit)
+        held_back = 200 - sum(score.shape[1] for score in scores)
+        score, logit, _ = network.advance(x[:, :, :0], state, last=True)
+    assert 0 < held_back <= network.look_ahead
+    np.testing.assert_allclose(torch.cat([*scores, score], dim=1), golden(name, "spot", 200), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(torch.cat([*logits, logit], dim=1), golden(name, "recog", 200), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("metst_2024", 0.63), ("metst", 1.90), ("metst_plus", 16.65), ("boosting_vrme", 8.36)]
+)
+def test_parameters_that_are_used(name: str, millions: float) -> None:
+    """Counted from the original's list, less its second normalisations and its unused twin of the trunk."""
+    shapes = json.loads((OFFICIAL / f"{name}_state_dict.json").read_text())
+    twin = {"metst_2024": "blocks_recog.", "metst": "recog_pathway."}.get(name, "none")
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    used = [
+        shape
+        for key, shape in shapes.items()
+        if ".norm2." not in key and not key.startswith(twin) and not key.endswith(buffers)
+    ]
+    network = StateTransitionNetwork(PUBLISHED[name.replace("_", "-")])
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == sum(int(np.prod(shape)) for shape in used)
+    assert round(count / 1e6, 2) == millions

@@ -1,0 +1,159 @@
+"""Streams, lengths and the start of training of the network family."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from metst.config import NetworkConfig
+from metst.errors import DataError
+from metst.models.networks import Mamba, StateTransitionNetwork, drop_path_rates
+
+SHAPES = {
+    "single rate": {"slow_fast": False},
+    "slow-fast, shared": {"slow_fast": True},
+    "slow-fast, separate": {"slow_fast": True, "pathways": "separate"},
+}
+
+
+def small_network(shape: str) -> StateTransitionNetwork:
+    """A small network whose weights are far from their start, so that every layer counts."""
+    torch.manual_seed(3)
+    network = StateTransitionNetwork(
+        NetworkConfig(name="small", in_channels=4, width=8, blocks=3, d_state=4, classes=3, **SHAPES[shape])
+    )
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.uniform_(-0.3, 0.3)
+            module.running_var.uniform_(0.5, 1.5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 2:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return network.eval()
+
+
+NETWORKS = {shape: small_network(shape) for shape in SHAPES}
+
+
+def motion(length: int, *, seed: int = 0, batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, 4, length, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(deadline=None, max_examples=30)
+@given(sizes=st.lists(st.integers(0, 9), min_size=1, max_size=8), flush_alone=st.booleans(), seed=st.integers(0, 99))
+def test_chunks_of_any_sizes_joined_are_one_pass(shape: str, sizes: list[int], flush_alone: bool, seed: int) -> None:
+    network, x = NETWORKS[shape], motion(sum(sizes), seed=seed)
+    chunks = [*torch.split(x, sizes, dim=2)] + ([x[:, :, :0]] if flush_alone else [])
+    state, scores, logits = None, [], []
+    with torch.inference_mode():
+        whole_score, whole_logits = network(x)
+        for i, chunk in enumerate(chunks):
+            score, logit, state = network.advance(chunk, state, last=i == len(chunks) - 1)
+            scores.append(score)
+            logits.append(logit)
+            given_frames = sum(piece.shape[2] for piece in chunks[: i + 1])
+            out = sum(piece.shape[1] for piece in scores)
+            assert out == given_frames if i == len(chunks) - 1 else given_frames - network.look_ahead <= out
+    assert state == {}
+    torch.testing.assert_close(torch.cat(scores, dim=1), whole_score, rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.cat(logits, dim=1), whole_logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_state_can_be_used_again_and_by_a_copy(shape: str) -> None:
+    network, x = NETWORKS[shape], motion(20)
+    with torch.inference_mode():
+        _, _, state = network.advance(x[:, :, :11], None, last=False)
+        first, _, _ = network.advance(x[:, :, 11:], state, last=True)
+        again, _, _ = copy.deepcopy(network).advance(x[:, :, 11:], state, last=True)
+    torch.testing.assert_close(again, first, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 17])
+def test_any_length_gives_one_finite_answer_per_frame(shape: str, length: int) -> None:
+    score, logits = NETWORKS[shape](motion(length))
+    assert score.shape == (2, length)
+    assert logits.shape == (2, length, 3)
+    assert bool(((score > 0) & (score < 1)).all())
+    assert bool(logits.isfinite().all())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_look_ahead_is_how_far_an_answer_reaches_into_the_future(shape: str) -> None:
+    network, x = NETWORKS[shape], motion(40, batch=1)
+    with torch.inference_mode():
+        score, _ = network(x)
+        reach = []
+        for changed in range(20, 24):
+            other = x.clone()
+            other[:, :, changed] += 1
+            first = int((network(other)[0] - score).abs().gt(1e-7).nonzero()[0, 1])
+            reach.append(changed - first)
+    assert max(reach) == network.look_ahead
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_sample_of_a_batch_is_answered_alone(shape: str) -> None:
+    network, x = NETWORKS[shape], motion(15, batch=5)
+    with torch.inference_mode():
+        together, _ = network(x)
+        alone = torch.cat([network(sample[None])[0] for sample in x])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients_do_not_change_the_answer(shape: str) -> None:
+    network, x = NETWORKS[shape], motion(33)
+    with torch.inference_mode():
+        without = network(x)
+    for got, expected in zip(network(x), without, strict=True):
+        assert got.requires_grad
+        torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
+
+
+def test_motion_of_other_channels_is_refused() -> None:
+    with pytest.raises(DataError, match=r"expects motion \(B, 4, T\), got \(2, 36, 10\)"):
+        NETWORKS["single rate"](torch.zeros(2, 36, 10))
+
+
+@torch.no_grad()
+def test_untrained_weights_start_as_published() -> None:
+    network = StateTransitionNetwork(NetworkConfig(name="new", in_channels=10, width=64, blocks=12, slow_fast=False))
+    mambas = [module for module in network.modules() if isinstance(module, Mamba)]
+    assert len(mambas) == 12
+    for mamba in mambas:
+        step = functional.softplus(mamba.dt_proj.bias)
+        assert float(step.min()) >= 1e-3 * 0.999
+        assert float(step.max()) <= 1e-1 * 1.001
+        torch.testing.assert_close(-torch.exp(mamba.A_log[0]), -torch.arange(1.0, 65.0))
+        assert float(mamba.out_proj.weight.abs().max()) <= 1 / (128**0.5 * 2)  # Kaiming bound, over sqrt(4)
+        assert float(mamba.in_proj.weight.std()) == pytest.approx(0.02, rel=0.1)
+    assert float(network.spot_head.bias.abs().max()) == 0
+
+
+def test_drop_path_rates_are_the_published_list_one_behind() -> None:
+    published = [0.0, *torch.linspace(0, 0.2, 12).tolist()]
+    assert drop_path_rates(12) == pytest.approx(published[:12])
+    assert drop_path_rates(1) == [0.0]
+
+
+def test_training_drops_branches_at_random_and_reaches_every_parameter() -> None:
+    torch.manual_seed(0)
+    network = NETWORKS["slow-fast, separate"]
+    trained = copy.deepcopy(network).train()
+    for module in trained.modules():
+        if hasattr(module, "drop_path"):
+            module.drop_path = 0.5
+    x = motion(16, batch=8)
+    assert not torch.equal(trained(x)[0], trained(x)[0])
+    score, logits = trained(x)
+    (score.sum() + logits.square().sum()).backward()
+    assert all(
+        parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in trained.parameters()
+    )

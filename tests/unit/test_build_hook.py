@@ -1,0 +1,108 @@
+"""The build step that takes the face networks out of a pinned wheel."""
+
+import hashlib
+import importlib.util
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+CONTENT = {"mediapipe/modules/a/first.tflite": b"first network", "mediapipe/modules/b/second.tflite": b"second network"}
+Download = Callable[[Path], Path]
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The build hook, made to want two small files instead of the real ones."""
+    pytest.importorskip("hatchling")
+    spec = importlib.util.spec_from_file_location("hatch_build", CHECKOUT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "hatch_build", module)
+    spec.loader.exec_module(module)
+    pinned = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    monkeypatch.setattr(module, "MODELS", pinned)
+    return module
+
+
+def wheel_with(hook: ModuleType, content: dict[str, bytes]) -> Download:
+    def download(folder: Path) -> Path:
+        wheel = folder / "mediapipe-0.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for name, data in {**content, hook.LICENSE_IN_WHEEL: b"Apache License 2.0"}.items():
+                archive.writestr(name, data)
+        return wheel
+
+    return download
+
+
+def never(folder: Path) -> Path:
+    raise AssertionError(f"a download into {folder} although nothing is missing")
+
+
+def test_files_come_out_of_the_wheel_with_their_licence(hook: ModuleType, tmp_path: Path) -> None:
+    hook.collect_assets(tmp_path / "assets", download=wheel_with(hook, CONTENT))
+    stored = {path.name: path.read_bytes() for path in (tmp_path / "assets").iterdir()}
+    assert stored.pop("MEDIAPIPE_NOTICE").endswith(b"Apache License 2.0")
+    assert stored == {"first.tflite": b"first network", "second.tflite": b"second network"}
+
+
+def test_complete_assets_are_kept_without_a_download(hook: ModuleType, tmp_path: Path) -> None:
+    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+    hook.collect_assets(tmp_path, download=never)
+
+
+@pytest.mark.parametrize("damage", ["second.tflite", "MEDIAPIPE_NOTICE"])
+def test_a_missing_file_is_fetched_again(hook: ModuleType, tmp_path: Path, damage: str) -> None:
+    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+    (tmp_path / damage).unlink()
+    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+    assert (tmp_path / damage).is_file()
+
+
+def test_a_changed_file_is_replaced(hook: ModuleType, tmp_path: Path) -> None:
+    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+    (tmp_path / "first.tflite").write_bytes(b"something else")
+    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+    assert (tmp_path / "first.tflite").read_bytes() == b"first network"
+
+
+def test_wrong_bytes_are_refused_and_not_stored(hook: ModuleType, tmp_path: Path) -> None:
+    tampered = {name: content + b"!" for name, content in CONTENT.items()}
+    with pytest.raises(hook.AssetError, match=r"a/first\.tflite .* pinned hash"):
+        hook.collect_assets(tmp_path, download=wheel_with(hook, tampered))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wheel_without_the_files_is_refused(hook: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(hook.AssetError, match="not the expected wheel"):
+        hook.collect_assets(tmp_path, download=wheel_with(hook, {}))
+
+
+def test_a_file_that_is_no_wheel_is_refused(hook: ModuleType, tmp_path: Path) -> None:
+    def download(folder: Path) -> Path:
+        wheel = folder / "mediapipe-0.whl"
+        wheel.write_bytes(b"<html>proxy login</html>")
+        return wheel
+
+    with pytest.raises(hook.AssetError, match="not the expected wheel"):
+        hook.collect_assets(tmp_path, download=download)
+
+
+def test_an_unreachable_index_is_a_clear_error(
+    hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pip")
+    empty = tmp_path / "index"
+    empty.mkdir()
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", empty.as_uri())
+    with pytest.raises(hook.AssetError, match=r"could not download mediapipe==0\.10\.21.*connect to a package index"):
+        hook.download_wheel(tmp_path)

@@ -1,0 +1,285 @@
+"""The folder of an analysis: contract of its tables, whole files, clear errors."""
+
+import csv
+import json
+import os
+import resource
+import runpy
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metst.errors import DataError, OutputError, UsageError
+from metst.results import Analysis, Gap, event_table, read_analysis, write_analysis, write_whole
+from metst.timeline import Intervals, Series, TimeGrid
+
+make_analysis: Callable[..., Analysis] = runpy.run_path(str(Path(__file__).parents[1] / "analyses.py"))["make_analysis"]
+
+GAPS = ((2.0, 3.0, "no face"), (3.0, 3.5, "scene cut"), (9.0, 10.0, "no face"))
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return make_analysis(duration_s=12, gaps=GAPS, problems=("3 frames could not be decoded",))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+# The tables, read without pandas
+
+
+def test_events_count_frames_from_one_and_include_both_ends(analysis: Analysis, tmp_path: Path) -> None:
+    write_analysis(analysis, tmp_path)
+    table = rows(tmp_path / "events.csv")
+    names = [
+        "event",
+        "onset_frame",
+        "apex_frame",
+        "offset_frame",
+        "onset_s",
+        "apex_s",
+        "offset_s",
+        "label",
+        "confidence",
+    ]
+    assert list(table[0]) == [*names, "p_negative", "p_positive", "p_surprise", "p_others"]
+    assert len(table) == len(analysis.events) > 0
+    for i, row in enumerate(table):
+        onset, apex, after = (int(getattr(analysis.events, name)[i]) for name in ("onset", "apex", "offset"))
+        assert (row["event"], row["label"]) == (str(i + 1), analysis.events.label[i])
+        assert [int(row[name]) for name in names[1:4]] == [onset + 1, apex + 1, after]
+        for frame, second in zip(names[1:4], names[4:7], strict=True):
+            assert float(row[second]) == pytest.approx((int(row[frame]) - 1) / 30, abs=1e-6)
+        assert sum(float(row[f"p_{name}"]) for name in analysis.events.classes) == pytest.approx(1)
+
+
+def test_frames_have_empty_cells_where_nothing_was_measured(analysis: Analysis, tmp_path: Path) -> None:
+    write_analysis(analysis, tmp_path)
+    table = rows(tmp_path / "frames.csv")
+    assert list(table[0])[:4] == ["frame", "time_s", "face_valid", "spot_score"]
+    assert [int(row["frame"]) for row in table] == list(range(1, 361))
+    for i, row in enumerate(table):
+        invalid = 60 <= i < 105 or 270 <= i < 300
+        assert row["face_valid"] == ("False" if invalid else "True")
+        assert (row["spot_score"] == "") == (row["p_surprise"] == "") == invalid
+
+
+def test_seconds_come_from_the_timestamps_not_from_the_rate(analysis: Analysis, tmp_path: Path) -> None:
+    stretched = TimeGrid(analysis.grid.time_s**1.5 + 7)
+    series = {name: replace(getattr(analysis, name), grid=stretched) for name in ("scores", "motion", "face")}
+    late = replace(analysis, **series)
+    np.testing.assert_allclose(event_table(late)["apex_s"], stretched.time_s[late.events.apex], atol=1e-6)
+
+
+def test_motion_columns_are_named_by_region(analysis: Analysis, tmp_path: Path) -> None:
+    write_analysis(analysis, tmp_path)
+    table = rows(tmp_path / "motion.csv")
+    assert list(table[0])[:5] == ["frame", "time_s", "left_brow_x", "left_brow_y", "left_brow_quality"]
+    assert len(table[0]) == 2 + 18 * 3
+    for i in (0, 200, 359):
+        assert float(table[i]["upper_lip_y"]) == pytest.approx(
+            float(analysis.motion.channel("upper lip")[i, 1]), rel=1e-6
+        )
+    assert table[70]["upper_lip_y"] == ""
+
+
+def test_analysis_json_is_for_people_too(analysis: Analysis, tmp_path: Path) -> None:
+    write_analysis(analysis, tmp_path)
+    content = json.loads((tmp_path / "analysis.json").read_text(encoding="utf-8"))
+    assert content["gaps"][0] == {
+        "first_frame": 61,
+        "last_frame": 90,
+        "first_s": 2.0,
+        "last_s": 2.966667,
+        "reason": "no face",
+    }
+    assert content["summary"]["usable_frames"] == 360 - 75
+    assert sum(content["summary"]["events_by_label"].values()) == content["summary"]["events"] == len(analysis.events)
+    described = {
+        part.strip() for columns in content["columns"].values() for name in columns for part in name.split(",")
+    }
+    assert {"onset_frame", "apex_s", "confidence", "face_valid", "spot_score", "<region>_x"} <= described
+
+
+def test_gaps_are_runs_of_one_reason(analysis: Analysis) -> None:
+    assert analysis.gaps == (Gap(60, 90, "no face"), Gap(90, 105, "scene cut"), Gap(270, 300, "no face"))
+
+
+def test_no_event_leaves_a_table_with_a_header(tmp_path: Path) -> None:
+    write_analysis(make_analysis(duration_s=2, events=0), tmp_path)
+    assert rows(tmp_path / "events.csv") == []
+    assert (tmp_path / "events.csv").read_text().startswith("event,onset_frame,")
+    again = read_analysis(tmp_path).events
+    assert len(again) == 0
+    assert again.classes == ("negative", "positive", "surprise", "others")
+
+
+# Reading back
+
+
+@pytest.mark.parametrize("motion_format", ["csv", "safetensors"])
+def test_what_was_written_is_read(analysis: Analysis, tmp_path: Path, motion_format: str) -> None:
+    write_analysis(analysis, tmp_path, motion_format=motion_format)
+    again = read_analysis(tmp_path)
+    for name in ("scores", "motion", "face"):
+        one, two = getattr(analysis, name), getattr(again, name)
+        np.testing.assert_array_equal(one.values, two.values)
+        np.testing.assert_array_equal(one.valid, two.valid)
+        np.testing.assert_array_equal(one.grid.time_s, two.grid.time_s)
+        assert one.channels == two.channels
+    assert (again.source, again.reasons, again.problems) == (analysis.source, analysis.reasons, analysis.problems)
+    assert again.threshold == 0.5
+
+
+def test_only_one_motion_file_is_kept(analysis: Analysis, tmp_path: Path) -> None:
+    write_analysis(analysis, tmp_path, motion_format="csv")
+    write_analysis(analysis, tmp_path, motion_format="safetensors")
+    assert [path.name for path in tmp_path.glob("motion.*")] == ["motion.safetensors"]
+
+
+def test_unknown_motion_format_is_refused_before_anything_is_written(analysis: Analysis, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"parquet.*csv or safetensors"):
+        write_analysis(analysis, tmp_path / "new", motion_format="parquet")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_relative_rule_has_no_threshold() -> None:
+    assert make_analysis(duration_s=2, decode={"rule": "fixed", "k_p": 5}).threshold is None
+
+
+def damaged_schema(folder: Path) -> None:
+    header = json.loads((folder / "analysis.json").read_text())
+    (folder / "analysis.json").write_text(json.dumps(header | {"schema": 99}))
+
+
+def damaged_header(folder: Path) -> None:
+    header = json.loads((folder / "analysis.json").read_text())
+    (folder / "analysis.json").write_text(json.dumps(header | {"source": {"name": "x"}}))
+
+
+def cut_off(name: str) -> Callable[[Path], None]:
+    def cut(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: content.rindex(b"\n", 0, len(content) // 2) + 1])
+
+    return cut
+
+
+def replaced(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def replace_text(folder: Path) -> None:
+        content = (folder / name).read_text()
+        assert old in content
+        (folder / name).write_text(content.replace(old, new))
+
+    return replace_text
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "analysis.json").unlink(), "analysis.json is missing.*metst analyze"),
+        (lambda folder: (folder / "frames.csv").unlink(), "frames.csv is missing"),
+        (lambda folder: (folder / "analysis.json").write_text("{"), "analysis.json cannot be read"),
+        (lambda folder: (folder / "frames.csv").write_bytes(b"\xff\xfe\x00"), "frames.csv is not as it was written"),
+        (damaged_schema, "schema 99.*version that wrote it"),
+        (damaged_header, "source"),
+        (cut_off("frames.csv"), "needs motion of shape"),
+        (cut_off("motion.csv"), "needs motion of shape"),
+        (replaced("frames.csv", "spot_score", "score"), "frames.csv is not as it was written.*spot_score"),
+        (replaced("events.csv", "negative,", "negative,very "), "events.csv is not as it was written"),
+        (replaced("events.csv", "\n1,", "\n1,9"), "onset <= apex < offset"),
+    ],
+)
+def test_damage_is_one_clear_line(
+    analysis: Analysis, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    write_analysis(analysis, tmp_path)
+    damage(tmp_path)
+    with pytest.raises(DataError, match=message) as caught:
+        read_analysis(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+# Whole files
+
+
+def test_a_full_disk_loses_only_the_file_that_did_not_fit(analysis: Analysis, tmp_path: Path) -> None:
+    (tmp_path / "frames.csv").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"frames\.csv: the disk is full; free some space.*4 of 5 files") as caught:
+        write_analysis(analysis, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert len(rows(tmp_path / "events.csv")) == len(analysis.events)
+    assert len(rows(tmp_path / "motion.csv")) == len(analysis.scores)
+    assert json.loads((tmp_path / "analysis.json").read_text())["files"] == ["events.csv", "face.csv", "motion.csv"]
+    with pytest.raises(DataError, match=r"frames\.csv does not belong to this analysis"):
+        read_analysis(tmp_path)
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "frames.csv"
+    write_whole(target, b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"frames\.csv: the file would be larger than allowed"):
+            write_whole(target, b"x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["frames.csv"]
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "events.csv").symlink_to(tmp_path / "disk" / "events.csv")
+    write_whole(tmp_path / "events.csv", b"event\n")
+    assert (tmp_path / "events.csv").is_symlink()
+    assert (tmp_path / "disk" / "events.csv").read_bytes() == b"event\n"
+
+
+def test_a_file_in_the_way_of_the_folder(analysis: Analysis, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("notes")
+    for folder in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+            write_analysis(analysis, folder)
+    assert (tmp_path / "out").read_text() == "notes"
+
+
+def test_a_folder_in_the_way_of_a_file(analysis: Analysis, tmp_path: Path) -> None:
+    (tmp_path / "events.csv").mkdir()
+    with pytest.raises(OutputError, match=r"events\.csv: a folder stands where the file should be"):
+        write_analysis(analysis, tmp_path)
+    assert (tmp_path / "frames.csv").is_file()
+
+
+def test_no_permission(analysis: Analysis, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(OutputError, match="no permission"):
+        write_analysis(analysis, tmp_path / "out")
+
+
+# What belongs together
+
+
+@pytest.mark.parametrize("name", ["motion", "face"])
+def test_series_of_another_length_are_refused(analysis: Analysis, name: str) -> None:
+    series: Series = getattr(analysis, name)
+    short = Series(TimeGrid(series.grid.time_s[1:]), series.values[1:], series.valid[1:], series.channels)
+    with pytest.raises(DataError, match=name):
+        replace(analysis, **{name: short})
+
+
+def test_an_event_beyond_the_video_is_refused(analysis: Analysis) -> None:
+    one = np.array([1])
+    late = Intervals(one, one, np.array([361]), ("x",), np.ones(1), np.ones((1, 1)), ("x",))
+    with pytest.raises(DataError, match="outside the 360 frames"):
+        replace(analysis, events=late)

@@ -1,0 +1,245 @@
+"""From the motion of a video to its scores and events: gaps, rates, time, errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from metst.config import (
+    DecodeSettings,
+    InputSettings,
+    ModelInfo,
+    NetworkConfig,
+    PublishedDecodeSettings,
+    ScoringSettings,
+)
+from metst.decode import published_intervals
+from metst.errors import DataError
+from metst.scoring import Network, decode_events, resample, score_motion, score_whole, valid_stretches
+from metst.timeline import Series, TimeGrid
+
+CLASSES = ("negative", "positive", "surprise", "others", "neutral")
+NAMES = tuple(f"region {number}" for number in range(1, 19))
+
+
+class Echo:
+    """Answers with the first channel as score and the next ones as logits, ``late`` frames later."""
+
+    def __init__(self, *, late: int = 0) -> None:
+        self.late = late
+        self.seen: list[torch.Tensor] = []
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        self.seen.append(x)
+        return x[:, 0], x[:, 1:6].transpose(1, 2)
+
+    def advance(
+        self, x: torch.Tensor, state: dict[str, torch.Tensor] | None, *, last: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        if state is None:
+            state = {"tail": x.new_zeros(x.shape[0], x.shape[1], self.late)}
+        joined = torch.cat([state["tail"], x], dim=2)
+        score, logits = self(joined[:, :, : x.shape[2]])
+        return score, logits, {"tail": joined[:, :, x.shape[2] :]}
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    info: ModelInfo
+    network: Network
+
+
+def model(
+    network: Network | None = None,
+    *,
+    scoring: ScoringSettings | None = None,
+    decode: DecodeSettings | PublishedDecodeSettings | None = None,
+    **read: object,
+) -> FakeModel:
+    reading = InputSettings.model_validate({"baseline_s": 1e6} | read)
+    info = ModelInfo(
+        network=NetworkConfig(name="echo", in_channels=2 * len(reading.regions), width=8, slow_fast=False),
+        classes=CLASSES,
+        input=reading,
+        scoring=scoring or ScoringSettings(),
+        decode=decode or DecodeSettings(),
+        trained_on="nothing",
+    )
+    return FakeModel(info, network or Echo())
+
+
+def motion(displacement: np.ndarray, *, time_s: np.ndarray, valid: np.ndarray | None = None) -> Series:
+    """All regions move alike; invalid frames are NaN."""
+    valid = np.ones(len(time_s), dtype=bool) if valid is None else valid
+    values = np.repeat(displacement.astype(np.float32), 36).reshape(-1, 18, 2)
+    values[~valid] = np.nan
+    return Series(TimeGrid(time_s), values, valid, NAMES)
+
+
+def bump(time_s: np.ndarray, *, at_s: float) -> np.ndarray:
+    return np.exp(-(((time_s - at_s) / 0.15) ** 2))
+
+
+@pytest.mark.parametrize("rate", [24, 30, 60, 200, 240])
+@pytest.mark.parametrize("late", [0, 12])
+def test_a_movement_is_scored_at_its_own_time_whatever_the_rate(rate: int, late: int) -> None:
+    time_s = 100 + np.arange(4 * rate) / rate
+    settings = ScoringSettings(lag=late)
+    scores = score_motion(
+        motion(bump(time_s, at_s=102.3), time_s=time_s), model=model(Echo(late=late), scoring=settings), chunk_frames=7
+    )
+    peak_s = time_s[int(np.argmax(scores.channel("spot_score")))]
+    assert abs(peak_s - 102.3) <= 0.5 / 30 + 0.5 / rate
+    assert scores.valid.all()
+    assert scores.grid.time_s is time_s or np.array_equal(scores.grid.time_s, time_s)
+
+
+def test_a_changing_frame_rate_does_not_move_a_movement() -> None:
+    rng = np.random.default_rng(0)
+    time_s = np.cumsum(rng.choice([1 / 30, 1 / 15, 1 / 120], 300))
+    at_s = float(time_s[150])
+    scores = score_motion(motion(bump(time_s, at_s=at_s), time_s=time_s), model=model())
+    assert abs(time_s[int(np.argmax(scores.channel("spot_score")))] - at_s) < 0.05
+
+
+def test_late_answers_keep_the_end_of_the_video() -> None:
+    x = np.arange(40, dtype=np.float32)[:, None].repeat(6, axis=1)
+    score, logits = score_whole(Echo(late=9), x, chunk_frames=8, lag=9)
+    np.testing.assert_array_equal(score, x[:, 0])
+    np.testing.assert_array_equal(logits, x[:, 1:])
+
+
+def test_channels_are_the_score_and_probabilities_of_all_classes() -> None:
+    time_s = np.arange(60) / 30
+    scores = score_motion(motion(np.sin(time_s), time_s=time_s), model=model())
+    assert scores.channels == ("spot_score", "p_negative", "p_positive", "p_surprise", "p_others", "p_neutral")
+    np.testing.assert_allclose(scores.values[:, 1:].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_lost_face_is_a_gap_and_the_next_stretch_starts_afresh() -> None:
+    time_s = np.arange(300) / 30
+    valid = np.ones(300, dtype=bool)
+    valid[100:130] = valid[200:204] = False
+    displacement = np.cumsum(np.random.default_rng(2).standard_normal(300)) / 10
+    whole = score_motion(motion(displacement, time_s=time_s, valid=valid), model=model())
+    np.testing.assert_array_equal(whole.valid, valid)
+    assert np.isnan(whole.values[~valid]).all()
+    for part in (slice(0, 100), slice(130, 200), slice(204, 300)):
+        alone = score_motion(motion(displacement[part] + 3, time_s=time_s[part]), model=model())
+        np.testing.assert_allclose(whole.values[part], alone.values, atol=1e-5)
+
+
+def test_stretches_too_short_for_any_movement_are_not_scored() -> None:
+    valid = np.zeros(90, dtype=bool)
+    valid[10:15] = valid[30:36] = valid[50:51] = True  # 0.17 s, 0.2 s and one frame, at 30 per second
+    scores = score_motion(motion(np.zeros(90), time_s=np.arange(90) / 30, valid=valid), model=model())
+    assert valid_stretches(scores) == [slice(30, 36)]
+
+
+def test_a_video_without_a_face_has_no_scores() -> None:
+    none = np.zeros(50, dtype=bool)
+    scores = score_motion(motion(np.zeros(50), time_s=np.arange(50) / 30, valid=none), model=model())
+    assert not scores.valid.any()
+    assert scores.values.shape == (50, 6)
+
+
+@pytest.mark.parametrize("mode", ["whole", "windows"])
+def test_progress_counts_up_to_its_total(mode: str) -> None:
+    calls: list[tuple[str, int, int | None]] = []
+    time_s = np.arange(400) / 30
+    valid = time_s != time_s[250]
+    score_motion(
+        motion(np.zeros(400), time_s=time_s, valid=valid),
+        model=model(scoring=ScoringSettings.model_validate({"mode": mode})),
+        batch_size=3,
+        chunk_frames=50,
+        on_progress=lambda *call: calls.append(call),
+    )
+    done = [call[1] for call in calls]
+    assert {call[0] for call in calls} == {"score"}
+    assert len(calls) > 4
+    assert done == sorted(done)
+    assert done[-1] == calls[-1][2]
+
+
+def test_the_network_gets_the_regions_rate_and_scale_it_asks_for() -> None:
+    time_s = np.arange(120) / 60
+    values = (np.arange(36).reshape(18, 2) * bump(time_s, at_s=1)[:, None, None]).astype(np.float32)
+    series = Series(TimeGrid(time_s), values, np.ones(120, dtype=bool), NAMES)
+    echo = Echo()
+    score_motion(series, model=model(echo, rate_hz=20, regions=(1, 9, 16), scale=10))
+    (seen,) = echo.seen
+    assert seen.shape == (1, 6, 40)
+    peak = seen[0].numpy().max(axis=1)
+    expected = np.array([0, 1, 16, 17, 30, 31]) * 10
+    np.testing.assert_allclose(peak, expected * peak[1] / 10, rtol=1e-3)
+    assert peak[1] == pytest.approx(10, rel=0.05)
+
+
+def test_windows_of_released_networks_start_with_no_displacement() -> None:
+    time_s = np.arange(100) / 30
+    echo = Echo()
+    score_motion(
+        motion(time_s * 3, time_s=time_s),
+        model=model(echo, reference="window", scoring=ScoringSettings(mode="windows", window=30, hop=15)),
+    )
+    (seen,) = echo.seen
+    assert seen.shape == (6, 36, 30)
+    assert float(seen[:, :, 0].abs().max()) == 0
+    np.testing.assert_allclose(seen[1:-1, :, 29], 3 * 29 / 30, atol=1e-4)
+
+
+def test_motion_of_other_regions_is_refused() -> None:
+    series = Series(TimeGrid.uniform(10, rate_hz=30), np.zeros((10, 5, 2), np.float32), np.ones(10, bool), NAMES[:5])
+    with pytest.raises(DataError, match=r"expected motion \(T, 18, 2\), got \(10, 5, 2\)"):
+        score_motion(series, model=model())
+
+
+def test_frames_that_are_called_valid_but_are_not_finite_are_refused() -> None:
+    series = motion(np.zeros(30), time_s=np.arange(30) / 30)
+    series.values[7, 3, 1] = np.nan
+    with pytest.raises(DataError, match="mark them as gaps"):
+        score_motion(series, model=model())
+
+
+def test_a_series_with_a_gap_is_not_resampled_over_it() -> None:
+    valid = np.ones(30, dtype=bool)
+    valid[10] = False
+    with pytest.raises(DataError, match="split the series at its gaps"):
+        resample(motion(np.zeros(30), time_s=np.arange(30) / 30, valid=valid), rate_hz=30)
+
+
+def scored(score: np.ndarray, *, rate_hz: float, emotion: int = 2) -> Series:
+    chance = np.full((len(score), 5), 0.05)
+    chance[:, emotion] = 0.8
+    values = np.column_stack([score, chance]).astype(np.float32)
+    channels = ("spot_score", *(f"p_{name}" for name in CLASSES))
+    return Series(TimeGrid.uniform(len(score), rate_hz=rate_hz), values, np.ones(len(score), bool), channels)
+
+
+def test_events_are_decoded_by_the_rule_of_the_product() -> None:
+    score = np.where((np.arange(300) >= 100) & (np.arange(300) < 115), 0.9, 0.02)
+    events = decode_events(scored(score, rate_hz=30), model=model(decode=DecodeSettings(smooth_s=0)))
+    assert (events.onset.tolist(), events.offset.tolist(), events.label) == ([100], [115], ("surprise",))
+
+
+@pytest.mark.parametrize("rule", ["fixed", "extensible"])
+def test_a_published_rule_counts_in_frames_of_the_network(rule: str) -> None:
+    """200 frames per second read at 200 / 7: the rule sees every seventh frame."""
+    time_s = np.arange(2100) / 200
+    score = 0.05 + 0.8 * bump(time_s, at_s=3.5) + 0.7 * bump(time_s, at_s=7.7)
+    expected = published_intervals(score[::7].astype(np.float32), k_p=5, rule=rule)  # type: ignore[arg-type]
+    decode = PublishedDecodeSettings.model_validate({"rule": rule, "k_p": 5})
+    events = decode_events(scored(score, rate_hz=200), model=model(decode=decode, rate_hz=200 / 7))
+    assert len(expected) == 2
+    np.testing.assert_array_equal(events.onset, 7 * expected[:, 0])
+    np.testing.assert_array_equal(events.apex, 7 * expected[:, 1])
+    np.testing.assert_array_equal(events.offset, 7 * expected[:, 2] + 1)
+
+
+def test_strategy_of_the_checkpoint_deletes_neutral_detections() -> None:
+    score = bump(np.arange(300) / 30, at_s=5)
+    for strategy, count in ((1, 0), (2, 1)):
+        decode = PublishedDecodeSettings.model_validate({"rule": "fixed", "k_p": 5, "strategy": strategy})
+        assert len(decode_events(scored(score, rate_hz=30, emotion=4), model=model(decode=decode))) == count

@@ -1,0 +1,174 @@
+"""Damaged and truncated files: what can be decoded is given, what is lost is told and leaves a hole."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+from av.bitstream import BitStreamFilterContext
+
+from metst.video import Frame, read_colour_frames, read_frames
+
+Image = npt.NDArray[np.uint8]
+COUNT, RATE_HZ = 60, 25
+
+
+def picture(index: int) -> Image:
+    y, x = np.mgrid[:72, :96]
+    return np.uint8(120 + 50 * np.sin(x / 9 + index / 5) + 50 * np.cos(y / 7 - index / 6) + (x * y * 7 + index) % 13)
+
+
+def encode(path: Path, *, codec: str, pix_fmt: str, options: dict[str, str]) -> Path:
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream(codec, rate=RATE_HZ, options=options)
+        stream.height, stream.width, stream.pix_fmt = 72, 96, pix_fmt
+        for index in range(COUNT):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="gray").reformat(format=pix_fmt)
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def mjpeg(path: Path) -> Path:
+    """Every frame on its own, so that one damaged packet is one lost frame."""
+    return encode(path, codec="mjpeg", pix_fmt="yuvj420p", options={})
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """H.264 with a key frame every 12 frames and frames reordered; the index comes first."""
+    path = tmp_path_factory.mktemp("whole") / "whole.mp4"
+    return encode(path, codec="libx264", pix_fmt="yuv420p", options={"g": "12", "bf": "2"})
+
+
+def remux(source: Path, target: Path, *, keep: Sequence[int] | None = None) -> Path:
+    """Copy the packets, or some of them, into another container."""
+    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+        stream = write.add_stream_from_template(read.streams.video[0])
+        # AVI stores H.264 with start codes.
+        name = "h264_mp4toannexb" if target.suffix == ".avi" else "null"
+        start_codes = BitStreamFilterContext(name, read.streams.video[0])
+        for number, packet in enumerate(read.demux(video=0)):
+            if packet.dts is not None and (keep is None or number in keep):
+                for filtered in start_codes.filter(packet):
+                    filtered.stream = stream
+                    write.mux(filtered)
+    return target
+
+
+def positions(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [packet.pos for packet in container.demux(video=0) if packet.pos is not None]
+
+
+def wipe(path: Path, numbers: Sequence[int]) -> Path:
+    """Overwrite these packets' payload."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        for number, packet in enumerate(container.demux(video=0)):
+            if number in numbers and packet.pos is not None:
+                end = path.read_bytes().index(bytes(packet), packet.pos) + packet.size
+                data[end - packet.size + 4 : end] = bytes(packet.size - 4)
+    damaged = path.with_stem("damaged")
+    damaged.write_bytes(data)
+    return damaged
+
+
+def read(path: Path, **options: int) -> tuple[list[Frame], list[str]]:
+    problems: list[str] = []
+    return list(read_frames(path, on_problem=problems.append, **options)), problems
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mov"])
+@pytest.mark.parametrize("lost", [[0], [17], [17, 18, 19, 40], [59]])
+def test_a_lost_frame_is_a_jump_in_index_and_time(tmp_path: Path, name: str, lost: list[int]) -> None:
+    path = mjpeg(tmp_path / name)
+    intact, no_problems = read(path)
+    assert len(intact) == COUNT
+    assert no_problems == []
+    frames, problems = read(wipe(path, lost))
+    kept = [index for index in range(COUNT) if index not in lost]
+    assert [frame.index for frame in frames] == kept
+    assert [frame.time_s for frame in frames] == [intact[index].time_s for index in kept]
+    for frame in frames:
+        np.testing.assert_array_equal(frame.grey, intact[frame.index].grey)
+    for index in lost:
+        assert any(f"near {intact[index].time_s:.3f} s cannot be decoded" in problem for problem in problems)
+
+
+def test_frames_before_damage_are_exact_and_numbers_after_it_hold(whole: Path) -> None:
+    intact, _ = read(whole)
+    frames, problems = read(wipe(whole, [30]))
+    assert problems
+    assert frames[-1].index > 55
+    for frame in frames:
+        assert frame.time_s == intact[frame.index].time_s
+    np.testing.assert_array_equal(frames[10].grey, intact[10].grey)
+
+
+@pytest.mark.parametrize("packets", [15, 40, 58])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
+def test_what_is_left_of_a_truncated_file_is_read(whole: Path, tmp_path: Path, name: str, packets: int) -> None:
+    path = whole if name == "a.mp4" else remux(whole, tmp_path / name)
+    intact, _ = read(path)
+    cut = tmp_path / f"cut{path.suffix}"
+    cut.write_bytes(path.read_bytes()[: positions(path)[packets] + 90])
+    frames, problems = read(cut)
+    assert packets - 3 <= len(frames) <= packets + 1
+    # The last packet is half there; frames that do not depend on it are untouched.
+    for frame, original in zip(frames[:-5], intact, strict=False):
+        assert (frame.index, frame.time_s) == (original.index, original.time_s)
+        np.testing.assert_array_equal(frame.grey, original.grey)
+    if name != "a.ts":  # a transport stream does not say how long it should be
+        assert any("the rest is missing" in problem for problem in problems) == (packets < 58)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
+@pytest.mark.parametrize("seed", range(6))
+def test_scattered_damage_never_breaks_order_and_never_raises(
+    whole: Path, tmp_path: Path, name: str, seed: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = whole if name == "a.mp4" else remux(whole, tmp_path / name)
+    data = bytearray(path.read_bytes())
+    random = np.random.default_rng(seed)
+    first, last = positions(path)[5], positions(path)[-1]
+    for start in random.integers(first, last, 6):
+        data[start : start + 12] = random.bytes(12)
+    damaged = tmp_path / f"damaged{path.suffix}"
+    damaged.write_bytes(data)
+    frames, problems = read(damaged, threads=1)
+    assert len(frames) > COUNT // 3
+    assert problems or len(frames) == COUNT
+    assert all("\n" not in problem for problem in problems)
+    for one, two in itertools.pairwise(frames):
+        assert one.index < two.index
+        assert one.time_s < two.time_s
+    again, same = read(damaged, threads=1)
+    assert same == problems
+    for one, two in zip(frames, again, strict=True):
+        np.testing.assert_array_equal(one.grey, two.grey)
+    (found,) = read_colour_frames(damaged, times_s=[frames[len(frames) // 2].time_s])
+    assert found.shape == (72, 96, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_may_start_late(tmp_path: Path) -> None:
+    path = mjpeg(tmp_path / "a.mkv")
+    intact, _ = read(path)
+    frames, problems = read(remux(path, tmp_path / "b.mkv", keep=range(20, 40)))
+    assert [frame.index for frame in frames] == list(range(20))
+    assert [frame.time_s for frame in frames] == [frame.time_s for frame in intact[20:40]]
+    assert problems == []
+
+
+def test_many_problems_of_a_kind_become_a_count(tmp_path: Path) -> None:
+    _, problems = read(wipe(mjpeg(tmp_path / "a.mkv"), range(10, 50)))
+    told = [problem for problem in problems if "cannot be decoded" in problem]
+    assert len(told) == 10
+    assert "damaged.mkv: 30 more reports of the kind: damage" in problems
