@@ -106,7 +106,7 @@ def _bump(grid: TimeGrid, *, onset: int, apex: int, offset: int) -> np.ndarray:
 
 
 def _scores(grid: TimeGrid, events: Intervals, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    noise = np.convolve(np.abs(rng.normal(0, 0.12, len(grid))), np.ones(5) / 5, mode="same")
+    noise = np.convolve(np.abs(rng.normal(0, 0.12, len(grid))), np.ones(5) / 5)[: len(grid)]
     score, probability = noise, np.full((len(grid), len(CLASSES)), 1 / len(CLASSES))
     for i, label in enumerate(events.label):
         bump = _bump(grid, onset=int(events.onset[i]), apex=int(events.apex[i]), offset=int(events.offset[i]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from metst.checkpoint import Model
     from metst.config import AnalyzeSettings
     from metst.results import Analysis, Source
-    from metst.timeline import FloatArray
+    from metst.timeline import FloatArray, TimeGrid
     from metst.video import VideoInfo
 
 OnProgress = Callable[[str, int, int | None], None]
@@ -76,9 +76,9 @@ def analyze(
     motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
     if not motion.displacement.valid.any():
         raise FaceError(f"{path.name}: {_why_unusable(motion.reason)}")
-    scores = score_motion(motion.displacement, model=loaded, on_progress=on_progress)
+    scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
     return Analysis(
-        source=_source(path, info=info, frames=len(scores)),
+        source=_source(path, info=info, grid=scores.grid),
         scores=scores,
         motion=motion.displacement,
         motion_quality=motion.quality,
@@ -87,7 +87,8 @@ def analyze(
         reasons=motion.reason,
         events=decode_events(scores, model=loaded),
         model=loaded.describe(),
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json")
+        | loaded.info.model_dump(mode="json", include={"input", "scoring", "decode"}),
         problems=tuple(problems),
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -101,7 +102,8 @@ def _why_unusable(reasons: tuple[str, ...]) -> str:
     return f"no frame with a usable face ({most}): use footage that shows one from the front"
 
 
-def _source(path: Path, *, info: VideoInfo, frames: int) -> Source:
+def _source(path: Path, *, info: VideoInfo, grid: TimeGrid) -> Source:
+    """The recording as it was read: its length and rate are those of the decoded timestamps."""
     from metst.results import Source
 
     return Source(
@@ -109,8 +111,8 @@ def _source(path: Path, *, info: VideoInfo, frames: int) -> Source:
         path=str(path),
         width=info.width,
         height=info.height,
-        frames=frames,
-        duration_s=info.duration_s,
-        rate_hz=info.rate_hz,
+        frames=len(grid),
+        duration_s=grid.duration_s,
+        rate_hz=1 / grid.frame_s if grid.frame_s else 0.0,
         codec=info.codec,
     )

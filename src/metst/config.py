@@ -73,6 +73,9 @@ class InputSettings(Settings):
     baseline_s: float = Field(1.0, gt=0, description="time constant of the leaking baseline, seconds")
     scale: float = Field(1.0, gt=0, description="network units per face unit (the distance of the outer eye corners)")
     min_segment_s: float = Field(0.2, ge=0, description="shortest stretch with a face that is scored, seconds")
+    min_quality: float = Field(
+        0.5, ge=0, le=1, description="a region measured with less quality is taken to stand still"
+    )
 
 
 class ScoringSettings(Settings):

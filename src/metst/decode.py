@@ -23,7 +23,7 @@ from scipy.special import expit, logit
 
 from metst.config import DecodeSettings
 from metst.errors import DataError, UsageError
-from metst.timeline import BoolArray, FloatArray, IntArray, Intervals, Series
+from metst.timeline import BoolArray, FloatArray, IntArray, Intervals, Series, true_runs
 
 SPOT = "spot_score"
 CLASS_PREFIX = "p_"
@@ -57,17 +57,15 @@ def decode_scores(scores: Series, *, settings: DecodeSettings) -> Intervals:
        ``merge_fraction`` (at least ``edge_fraction``) of both.
     3. A peak of at least ``peak_threshold`` is an event.  It reaches as far as the curve keeps
        ``edge_fraction`` of the peak and no farther than the valleys beside it.
-    4. Events shorter than ``min_duration_s``, and those whose end is not in sight
-       ``max_duration_s`` after their onset, are no micro-expressions.  Nor is a curve without an
-       edge, high from one end of the stretch to the other.
+    4. Not taken are events shorter than ``min_duration_s``, those whose end is not in sight
+       ``max_duration_s`` after their onset, and a stretch that is high from end to end.
 
     The apex is where the raw score is highest.  The confidence is the peak's log-odds through the
     logistic calibration of the settings.  Class probabilities are the mean over the event, weighted
     by the raw score, of the emotions' probabilities, scaled to a sum of 1 without neutral.
 
     The curve is read once, from left to right, and an event is decided at the latest
-    ``max_duration_s`` after its onset plus ``smooth_s / 2`` for the smoothing: the look-ahead, and
-    with as much of the past the memory, that a live version needs.
+    ``max_duration_s + smooth_s / 2`` after its onset: the look-ahead that a live version needs.
 
     Parameters
     ----------
@@ -94,7 +92,7 @@ def decode_scores(scores: Series, *, settings: DecodeSettings) -> Intervals:
     time_s, frame_s = scores.grid.time_s, scores.grid.frame_s
     spans: list[slice] = []
     peaks: list[float] = []
-    for run in _runs(_valid(scores, score, chance)):
+    for run in true_runs(_valid(scores, score, chance)):
         stretch = _Stretch(smooth(score[run], time_s[run], width_s=settings.smooth_s), time_s[run], frame_s)
         for onset, offset, peak in _stretch_events(stretch, settings=settings):
             spans.append(slice(run.start + onset, run.start + offset))
@@ -165,7 +163,7 @@ def _stretch_events(stretch: _Stretch, *, settings: DecodeSettings) -> Iterator[
     low = settings.edge_fraction * settings.peak_threshold
     # A curve that has left an event does not return to it: what comes then is another one.
     merge_fraction = max(settings.merge_fraction, settings.edge_fraction)
-    for excursion in _runs(stretch.curve >= low):
+    for excursion in true_runs(stretch.curve >= low):
         for hill in _hills(stretch.curve, excursion, merge_fraction=merge_fraction):
             if stretch.curve[hill.peak] >= settings.peak_threshold:
                 yield from _event_on(hill, stretch, settings=settings)
@@ -305,10 +303,9 @@ def decode_published(
     ----------
     scores : Series
         ``(T, 1 + 5)``, on frames of the rate that ``k_p`` was fitted on.
-    k_p, rule
-        As for :func:`published_intervals`.
-    strategy : {0, 1, 2}
-        As for :func:`frame_classes`; 1 deletes detections whose majority vote is neutral.
+    k_p, rule, strategy
+        As for :func:`published_intervals` and :func:`frame_classes`; strategy 1 deletes detections
+        whose majority vote is neutral.
     classes : sequence of str
         The network's classes in order, neutral last; by default as the channels have them.
 
@@ -434,12 +431,6 @@ def _values(scores: Series, classes: Sequence[str]) -> tuple[Float64Array, Float
         raise DataError(f"scores lack the channels {', '.join(missing)}: they have {', '.join(scores.channels)}")
     values = scores.values[:, [scores.channels.index(name) for name in wanted]].astype(np.float64)
     return values[:, 0], values[:, 1:]
-
-
-def _runs(mask: BoolArray) -> list[slice]:
-    """The half-open stretches of true values."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
-    return [slice(int(first), int(after)) for first, after in edges.reshape(-1, 2)]
 
 
 def _valid(scores: Series, score: Float64Array, chance: Float64Array) -> BoolArray:

@@ -23,7 +23,7 @@ from metst.config import DecodeSettings, InputSettings, ModelInfo
 from metst.decode import CLASS_PREFIX, SPOT, decode_published, decode_scores
 from metst.errors import DataError
 from metst.regions import AXES, REGIONS
-from metst.timeline import IntArray, Intervals, Series, TimeGrid
+from metst.timeline import IntArray, Intervals, Series, TimeGrid, true_runs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,6 +64,7 @@ def score_motion(
     motion: Series,
     *,
     model: ScoringModel,
+    quality: Float32Array | None = None,
     batch_size: int = 64,
     chunk_frames: int = 1024,
     on_progress: OnProgress | None = None,
@@ -79,6 +80,8 @@ def score_motion(
         Values ``(T, 18, 2)`` in face units, gaps marked.
     model : ScoringModel
         Network and settings.
+    quality : (T, 18) float32, optional
+        How well each region was measured; what is under ``input.min_quality`` is held still.
     batch_size : int
         Windows that are scored together; does not change the result.
     chunk_frames : int
@@ -102,7 +105,9 @@ def score_motion(
     if not np.isfinite(motion.values[motion.valid]).all():
         raise DataError("motion has frames that are marked valid but are not finite: mark them as gaps")
     info = model.info
-    parts = [part for part in valid_stretches(motion) if _duration_s(part, motion) >= info.input.min_segment_s]
+    if quality is not None:
+        motion = hold_uncertain(motion, quality=quality, min_quality=info.input.min_quality)
+    parts = [part for part in true_runs(motion.valid) if _duration_s(part, motion) >= info.input.min_segment_s]
     inputs = [network_input(_cut(motion, part), settings=info.input) for part in parts]
     done, total = 0, sum(len(x) + info.scoring.lag for x in inputs)
 
@@ -159,6 +164,37 @@ def decode_events(scores: Series, *, model: ScoringModel) -> Intervals:
 
 
 # From motion to the network's input
+
+
+def hold_uncertain(motion: Series, *, quality: Float32Array, min_quality: float) -> Series:
+    """Let each region stand still while it is measured badly.
+
+    A hand, hair at the temple or a patch without texture sends a region astray.  Its steps from and to a
+    frame under ``min_quality`` are left out, and later displacement goes on from where it was.
+
+    Parameters
+    ----------
+    motion : Series
+        ``(T, 18, 2)``.
+    quality : (T, 18) float32
+        In [0, 1].
+    min_quality : float
+        Lowest quality that is believed.
+
+    Raises
+    ------
+    DataError
+        When the quality has another shape than the motion.
+    """
+    if quality.shape != motion.values.shape[:2]:
+        raise DataError(f"expected a quality for each region {motion.values.shape[:2]}, got {quality.shape}")
+    trusted = quality >= min_quality
+    held = motion.values.copy()
+    for part in true_runs(motion.valid):
+        steps = np.diff(motion.values[part].astype(np.float64), axis=0)
+        steps *= (trusted[part][1:] & trusted[part][:-1])[:, :, None]
+        held[part][1:] = held[part][:1] + np.cumsum(steps, axis=0)
+    return replace(motion, values=held)
 
 
 def network_input(motion: Series, *, settings: InputSettings) -> Series:
@@ -230,12 +266,6 @@ def resample(series: Series, *, rate_hz: float) -> Series:
         means[:, channel] = (high - low) / (edges[1] - edges[0])
     values = means.reshape(len(grid), *series.values.shape[1:])
     return Series(grid, values, np.ones(len(grid), dtype=np.bool_), series.channels)
-
-
-def valid_stretches(series: Series) -> list[slice]:
-    """The unbroken stretches of valid frames."""
-    bounds = np.flatnonzero(np.diff(np.concatenate([[False], series.valid, [False]])))
-    return [slice(int(first), int(after)) for first, after in bounds.reshape(-1, 2)]
 
 
 # One stretch through the network

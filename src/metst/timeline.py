@@ -150,6 +150,12 @@ class Intervals:
         return len(self.label)
 
 
+def true_runs(mask: BoolArray) -> list[slice]:
+    """The unbroken half-open stretches of true values in a mask ``(T,)``."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
+    return [slice(int(first), int(after)) for first, after in edges.reshape(-1, 2)]
+
+
 def frames_for_people(onset: IntArray, offset: IntArray) -> tuple[IntArray, IntArray]:
     """0-based half-open frames to the first and last frame counted from 1."""
     return np.asarray(onset) + 1, np.asarray(offset)

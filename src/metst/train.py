@@ -26,7 +26,7 @@ from metst.regions import REGION_NAMES
 from metst.scoring import network_input, score_motion
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import MotionSimulator, SimulatedMotion, SimulationSettings
-from metst.timeline import Series, TimeGrid
+from metst.timeline import Series, TimeGrid, true_runs
 
 OnProgress = Callable[[str, int, int | None], None]
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class TrainRecipe(Settings):
     class_weight: float = Field(0.3, ge=0, description="weight of the class loss beside the spotting loss")
     neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
     validation_minutes: float = Field(60.0, gt=0, description="simulated minutes for threshold and calibration")
-    false_alarms_per_min: float = Field(0.3, gt=0, description="highest rate of false alarms the threshold may allow")
+    false_alarms_per_min: float = Field(0.1, gt=0, description="highest rate of false alarms the threshold may allow")
 
 
 RECIPES: dict[str, TrainRecipe] = {
@@ -196,6 +196,9 @@ def fit_decoding(
         right.extend(hit)
         if on_progress:
             on_progress("calibration", i + 1, count)
+    if not any(right) or all(right):
+        logger.warning("no event to calibrate on after so little training: the default threshold is kept")
+        return DecodeSettings()
     slope, offset = fit_logistic(np.array(peaks), right=np.array(right))
     threshold = pick_threshold(
         np.array(peaks), right=np.array(right), minutes=count * minutes_each, per_min=recipe.false_alarms_per_min
@@ -208,8 +211,7 @@ def _peaks_and_hits(
     model: _Candidate, recording: SimulatedMotion, *, decode: DecodeSettings
 ) -> tuple[list[float], list[bool]]:
     events = decode_scores(score_motion(_series(recording, info=model.info), model=model), settings=decode)
-    inside = np.diff(np.concatenate([[0], recording.score, [0]]))
-    truth = np.stack([np.flatnonzero(inside > 0), np.flatnonzero(inside < 0) - 1], axis=1)
+    truth = np.array([(run.start, run.stop - 1) for run in true_runs(recording.score > 0)]).reshape(-1, 2)
     found = np.stack([events.onset, events.offset - 1], axis=1)
     hits = {int(p) for p, _ in match_intervals(interval_iou(found, truth), threshold=0.5)}
     return [float(value) for value in events.confidence], [i in hits for i in range(len(events))]
@@ -249,4 +251,4 @@ def pick_threshold(
     wrong = np.sort(peaks[~right])[::-1]
     allowed = int(per_min * minutes)
     threshold = wrong[allowed] if allowed < len(wrong) else 0.0
-    return float(np.clip(threshold + 1e-3, 0.05, 0.95))
+    return round(float(np.clip(threshold + 1e-3, 0.05, 0.95)), 3)

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metst.video import read_colour_frames, read_colour_stream, read_frames, write_video
-from metst.video.clock import Clock, ignore
+from metst.video.clock import Clock, Report, ignore
 
 TICK = Fraction(1, 1000)
 
 
-def make_clock(**stream: object) -> Clock:
-    values = {"time_base": TICK, "codec_context": SimpleNamespace(name="h264", has_b_frames=False), **stream}
-    return Clock(SimpleNamespace(**values), source="presentation", rate_hz=25.0, report=ignore)  # type: ignore[arg-type]
+def make_clock(report: Report = ignore) -> Clock:
+    stream = SimpleNamespace(time_base=TICK, codec_context=SimpleNamespace(name="h264", has_b_frames=False))
+    return Clock(stream, source="presentation", rate_hz=25.0, report=report)  # type: ignore[arg-type]
 
 
 def packet(pts: int | None, dts: int | None) -> SimpleNamespace:
@@ -66,6 +66,37 @@ def test_number_is_the_rank_in_the_source_whatever_is_lost(data: st.DataObject) 
             if stamp not in lost:
                 placed[stamp] = clock.place(frame(stamp))  # type: ignore[arg-type]
     assert placed == {stamp: (k, float(stamp * TICK)) for k, stamp in enumerate(pts) if stamp not in lost}
+
+
+@given(
+    at=st.integers(1, 40),
+    pts_error_s=st.one_of(st.none(), st.floats(-1e6, -2), st.floats(2, 1e6)),
+    dts_error_s=st.one_of(st.none(), st.floats(-1e6, -2), st.floats(2, 1e6)),
+)
+def test_a_false_timestamp_touches_its_frame_only(
+    at: int, pts_error_s: float | None, dts_error_s: float | None
+) -> None:
+    true = [k * 40 for k in range(60)]
+    packets = [packet(stamp, stamp) for stamp in true]
+    packets[at].pts += round(1000 * (pts_error_s or 0))
+    packets[at].dts += round(1000 * (dts_error_s or 0))
+    clock, placed = make_clock(), []
+    for sent in clock.mended(packets):  # type: ignore[arg-type]
+        clock.expect(sent)  # type: ignore[arg-type]
+        placed.append(clock.place(frame(sent.pts)))  # type: ignore[arg-type, union-attr]
+    assert placed == [(k, stamp / 1000) for k, stamp in enumerate(true)]
+
+
+def test_pauses_are_kept_leaps_are_carried_on_and_both_are_told() -> None:
+    told: list[str] = []
+    clock, placed = make_clock(report=lambda kind, _: told.append(kind)), []
+    for stamp in (0, 40, 80, 60_080, 60_120, 8_000_000, 8_000_040, 8_000_080, 20, 60):
+        sent = packet(stamp, stamp)
+        clock.expect(sent)  # type: ignore[arg-type]
+        placed.append(clock.place(frame(sent.pts)))  # type: ignore[arg-type]
+    times = (0, 0.04, 0.08, 60.08, 60.12, 60.16, 60.2, 60.24, 60.28, 60.32)
+    assert placed == list(enumerate(times))
+    assert told == ["pause", "restart", "restart"]
 
 
 @settings(max_examples=40, deadline=None)

@@ -101,6 +101,13 @@ def test_two_peaks_with_a_shallow_valley_are_one_event(valley, expected):
     assert spans(decode_scores(series(score), settings=DecodeSettings(smooth_s=0.0))) == expected
 
 
+@pytest.mark.parametrize(("edge_fraction", "expected"), [(0.25, (120, 181)), (0.5, (130, 171)), (0.75, (140, 161))])
+def test_an_event_reaches_as_far_as_its_share_of_the_peak(edge_fraction, expected):
+    score = np.clip(0.8 - 0.02 * np.abs(np.arange(400) - 150) + 1e-4, 0, 1)  # falls by 0.2 in ten frames
+    settings = DecodeSettings(smooth_s=0.0, edge_fraction=edge_fraction)
+    assert spans(decode_scores(series(score), settings=settings)) == [expected]
+
+
 def test_an_event_on_a_raised_floor_keeps_its_own_edges():
     score = np.full(400, 0.4)
     score[200:230] = 0.95

@@ -16,8 +16,9 @@ from metst.config import (
 )
 from metst.decode import published_intervals
 from metst.errors import DataError
-from metst.scoring import Network, decode_events, resample, score_motion, score_whole, valid_stretches
-from metst.timeline import Series, TimeGrid
+from metst.regions import REGION_NAMES
+from metst.scoring import Network, decode_events, hold_uncertain, resample, score_motion, score_whole
+from metst.timeline import Series, TimeGrid, true_runs
 
 CLASSES = ("negative", "positive", "surprise", "others", "neutral")
 NAMES = tuple(f"region {number}" for number in range(1, 19))
@@ -134,7 +135,7 @@ def test_stretches_too_short_for_any_movement_are_not_scored() -> None:
     valid = np.zeros(90, dtype=bool)
     valid[10:15] = valid[30:36] = valid[50:51] = True  # 0.17 s, 0.2 s and one frame, at 30 per second
     scores = score_motion(motion(np.zeros(90), time_s=np.arange(90) / 30, valid=valid), model=model())
-    assert valid_stretches(scores) == [slice(30, 36)]
+    assert true_runs(scores.valid) == [slice(30, 36)]
 
 
 def test_a_video_without_a_face_has_no_scores() -> None:
@@ -243,3 +244,15 @@ def test_strategy_of_the_checkpoint_deletes_neutral_detections() -> None:
     for strategy, count in ((1, 0), (2, 1)):
         decode = PublishedDecodeSettings.model_validate({"rule": "fixed", "k_p": 5, "strategy": strategy})
         assert len(decode_events(scored(score, rate_hz=30, emotion=4), model=model(decode=decode))) == count
+
+
+def test_a_region_measured_badly_stands_still_and_goes_on_from_there() -> None:
+    rng = np.random.default_rng(0)
+    values = np.cumsum(rng.normal(size=(60, 18, 2)), axis=0).astype(np.float32)
+    motion = Series(TimeGrid.uniform(60, rate_hz=30), values, np.ones(60, dtype=bool), REGION_NAMES)
+    quality = np.ones((60, 18), dtype=np.float32)
+    quality[20:30, 3] = 0.2
+    held = hold_uncertain(motion, quality=quality, min_quality=0.5).values
+    assert np.allclose(np.delete(held, 3, axis=1), np.delete(values, 3, axis=1), atol=1e-4)
+    assert np.allclose(held[19:31, 3], held[19, 3])
+    assert np.allclose(np.diff(held[30:, 3], axis=0), np.diff(values[30:, 3], axis=0), atol=1e-4)

@@ -28,7 +28,8 @@ def encode(path: Path, *, codec: str, pix_fmt: str, options: dict[str, str]) -> 
         stream = container.add_stream(codec, rate=RATE_HZ, options=options)
         stream.height, stream.width, stream.pix_fmt = 72, 96, pix_fmt
         for index in range(COUNT):
-            frame = av.VideoFrame.from_ndarray(picture(index), format="gray").reformat(format=pix_fmt)
+            frame = av.VideoFrame.from_ndarray(picture(index), format="gray")
+            frame = frame.reformat(format=pix_fmt, src_color_range="JPEG", dst_color_range="JPEG")
             frame.pts = index
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -44,21 +45,25 @@ def mjpeg(path: Path) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """H.264 with a key frame every 12 frames and frames reordered; the index comes first."""
     path = tmp_path_factory.mktemp("whole") / "whole.mp4"
-    return encode(path, codec="libx264", pix_fmt="yuv420p", options={"g": "12", "bf": "2"})
+    return encode(path, codec="libx264", pix_fmt="yuv420p", options={"g": "12", "bf": "2", "mbtree": "0"})
 
 
-def remux(source: Path, target: Path, *, keep: Sequence[int] | None = None) -> Path:
-    """Copy the packets, or some of them, into another container."""
-    with av.open(str(source)) as read, av.open(str(target), "w") as write:
-        stream = write.add_stream_from_template(read.streams.video[0])
+def remux(
+    source: Path, target: Path, *, keep: Sequence[int] | None = None, late: dict[int, float] | None = None
+) -> Path:
+    """Copy the packets, or some of them, into another container; some presentation times are moved by seconds."""
+    with av.open(str(source)) as reading, av.open(str(target), "w") as writing:
+        stream = writing.add_stream_from_template(reading.streams.video[0])
         # AVI stores H.264 with start codes.
         name = "h264_mp4toannexb" if target.suffix == ".avi" else "null"
-        start_codes = BitStreamFilterContext(name, read.streams.video[0])
-        for number, packet in enumerate(read.demux(video=0)):
-            if packet.dts is not None and (keep is None or number in keep):
-                for filtered in start_codes.filter(packet):
-                    filtered.stream = stream
-                    write.mux(filtered)
+        start_codes = BitStreamFilterContext(name, reading.streams.video[0])
+        for number, packet in enumerate(reading.demux(video=0)):
+            if packet.dts is None or (keep is not None and number not in keep):
+                continue
+            packet.pts += round((late or {}).get(number, 0) / packet.time_base)
+            for filtered in start_codes.filter(packet):
+                filtered.stream = stream
+                writing.mux(filtered)
     return target
 
 
@@ -110,6 +115,14 @@ def test_frames_before_damage_are_exact_and_numbers_after_it_hold(whole: Path) -
     for frame in frames:
         assert frame.time_s == intact[frame.index].time_s
     np.testing.assert_array_equal(frames[10].grey, intact[10].grey)
+
+
+@pytest.mark.parametrize("key_frame", [12, 24])
+def test_an_old_frame_that_comes_late_is_left_out(whole: Path, key_frame: int) -> None:
+    frames, problems = read(wipe(whole, [key_frame]))
+    assert sum("came after later ones and is left out" in problem for problem in problems) == 2
+    shown = [np.argmin([np.abs(frame.grey.astype(int) - picture(k)).mean() for k in range(COUNT)]) for frame in frames]
+    assert (np.diff(shown) > 0).all()
 
 
 @pytest.mark.parametrize("packets", [15, 40, 58])
@@ -165,6 +178,48 @@ def test_a_file_may_start_late(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == list(range(20))
     assert [frame.time_s for frame in frames] == [frame.time_s for frame in intact[20:40]]
     assert problems == []
+
+
+def test_an_empty_packet_does_not_end_the_reading(tmp_path: Path) -> None:
+    path = mjpeg(tmp_path / "a.mov")
+    data = bytearray(path.read_bytes())
+    # Sizes of the samples: box name, version, common size (none), count, then one size after the other.
+    sizes = data.index(b"stsz") + 16
+    data[sizes + 4 * 17 : sizes + 4 * 18] = bytes(4)
+    path.write_bytes(data)
+    frames, problems = read(path)
+    assert [frame.time_s for frame in frames] == [index / RATE_HZ for index in range(COUNT) if index != 17]
+    assert [frame.index for frame in frames] == [index for index in range(COUNT) if index != 17]
+    assert problems == ["a.mov: 1 frame(s) lost before 0.720 s"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("late_s", [3, 30, 100_000])
+def test_one_false_timestamp_does_not_spoil_the_rest(whole: Path, tmp_path: Path, name: str, late_s: float) -> None:
+    intact, _ = read(remux(whole, tmp_path / name))
+    frames, problems = read(remux(whole, tmp_path / name, late={20: late_s}))
+    assert [frame.index for frame in frames] == list(range(COUNT))
+    np.testing.assert_allclose([frame.time_s for frame in frames], [frame.time_s for frame in intact], atol=1e-9)
+    for frame, original in zip(frames, intact, strict=True):
+        np.testing.assert_array_equal(frame.grey, original.grey)
+    assert "no usable timestamp" in problems[0]
+
+
+def test_frames_cut_off_by_an_edit_list_are_not_lost_frames(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(whole)) as reading, av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as writing:
+        stream = writing.add_stream_from_template(reading.streams.video[0])
+        for packet in reading.demux(video=0):
+            if packet.dts is not None:
+                shift = round(5 / RATE_HZ / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                writing.mux(packet)
+    intact, _ = read(whole)
+    frames, problems = read(path)
+    assert problems == []
+    assert [(frame.index, frame.time_s) for frame in frames] == [(k, k / RATE_HZ) for k in range(COUNT - 5)]
+    for frame in frames:
+        np.testing.assert_array_equal(frame.grey, intact[frame.index + 5].grey)
 
 
 def test_many_problems_of_a_kind_become_a_count(tmp_path: Path) -> None:

@@ -86,10 +86,11 @@ def _dtype(operand: Any) -> str:
 
 def _check_range(name: str, operand: Array, *, lowest: float = -np.inf, highest: float = np.inf) -> None:
     largest = float(np.finfo(operand.dtype).max)
-    flat = operand.reshape(-1)
-    at = first_outside(flat, max(lowest, -largest), min(highest, largest))
-    if at < 0:
+    low, high = max(lowest, -largest), min(highest, largest)
+    if first_outside(operand.ravel(order="K"), low, high) < 0:
         return
+    flat = operand.ravel()
+    at = first_outside(flat, low, high)
     index, value = tuple(int(k) for k in np.unravel_index(at, operand.shape)), flat[at]
     if not np.isfinite(value):
         raise DataError(f"{name} must be finite, got {value} at index {index}")

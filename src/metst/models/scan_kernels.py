@@ -75,6 +75,11 @@ class Outputs:
     ungated: Array
     checkpoints: Array
 
+    def fit(self, operands: Operands) -> bool:
+        """Whether the gradients of ``operands`` can be computed from them."""
+        checkpoints = checkpoint_shape(operands.u.shape, operands.A.shape[1])
+        return self.checkpoints.shape == checkpoints and (operands.z is None or self.ungated.shape == operands.u.shape)
+
 
 def checkpoint_shape(u_shape: tuple[int, int, int], states: int) -> tuple[int, int, int, int]:
     """Shape of the checkpoints of a scan."""
@@ -100,7 +105,7 @@ def run_forward(operands: Operands, *, delta_softplus: bool, state: Array | None
     """
     u, dtype = operands.u, operands.u.dtype
     shape = checkpoint_shape(u.shape, operands.A.shape[1])
-    checkpoints = np.empty(shape if keep and shape[1] else (0, 0, 0, 0), dtype)
+    checkpoints = np.empty(shape if keep else (0, 0, 0, 0), dtype)
     ungated = np.empty(u.shape if keep and operands.z is not None else (0, 0, 0), dtype)
     carried = np.empty((0, 0, 0), dtype) if state is None else state
     inputs, y = operands.loop_inputs(), np.empty_like(u)
@@ -220,7 +225,7 @@ def scan_numpy(
     check_operands(given if state is None else given | {"state": state})
     operands = Operands(**{name: plain(operand) for name, operand in given.items()})
     carried = None if state is None else plain(state.transpose(0, 2, 1))
-    checked = operands.present() if carried is None else operands.present() | {"state": carried}
+    checked = operands.present() if carried is None else operands.present() | {"state": carried.transpose(0, 2, 1)}
     check_values(checked, delta_softplus=delta_softplus)
     limit = thread_limit() if threads is None else threads
     outputs = run_forward(operands, delta_softplus=delta_softplus, state=carried, keep=False, threads=limit)

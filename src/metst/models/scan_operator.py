@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from metst.errors import UsageError
 from metst.models.scan_checks import check_values
 from metst.models.scan_kernels import Operands, Outputs, checkpoint_shape, plain, run_backward, run_forward
 from metst.models.scan_rows import Array
@@ -55,7 +56,7 @@ def _scan(
     Operands as those of :func:`metst.models.scan.selective_scan`; ``keep`` stores what the gradients need.
     """
     operands, state = _operands(u, delta, A, B, C, D, z, delta_bias), _state(initial_state)
-    checked = operands.present() | ({} if state is None else {"initial_state": state})
+    checked = operands.present() if state is None else operands.present() | {"initial_state": state.transpose(0, 2, 1)}
     check_values(checked, delta_softplus=delta_softplus)
     if state is not None:
         state = state.copy()  # the loops replace it, and the initial state is the caller's
@@ -113,9 +114,13 @@ def _backward(
         carried = carried.copy()  # replaced by the gradient of the initial state
     elif initial is not None:
         carried = u.new_zeros(u.shape[0], A.shape[1], u.shape[2]).numpy()
+    outputs = Outputs(y=operands.u, ungated=_array(ungated), checkpoints=_array(checkpoints))
+    if not outputs.fit(operands):  # the forward pass was told that no gradient would be wanted
+        state = None if initial is None else initial.copy()
+        outputs = run_forward(operands, delta_softplus=delta_softplus, state=state, keep=True, threads=_threads())
     gradients = run_backward(
         operands,
-        Outputs(y=operands.u, ungated=_array(ungated), checkpoints=_array(checkpoints)),
+        outputs,
         delta_softplus=delta_softplus,
         initial=initial,
         grad_y=_array(grad_y),
@@ -173,6 +178,14 @@ def _differentiate(ctx: Any, grad_y: Tensor, grad_state: Tensor, *_unused: Tenso
     return (*present, None, None, None)
 
 
+def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Nothing is needed to refuse."""
+
+
+def _refuse(_ctx: Any, *_gradients: Tensor) -> None:
+    raise UsageError("selective_scan can be differentiated once, not twice: use reference_scan for higher derivatives")
+
+
 def _register(name: str, function: Callable[..., Any], shapes: Callable[..., Any]) -> Callable[..., Any]:
     """Make a torch operator of a function on processor tensors.
 
@@ -190,4 +203,5 @@ _backward_operator = _register("selective_scan_backward", _backward, _backward_s
 scan_operator = _register("selective_scan", _scan, _scan_shapes)
 """Output, last state, output before the gate and checkpoints of a scan, see :func:`_scan`."""
 
+torch.library.register_autograd("metst::selective_scan_backward", _refuse, setup_context=_save_nothing)
 torch.library.register_autograd("metst::selective_scan", _differentiate, setup_context=_save)

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 _SMALLEST_SHARE = 1 << 19
 """State updates that are worth waking a thread for (some 60 microseconds of work)."""
@@ -24,31 +24,20 @@ def thread_limit() -> int:
 
 
 class _Pool:
-    """Helpers of the calling threads; forgotten in a forked child, where its threads do not exist."""
+    """Helpers that all calling threads share; forgotten in a forked child, where its threads do not exist."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.busy = 0
-        self.executor: ThreadPoolExecutor | None = None
-        self.size = 0
-
-    def claim(self, threads: int) -> int:
-        """Take up to ``threads`` threads, the caller's own included, that no other call is using."""
-        with self.lock:
-            granted = max(1, threads - self.busy)
-            self.busy += granted
-            return granted
-
-    def release(self, granted: int) -> None:
-        with self.lock:
-            self.busy -= granted
+        self._lock = threading.Lock()
+        self._size = 0
+        self._executor: ThreadPoolExecutor | None = None
 
     def helpers(self, count: int) -> ThreadPoolExecutor:
-        with self.lock:
-            if self.executor is None or self.size < count:
-                self.executor = ThreadPoolExecutor(count, thread_name_prefix="metst-scan")
-                self.size = count
-            return self.executor
+        """At least ``count`` of them; idle ones of a smaller pool end by themselves."""
+        with self._lock:
+            if self._executor is None or self._size < count:
+                self._executor = ThreadPoolExecutor(count, thread_name_prefix="metst-scan")
+                self._size = count
+            return self._executor
 
 
 _pool = _Pool()
@@ -77,14 +66,12 @@ def run_tasks(work: Callable[[tuple[int, int]], None], tasks: int, *, threads: i
     updates : int
         State updates of all tasks together: small work stays on the calling thread.
     """
-    pool = _pool
-    granted = pool.claim(min(threads, tasks, 1 + updates // _SMALLEST_SHARE))
+    count = max(1, min(threads, tasks, 1 + updates // _SMALLEST_SHARE))
+    shares = list(itertools.pairwise(tasks * k // count for k in range(count + 1)))
+    pending = [_pool.helpers(count - 1).submit(work, share) for share in shares[1:]]
     try:
-        bounds = [tasks * k // granted for k in range(granted + 1)]
-        ranges = list(itertools.pairwise(bounds))
-        pending = [pool.helpers(granted - 1).submit(work, share) for share in ranges[1:]]
-        work(ranges[0])
-        for future in pending:
-            future.result()
+        work(shares[0])
     finally:
-        pool.release(granted)
+        wait(pending)  # they write into arrays of the caller
+    for future in pending:
+        future.result()

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import lapack
 
 from metst.motion.canonical import Grid
-from metst.motion.registration import HEAD, Float32, normal_matrix, right_side, sample
+from metst.motion.registration import HEAD_UNKNOWNS, Float32, normal_matrix, right_side, sample
 
-_HIGH_PASS = 0.12
-_LIGHT_SD, _TURN_SD = 0.1, 0.03
-_HUBER = 2.5
+_HIGH_PASS = 0.1
+_LIGHT_SD, _TURN_SD = 0.05, 0.001
+_HUBER = 4.0
 _MIN_NOISE = 0.6
-NOISE_FACTOR = 6.0
+_NOISE_FACTOR = 20.0
+_CONVERGED = 3e-4
+_NOISE_CHANGE = 0.15
+_DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
 
 
 @dataclass(frozen=True)
@@ -119,110 +123,157 @@ class Match:
 
 
 class Anchor:
-    """Template of one frame on one grid, ready to register others against it.
+    """Template of the face on one grid, against which frames are registered.
+
+    It starts as one frame.  Every frame that has been registered then improves it a little: a running mean over the
+    template's memory has less noise, and follows slow changes of the light, without the steps that a chain of fresh
+    anchors would add up.
 
     Parameters
     ----------
     picture : Picture
         The anchor frame.
+    grid : Grid
     similarity : Similarity
         Canonical face units to pixels of the frame.
     weight : (rows, columns) float32
         Which pixels are compared.
-    precision : (K, K) float64
-        Prior precision of the nodes, per squared pixel.
     noise : float
         Standard deviation of the residual, grey levels.
     """
 
     def __init__(
-        self, picture: Picture, *, grid: Grid, similarity: Similarity, weight: Float32, precision: npt.NDArray[np.float64], noise: float
+        self,
+        picture: Picture,
+        *,
+        grid: Grid,
+        similarity: Similarity,
+        weight: Float32,
+        noise: float,
     ) -> None:
-        self.grid, self.noise = grid, max(noise, _MIN_NOISE)
-        everywhere = np.ones(grid.shape, np.float32)
-        self.template, seen = self._sample(picture, still_pose(grid, similarity), everywhere)
+        self.grid = grid
+        self.template, seen = self._sample(picture, still_pose(grid, similarity), np.ones(grid.shape, np.float32))
         self.weight = weight * cv2.erode(seen, np.ones((5, 5), np.uint8))
-        kernel = np.array([1, -8, 0, 8, -1], np.float32)[None] / 12
-        self.gradient = np.stack(
-            [cv2.filter2D(self.template, -1, kernel), cv2.filter2D(self.template, -1, np.ascontiguousarray(kernel.T))]
-        )
-        self._solve(precision)
+        self._derive()
+        self.refresh(noise)
 
-    def _solve(self, precision: npt.NDArray[np.float64]) -> None:
-        """Assemble and invert the normal matrix."""
-        grid, nodes = self.grid, len(precision)
-        size = 2 * nodes + HEAD + int(np.prod(grid.light_shape))
+    def _derive(self) -> None:
+        """Gradient of the template."""
+        self._gradient = np.stack(
+            [
+                cv2.sepFilter2D(self.template, -1, _DERIVATIVE, np.ones(1, np.float32)),
+                cv2.sepFilter2D(self.template, -1, np.ones(1, np.float32), _DERIVATIVE),
+            ]
+        )
+
+    def refresh_for(self, noise: float) -> None:
+        """Renew the normal matrix when the noise is no longer what it was made for."""
+        if abs(np.log(max(noise, _MIN_NOISE) / self._noise)) > _NOISE_CHANGE:
+            self.refresh(noise)
+
+    def refresh(self, noise: float) -> None:
+        """Assemble and invert the normal matrix for the present template and noise."""
+        grid, nodes = self.grid, len(self.grid.precision)
+        size = 2 * nodes + HEAD_UNKNOWNS + grid.light_shape[0] * grid.light_shape[1]
         normal = np.empty((size, size))
         normal_matrix(
-            self.weight, self.template, self.gradient, grid.depth, grid.origin, grid.step, grid.light_step, grid.light_shape, normal
+            self.weight, self.template, self._gradient, grid.basis, grid.light_shape, grid.node_shape, normal
         )
-        variance = self.noise**2 * NOISE_FACTOR
-        self.prior = (variance * precision).astype(np.float32)
-        normal[:nodes, :nodes] += self.prior
-        normal[nodes : 2 * nodes, nodes : 2 * nodes] += self.prior
-        diagonal = np.zeros(size)
-        diagonal[2 * nodes : 2 * nodes + HEAD] = 1e-3
-        self.turn_prior = variance / _TURN_SD**2
-        self.light_prior = variance / _LIGHT_SD**2
-        diagonal[2 * nodes + 4 : 2 * nodes + HEAD] = self.turn_prior
-        diagonal[2 * nodes + HEAD :] = self.light_prior
+        self._noise = max(noise, _MIN_NOISE)
+        variance = _NOISE_FACTOR * self._noise**2
+        self._prior = (variance * grid.precision).astype(np.float32)
+        self._turn_prior, self._light_prior = variance / _TURN_SD**2, variance / _LIGHT_SD**2
+        normal[:nodes, :nodes] += self._prior
+        normal[nodes : 2 * nodes, nodes : 2 * nodes] += self._prior
+        diagonal = np.full(size, 1e-3)
+        diagonal[2 * nodes + 4 : 2 * nodes + HEAD_UNKNOWNS] += self._turn_prior
+        diagonal[2 * nodes + HEAD_UNKNOWNS :] += self._light_prior
         normal[np.diag_indices(size)] += diagonal
-        self.inverse = np.linalg.inv(normal).astype(np.float32)
+        self._inverse = _inverse(normal).astype(np.float32)
+        self._variance = variance
 
-    def _sample(self, picture: Picture, pose: Pose, weight: Float32) -> tuple[Float32, Float32]:
-        """Frame values at the warped pixels of the grid."""
-        grid = self.grid
-        warp = picture.to_picture @ pose.similarity
-        scale, shift = warp.scale / grid.unit, warp.shift
-        values, seen = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
-        sample(
-            picture.values,
-            np.array([scale.real, scale.imag, shift.real, shift.imag], np.float32),
-            pose.turn,
-            pose.nodes * np.float32(grid.unit),
-            grid.step,
-            grid.origin,
-            grid.depth,
-            weight,
-            values,
-            seen,
-        )
-        return values, seen
+    def certainty(self, pool: Float32) -> Float32:
+        """Share of the prior variance of each region's motion that a registration removes: ``(R,)`` in [0, 1]."""
+        nodes = len(self.grid.precision)
+        prior = np.einsum("rk,kr->r", pool, np.linalg.solve(self.grid.precision, pool.T.astype(np.float64)))
+        left = [
+            self._variance * np.einsum("rk,kl,rl->r", pool, self._inverse[at : at + nodes, at : at + nodes], pool)
+            for at in (0, nodes)
+        ]
+        return np.clip(1 - np.mean(left, axis=0) / np.maximum(prior, 1e-9), 0, 1).astype(np.float32)
 
     def register(self, picture: Picture, start: Pose, *, steps: int, noise: float) -> tuple[Pose, Match]:
-        """Refine a pose by Gauss-Newton."""
+        """Refine a pose by at most ``steps`` Gauss-Newton steps; ends early below 0.002 face units per 1000."""
         pose = start
         for _ in range(steps):
-            pose, match, change = self._step(picture, pose, noise=noise)
-            if change < 2e-3:
+            pose, match, change = self._step(picture, pose, noise=noise, last_turn=start.turn)
+            if change < _CONVERGED:
                 break
         return pose, match
 
-    def _step(self, picture: Picture, pose: Pose, *, noise: float) -> tuple[Pose, Match, float]:
-        grid, weight = self.grid, self.weight
-        values, seen = self._sample(picture, pose, weight)
-        used = weight * seen
-        contrast = float(np.vdot(used * self.template, values) / (np.vdot(used * self.template, self.template) + 1e-3))
-        contrast = min(max(contrast, 0.1), 10.0)
-        residual, right = np.zeros(grid.shape, np.float32), np.empty(len(self.inverse), np.float32)
+    def learn(self, match: Match, *, share: float, noise: float) -> None:
+        """Mix a registered frame into the template, as far as it agrees with it."""
+        limit = np.float32(_HUBER * max(noise, _MIN_NOISE))
+        self.template += np.float32(share) * np.clip(match.residual, -limit, limit)
+        self._derive()
+
+    def _sample(self, picture: Picture, pose: Pose, weight: Float32) -> tuple[Float32, Float32]:
+        """Frame values at the warped pixels of the grid, and where there are any."""
+        grid, warp = self.grid, picture.to_picture @ pose.similarity
+        scale, shift = warp.scale / grid.unit, warp.shift
+        values, seen = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.float32)
+        numbers = np.array([scale.real, scale.imag, shift.real, shift.imag], np.float32)
+        nodes = pose.nodes * np.float32(grid.unit)
+        sample(picture.values, numbers, pose.turn, nodes, grid.basis, weight, values, seen)
+        return values, seen
+
+    def _step(self, picture: Picture, pose: Pose, *, noise: float, last_turn: Float32) -> tuple[Pose, Match, float]:
+        """One Gauss-Newton step; the match is that of the pose given."""
+        grid, size = self.grid, pose.nodes.size
+        values, seen = self._sample(picture, pose, self.weight)
+        used = self.weight * seen
+        contrast = self._contrast(values, used)
+        residual, right = np.empty(grid.shape, np.float32), np.empty(len(self._inverse), np.float32)
+        splines, head, lights = np.split(right, [size, size + HEAD_UNKNOWNS])
         right_side(
-            values, seen, weight, self.template, self.gradient, grid.depth, grid.origin, grid.step, grid.light_step,
-            contrast, pose.light, _HUBER * max(noise, _MIN_NOISE), residual, right,
+            values, used, self.template, self._gradient, grid.basis, contrast, pose.light,
+            _HUBER * max(noise, _MIN_NOISE), residual, splines.reshape(pose.nodes.shape), head,
+            lights.reshape(grid.light_shape),
         )  # fmt: skip
-        nodes = pose.nodes.size // 2
-        right[:nodes] += self.prior @ pose.nodes[0].ravel() * grid.unit
-        right[nodes : 2 * nodes] += self.prior @ pose.nodes[1].ravel() * grid.unit
-        right[2 * nodes + 4 : 2 * nodes + HEAD] += np.float32(self.turn_prior) * pose.turn
-        right[2 * nodes + HEAD :] += np.float32(self.light_prior) * pose.light.ravel()
-        move = -(self.inverse @ right)
-        head, unit = move[2 * nodes : 2 * nodes + HEAD], np.float32(grid.unit)
-        step = Similarity(complex(1 + head[2], head[3]), complex(head[0], head[1]) / grid.unit)
-        moved = Pose(
+        nodes = pose.nodes.reshape(2, -1) * np.float32(grid.unit)
+        splines += (nodes @ self._prior).ravel()
+        head[4:] += np.float32(self._turn_prior) * (pose.turn - last_turn)
+        lights += np.float32(self._light_prior) * pose.light.ravel()
+        move = -(self._inverse @ right)
+        return self._moved(pose, move, contrast=contrast), Match(residual, used, contrast), self._size(move)
+
+    def _contrast(self, values: Float32, used: Float32) -> float:
+        """Contrast of a frame over the template's."""
+        weighted = (used * self.template).ravel()
+        return min(max(float(weighted @ values.ravel()) / (float(weighted @ self.template.ravel()) + 1e-3), 0.1), 10.0)
+
+    def _moved(self, pose: Pose, move: Float32, *, contrast: float) -> Pose:
+        """The pose after a step: the head's part is composed, the rest added."""
+        size, unit = pose.nodes.size, np.float32(self.grid.unit)
+        splines, head, lights = np.split(move, [size, size + HEAD_UNKNOWNS])
+        step = Similarity(complex(1 + head[2], head[3]), complex(head[0], head[1]) / self.grid.unit)
+        return Pose(
             pose.similarity @ step,
-            pose.nodes + move[: 2 * nodes].reshape(pose.nodes.shape) / unit,
-            pose.turn + head[4:6],
-            pose.light + move[2 * nodes + HEAD :].reshape(pose.light.shape),
+            pose.nodes + splines.reshape(pose.nodes.shape) / unit,
+            pose.turn + head[4:],
+            pose.light + lights.reshape(pose.light.shape),
             contrast,
         )
-        change = float(np.abs(move[: 2 * nodes]).max() + np.abs(head[:2]).max()) / grid.unit
-        return moved, Match(residual, used, contrast), change
+
+    def _size(self, move: Float32) -> float:
+        """Largest displacement that a step makes, face units."""
+        nodes = 2 * len(self.grid.precision)
+        return float(np.abs(move[:nodes]).max() + np.abs(move[nodes : nodes + 2]).max()) / self.grid.unit
+
+
+def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Inverse of a symmetric positive definite matrix."""
+    factor, _ = lapack.dpotrf(matrix, lower=1)
+    half, _ = lapack.dpotri(factor, lower=1)
+    lower = np.tril(half)
+    return lower + np.tril(half, -1).T

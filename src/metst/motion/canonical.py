@@ -13,59 +13,50 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metst.motion.registration import Float32
+from metst.motion.registration import Basis, Float32
 from metst.regions import REGIONS
 
 LEFT, TOP, RIGHT, BOTTOM = -0.75, -0.75, 0.75, 1.0
 """Extent of the canonical frame in face units: from the forehead to below the lower lip."""
 
-_CORRELATION_LENGTH = 0.16
-_RIGID_SD, _MOBILE_SD = 0.002, 0.02
-_RIGID_POINTS = (27, 28, 29, 36, 39, 42, 45, 0, 1, 15, 16)
-_RIGID_REACH = 0.1
+_LIGHT_STEP = 0.375
+_CORRELATION_LENGTH = 0.12
+_LOCAL_SD = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Pixels and nodes of the canonical frame at one resolution.
+    """Pixels, spline nodes and contrast nodes of the canonical frame at one resolution.
 
     Parameters
     ----------
     unit : int
         Pixels per face unit.
-    step, light_step : int
-        Pixels between two nodes of the displacement, of the contrast.
-    depth : (rows, columns) float32
-        Depth of the face, pixels, towards the camera.
-    correlation_inverse : (K, K) float64
-        Inverse of the prior correlation of the displacement at the nodes.
+    basis : Basis
+        Where the pixels lie between the nodes.
+    nodes : (node_rows, node_columns, 2) float32
+        Positions of the spline nodes, face units.
+    light_shape : tuple of int
+        Rows and columns of contrast nodes.
+    precision : (K, K) float64
+        Prior precision of the spline coefficients of one axis, per squared pixel: a Gaussian process (Matern 3/2).
     """
 
     unit: int
-    step: int
-    light_step: int
-    depth: Float32
-    correlation_inverse: npt.NDArray[np.float64]
+    basis: Basis
+    nodes: Float32
+    light_shape: tuple[int, int]
+    precision: npt.NDArray[np.float64]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of pixels."""
-        return self.depth.shape[0], self.depth.shape[1]
+        return len(self.basis.row_node), len(self.basis.column_node)
 
     @property
     def node_shape(self) -> tuple[int, int]:
-        """Rows and columns of nodes."""
-        return (self.shape[0] - 1) // self.step + 1, (self.shape[1] - 1) // self.step + 1
-
-    @property
-    def light_shape(self) -> tuple[int, int]:
-        """Rows and columns of contrast nodes."""
-        return -(-(self.shape[0] - 1) // self.light_step) + 1, -(-(self.shape[1] - 1) // self.light_step) + 1
-
-    @property
-    def origin(self) -> Float32:
-        """Canonical coordinates (x, y) of the first pixel, pixels."""
-        return np.array([LEFT * self.unit, TOP * self.unit], dtype=np.float32)
+        """Rows and columns of spline nodes."""
+        return self.nodes.shape[0], self.nodes.shape[1]
 
     def coordinates(self) -> tuple[Float32, Float32]:
         """x (1, columns) and y (rows, 1) of the pixels, face units."""
@@ -74,23 +65,55 @@ class Grid:
         y = TOP + np.arange(rows, dtype=np.float32) / self.unit
         return x[None, :], y[:, None]
 
+    def spline_matrices(self) -> tuple[Float32, Float32]:
+        """Splines at the rows ``(rows, node_rows)`` and at the columns ``(columns, node_columns)``."""
+        basis = self.basis
+        down = _dense(basis.row_node, basis.row_spline, self.node_shape[0])
+        return down, _dense(basis.column_node, basis.column_spline, self.node_shape[1])
+
 
 @lru_cache(maxsize=8)
 def make_grid(unit: int, step: int) -> Grid:
-    """Grid of ``unit`` pixels per face unit with a node every ``step`` pixels (``unit`` a multiple of 4 steps)."""
+    """Grid of ``unit`` pixels per face unit with a spline node every ``step`` pixels."""
     columns, rows = round((RIGHT - LEFT) * unit) + 1, round((BOTTOM - TOP) * unit) + 1
-    x = LEFT + np.arange(columns)[None, :] / unit
-    y = TOP + np.arange(rows)[:, None] / unit
-    nodes = np.stack(np.broadcast_arrays(x[:, ::step], y[::step]), axis=-1).reshape(-1, 2)
-    distance = np.sqrt(3) / _CORRELATION_LENGTH * np.linalg.norm(nodes[:, None] - nodes[None], axis=-1)
-    correlation = (1 + distance) * np.exp(-distance) + 1e-3 * np.eye(len(nodes))
-    return Grid(
-        unit=unit,
-        step=step,
-        light_step=3 * step,
-        depth=(unit * _depth(x, y)).astype(np.float32),
-        correlation_inverse=np.linalg.inv(correlation),
+    row_node, row_spline = _splines(rows, step)
+    column_node, column_spline = _splines(columns, step)
+    x = LEFT + (np.arange(column_node[-1] + 4) - 1) * step / unit
+    y = TOP + (np.arange(row_node[-1] + 4) - 1) * step / unit
+    nodes = np.stack(np.meshgrid(x, y), axis=-1)
+    apart = np.linalg.norm(nodes.reshape(-1, 1, 2) - nodes.reshape(1, -1, 2), axis=-1)
+    distance = np.sqrt(3) * apart / _CORRELATION_LENGTH
+    correlation = (1 + distance) * np.exp(-distance) + 1e-3 * np.eye(len(apart))
+    depth = unit * _depth(LEFT + np.arange(columns)[None] / unit, TOP + np.arange(rows)[:, None] / unit)
+    light_step = _LIGHT_STEP * unit
+    basis = Basis(
+        origin=np.array([LEFT * unit, TOP * unit], np.float32),
+        depth=depth.astype(np.float32),
+        row_node=row_node,
+        column_node=column_node,
+        row_spline=row_spline,
+        column_spline=column_spline,
+        row_light=(np.arange(rows) / light_step).astype(np.float32),
+        column_light=(np.arange(columns) / light_step).astype(np.float32),
     )
+    light_shape = int(np.ceil((rows - 1) / light_step)) + 1, int(np.ceil((columns - 1) / light_step)) + 1
+    return Grid(unit, basis, nodes.astype(np.float32), light_shape, np.linalg.inv(correlation) / (_LOCAL_SD * unit) ** 2)
+
+
+def _splines(length: int, step: int) -> tuple[npt.NDArray[np.int32], Float32]:
+    """First node and values of the four uniform cubic B-splines that reach each of ``length`` pixels."""
+    first = np.minimum(np.arange(length) // step, (length - 2) // step)
+    t = np.arange(length) / step - first
+    values = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 - t) ** 3 - 6 * (1 - t) ** 2 + 4, t**3], axis=-1) / 6
+    return first.astype(np.int32), values.astype(np.float32)
+
+
+def _dense(first: npt.NDArray[np.int32], values: Float32, nodes: int) -> Float32:
+    """Four values per pixel, from node ``first`` on, as a matrix ``(pixels, nodes)``."""
+    matrix = np.zeros((len(first), nodes), np.float32)
+    for tap in range(4):
+        matrix[np.arange(len(first)), first + tap] = values[:, tap]
+    return matrix
 
 
 def _depth(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -101,23 +124,11 @@ def _depth(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArra
     return bowl + nose + chin
 
 
-def prior_precision(grid: Grid, landmarks: Float32) -> npt.NDArray[np.float64]:
-    """Precision of the local displacement at the nodes, per squared pixel: ``(K, K)``.
-
-    A Gaussian process (Matern 3/2) whose standard deviation is small at the stable parts (nose bridge, eye corners,
-    temples), so that what they do together is read as head motion, and larger elsewhere.
-
-    Parameters
-    ----------
-    landmarks : (68, 2) float32
-        Canonical coordinates, face units.
-    """
-    x, y = grid.coordinates()
-    x, y = x[:, :: grid.step, None], y[:: grid.step, :, None]
-    rigid = landmarks[list(_RIGID_POINTS)]
-    near = np.exp(-0.5 * ((x - rigid[:, 0]) ** 2 + (y - rigid[:, 1]) ** 2) / _RIGID_REACH**2).max(axis=-1)
-    spread = grid.unit * (_RIGID_SD + (_MOBILE_SD - _RIGID_SD) * (1 - near.ravel()).astype(np.float64))
-    return grid.correlation_inverse / np.outer(spread, spread)
+def nodes_on_face(grid: Grid, landmarks: Float32) -> npt.NDArray[np.bool_]:
+    """Which spline nodes lie inside the outline of the face: ``(K,)``."""
+    outline = cv2.convexHull(landmarks[:27].astype(np.float32))
+    inside = [cv2.pointPolygonTest(outline, (float(x), float(y)), False) for x, y in grid.nodes.reshape(-1, 2)]
+    return np.array(inside) > 0
 
 
 def pixel_weights(grid: Grid, landmarks: Float32) -> Float32:
@@ -170,13 +181,16 @@ def region_masks(grid: Grid, landmarks: Float32) -> Float32:
 
 
 def pool_nodes(grid: Grid, masks: Float32) -> Float32:
-    """Weights of the nodes in the mean displacement of each mask: ``(R, K)``."""
-    down, across = _interpolation(grid.shape[0], grid.step), _interpolation(grid.shape[1], grid.step)
+    """Weights of the spline coefficients in the mean displacement of each mask: ``(R, K)``."""
+    down, across = grid.spline_matrices()
     pooled = down.T @ masks.reshape(-1, *grid.shape) @ across
     return pooled.reshape(len(masks), -1).astype(np.float32)
 
 
-def _interpolation(length: int, step: int) -> Float32:
-    """Matrix of linear interpolation from nodes to pixels: ``(length, nodes)``."""
-    nodes = np.arange((length - 1) // step + 1)
-    return np.clip(1 - np.abs(np.arange(length)[:, None] / step - nodes), 0, None).astype(np.float32)
+def displacement_at(grid: Grid, nodes: Float32, points: Float32) -> Float32:
+    """Local displacement at canonical points (face units), in the unit of the coefficients: ``(N, 2)``."""
+    down, across = grid.spline_matrices()
+    field = (down @ nodes @ across.T).transpose(1, 2, 0)
+    at = ((points - np.array([LEFT, TOP], np.float32)) * grid.unit).astype(np.float32)
+    moved = cv2.remap(field, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return moved.reshape(-1, 2)

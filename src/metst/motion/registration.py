@@ -1,15 +1,17 @@
 """Numba kernels: sampling a frame through the composed warp, and the normal equations of its registration.
 
-The warp of an anchor's pixel ``x`` (canonical face frame) into a frame is ``S(x + u(x) + z(x) turn)``: ``S`` is the
+The warp of a template's pixel ``p`` (canonical face frame) into a frame is ``S(p + u(p) + z(p) turn)``: ``S`` is the
 similarity of the head, ``z`` the depth of the face, ``turn`` what a small yaw and pitch do to a point of unit depth,
-and ``u`` the local displacement, bilinear between the nodes of a regular grid.  Registration is Gauss-Newton with the
-anchor's gradients (inverse compositional in the head, Baker & Matthews 2004, IJCV 56(3)), so that the normal matrix is
-assembled once per anchor.
+and ``u`` the local displacement, a tensor product of cubic B-splines.  Registration is Gauss-Newton with the gradients
+of the template (inverse compositional in the head; Baker and Matthews 2004, IJCV 56(3)), so that the normal matrix is
+assembled once for many frames.
 
-Order of the unknowns: node x (K), node y (K), head (x, y, dilation, rotation, yaw, pitch), contrast nodes (G).
+Order of the unknowns: spline x (K), spline y (K), head (x, y, dilation, rotation, yaw, pitch), contrast (G).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,254 +19,295 @@ from numba import njit
 
 Float32 = npt.NDArray[np.float32]
 
-HEAD = 6
-"""Unknowns of the head: shift x, shift y, dilation, rotation, yaw, pitch."""
+HEAD_UNKNOWNS = 6
+
+
+class Basis(NamedTuple):
+    """Where the pixels of a grid lie between its nodes; part of the signature of every kernel.
+
+    Parameters
+    ----------
+    origin : (2,) float32
+        Canonical coordinates (x, y) of the first pixel, pixels.
+    depth : (rows, columns) float32
+        Depth of the face, pixels.
+    row_node, column_node : (rows,), (columns,) int32
+        First of the four spline nodes that reach a pixel.
+    row_spline, column_spline : (rows, 4), (columns, 4) float32
+        Values of these four splines.
+    row_light, column_light : (rows,), (columns,) float32
+        Position between the nodes of the contrast, in nodes.
+    """
+
+    origin: Float32
+    depth: Float32
+    row_node: npt.NDArray[np.int32]
+    column_node: npt.NDArray[np.int32]
+    row_spline: Float32
+    column_spline: Float32
+    row_light: Float32
+    column_light: Float32
 
 
 @njit(cache=True, nogil=True, fastmath=True, inline="always")
-def _keys(t: float) -> tuple[float, float, float, float]:
+def _keys(t):  # type: ignore[no-untyped-def]  # inlined into typed kernels
     """Weights of the four taps of cubic convolution (Keys 1981, a = -1/2) at fraction ``t``."""
+    half, one = np.float32(0.5), np.float32(1)
+    s = one - t
     return (
-        ((-0.5 * t + 1.0) * t - 0.5) * t,
-        (1.5 * t - 2.5) * t * t + 1.0,
-        ((-1.5 * t + 2.0) * t + 0.5) * t,
-        (0.5 * t - 0.5) * t * t,
+        -half * t * s * s,
+        one + t * t * (np.float32(1.5) * t - np.float32(2.5)),
+        one + s * s * (np.float32(1.5) * s - np.float32(2.5)),
+        -half * s * t * t,
     )
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def sample(
     image: Float32,
-    similarity: Float32,
+    warp: Float32,
     turn: Float32,
     nodes: Float32,
-    unit: float,
-    origin: Float32,
-    depth: Float32,
+    basis: Basis,
     weight: Float32,
     values: Float32,
     seen: Float32,
 ) -> None:
-    """Sample ``image`` at the warped position of every canonical pixel with a weight.
+    """Sample ``image`` at the warped position of every canonical pixel that has a weight.
 
     Parameters
     ----------
     image : (H, W) float32
-    similarity : (4,) float32
+    warp : (4,) float32
         Canonical pixels to pixels of ``image``: (a, b, x, y) of ``[[a, -b], [b, a]] p + (x, y)``.
     turn : (2,) float32
-        Shift of a point of depth 1, canonical pixels.
+        Shift of a point per depth.
     nodes : (2, node_rows, node_columns) float32
-        Local displacement at the nodes, canonical pixels.
-    unit : float
-        Canonical pixels between two nodes.
-    origin : (2,) float32
-        Canonical coordinates (x, y) of the first pixel.
-    depth, weight : (rows, columns) float32
+        Spline coefficients of the local displacement, canonical pixels.
+    weight : (rows, columns) float32
     values, seen : (rows, columns) float32
         Written: the samples, and 1 where the sample lies inside the image.
     """
     height, width = image.shape
     rows, columns = weight.shape
-    a, b, shift_x, shift_y = similarity
-    last_row, last_column = nodes.shape[1] - 2, nodes.shape[2] - 2
+    a, b, shift_x, shift_y = warp
+    ux, uy = np.empty(nodes.shape[2], np.float32), np.empty(nodes.shape[2], np.float32)
     for row in range(rows):
-        node_y = row / unit
-        i = min(int(node_y), last_row)
-        fy = np.float32(node_y - i)
+        i = basis.row_node[row]
+        s0, s1, s2, s3 = basis.row_spline[row]
+        for k in range(nodes.shape[2]):
+            ux[k] = s0 * nodes[0, i, k] + s1 * nodes[0, i + 1, k] + s2 * nodes[0, i + 2, k] + s3 * nodes[0, i + 3, k]
+            uy[k] = s0 * nodes[1, i, k] + s1 * nodes[1, i + 1, k] + s2 * nodes[1, i + 2, k] + s3 * nodes[1, i + 3, k]
+        y0 = basis.origin[1] + np.float32(row)
         for column in range(columns):
+            seen[row, column] = 0.0
+            values[row, column] = 0.0
             if weight[row, column] == 0.0:
                 continue
-            node_x = column / unit
-            j = min(int(node_x), last_column)
-            fx = np.float32(node_x - j)
-            w00, w01 = (1 - fy) * (1 - fx), (1 - fy) * fx
-            w10, w11 = fy * (1 - fx), fy * fx
-            z = depth[row, column]
-            x = origin[0] + column + z * turn[0]
-            y = origin[1] + row + z * turn[1]
-            x += w00 * nodes[0, i, j] + w01 * nodes[0, i, j + 1] + w10 * nodes[0, i + 1, j] + w11 * nodes[0, i + 1, j + 1]
-            y += w00 * nodes[1, i, j] + w01 * nodes[1, i, j + 1] + w10 * nodes[1, i + 1, j] + w11 * nodes[1, i + 1, j + 1]
+            k = basis.column_node[column]
+            c0, c1, c2, c3 = basis.column_spline[column]
+            z = basis.depth[row, column]
+            x = basis.origin[0] + np.float32(column) + z * turn[0]
+            y = y0 + z * turn[1]
+            x += c0 * ux[k] + c1 * ux[k + 1] + c2 * ux[k + 2] + c3 * ux[k + 3]
+            y += c0 * uy[k] + c1 * uy[k + 1] + c2 * uy[k + 2] + c3 * uy[k + 3]
             at_x = a * x - b * y + shift_x
             at_y = b * x + a * y + shift_y
             if at_x < 1 or at_y < 1 or at_x >= width - 2 or at_y >= height - 2:
-                values[row, column] = 0.0
-                seen[row, column] = 0.0
                 continue
             left, top = int(at_x), int(at_y)
-            k0, k1, k2, k3 = _keys(np.float32(at_x - left))
-            m0, m1, m2, m3 = _keys(np.float32(at_y - top))
-            total = np.float32(0.0)
-            for tap in range(4):
-                r = top - 1 + tap
-                m = m0 if tap == 0 else (m1 if tap == 1 else (m2 if tap == 2 else m3))
-                total += m * (
-                    k0 * image[r, left - 1] + k1 * image[r, left] + k2 * image[r, left + 1] + k3 * image[r, left + 2]
-                )
-            values[row, column] = total
+            k0, k1, k2, k3 = _keys(at_x - np.float32(left))
+            m0, m1, m2, m3 = _keys(at_y - np.float32(top))
+            left -= 1
+            r0, r1, r2, r3 = image[top - 1], image[top], image[top + 1], image[top + 2]
+            values[row, column] = (
+                m0 * (k0 * r0[left] + k1 * r0[left + 1] + k2 * r0[left + 2] + k3 * r0[left + 3])
+                + m1 * (k0 * r1[left] + k1 * r1[left + 1] + k2 * r1[left + 2] + k3 * r1[left + 3])
+                + m2 * (k0 * r2[left] + k1 * r2[left + 1] + k2 * r2[left + 2] + k3 * r2[left + 3])
+                + m3 * (k0 * r3[left] + k1 * r3[left + 1] + k2 * r3[left + 2] + k3 * r3[left + 3])
+            )
             seen[row, column] = 1.0
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def right_side(
     values: Float32,
-    seen: Float32,
-    weight: Float32,
+    used: Float32,
     template: Float32,
     gradient: Float32,
-    depth: Float32,
-    origin: Float32,
-    unit: float,
-    light_unit: float,
+    basis: Basis,
     contrast: float,
     light: Float32,
     clip: float,
     residual: Float32,
-    out: Float32,
+    splines: Float32,
+    head: Float32,
+    lights: Float32,
 ) -> None:
-    """Residual of every pixel and ``J^T W psi(residual)``, with Huber's clipped residual ``psi``.
+    """Residual of every pixel, and ``J^T W psi(residual)`` with Huber's clipped residual ``psi``.
 
     Parameters
     ----------
-    values, seen, weight, template, depth : (rows, columns) float32
+    values, used, template : (rows, columns) float32
+        Samples of the frame, their weights (0: not compared), and what they are compared with.
     gradient : (2, rows, columns) float32
         Derivatives of the template by x and y, per canonical pixel.
-    light : (light_rows, light_columns) float32
-        Local deviation of the contrast from ``contrast``, bilinear between its nodes.
     contrast : float
         Contrast of the frame over the template's, whole face.
+    light : (light_rows, light_columns) float32
+        Local deviation of the contrast, bilinear between its nodes.
     clip : float
         Residuals are clipped at this size, so that an occluder or a lid pulls with bounded force.
     residual : (rows, columns) float32
-        Written: frame (at the template's contrast) minus template.
-    out : (2 K + 6 + G,) float32
-        Written.
+        Written: frame at the template's contrast, minus template.
+    splines, head, lights : (2, node_rows, node_columns), (6,), (light_rows, light_columns) float32
+        Written: the three parts of the right side.
     """
-    rows, columns = weight.shape
-    node_rows, node_columns = int((rows - 1) / unit + 1.001), int((columns - 1) / unit + 1.001)
-    light_rows, light_columns = light.shape
-    count = node_rows * node_columns
-    out[:] = 0.0
-    scale = np.float32(1.0 / contrast)
+    rows, columns = template.shape
+    splines[:] = 0
+    head[:] = 0
+    lights[:] = 0
+    scale, limit, one = np.float32(1 / contrast), np.float32(clip), np.float32(1)
+    across = np.empty((2, splines.shape[2]), np.float32)
     for row in range(rows):
-        node_y = row / unit
-        i = min(int(node_y), node_rows - 2)
-        fy = np.float32(node_y - i)
-        light_y = row / light_unit
-        li = min(int(light_y), light_rows - 2)
-        ly = np.float32(light_y - li)
-        y = origin[1] + row
+        across[:] = 0
+        li = min(int(basis.row_light[row]), light.shape[0] - 2)
+        ly = basis.row_light[row] - np.float32(li)
+        y = basis.origin[1] + np.float32(row)
         for column in range(columns):
-            w = weight[row, column] * seen[row, column]
+            residual[row, column] = 0.0
+            w = used[row, column]
             if w == 0.0:
-                residual[row, column] = 0.0
                 continue
-            node_x = column / unit
-            j = min(int(node_x), node_columns - 2)
-            fx = np.float32(node_x - j)
-            light_x = column / light_unit
-            lj = min(int(light_x), light_columns - 2)
-            lx = np.float32(light_x - lj)
-            l00, l01, l10, l11 = (1 - ly) * (1 - lx), (1 - ly) * lx, ly * (1 - lx), ly * lx
-            gain = 1 + l00 * light[li, lj] + l01 * light[li, lj + 1] + l10 * light[li + 1, lj] + l11 * light[li + 1, lj + 1]
+            lj = min(int(basis.column_light[column]), light.shape[1] - 2)
+            lx = basis.column_light[column] - np.float32(lj)
+            upper = (one - lx) * light[li, lj] + lx * light[li, lj + 1]
+            lower = (one - lx) * light[li + 1, lj] + lx * light[li + 1, lj + 1]
             t = template[row, column]
-            e = values[row, column] * scale - gain * t
+            e = values[row, column] * scale - (one + (one - ly) * upper + ly * lower) * t
             residual[row, column] = e
-            e = w * min(max(e, -clip), clip)
+            e = w * min(max(e, -limit), limit)
             ex, ey = e * gradient[0, row, column], e * gradient[1, row, column]
-            w00, w01 = (1 - fy) * (1 - fx), (1 - fy) * fx
-            w10, w11 = fy * (1 - fx), fy * fx
-            k = i * node_columns + j
-            out[k] += w00 * ex
-            out[k + 1] += w01 * ex
-            out[k + node_columns] += w10 * ex
-            out[k + node_columns + 1] += w11 * ex
-            k += count
-            out[k] += w00 * ey
-            out[k + 1] += w01 * ey
-            out[k + node_columns] += w10 * ey
-            out[k + node_columns + 1] += w11 * ey
-            x = origin[0] + column
-            z = depth[row, column]
-            k = 2 * count
-            out[k] += ex
-            out[k + 1] += ey
-            out[k + 2] += x * ex + y * ey
-            out[k + 3] += x * ey - y * ex
-            out[k + 4] += z * ex
-            out[k + 5] += z * ey
-            k += 6 + li * light_columns + lj
-            et = -e * t
-            out[k] += l00 * et
-            out[k + 1] += l01 * et
-            out[k + light_columns] += l10 * et
-            out[k + light_columns + 1] += l11 * et
+            k = basis.column_node[column]
+            for tap in range(4):
+                share = basis.column_spline[column, tap]
+                across[0, k + tap] += share * ex
+                across[1, k + tap] += share * ey
+            x, z = basis.origin[0] + np.float32(column), basis.depth[row, column]
+            head[0] += ex
+            head[1] += ey
+            head[2] += x * ex + y * ey
+            head[3] += x * ey - y * ex
+            head[4] += z * ex
+            head[5] += z * ey
+            e *= -t
+            lights[li, lj] += (one - ly) * (one - lx) * e
+            lights[li, lj + 1] += (one - ly) * lx * e
+            lights[li + 1, lj] += ly * (one - lx) * e
+            lights[li + 1, lj + 1] += ly * lx * e
+        i = basis.row_node[row]
+        for tap in range(4):
+            share = basis.row_spline[row, tap]
+            for k in range(splines.shape[2]):
+                splines[0, i + tap, k] += share * across[0, k]
+                splines[1, i + tap, k] += share * across[1, k]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def normal_matrix(
-    weight: Float32,
+    used: Float32,
     template: Float32,
     gradient: Float32,
-    depth: Float32,
-    origin: Float32,
-    unit: float,
-    light_unit: float,
+    basis: Basis,
     light_shape: tuple[int, int],
+    node_shape: tuple[int, int],
     out: npt.NDArray[np.float64],
 ) -> None:
-    """``J^T W J`` of all unknowns, upper and lower triangle; parameters as in :func:`right_side`.
+    """``J^T W J`` of all unknowns; parameters as in :func:`right_side`.
+
+    Contrast is taken as uncorrelated with the rest: that costs convergence, not accuracy.
 
     Parameters
     ----------
     out : (2 K + 6 + G, 2 K + 6 + G) float64
         Written.
     """
-    rows, columns = weight.shape
-    node_rows, node_columns = int((rows - 1) / unit + 1.001), int((columns - 1) / unit + 1.001)
-    light_rows, light_columns = light_shape
+    rows, columns = template.shape
+    node_rows, node_columns = node_shape
     count = node_rows * node_columns
-    out[:] = 0.0
-    index = np.empty(18, dtype=np.int64)
-    value = np.empty(18, dtype=np.float32)
+    out[:] = 0
+    one = np.float32(1)
+    pairs = np.empty((3, node_columns, 4), np.float32)  # by node and distance to the next one
+    ties = np.empty((2, node_columns, 6), np.float32)
+    jacobian = np.empty((2, 6), np.float32)
     for row in range(rows):
-        node_y = row / unit
-        i = min(int(node_y), node_rows - 2)
-        fy = np.float32(node_y - i)
-        light_y = row / light_unit
-        li = min(int(light_y), light_rows - 2)
-        ly = np.float32(light_y - li)
-        y = origin[1] + row
+        pairs[:] = 0
+        ties[:] = 0
+        li = min(int(basis.row_light[row]), light_shape[0] - 2)
+        ly = basis.row_light[row] - np.float32(li)
+        y = basis.origin[1] + np.float32(row)
         for column in range(columns):
-            w = weight[row, column]
+            w = used[row, column]
             if w == 0.0:
                 continue
-            node_x = column / unit
-            j = min(int(node_x), node_columns - 2)
-            fx = np.float32(node_x - j)
-            light_x = column / light_unit
-            lj = min(int(light_x), light_columns - 2)
-            lx = np.float32(light_x - lj)
-            gx, gy, t = gradient[0, row, column], gradient[1, row, column], template[row, column]
-            x, z = origin[0] + column, depth[row, column]
-            for corner in range(4):
-                down, right = corner // 2, corner % 2
-                share = (fy if down else 1 - fy) * (fx if right else 1 - fx)
-                k = (i + down) * node_columns + j + right
-                index[corner], value[corner] = k, share * gx
-                index[4 + corner], value[4 + corner] = k + count, share * gy
-                share = (ly if down else 1 - ly) * (lx if right else 1 - lx)
-                index[14 + corner] = 2 * count + 6 + (li + down) * light_columns + lj + right
-                value[14 + corner] = -share * t
-            for head in range(6):
-                index[8 + head] = 2 * count + head
-            value[8], value[9] = gx, gy
-            value[10], value[11] = x * gx + y * gy, x * gy - y * gx
-            value[12], value[13] = z * gx, z * gy
-            for p in range(18):
-                scaled = w * value[p]
-                for q in range(p, 18):
-                    out[index[p], index[q]] += scaled * value[q]
-    for p in range(out.shape[0]):
-        for q in range(p):
-            out[p, q] = out[q, p]
+            gx, gy = gradient[0, row, column], gradient[1, row, column]
+            xx, xy, yy = w * gx * gx, w * gx * gy, w * gy * gy
+            x, z = basis.origin[0] + np.float32(column), basis.depth[row, column]
+            jacobian[0, 0], jacobian[0, 1], jacobian[0, 2] = xx, xy, x * xx + y * xy
+            jacobian[0, 3], jacobian[0, 4], jacobian[0, 5] = x * xy - y * xx, z * xx, z * xy
+            jacobian[1, 0], jacobian[1, 1], jacobian[1, 2] = xy, yy, x * xy + y * yy
+            jacobian[1, 3], jacobian[1, 4], jacobian[1, 5] = x * yy - y * xy, z * xy, z * yy
+            k = basis.column_node[column]
+            for tap in range(4):
+                share = basis.column_spline[column, tap]
+                for other in range(tap, 4):
+                    both = share * basis.column_spline[column, other]
+                    pairs[0, k + tap, other - tap] += both * xx
+                    pairs[1, k + tap, other - tap] += both * xy
+                    pairs[2, k + tap, other - tap] += both * yy
+                for h in range(6):
+                    ties[0, k + tap, h] += share * jacobian[0, h]
+                    ties[1, k + tap, h] += share * jacobian[1, h]
+            start = 2 * count
+            for h in range(6):
+                at_x, at_y = jacobian[0, h], jacobian[1, h]
+                out[start, start + h] += at_x
+                out[start + 1, start + h] += at_y
+                out[start + 2, start + h] += x * at_x + y * at_y
+                out[start + 3, start + h] += x * at_y - y * at_x
+                out[start + 4, start + h] += z * at_x
+                out[start + 5, start + h] += z * at_y
+            start += 6
+            lj = min(int(basis.column_light[column]), light_shape[1] - 2)
+            lx = basis.column_light[column] - np.float32(lj)
+            tt = w * template[row, column] ** 2
+            for p in range(4):
+                share = (ly if p // 2 else one - ly) * (lx if p % 2 else one - lx) * tt
+                at = start + (li + p // 2) * light_shape[1] + lj + p % 2
+                for q in range(4):
+                    other_share = (ly if q // 2 else one - ly) * (lx if q % 2 else one - lx)
+                    out[at, start + (li + q // 2) * light_shape[1] + lj + q % 2] += share * other_share
+        i = basis.row_node[row]
+        for tap in range(4):
+            share = basis.row_spline[row, tap]
+            for k in range(node_columns):
+                p = (i + tap) * node_columns + k
+                for h in range(6):
+                    out[p, 2 * count + h] += share * ties[0, k, h]
+                    out[count + p, 2 * count + h] += share * ties[1, k, h]
+            for other in range(4):
+                both = share * basis.row_spline[row, other]
+                for k in range(node_columns):
+                    p = (i + tap) * node_columns + k
+                    for apart in range(min(4, node_columns - k)):
+                        q = (i + other) * node_columns + k + apart
+                        out[p, q] += both * pairs[0, k, apart]
+                        out[p, count + q] += both * pairs[1, k, apart]
+                        out[count + p, count + q] += both * pairs[2, k, apart]
+                        if apart > 0:
+                            out[q, p] += both * pairs[0, k, apart]
+                            out[q, count + p] += both * pairs[1, k, apart]
+                            out[count + q, count + p] += both * pairs[2, k, apart]
+    for p in range(2 * count):
+        for q in range(count if p < count else 2 * count, 2 * count + 6):
+            out[q, p] = out[p, q]

@@ -7,23 +7,30 @@ estimated from the whole face, with the stable parts counting most.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from metst.config import MotionSettings
 from metst.face import FaceFrame
 from metst.motion.anchor import Anchor, Match, Picture, Pose, Similarity, make_picture, still_pose
-from metst.motion.canonical import LEFT, TOP, Grid, make_grid, pixel_weights, pool_nodes, prior_precision, region_masks
+from metst.motion.canonical import (
+    displacement_at,
+    make_grid,
+    pixel_weights,
+    pool_nodes,
+    region_masks,
+)
+from metst.motion.head import HeadFit
 from metst.motion.registration import Float32
 from metst.regions import REGION_NAMES
 from metst.timeline import Series, TimeGrid
 
 _REGION_COUNT = len(REGION_NAMES)
-_FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 16, 8
+_FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 24, 8
 _START_NOISE = 2.0
 _LOST, _RENEW = 0.45, 0.8
+_ANCHOR_S, _MEMORY_S, _REFRESH_S = 8.0, 2.0, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +176,7 @@ class MotionTracker:
 
     def __init__(self, settings: MotionSettings | None = None) -> None:
         self.settings = settings or MotionSettings()
-        self._coarse_grid = make_grid(_COARSE_UNIT, 2 * _COARSE_UNIT // _NODES_PER_UNIT)
+        self._coarse_grid = make_grid(_COARSE_UNIT, _COARSE_UNIT // _NODES_PER_UNIT)
         self._fine_grid = make_grid(_FINE_UNIT, _FINE_UNIT // _NODES_PER_UNIT)
         self._reference: _Reference | None = None
         self._noise = _START_NOISE
@@ -205,20 +212,22 @@ class MotionTracker:
     def _anchor_at(self, face_frame: FaceFrame, displacement: Float32) -> None:
         """Make this frame, at the present pose, the anchor."""
         similarity, grey = self._pose.similarity, face_frame.frame.grey
+        self._frames, self._last_s, self._refreshed_s = 1, face_frame.frame.time_s, face_frame.frame.time_s
         px = abs(similarity.scale) / _FINE_UNIT
         anchors = []
         for grid, scale in ((self._coarse_grid, px * _FINE_UNIT / _COARSE_UNIT), (self._fine_grid, px)):
             picture = make_picture(grey, similarity, grid=grid, px_per_pixel=scale)
-            weight, precision = pixel_weights(grid, self._landmarks), prior_precision(grid, self._landmarks)
+            weight = pixel_weights(grid, self._landmarks)
             anchors.append(
-                Anchor(picture, grid=grid, similarity=similarity, weight=weight, precision=precision, noise=self._noise)
+                Anchor(picture, grid=grid, similarity=similarity, weight=weight, noise=self._noise)
             )
         fine = anchors[1]
+        self._head_fit = HeadFit(self._fine_grid, self._landmarks)
         masks = region_masks(self._fine_grid, self._landmarks)
         pool = pool_nodes(self._fine_grid, masks)
         energy = masks @ (fine.weight * fine.template**2).ravel()
         self._reference = _Reference(
-            face_frame.frame.time_s, anchors[0], fine, px, pool, masks, energy, np.ones(_REGION_COUNT, np.float32), displacement
+            face_frame.frame.time_s, anchors[0], fine, px, pool, masks, energy, fine.certainty(pool), displacement
         )
         self._pose = still_pose(self._fine_grid, similarity)
         self._coarse_pose = still_pose(self._coarse_grid, similarity)
@@ -233,39 +242,65 @@ class MotionTracker:
         px = reference.px_per_pixel
         coarse = make_picture(grey, guess, grid=self._coarse_grid, px_per_pixel=px * _FINE_UNIT / _COARSE_UNIT)
         fine = make_picture(grey, guess, grid=self._fine_grid, px_per_pixel=px)
-        coarse_pose, fit = self._coarse(coarse, guess)
+        coarse_pose, fit, coarse_match = self._coarse(coarse, guess)
         if fit < _LOST and face_frame.fresh:
-            coarse_pose, fit = self._coarse(coarse, _eyes_similarity(face_frame.face.landmarks))
+            coarse_pose, fit, coarse_match = self._coarse(coarse, _eyes_similarity(face_frame.face.landmarks))
         if fit < _LOST:
             self._reference = None
             if face_frame.fresh:
                 self._begin(face_frame)
             return self._invalid(face_frame, "face lost")
-        start = Pose(coarse_pose.similarity, self._pose.nodes, self._pose.turn, self._pose.light, coarse_pose.contrast)
+        start = Pose(
+            coarse_pose.similarity @ self._coarse_pose.similarity.inverse() @ last,
+            self._pose.nodes + coarse_pose.nodes - self._coarse_pose.nodes,
+            self._pose.turn,
+            self._pose.light,
+            coarse_pose.contrast,
+        )
         pose, match = reference.fine.register(fine, start, steps=4, noise=self._noise)
-        self._advance(pose, coarse_pose, match)
+        pose = self._regauged(pose)
+        self._advance(pose, coarse_pose, match, coarse_match, face_frame.frame.time_s)
         measured = self._measured(face_frame)
         if face_frame.fresh:
             seen = pose.similarity.inverse().apply(face_frame.face.landmarks)
             self._landmarks = self._landmarks + np.float32(0.3) * (seen - self._landmarks)
-        if face_frame.frame.time_s - reference.time_s >= self.settings.anchor_interval_s - 1e-6 or fit < _RENEW:
-            self._landmarks = self._landmarks + _at_points(self._fine_grid, self._pose.nodes, self._landmarks)
+        if face_frame.frame.time_s - reference.time_s >= _ANCHOR_S - 1e-6 or fit < _RENEW:
+            self._landmarks = self._landmarks + displacement_at(self._fine_grid, self._pose.nodes, self._landmarks)
             self._anchor_at(face_frame, measured.displacement)
         return measured
 
-    def _coarse(self, picture: Picture, guess: Similarity) -> tuple[Pose, float]:
+    def _coarse(self, picture: Picture, guess: Similarity) -> tuple[Pose, float, Match]:
         """Bring the face to within a pixel at low resolution; also the share of the template that is explained."""
         assert self._reference is not None
         anchor, last = self._reference.coarse, self._coarse_pose
         start = Pose(guess, last.nodes, last.turn, last.light, last.contrast)
         pose, match = anchor.register(picture, start, steps=6, noise=self._noise)
         energy = float((match.used * anchor.template**2).sum()) + 1e-6
-        return pose, 1 - float((match.residual**2).sum()) / energy
+        return pose, 1 - float((match.residual**2).sum()) / energy, match
 
-    def _advance(self, pose: Pose, coarse_pose: Pose, match: Match) -> None:
+    def _regauged(self, pose: Pose) -> Pose:
+        """The same motion, shared anew between head and expression."""
+        head = self._head_fit.split(pose.nodes, pose.turn, last_turn=self._pose.turn)
+        step = Similarity(complex(1 + head[2], head[3]), complex(head[0], head[1]))
+        rest = pose.nodes - self._head_fit.field(head)
+        own = (rest[0] + 1j * rest[1]) / step.scale
+        nodes = np.stack([own.real, own.imag]).astype(np.float32)
+        return replace(pose, similarity=pose.similarity @ step, nodes=nodes, turn=pose.turn + head[4:].astype(np.float32))
+
+    def _advance(self, pose: Pose, coarse_pose: Pose, match: Match, coarse_match: Match, time_s: float) -> None:
         """Keep the new pose and what it says about noise and quality."""
         reference = self._reference
         assert reference is not None
+        self._frames += 1
+        share = 1 - np.exp(-(time_s - self._last_s) / _MEMORY_S)
+        share = max(share, 1 / (self._frames + 1))
+        reference.fine.learn(match, share=share, noise=self._noise)
+        reference.coarse.learn(coarse_match, share=share, noise=self._noise)
+        self._last_s = time_s
+        if time_s - self._refreshed_s > _REFRESH_S:
+            self._refreshed_s = time_s
+            reference.fine.refresh_for(self._noise)
+            reference.coarse.refresh_for(self._noise)
         self._head = pose.similarity @ self._pose.similarity.inverse() @ self._head
         self._previous, self._pose, self._coarse_pose = self._pose.similarity, pose, coarse_pose
         self._noise += 0.2 * (match.noise() - self._noise)
@@ -306,13 +341,6 @@ class MotionTracker:
             face_quality=face_frame.quality,
             reason=reason,
         )
-
-
-def _at_points(grid: Grid, nodes: Float32, points: Float32) -> Float32:
-    """Local displacement at canonical points: ``(N, 2)``."""
-    at = ((points - np.array([LEFT, TOP], np.float32)) * (grid.unit / grid.step)).astype(np.float32)
-    moved = [cv2.remap(plane, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for plane in nodes]
-    return np.concatenate(moved, axis=1)
 
 
 def _eyes_similarity(landmarks: Float32) -> Similarity:

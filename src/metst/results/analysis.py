@@ -110,6 +110,8 @@ class Analysis:
             raise DataError(f"face channels must be {', '.join(FACE_CHANNELS)}; got {', '.join(self.face.channels)}")
         if self.scores.channels[0] != "spot_score" or not all(c.startswith("p_") for c in self.scores.channels[1:]):
             raise DataError(f"score channels must be spot_score, p_<class>...; got {', '.join(self.scores.channels)}")
+        if unknown := set(self.events.label) - set(self.events.classes):
+            raise DataError(f"events of class {', '.join(sorted(unknown))}: expected {', '.join(self.events.classes)}")
         if len(self.events) and (self.events.onset.min() < 0 or self.events.offset.max() > count):
             raise DataError(f"an event lies outside the {count} frames of the analysis")
 

@@ -223,6 +223,11 @@ def read_analysis(folder: str | Path) -> Analysis:
     face = read_table(folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason")
     motion, quality = _read_motion(folder, header)
     grid = TimeGrid(frames["time_s"].to_numpy(np.float64))
+    for name, rows in (("face", len(face)), ("motion", len(motion))):
+        if rows != len(grid):
+            raise DataError(
+                f"{folder}: {rows} frames of {name}, but {len(grid)} in frames.csv: analyse the recording again"
+            )
     return Analysis(
         source=header.source,
         scores=_series(grid, floats(frames, header.score_channels), header.score_channels),

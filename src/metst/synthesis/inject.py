@@ -18,7 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 from metst.errors import UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, mix_displacement
 from metst.synthesis.events import PlantedEvent
-from metst.timeline import Intervals, TimeGrid
+from metst.timeline import Intervals, TimeGrid, true_runs
 
 FloatArray = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
@@ -82,10 +82,11 @@ def displacement_map(
         field is smooth and its gradient well below 1.
     """
     linear = pose.matrix[:, :2].astype(np.float32)
-    origin = np.array([FIELD_LEFT, FIELD_TOP])
+    to_cell = np.linalg.inv(pose.matrix[:, :2]).astype(np.float32) / np.float32(FIELD_STEP)
+    first = (pose.to_face(np.zeros(2)) - np.array([FIELD_LEFT, FIELD_TOP])) / FIELD_STEP
     source = points
     for _ in range(2):
-        cell = ((pose.to_face(source) - origin) / FIELD_STEP).astype(np.float32)
+        cell = source @ to_cell.T + first.astype(np.float32)
         moved = cv2.remap(field, cell, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
         source = points - moved @ linear.T
     return np.asarray(source, dtype=np.float32)
@@ -155,9 +156,8 @@ def inject_events(
 
 def _smooth_in_segments(landmarks: FloatArray, *, valid: npt.NDArray[np.bool_], sigma: float) -> FloatArray:
     smooth = landmarks.copy()
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], valid, [False]]).astype(int)))
-    for start, stop in edges.reshape(-1, 2):
-        smooth[start:stop] = gaussian_filter1d(landmarks[start:stop], sigma, axis=0, mode="nearest")
+    for run in true_runs(valid):
+        smooth[run] = gaussian_filter1d(landmarks[run], sigma, axis=0, mode="nearest")
     return smooth
 
 
@@ -230,7 +230,8 @@ def animate_portrait(
         if field is not None:
             source = displacement_map(source, field=field, pose=pose)
         image = cv2.remap(portrait, source, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101)
-        noisy = image + rng.normal(0, noise_sigma, image.shape[:2] + (1,) * (image.ndim - 2))
+        noise = rng.standard_normal(image.shape[:2] + (1,) * (image.ndim - 2), dtype=np.float32)
+        noisy = image + np.float32(noise_sigma) * noise
         yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 
 
@@ -242,5 +243,5 @@ def truth_intervals(events: Sequence[PlantedEvent], *, grid: TimeGrid) -> Interv
     offset = np.searchsorted(grid.time_s, [event.offset_s for event in ordered], side="right")
     apex = np.clip(grid.frame_at(np.array([event.apex_s for event in ordered])), onset, np.maximum(offset - 1, onset))
     label = tuple(event.label for event in ordered)
-    probability = np.array([[float(name == each) for name in classes] for each in label]).reshape(len(label), -1)
+    probability = np.array([[float(name == each) for name in classes] for each in label]).reshape(len(label), len(classes))
     return Intervals(onset, apex, offset, label, np.ones(len(label)), probability, classes)

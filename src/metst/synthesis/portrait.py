@@ -11,11 +11,11 @@ from metst.video import Frame
 
 
 def portrait() -> npt.NDArray[np.uint8]:
-    """The public-domain portrait that scikit-image carries, (600, 480, 3) uint8: head and shoulders."""
+    """The public-domain portrait that scikit-image carries, (450, 360, 3) uint8: head and shoulders."""
     from skimage import data, transform
 
     head = data.astronaut()[:300, 100:340]
-    enlarged = transform.resize(head, (600, 480), order=3, anti_aliasing=False)
+    enlarged = transform.resize(head, (450, 360), order=3, anti_aliasing=False)
     return np.asarray(np.clip(np.rint(enlarged * 255), 0, 255), dtype=np.uint8)
 
 

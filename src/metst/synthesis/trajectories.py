@@ -36,11 +36,15 @@ class SimulationSettings(Settings):
     blinks_per_min: float = Field(14.0, ge=0, description="blinks per minute")
     macros_per_min: float = Field(4.0, ge=0, description="lasting expressions per minute")
     nods_per_min: float = Field(4.0, ge=0, description="quick head movements per minute")
+    glitches_per_min: float = Field(3.0, ge=0, description="measurement faults of a few regions per minute")
     speech_share: float = Field(0.3, ge=0, le=1, description="share of recordings with speech")
     noise: tuple[float, float] = Field(
         (0.0004, 0.006), description="range of white noise per region, face units, log-uniform"
     )
 
+
+BROWS, LIDS = slice(0, 8), slice(16, 18)
+"""Positions of the brow and of the lower eyelid regions."""
 
 REGION_DEPTH = np.array(
     [0.12, 0.20, 0.14, 0.06, 0.12, 0.20, 0.14, 0.06, 0.32, 0.18, 0.18, 0.36, 0.33, 0.32, 0.25, 0.25, 0.08, 0.08]
@@ -117,6 +121,8 @@ class MotionSimulator:
         self._add_blinks(rng, motion, time_s=time_s, response=response)
         _add_speech(rng, motion, time_s=time_s, span=speech, response=response)
         motion += _head_leak(rng, time_s=time_s, nods_per_min=self.settings.nods_per_min)
+        motion += _wandering(rng, time_s=time_s)
+        _add_glitches(rng, motion, time_s=time_s, per_min=self.settings.glitches_per_min)
         motion += _noise(rng, frames=frames, bounds=self.settings.noise)
         score, label = _truth(events, time_s=time_s)
         return SimulatedMotion(motion.astype(np.float32), score, label)
@@ -166,9 +172,11 @@ class MotionSimulator:
             }
             blink = PlantedEvent(start, start + length * rng.uniform(0.3, 0.5), start + length, "blink", units)
             pattern = response @ mix_displacement(units)
-            # A closing lid changes what the lid patches see: they report motion that is no motion of the skin.
-            pattern[16:18] += rng.normal(0, 0.012, (2, 2))
-            pattern[:8] += rng.normal(0, 0.002, (8, 2))
+            # The lids sweep over much of the upper face: patches near them report motion that is no motion of the
+            # skin, and the head is taken to follow them a little, which moves all that stays behind.
+            pattern[LIDS] += rng.normal(0, 0.010, (2, 2))
+            pattern[BROWS] += rng.normal(0, 0.002, (8, 2)) + rng.normal(0, [0.003, 0.010])
+            pattern += rng.normal(0, [0.002, 0.004])
             _add(motion, blink.profile(time_s), pattern)
 
 
@@ -249,20 +257,50 @@ def _head_leak(rng: np.random.Generator, *, time_s: FloatArray, nods_per_min: fl
     return np.asarray(angles[:, None, :] * relative[None, :, None])
 
 
+def _wandering(rng: np.random.Generator, *, time_s: FloatArray) -> FloatArray:
+    """Slow common movement in any direction: light that wanders over the face, poses the model does not know."""
+    rate = 1 / float(time_s[1] - time_s[0])
+    total = np.zeros((len(time_s), len(REGIONS), 2))
+    for _ in range(3):
+        pattern = rng.standard_normal((len(REGIONS), 2)) + rng.standard_normal(2)
+        course = _smooth_noise(rng, shape=(len(time_s),), sigma=rate * rng.uniform(0.4, 2.5))
+        total += _log_uniform(rng, (0.0003, 0.008)) * course[:, None, None] * pattern
+    return total
+
+
+def _add_glitches(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, per_min: float) -> None:
+    """Measurement faults: one region and those that share its pixels jump and come back, or stay."""
+    for start in _moments(rng, time_s=time_s, per_min=per_min):
+        length = rng.uniform(0.1, 0.8)
+        fault = PlantedEvent(start, start + length * rng.uniform(0.2, 0.8), start + length, "fault", {})
+        chosen = int(rng.integers(len(REGIONS)))
+        group = [i for i, region in enumerate(REGIONS) if i == chosen or chosen == region.parent]
+        pattern = np.zeros((len(REGIONS), 2))
+        pattern[group] = rng.normal(0, 0.3, (len(group), 2)) + rng.normal(0, 1, 2)
+        pattern *= _log_uniform(rng, (0.003, 0.03))
+        course = fault.profile(time_s)
+        if rng.random() < 0.3:
+            course[time_s > fault.apex_s] = 1.0
+        _add(motion, course, pattern)
+
+
 def _noise(rng: np.random.Generator, *, frames: int, bounds: tuple[float, float]) -> FloatArray:
     """White noise, its slow part, and the walk that chained anchors add; fine regions share their parent's."""
     level = _log_uniform(rng, bounds)
-    own = level * rng.uniform(0.5, 1.8, (len(REGIONS), 1)) * rng.uniform(0.7, 1.3, (len(REGIONS), 2))
+    own = level * np.exp(rng.normal(0, 0.4, (len(REGIONS), 1)) + rng.normal(0, 0.15, (len(REGIONS), 2)))
     white = rng.standard_normal((frames, len(REGIONS), 2))
     slow = _smooth_noise(rng, shape=(frames, len(REGIONS), 2), sigma=rng.uniform(1.5, 8.0))
     steps = np.zeros_like(white)
     renewals = np.flatnonzero((np.arange(frames) + rng.integers(15)) % 15 == 0)
     steps[renewals] = rng.standard_normal((renewals.size, len(REGIONS), 2))
-    mixed = white + rng.uniform(0.2, 1.2) * slow + rng.uniform(0.2, 0.8) * np.cumsum(steps, axis=0)
+    walk = np.cumsum(steps, axis=0)
+    mixed = white + rng.uniform(0.2, 1.2) * slow + rng.uniform(0.2, 0.8) * walk
     for region in REGIONS:
         if region.parent is not None:
             mixed[:, region.number - 1] = 0.6 * mixed[:, region.parent] + 0.8 * mixed[:, region.number - 1]
-    return np.asarray(mixed * own)
+    # Motion blur and compression come and go: so does the noise.
+    swell = np.exp(0.4 * _smooth_noise(rng, shape=(frames, 1, 1), sigma=rng.uniform(5, 40)))
+    return np.asarray(mixed * own * swell)
 
 
 def _truth(events: list[PlantedEvent], *, time_s: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import av
 
 from metst.errors import UsageError
 
 Report = Callable[[str, str], None]
+_Packet: TypeAlias = "av.Packet[av.VideoStream]"
 Source = Literal["presentation", "decoding", "count"]
 
 _RESTART_S = 0.2  # a step back in decoding time longer than this is a restart, not jitter
+_LONGEST_PAUSE_S = 3600.0  # a longer step forward is a fault, not a pause
+_REPORTED_PAUSE_S = 0.5
+_REORDERED = 16  # a decoder holds back at most so many frames (H.264, HEVC)
 
 
 def ignore(_kind: str, _message: str) -> None:
@@ -47,10 +52,12 @@ class Clock:
     frames which cannot be decoded keep their numbers.  Where a packet need not be a frame (VP8,
     interlaced video), decoded frames are counted.  Where timestamps fail, which is reported:
 
-    * none on one frame: one nominal frame after the frame before;
-    * they start again (files glued together): they go on one nominal frame after the last;
+    * none on one frame: one nominal frame after the frame before, or half-way to the next;
+    * one fits neither what came before nor what follows (a damaged stream): as if there were none;
+    * they start again (files glued together) or leap by more than an hour: they go on one nominal
+      frame after the last;
     * one is not later than the one before: half a nominal frame after it; but once the stream
-      has shown damage an earlier timestamp marks an old picture, and the frame is left out.
+      has shown damage a slightly earlier one marks an old picture, and the frame is left out.
 
     Parameters
     ----------
@@ -98,7 +105,48 @@ class Clock:
         """End of the last frame placed, in seconds."""
         return None if self._last is None else self.seconds(self._last + self._step)
 
-    def expect(self, packet: av.Packet[av.VideoStream]) -> None:
+    @property
+    def _horizon_s(self) -> float:
+        """Longest time by which the order of decoding and of presentation can differ."""
+        return max(1.0, self.seconds(_REORDERED * self._step))
+
+    def mended(self, packets: Iterable[_Packet | None]) -> Iterator[_Packet | None]:
+        """Pass packets on as soon as enough of the next are known to take false timestamps off."""
+        ahead: deque[_Packet | None] = deque()
+        previous: int | None = None
+        for packet in packets:
+            ahead.append(packet)
+            if len(ahead) > _REORDERED:
+                previous = yield from self._mend_first(ahead, previous)
+        while ahead:
+            previous = yield from self._mend_first(ahead, previous)
+
+    def _mend_first(
+        self, ahead: deque[_Packet | None], previous: int | None
+    ) -> Generator[_Packet | None, None, int | None]:
+        packet = ahead.popleft()
+        if packet is not None:
+            self._drop_outliers(packet, previous, [later.dts for later in ahead if later and later.dts is not None])
+        yield packet
+        return previous if packet is None or packet.dts is None else packet.dts
+
+    def _drop_outliers(self, packet: _Packet, previous: int | None, following: list[int]) -> None:
+        def apart(one: int, other: int) -> bool:
+            return abs(self.seconds(one - other)) > self._horizon_s
+
+        dts = packet.dts
+        if dts is not None and previous is not None and following:
+            before, after = apart(dts, previous), apart(dts, following[0])
+            if before and after and not apart(previous, following[0]):
+                packet.dts = None
+        anchor = previous if packet.dts is None else packet.dts
+        if packet.pts is None or anchor is None or len(following) < _REORDERED:
+            return  # near the end nothing tells a false timestamp from a pause
+        nearest = min(max(packet.pts, anchor), max([anchor, *following]))
+        if apart(packet.pts, nearest):
+            packet.pts = None
+
+    def expect(self, packet: _Packet) -> None:
         """Note a packet about to be decoded; after a restart its timestamps are moved on."""
         if packet.dts is not None:
             self._last_dts = packet.dts = self._after_restart(packet.dts)
@@ -110,10 +158,10 @@ class Clock:
 
     def _after_restart(self, dts: int) -> int:
         shifted = dts + self._shift
-        if self._last_dts is None or self.seconds(self._last_dts - shifted) <= _RESTART_S:
+        if self._last_dts is None or -_RESTART_S <= self.seconds(shifted - self._last_dts) <= _LONGEST_PAUSE_S:
             return shifted
         at = f"{self.seconds(self._last_dts):.3f} s"
-        self._report("restart", f"timestamps start again after {at}, they are carried on")
+        self._report("restart", f"timestamps start again or leap after {at}, they are carried on")
         self._shift += round(self._last_dts - shifted + self._step)
         return dts + self._shift
 
@@ -126,14 +174,15 @@ class Clock:
         ticks = stamp
         if self._last is not None and stamp <= self._last:
             at = f"{self.seconds(stamp):.3f} s"
-            if self.damaged and stamp < self._last:
+            if self.damaged and 0 < self.seconds(self._last - stamp) <= self._horizon_s:
                 self._report("old frame", f"a frame of {at} came after later ones and is left out")
                 return None
             self._report("timestamp", f"timestamp {at} is not later than the one before, half a frame is added")
             ticks = self._last + self._step / 2
-        self._index += 1 + self._lost_before(
-            stamp, one_packet_each=self._packet_is_frame and not frame.interlaced_frame
-        )
+        elif self._last is not None and (pause_s := self.seconds(stamp - self._last)) > _REPORTED_PAUSE_S:
+            self._report("pause", f"no frames for {pause_s:.3f} s after {self.seconds(self._last):.3f} s")
+        one_packet_each = self._packet_is_frame and not frame.interlaced_frame
+        self._index += 1 + self._lost_before(stamp, one_packet_each=one_packet_each)
         self._last = ticks
         return self._index, self.seconds(ticks)
 
@@ -144,12 +193,14 @@ class Clock:
                 self._delay = frame.dts - self._due[0]
             stamp = None if frame.dts is None or self._delay is None else frame.dts - self._delay
         elif stamp is None:
-            self._report("no timestamp", f"frame {self._index + 1} has no timestamp, the nominal rate is used")
+            self._report("no timestamp", f"frame {self._index + 1} has no usable timestamp, the nominal rate is used")
         if stamp is not None:
             return stamp
-        if self._last is not None:
-            return self._last + self._step
-        return self._due[0] if self._due else 0
+        if self._last is None:
+            return self._due[0] if self._due else 0
+        # Decoding times are regular; the next of presentation times must stay later than this one.
+        later = [due for due in self._due if due > self._last] if self._source == "presentation" else []
+        return min([self._last + self._step, *((self._last + due) / 2 for due in later)])
 
     def _lost_before(self, stamp: float, *, one_packet_each: bool) -> int:
         """Take the packets up to this frame's off the list; how many others there were."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -112,7 +113,8 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         raise VideoError(f"{path.name} cannot be decoded, it is damaged or not an image")
     if image.dtype not in (np.uint8, np.uint16):
         raise VideoError(f"{path.name} holds {image.dtype} values, expected 8- or 16-bit integers")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image  # type: ignore[return-value]
+    picture: npt.NDArray[Any] = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image)
+    return picture
 
 
 def bit_depth(images: Sequence[tuple[int, Path]]) -> int:

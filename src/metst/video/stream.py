@@ -103,7 +103,7 @@ def stream_pictures(
 @contextmanager
 def _open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     # Without the whitelist a playlist could make FFmpeg fetch from the network.
-    options = {"protocol_whitelist": "file,http,tcp"}
+    options = {"protocol_whitelist": "file"}
     try:
         container = av.open(f"file:{path}", "r", container_options=options, metadata_errors="replace")
     except av.error.EOFError as error:
@@ -186,11 +186,11 @@ def _decode(
     container: InputContainer, stream: av.VideoStream, *, clock: Clock, report: Report
 ) -> Iterator[tuple[int, float, av.VideoFrame]]:
     """Index, time and picture of all frames that can be decoded."""
-    for packet in _packets(container, stream, report):
+    for packet in clock.mended(_packets(container, stream, report)):
         if packet is not None:
-            if packet.dts is not None and packet.size == 0:
-                continue  # repeats the picture before it; the decoder would take it for the end
             clock.expect(packet)
+            if packet.dts is not None and packet.size == 0:
+                continue  # a lost frame's place; the decoder would take it for the end of the stream
         try:
             frames = stream.decode(packet)
         except av.FFmpegError as error:

@@ -38,8 +38,8 @@ def write_video(
 ) -> None:
     """Write frames as H.264 (yuv420p, BT.709, video range) in mp4.
 
-    The file appears under its name only when it is whole.  With one encoder thread equal frames
-    and settings give equal bytes.  yuv420p needs even sizes: an odd width or height grows by one,
+    The file appears under its name only when it is whole.  Equal frames and settings give equal
+    bytes (one encoder thread, no macroblock tree).  yuv420p needs even sizes: an odd width or height grows by one,
     the last column or row repeated.
 
     Parameters
@@ -165,7 +165,9 @@ def _check_picture(picture: npt.NDArray[np.uint8], expected: tuple[int, ...]) ->
 def _add_stream(
     container: OutputContainer, shape: tuple[int, ...], *, tick: Fraction, crf: int, preset: str
 ) -> av.VideoStream:
-    stream = container.add_stream("libx264", rate=1 / tick, options={"crf": str(crf), "preset": preset})
+    # x264's macroblock tree reads memory it has not set, so that its choices differ from run to run.
+    options = {"crf": str(crf), "preset": preset, "mbtree": "0"}
+    stream = container.add_stream("libx264", rate=1 / tick, options=options)
     stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
     stream.pix_fmt = "yuv420p"
     stream.thread_count = 1

@@ -1,0 +1,289 @@
+"""Speed and memory of the selective scan against what people use on a processor today.
+
+Two baselines, both on one thread.  *Default*: mamba-ssm's reference loop as published, and glibc's allocator as it is.
+*Fair*: its states unbound outside the loop, and an allocator that keeps its memory (set by ``GLIBC_TUNABLES``, hence a
+process of its own).  Within a process all contestants are timed in turn and each keeps its best time.  The time-first
+loop is the project's own reference, the fastest that plain tensor operations got.
+
+    python benchmarks/scan.py [--rounds 5] [--large-reference]
+
+``mambapy`` takes part where it is installed (``pip install --no-deps mambapy==1.2.0``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metst.models.scan import reference_scan, selective_scan
+from metst.models.scan_compile import hot_loop
+from metst.models.scan_math import fma
+
+FAIR = "glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
+TRAINING = (32, 30, 256, 64)
+VIDEO = (1, 4000, 256, 64)
+LONG_VIDEO = (1, 20_000, 512, 64)
+
+ARITHMETIC = {"exponential": 11, "state": 2, "output": 1}
+"""Vector instructions of one state update: exponential 3 fused or plain to reduce, 4 for the polynomial, 1 shift,
+1 to scale, 1 subtraction and 1 fused at the end; state 2 fused; output 1 fused."""
+
+Operands = dict[str, Tensor]
+Contestant = Callable[[Operands], Tensor]
+
+
+def operands(shape: tuple[int, int, int, int], *, grad: bool) -> Operands:
+    batch, length, width, states = shape
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(*size, generator=generator)
+
+    made = {
+        "u": normal(batch, length, width),
+        "delta": torch.rand(batch, length, width, generator=generator) * 0.1,
+        "A": -torch.arange(1.0, states + 1).repeat(width, 1),
+        "B": normal(batch, length, states),
+        "C": normal(batch, length, states),
+        "D": torch.ones(width),
+    }
+    return {name: operand.requires_grad_(grad) for name, operand in made.items()}
+
+
+def ours(a: Operands) -> Tensor:
+    return selective_scan(**a)
+
+
+def published_loop(a: Operands, *, unbound: bool = False) -> Tensor:
+    """As ``selective_scan_ref`` of mamba-ssm does it: time after the channels, and an index into it at each step."""
+    u, delta, B, C = (a[name].transpose(1, 2) for name in ("u", "delta", "B", "C"))
+    decay = torch.exp(torch.einsum("bdl,dn->bdln", delta, a["A"]))
+    drive = torch.einsum("bdl,bnl,bdl->bdln", delta, B, u)
+    steps = range(u.shape[2])
+    if unbound:
+        decays, drives, maps = decay.unbind(2), drive.unbind(2), C.unbind(2)
+    state, outputs = torch.zeros_like(decay[:, :, 0]), []
+    for t in steps:
+        if unbound:
+            state = decays[t] * state + drives[t]
+            outputs.append(torch.einsum("bdn,bn->bd", state, maps[t]))
+        else:
+            state = decay[:, :, t] * state + drive[:, :, t]
+            outputs.append(torch.einsum("bdn,bn->bd", state, C[:, :, t]))
+    return (torch.stack(outputs, dim=2) + u * a["D"].unsqueeze(-1)).transpose(1, 2)
+
+
+def unbound_published_loop(a: Operands) -> Tensor:
+    return published_loop(a, unbound=True)
+
+
+def time_first_loop(a: Operands) -> Tensor:
+    """The project's own reference: states unbound, time before the channels."""
+    return reference_scan(**a)[0]
+
+
+def parallel_scan(a: Operands) -> Tensor:
+    """As ``mambapy.mamba.MambaBlock.selective_scan`` does it."""
+    from mambapy.pscan import pscan
+
+    decay = torch.exp(a["delta"].unsqueeze(-1) * a["A"])
+    drive = a["delta"].unsqueeze(-1) * a["B"].unsqueeze(2) * a["u"].unsqueeze(-1)
+    return (pscan(decay, drive) @ a["C"].unsqueeze(-1)).squeeze(3) + a["D"] * a["u"]
+
+
+def has_mambapy() -> bool:
+    try:
+        return bool(importlib.metadata.version("mambapy"))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def train(contestant: Contestant, a: Operands) -> None:
+    contestant(a).sum().backward()
+    for operand in a.values():
+        operand.grad = None
+
+
+def infer(contestant: Contestant, a: Operands) -> None:
+    with torch.no_grad():
+        contestant(a)
+
+
+def race(runs: dict[str, Callable[[], None]], *, rounds: int) -> dict[str, float]:
+    """Best seconds of each, in turn; those that take less than a second run five times per turn."""
+    for run in runs.values():
+        run()
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for name, run in runs.items():
+            for _ in range(1 if best[name] > 1 and np.isfinite(best[name]) else 5):
+                start = time.perf_counter()
+                run()
+                best[name] = min(best[name], time.perf_counter() - start)
+                if best[name] > 1:
+                    break
+    return best
+
+
+def contest(*, fair: bool, rounds: int) -> dict[str, dict[str, float]]:
+    """Both contests of one process: training and whole-video inference."""
+    loop = unbound_published_loop if fair else published_loop
+    contestants: dict[str, Contestant] = {"metst": ours, "reference loop": loop, "time-first loop": time_first_loop}
+    if has_mambapy():
+        contestants["mambapy"] = parallel_scan
+    batch, video = operands(TRAINING, grad=True), operands(VIDEO, grad=False)
+    trained = {name: lambda c=c: train(c, batch) for name, c in contestants.items()}
+    inferred = {name: lambda c=c: infer(c, video) for name, c in contestants.items()}
+    return {"training": race(trained, rounds=rounds), "video": race(inferred, rounds=rounds)}
+
+
+@hot_loop
+def _fused_adds(sums: np.ndarray, factor: np.ndarray, rounds: int) -> None:
+    """12 independent chains of fused multiply-adds, as many as keep two ports with a latency of 4 busy."""
+    for _ in range(rounds):
+        for j in range(192):
+            sums[0, j] = fma(sums[0, j], factor[0, 0], factor[0, 1])
+
+
+def vector_peak() -> float:
+    """Vector instructions for 16 numbers per second that this core reaches."""
+    sums, factor, rounds = np.ones((1, 192), np.float32), np.array([[0.5, 0.5]], np.float32), 2_000_000
+    _fused_adds(sums, factor, 10)
+    seconds = race({"peak": lambda: _fused_adds(sums, factor, rounds)}, rounds=4)["peak"]
+    return rounds * 192 / 16 / seconds
+
+
+def long_video(*, rounds: int) -> dict[str, float]:
+    """Seconds of the forward pass over 20,000 frames, and what its arithmetic alone would take."""
+    a = operands(LONG_VIDEO, grad=False)
+    seconds = race({"metst": lambda: infer(ours, a)}, rounds=rounds)["metst"]
+    updates = float(np.prod(LONG_VIDEO)) / 16
+    return {"seconds": seconds, "bound": updates * sum(ARITHMETIC.values()) / vector_peak()}
+
+
+def threads(*, rounds: int) -> dict[str, float]:
+    """Seconds with one thread over seconds with two, in turn."""
+    batch, video = operands(TRAINING, grad=True), operands(LONG_VIDEO, grad=False)
+
+    def on(count: int, run: Callable[[], None]) -> Callable[[], None]:
+        def timed() -> None:
+            torch.set_num_threads(count)
+            run()
+
+        return timed
+
+    runs = {"training": lambda: train(ours, batch), "long video": lambda: infer(ours, video)}
+    best = race({f"{part} {n}": on(n, run) for part, run in runs.items() for n in (1, 2)}, rounds=rounds)
+    return {part: best[f"{part} 1"] / best[f"{part} 2"] for part in runs}
+
+
+def memory_growth(contestant: Contestant) -> float:
+    """MB by which the forward pass over 20,000 frames, its output included, raises the peak of the process."""
+    infer(contestant, operands((1, 40, 64, 64), grad=False))
+    a = operands(LONG_VIDEO, grad=False)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the operands
+    before = resident_kb("VmRSS")
+    infer(contestant, a)
+    return (resident_kb("VmHWM") - before) / 1024
+
+
+def resident_kb(field: str) -> int:
+    """A field of Linux' account of this process: ``VmRSS`` now, ``VmHWM`` at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def in_process(stage: str, *, rounds: int, fair: bool = False) -> Any:
+    """Run a stage of this file in a fresh process on one thread."""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"} | ({"GLIBC_TUNABLES": FAIR} if fair else {})
+    command = [sys.executable, str(Path(__file__)), "--stage", stage, "--rounds", str(rounds)]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+def run_stage(stage: str, *, rounds: int) -> object:
+    torch.set_num_threads(1)
+    stages: dict[str, Callable[[], object]] = {
+        "default": lambda: contest(fair=False, rounds=rounds),
+        "fair": lambda: contest(fair=True, rounds=rounds),
+        "long": lambda: long_video(rounds=rounds),
+        "threads": lambda: threads(rounds=rounds),
+        "memory": lambda: {"metst": memory_growth(ours)},
+        "reference memory": lambda: {"reference loop": memory_growth(published_loop)},
+    }
+    return stages[stage]()
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def print_machine() -> None:
+    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("torch", "numba", "llvmlite", "numpy"))
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    print(f"{processor()}, {os.cpu_count()} processors{load}; Python {platform.python_version()}, {versions}")
+
+
+def print_contests(default: dict[str, dict[str, float]], fair: dict[str, dict[str, float]]) -> None:
+    titles = {
+        "training": f"forward + backward at (B, T, D, N) = {TRAINING}",
+        "video": f"forward at {VIDEO}",
+    }
+    for part, title in titles.items():
+        print(f"\n{title}\n{'':18}{'default ms':>12}{'ratio':>8}{'fair ms':>12}{'ratio':>8}")
+        for name in default[part]:
+            row = f"{name:18}"
+            for times in (default[part], fair[part]):
+                row += f"{times[name] * 1e3:12.1f}{times[name] / times['metst']:8.1f}"
+            print(row)
+    if "mambapy" not in default["training"]:
+        print("\nmambapy is not installed: its rows are missing")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
+    parser.add_argument("--large-reference", action="store_true", help="measure the reference's 7.5 GB too")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        print(json.dumps(run_stage(options.stage, rounds=options.rounds)))
+        return
+    print_machine()
+    rounds = options.rounds
+    print_contests(in_process("default", rounds=rounds), in_process("fair", rounds=rounds, fair=True))
+    long = in_process("long", rounds=rounds)
+    share = long["bound"] / long["seconds"]
+    print(
+        f"\nforward at {LONG_VIDEO}: {long['seconds'] * 1e3:.0f} ms, two threads {long['seconds'] / long['two']:.2f}x"
+    )
+    print(
+        f"  arithmetic alone ({sum(ARITHMETIC.values())} vector instructions per 16 updates at the measured peak): "
+        f"{long['bound'] * 1e3:.0f} ms, {share:.0%} of the bound reached"
+    )
+    gains = in_process("threads", rounds=rounds)
+    print(f"  two threads against one: {', '.join(f'{part} {gain:.2f}x' for part, gain in gains.items())}")
+    growth = in_process("memory", rounds=1)
+    if options.large_reference:
+        growth |= in_process("reference memory", rounds=1)
+    for name, megabytes in growth.items():
+        print(f"  growth of the peak resident memory, output of 41 MB included: {name} {megabytes:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

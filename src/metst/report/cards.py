@@ -1,0 +1,164 @@
+"""One event as the page shows it: its row in the table and its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from markupsafe import Markup
+
+from metst.errors import UsageError, VideoError
+from metst.regions import REGIONS
+from metst.report.facemap import draw_facemap, enlargement
+from metst.report.movement import Float32, onset_to_apex
+from metst.report.plots import draw_close_up, strongest_regions
+from metst.report.thumbnails import data_uri, face_in, thumbnail
+from metst.report.wording import clock, direction
+from metst.results import Analysis
+from metst.timeline import frame_for_people
+from metst.video import read_colour_frames
+
+MOMENTS: Final = ("onset", "apex", "offset")
+_REGIONS_NAMED: Final = 6
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Onset, apex or offset of an event."""
+
+    name: str
+    frame: int
+    time_s: float
+
+    @property
+    def frame_number(self) -> int:
+        """Counted from 1."""
+        return int(frame_for_people(self.frame))
+
+    @property
+    def clock(self) -> str:
+        """Time as m:ss.hh."""
+        return clock(self.time_s, decimals=2)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One event as a row of the table."""
+
+    number: int
+    label: str
+    colour: int
+    confidence: float
+    probability: tuple[float, ...]
+    moments: tuple[Moment, ...]
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How one region moved from onset to apex: per cent of the eye distance, share of the farthest, and whereto."""
+
+    name: str
+    per_cent: float
+    share: float
+    arrow: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One event close up; without ``facemap`` where its motion, without ``pictures`` where its face cannot be shown."""
+
+    candidate: Candidate
+    close_up: Markup
+    facemap: Markup
+    enlarged: float
+    moved: tuple[Moved, ...]
+    pictures: tuple[str, ...]
+
+
+@dataclass
+class Pictures:
+    """Takes thumbnails from the video until that fails once; then ``problem`` says why there are none."""
+
+    video: Path | None
+    blur: bool
+    problem: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        if self.video is None:
+            self.problem = "the report was written without the video"
+
+    def of(self, analysis: Analysis, event: int) -> tuple[str, ...]:
+        """Addresses of the pictures at onset, apex and offset; none where there is no video or no face."""
+        moments = event_moments(analysis, event)
+        faces = [face for moment in moments if (face := face_in(analysis, moment.frame, event=event)) is not None]
+        if self.video is None or self.problem or len(faces) < len(moments):
+            return ()
+        # Only a folder of images needs to be told its rate; a video has its own timestamps.
+        rate_hz = analysis.source.rate_hz if self.video.is_dir() else None
+        try:
+            images = read_colour_frames(self.video, times_s=[moment.time_s for moment in moments], rate_hz=rate_hz)
+        except (UsageError, VideoError) as error:
+            self.problem = f"the video could not be read again ({error})"
+            return ()
+        apex = faces[MOMENTS.index("apex")]
+        return tuple(
+            data_uri(thumbnail(image, face=face, around=apex, blur=self.blur))
+            for image, face in zip(images, faces, strict=True)
+        )
+
+
+def event_moments(analysis: Analysis, event: int) -> tuple[Moment, ...]:
+    """Onset, apex and offset; the offset is the last frame of the event."""
+    events, time_s = analysis.events, analysis.grid.time_s
+    frames = (int(events.onset[event]), int(events.apex[event]), int(events.offset[event]) - 1)
+    return tuple(Moment(name, frame, float(time_s[frame])) for name, frame in zip(MOMENTS, frames, strict=True))
+
+
+def make_candidate(analysis: Analysis, event: int) -> Candidate:
+    """The row of an event."""
+    events, moments = analysis.events, event_moments(analysis, event)
+    return Candidate(
+        number=event + 1,
+        label=events.label[event],
+        colour=events.classes.index(events.label[event]),
+        confidence=float(events.confidence[event]),
+        probability=tuple(events.probability[event].tolist()),
+        moments=moments,
+        # The last frame is shown until the next one comes.
+        duration_s=moments[-1].time_s - moments[0].time_s + analysis.grid.frame_s,
+    )
+
+
+def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
+    """The card of an event; to be called within :func:`metst.report.drawing.drawing_style`."""
+    onset, apex, _ = event_moments(analysis, event)
+    displacement = onset_to_apex(analysis.motion, onset=onset.frame, apex=apex.frame)
+    moved = _moved(displacement)
+    facemap, enlarged = Markup(), 0.0
+    if moved:
+        label = "Drawn face; " + ", ".join(f"{region.name} moved {region.words}" for region in moved[:3])
+        facemap = Markup(draw_facemap(displacement, key=f"map{event}", label=label))
+        enlarged = enlargement(displacement)
+    return Card(
+        candidate=make_candidate(analysis, event),
+        close_up=Markup(draw_close_up(analysis, event)),
+        facemap=facemap,
+        enlarged=enlarged,
+        moved=moved,
+        pictures=pictures.of(analysis, event),
+    )
+
+
+def _moved(displacement: Float32) -> tuple[Moved, ...]:
+    """The regions that moved farthest, farthest first."""
+    strongest = strongest_regions(displacement, count=_REGIONS_NAMED)
+    distance = np.linalg.norm(displacement, axis=1).astype(float)
+    farthest = max((distance[region] for region in strongest), default=0.0) or 1.0
+    return tuple(
+        Moved(REGIONS[i].name, 100 * distance[i], distance[i] / farthest, *direction(*displacement[i].tolist()))
+        for i in strongest
+    )

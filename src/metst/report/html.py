@@ -1,0 +1,181 @@
+"""The report: one page that holds everything it shows, and loads nothing.
+
+The drawing library is heavy; it is imported when a report is written, not with this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from metst.report.wording import clock, length_in_words
+from metst.results import Analysis, write_whole
+from metst.timeline import frame_for_people
+
+OnProgress = Callable[[str, int, int | None], None]
+
+# Beyond this many cards a page is neither read nor quick to open; the table still lists every candidate.
+MOST_CARDS: Final = 60
+MOST_GAPS: Final = 40
+_MOST_READOUTS: Final = 60_000
+
+
+def write_report(
+    analysis: Analysis,
+    path: str | Path,
+    *,
+    video: str | Path | None = None,
+    blur: bool = True,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Write the report of one analysis as a single self-contained HTML file.
+
+    The page loads nothing from elsewhere, and equal analyses give equal pages.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What was found.
+    path : str or Path
+        The file to write.
+    video : str or Path, optional
+        The recording, for pictures; without it, or when it cannot be read any more, the page says so.
+    blur : bool
+        Average the faces over large cells and cover their eyes, in the pixels themselves.
+    on_progress : callable, optional
+        Called as ``on_progress("report", done, total)``.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    from metst.report.cards import Pictures, make_candidate, make_card
+    from metst.report.drawing import drawing_style
+    from metst.report.movement import recent_movement
+    from metst.report.plots import full_strip, row_count, timeline_rows
+
+    chosen = _closest_look(analysis)
+    total = row_count(analysis.grid.duration_s) + len(chosen)
+
+    def tell(done: int) -> None:
+        if on_progress is not None:
+            on_progress("report", done, total)
+
+    pictures = Pictures(None if video is None else Path(video), blur)
+    movement = recent_movement(analysis.motion)
+    rows, cards = [], []
+    with drawing_style():
+        for row in timeline_rows(analysis, movement=movement):
+            rows.append(row)
+            tell(len(rows))
+        for event in chosen:
+            cards.append(make_card(analysis, event, pictures=pictures))
+            tell(len(rows) + len(cards))
+    page = _template().render(
+        **_about(analysis),
+        rows=rows,
+        full_strip=full_strip(movement),
+        candidates=[make_candidate(analysis, event) for event in range(len(analysis.events))],
+        cards=cards,
+        shown={event + 1 for event in chosen},
+        picture_problem=pictures.problem,
+        blur=blur,
+    )
+    write_whole(Path(path), page.encode())
+
+
+def _about(analysis: Analysis) -> dict[str, Any]:
+    """What the page needs besides the drawings."""
+    return {
+        "analysis": analysis,
+        "quality": _quality(analysis),
+        "settings": list(_flat(analysis.settings)),
+        "smooth_s": analysis.settings.get("decode", {}).get("smooth_s"),
+        "readout": _readout(analysis),
+        "style": Markup(_asset("report.css")),
+        "script": Markup(_asset("report.js")),
+        "script_hash": _script_hash(),
+    }
+
+
+def _closest_look(analysis: Analysis) -> list[int]:
+    """Events that get a card: the most confident ones, in order of time."""
+    confidence = np.asarray(analysis.events.confidence)
+    return sorted(int(i) for i in np.argsort(-confidence, kind="stable")[:MOST_CARDS])
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("metst.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["length_in_words"] = length_in_words
+    environment.filters["percent"] = lambda share: f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
+    return environment.get_template("template.html.j2")
+
+
+def _asset(name: str) -> str:
+    return files("metst.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script_hash() -> str:
+    """What the page's content security policy lets run: this one script, and no other."""
+    digest = hashlib.sha256(_asset("report.js").encode()).digest()
+    return "sha256-" + base64.b64encode(digest).decode("ascii")
+
+
+def _quality(analysis: Analysis) -> dict[str, Any]:
+    """How much of the recording could be used, and what could not."""
+    grid, gaps = analysis.grid, analysis.gaps
+    reasons = Counter(reason for reason in analysis.reasons if reason)
+    longest = sorted(gaps, key=lambda gap: gap.start - gap.stop)[:MOST_GAPS]
+    return {
+        "usable_share": float(analysis.usable.mean()) if len(grid) else 0.0,
+        "reasons": [(reason, count / len(grid)) for reason, count in reasons.most_common()],
+        "gap_count": len(gaps),
+        "gaps": [
+            {
+                "from": clock(float(grid.time_s[gap.start]), decimals=2),
+                "to": clock(float(grid.time_s[gap.stop - 1]), decimals=2),
+                "first": int(frame_for_people(gap.start)),
+                "last": int(frame_for_people(gap.stop - 1)),
+                "reason": gap.reason,
+            }
+            for gap in sorted(longest, key=lambda gap: gap.start)
+        ],
+    }
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _readout(analysis: Analysis) -> dict[str, list[Any]]:
+    """What the pointer reads off the curves: per frame its number, milliseconds, score in per mille, class."""
+    frames = np.arange(0, len(analysis.scores), max(1, -(-len(analysis.scores) // _MOST_READOUTS)))
+    score = np.nan_to_num(1000 * analysis.scores.values[frames, 0], nan=-1)
+    probability = np.nan_to_num(analysis.scores.values[frames, 1:], nan=0)
+    return {
+        "frame": frame_for_people(frames).tolist(),
+        "ms": np.rint(1000 * analysis.grid.time_s[frames]).astype(np.int64).tolist(),
+        "score": np.rint(score).astype(np.int64).tolist(),
+        "class": (probability.argmax(axis=1) if probability.shape[1] else np.zeros(len(frames), int)).tolist(),
+        "classes": [name.removeprefix("p_") for name in analysis.scores.channels[1:]],
+    }

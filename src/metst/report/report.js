@@ -1,0 +1,62 @@
+"use strict";
+// Reads the score off the timeline: at the pointer, or frame by frame with the arrow keys.
+(() => {
+  const data = JSON.parse(document.getElementById("readout").textContent);
+
+  // Index of the frame nearest to a time in milliseconds.
+  const nearest = (ms) => {
+    let low = 0, high = data.ms.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (data.ms[middle] < ms) low = middle + 1; else high = middle;
+    }
+    return low > 0 && ms - data.ms[low - 1] < data.ms[low] - ms ? low - 1 : low;
+  };
+
+  const clock = (ms) => {
+    const seconds = Math.floor(ms / 1000), minutes = Math.floor(seconds / 60), hours = Math.floor(minutes / 60);
+    const two = (value) => String(value).padStart(2, "0");
+    const head = hours ? `${hours}:${two(minutes % 60)}` : `${minutes}`;
+    return `${head}:${two(seconds % 60)}.${String(ms % 1000).padStart(3, "0")}`;
+  };
+
+  const words = (i) => {
+    const place = `${clock(data.ms[i])} · frame ${data.frame[i]} · `;
+    if (data.score[i] < 0) return place + "no score";
+    const name = data.classes.length ? ` · ${data.classes[data.class[i]]}` : "";
+    return `${place}score ${(data.score[i] / 1000).toFixed(2)}${name}`;
+  };
+
+  for (const plot of document.querySelectorAll(".plot")) {
+    const cursor = plot.querySelector(".cursor"), reading = plot.querySelector(".reading");
+    const [start, stop, left, right] = ["start", "stop", "left", "right"].map((name) => Number(plot.dataset[name]));
+    let at = null;
+
+    const show = (i) => {
+      at = i;
+      const share = (data.ms[i] / 1000 - start) / (stop - start);
+      const x = 100 * (left + Math.min(1, Math.max(0, share)) * (right - left));
+      cursor.style.left = `${x}%`;
+      reading.style.left = `${Math.min(88, Math.max(12, x))}%`;
+      reading.textContent = words(i);
+      cursor.hidden = reading.hidden = false;
+    };
+    const hide = () => { cursor.hidden = reading.hidden = true; };
+
+    plot.addEventListener("pointermove", (event) => {
+      const box = plot.getBoundingClientRect();
+      const share = ((event.clientX - box.left) / box.width - left) / (right - left);
+      if (share < 0 || share > 1 || !data.ms.length) hide(); else show(nearest(1000 * (start + share * (stop - start))));
+    });
+    plot.addEventListener("pointerleave", hide);
+    plot.addEventListener("blur", hide);
+    plot.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step || event.target !== plot || !data.ms.length) return;
+      event.preventDefault();
+      const first = nearest(1000 * start), last = nearest(1000 * stop);
+      const next = at === null ? first : at + step * (event.shiftKey ? 10 : 1);
+      show(Math.min(last, Math.max(first, next)));
+    });
+  }
+})();

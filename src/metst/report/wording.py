@@ -1,0 +1,41 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+
+
+def clock(time_s: float, *, decimals: int = 0) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    unit = 10**decimals
+    whole, part = divmod(round(time_s * unit), unit)
+    minutes, seconds = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    ending = f"{seconds:02d}" + (f".{part:0{decimals}d}" if decimals else "")
+    return f"{hours}:{minutes:02d}:{ending}" if hours else f"{minutes}:{ending}"
+
+
+def length_in_words(duration_s: float) -> str:
+    """Length of a recording."""
+    if duration_s < 60:
+        return f"{duration_s:.1f} s"
+    minutes, seconds = divmod(round(duration_s), 60)
+    return f"{minutes} min {seconds} s"
+
+
+def direction(x: float, y: float) -> tuple[str, str]:
+    """Arrow and words for a displacement, x to the right and y down."""
+    turn = round(math.atan2(-y, x) / (math.pi / 4)) % 8
+    return _DIRECTIONS[turn]
+
+
+_DIRECTIONS = (
+    ("→", "to the right"),
+    ("↗", "up and to the right"),
+    ("↑", "up"),
+    ("↖", "up and to the left"),
+    ("←", "to the left"),
+    ("↙", "down and to the left"),
+    ("↓", "down"),
+    ("↘", "down and to the right"),
+)

@@ -1,0 +1,517 @@
+"""The selective scan's surroundings: bad input, compilation and its cache, threads, processes, torch's tracers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numpy as np
+import pytest
+import torch
+from numba.core.caching import NullCache
+
+import metst
+from metst.errors import DataError, UsageError
+from metst.models import scan_compile
+from metst.models.scan import selective_scan
+from metst.models.scan_checks import check_operands
+from metst.models.scan_compile import KernelCacheWarning, hot_loop
+from metst.models.scan_kernels import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan_operator import scan_operator
+from metst.models.scan_threads import run_tasks, thread_limit
+
+SHAPE = (2, 6, 5, 3)
+
+
+def arrays(dtype: type[np.floating] = np.float32) -> dict[str, np.ndarray]:
+    batch, length, width, states = SHAPE
+    rng = np.random.default_rng(0)
+    a = {
+        "u": rng.standard_normal((batch, length, width)),
+        "delta": rng.uniform(0, 1, (batch, length, width)),
+        "A": -rng.uniform(0, 2, (width, states)),
+        "B": rng.standard_normal((batch, length, states)),
+        "C": rng.standard_normal((batch, length, states)),
+        "D": rng.standard_normal(width),
+        "z": rng.standard_normal((batch, length, width)),
+    }
+    return {name: operand.astype(dtype) for name, operand in a.items()}
+
+
+def tensors() -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(operand) for name, operand in arrays().items()}
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state"])
+def test_values_that_are_not_finite_are_named_with_their_first_index(name: str, bad: float) -> None:
+    a = tensors() | {"delta_bias": torch.zeros(5), "initial_state": torch.zeros(2, 5, 3)}
+    flat = a[name].view(-1)
+    flat[3] = flat[-1] = bad
+    index = tuple(int(k) for k in np.unravel_index(3, a[name].shape))
+    with pytest.raises(DataError, match=rf"^{name} must be finite, got -?(nan|inf) at index {re.escape(str(index))}$"):
+        selective_scan(**a, delta_softplus=True)
+
+
+def test_first_index_is_found_far_into_a_large_tensor() -> None:
+    a = tensors()
+    a["u"] = torch.zeros(2, 3000, 5)
+    a["delta"], a["z"] = torch.ones_like(a["u"]), torch.ones_like(a["u"])
+    a["B"] = a["C"] = torch.ones(2, 3000, 3)
+    a["u"][1, 1234, 2] = torch.nan
+    a["u"][1, 2999, 4] = torch.nan
+    with pytest.raises(DataError, match=r"u must be finite, got nan at index \(1, 1234, 2\)"):
+        selective_scan(**a)
+
+
+def test_negative_steps_need_the_softplus_and_rates_must_not_be_positive() -> None:
+    a = tensors()
+    a["delta"][1, 2, 3] = -1e-3
+    with pytest.raises(DataError, match=r"delta must not be negative without delta_softplus.*\(1, 2, 3\)"):
+        selective_scan(**a)
+    assert torch.isfinite(selective_scan(**a, delta_softplus=True)).all()
+    assert torch.isfinite(selective_scan(**a, delta_bias=torch.full((5,), 0.1))).all()
+    with pytest.raises(DataError, match=r"delta \+ delta_bias must not be negative.*\(0, 0, 0\)"):
+        selective_scan(**a, delta_bias=torch.full((5,), -2.0))
+    a = tensors()
+    a["A"][2, 1] = 1e-6
+    with pytest.raises(DataError, match=r"A must not be positive.*\(2, 1\)"):
+        selective_scan(**a)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("u", (6, 5)),
+        ("A", (5,)),
+        ("delta", (2, 6, 4)),
+        ("A", (4, 3)),
+        ("B", (2, 5, 3)),
+        ("C", (1, 6, 3)),
+        ("D", (1,)),
+        ("z", (2, 6, 5, 1)),
+        ("delta_bias", (3,)),
+        ("initial_state", (2, 3, 5)),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match=r"shape"):
+        selective_scan(**tensors() | {name: -torch.ones(shape)}, delta_softplus=True)
+
+
+@pytest.mark.parametrize("shape", [(0, 6, 5, 3), (2, 0, 5, 3), (2, 6, 0, 3), (2, 6, 5, 0)])
+def test_empty_operands_are_refused(shape: tuple[int, int, int, int]) -> None:
+    batch, length, width, states = shape
+    u, maps = torch.ones(batch, length, width), torch.ones(batch, length, states)
+    with pytest.raises(DataError, match="at least one"):
+        selective_scan(u, u, -torch.ones(width, states), maps, maps, torch.ones(width))
+
+
+@pytest.mark.parametrize("name", ["u", "A", "z"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.int64, torch.bfloat16])
+def test_mixed_and_other_dtypes_are_refused(name: str, dtype: torch.dtype) -> None:
+    a = tensors()
+    with pytest.raises(DataError, match="float32, or all float64"):
+        selective_scan(**a | {name: a[name].to(dtype)})
+    if dtype != torch.float64:
+        with pytest.raises(DataError, match="float32, or all float64"):
+            selective_scan(**{name: operand.to(dtype) for name, operand in a.items()})
+
+
+def test_operands_on_several_devices_are_refused() -> None:
+    a = tensors()
+    with pytest.raises(DataError, match="one device: B is on meta, u on cpu"):
+        selective_scan(**a | {"B": a["B"].to("meta")})
+
+
+def test_refused_arrays_leave_the_state_untouched() -> None:
+    a = arrays()
+    state = zero_state(2, 5, states=3)
+    state[...] = 0.25
+    a["C"][1, 5, 2] = np.nan
+    with pytest.raises(DataError, match=r"C must be finite.*\(1, 5, 2\)"):
+        scan_numpy(**a, state=state)
+    with pytest.raises(DataError, match="shape"):
+        scan_numpy(**a, state=state[:1])
+    assert (state == 0.25).all()
+
+
+def step_operands() -> dict[str, Any]:
+    a = arrays()
+    rows: dict[str, Any] = {name: a[name][:, 0].copy() for name in ("u", "delta", "B", "C", "z")}
+    return rows | {"parameters": StepParameters.of(a["A"], a["D"]), "state": zero_state(2, 5, states=3)}
+
+
+@pytest.mark.parametrize("name", ["u", "delta", "B", "C", "z"])
+def test_a_step_refuses_bad_rows_and_leaves_the_state_untouched(name: str) -> None:
+    a = step_operands()
+    a[name][1, 2] = np.nan
+    with pytest.raises(DataError, match=rf"{name} must be finite.*\(1, 2\)"):
+        scan_step(**a)
+    with pytest.raises(DataError, match=rf"{name} of a step must be float32 of shape"):
+        scan_step(**a | {name: a[name][:, :1]})
+    with pytest.raises(DataError, match=rf"{name} of a step must be float32 of shape"):
+        scan_step(**a | {name: a[name].astype(np.float64)})
+    assert (a["state"] == 0).all()
+
+
+def test_a_step_refuses_negative_step_sizes_and_foreign_states() -> None:
+    a = step_operands()
+    with pytest.raises(DataError, match="delta must not be negative"):
+        scan_step(**a | {"delta": -a["delta"]})
+    with pytest.raises(DataError, match="zero_state"):
+        scan_step(**a | {"state": np.zeros((2, 5, 3), np.float32)})
+    with pytest.raises(DataError, match="A must not be positive"):
+        StepParameters.of(np.ones((5, 3)), np.ones(5))
+
+
+def test_checks_see_arrays_and_tensors_alike() -> None:
+    check_operands(arrays())
+    check_operands(tensors())
+
+
+# Operator
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_operator_obeys_the_rules_of_torch(keep: bool) -> None:
+    a = {name: tensor.requires_grad_() for name, tensor in tensors().items()}
+    initial = torch.ones(2, 5, 3, requires_grad=True)
+    optional = (a.pop("z"), torch.ones(5, requires_grad=True), initial)
+    torch.library.opcheck(scan_operator, (*a.values(), *optional, True, True, keep))
+    torch.library.opcheck(scan_operator, (*a.values(), None, None, None, False, False, keep))
+
+
+HAS_COMPILER = shutil.which("g++") is not None or shutil.which("clang++") is not None
+INDUCTOR = pytest.param(
+    "inductor",
+    marks=[pytest.mark.slow, pytest.mark.skipif(not HAS_COMPILER, reason="it needs a C++ compiler")],
+)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")
+def test_compiled_by_torch_it_gives_the_same_values_and_gradients(backend: str) -> None:
+    def loss(a: dict[str, torch.Tensor]) -> torch.Tensor:
+        y, state = selective_scan(**a, delta_softplus=True, return_last_state=True)
+        return (y * 2).sum() + state.square().sum()
+
+    eager, traced = ({k: t.requires_grad_() for k, t in tensors().items()} for _ in range(2))
+    loss(eager).backward()
+    torch.compile(loss, fullgraph=True, backend=backend)(traced).backward()
+    for name in eager:
+        torch.testing.assert_close(traced[name].grad, eager[name].grad, rtol=1e-5, atol=1e-6)
+
+
+def test_exported_program_contains_the_operator_and_gives_the_same_bits() -> None:
+    class Scan(torch.nn.Module):
+        def forward(self, u: torch.Tensor, delta: torch.Tensor, B: torch.Tensor, C: torch.Tensor) -> torch.Tensor:
+            A, D = -torch.ones(5, 3), torch.ones(5)
+            return selective_scan(u, delta, A, B, C, D, delta_softplus=True)
+
+    a = tensors()
+    inputs = tuple(a[name] for name in ("u", "delta", "B", "C"))
+    length = torch.export.Dim("length", min=2, max=100)
+    program = torch.export.export(Scan(), inputs, dynamic_shapes=tuple({1: length} for _ in inputs))
+    assert "metst.selective_scan" in str(program.graph)
+    longer = tuple(torch.cat([tensor] * 8, dim=1) for tensor in inputs)
+    assert torch.equal(program.module()(*longer), Scan()(*longer))
+
+
+def test_only_differentiable_once_and_says_so() -> None:
+    a = {name: tensor.requires_grad_() for name, tensor in tensors().items()}
+    (gradient,) = torch.autograd.grad(selective_scan(**a).sum(), a["u"], create_graph=True)
+    with pytest.raises(UsageError, match="once"):
+        gradient.sum().backward()
+
+
+def test_initial_state_of_the_caller_is_not_changed() -> None:
+    initial = torch.ones(2, 3, 5).transpose(1, 2)
+    _, last = selective_scan(**tensors(), initial_state=initial, return_last_state=True)
+    assert (initial == 1).all()
+    assert not torch.equal(last, initial)
+
+
+# Denormal numbers
+
+
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+
+@pytest.mark.skipif(not X86, reason="other processors keep denormal numbers, at full speed")
+def test_states_decay_to_zero_instead_of_lingering_as_denormals() -> None:
+    zeros, maps = np.zeros((1, 20_000, 3), np.float32), np.ones((1, 20_000, 2), np.float32)
+    state = zero_state(1, 3, states=2)
+    state[...] = 1.0
+    scan_numpy(zeros, zeros + 1, np.full((3, 2), -0.01, np.float32), maps, maps, zeros[0, 0], state=state, threads=1)
+    assert (state == 0).all()
+    assert np.float32(1e-40) * np.ones(1, np.float32) > 0  # the thread's own arithmetic is as before
+
+
+# Compilation
+
+
+def test_numba_still_takes_the_hints_that_make_the_loops_fast() -> None:
+    """Fails when a release of Numba ignores the non-overlap of arguments, the vector width or the fixed boundary."""
+
+    @hot_loop
+    def scale(target: np.ndarray, source: np.ndarray, factor: np.ndarray) -> None:
+        for n in range(source.shape[0]):
+            for j in range(64):
+                target[n, j] = source[n, j] * factor[0, 0]
+
+    scale._cache = NullCache()  # code from a cache cannot be inspected
+    scale(*(np.ones((4, 64), np.float32) for _ in range(3)))
+    (code,), (assembly,) = scale.inspect_llvm().values(), scale.inspect_asm().values()
+    definition = next(line for line in code.splitlines() if line.startswith("define") and "scale" in line)
+    assert definition.count("noalias") >= 5  # two for the result, one for the data of each array
+    assert '"prefer-vector-width"="512"' in code
+    assert "noinline" in code
+    if X86:
+        features = llvmlite.binding.get_host_cpu_features()
+        assert "zmm" in assembly if features.get("avx512f") else "ymm" in assembly or not features.get("avx")
+
+
+SCAN_ONCE = """
+import numpy as np
+from metst.models.scan_kernels import scan_numpy
+ones = np.ones((1, 3, 2), np.float32)
+y = scan_numpy(ones, ones, np.zeros((2, 2), np.float32), ones, ones, ones[0, 0])
+assert y.tolist() == [[[3.0] * 2, [5.0] * 2, [7.0] * 2]], y
+"""
+
+
+def run_python(code: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", *options, "-c", textwrap.dedent(code)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def test_without_any_place_for_the_cache_it_compiles_and_says_so_once(tmp_path: Path) -> None:
+    """No folder can be made where a file is in the way: of the package's, the user's, or the one asked for."""
+    copy = tmp_path / "metst"
+    shutil.copytree(Path(metst.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    in_the_way = tmp_path / "file"
+    in_the_way.touch()
+    (copy / "models" / "__pycache__").touch()
+    places = {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(in_the_way), "NUMBA_CACHE_DIR": str(in_the_way)}
+    done = run_python(SCAN_ONCE, **places)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("KernelCacheWarning") == 1, done.stderr
+    assert "NUMBA_CACHE_DIR" in done.stderr
+
+
+def write_module(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.py"
+    path.write_text(
+        "from metst.models.scan_compile import compiled\n\n@compiled\ndef total(values):\n"
+        "    s = 0.0\n    for v in values:\n        s += v\n    return s\n"
+    )
+    return path
+
+
+def load_total(path: Path) -> Callable[[np.ndarray], float]:
+    scope: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    exec(compile(path.read_text(), str(path), "exec"), scope)
+    return scope["total"]
+
+
+@pytest.fixture
+def _forgotten_warning() -> None:
+    scan_compile._warn_once.cache_clear()
+    yield
+    scan_compile._warn_once.cache_clear()
+
+
+@pytest.mark.usefixtures("_forgotten_warning")
+@pytest.mark.parametrize("fault", ["vanished", "damaged"])
+def test_a_cache_that_breaks_later_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
+    path, folder = write_module(tmp_path, f"total_{fault}"), tmp_path / "__pycache__"
+    total = load_total(path)
+    if fault == "vanished":
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.touch()
+    else:
+        assert total(np.ones(3)) == 3.0
+        (index,) = folder.glob("*.nbi")
+        index.write_bytes(index.read_bytes()[:50])
+        total = load_total(path)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert total(np.ones(4)) == 4.0
+        assert total(np.ones(5, np.float32)) == 5.0
+    assert [w.category for w in said] == [KernelCacheWarning]
+
+
+def test_compiled_code_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
+    path = write_module(tmp_path, "total_kept")
+    first, second, changed = (load_total(path) for _ in range(3))
+    assert first(np.ones(3)) == second(np.ones(3)) == 3.0
+    assert not first.stats.cache_hits
+    assert second.stats.cache_hits
+    monkeypatch.setattr(scan_compile, "_sources_digest", lambda: "another release")
+    assert changed(np.ones(3)) == 3.0
+    assert not changed.stats.cache_hits
+
+
+def test_arrays_are_scanned_without_torch() -> None:
+    done = run_python(SCAN_ONCE + "import sys\nassert 'torch' not in sys.modules\n", "-W", "error")
+    assert done.returncode == 0, done.stderr
+
+
+# Threads and processes
+
+
+def test_thread_limit_obeys_the_environment_and_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    available = thread_limit()
+    assert 1 <= available <= (os.cpu_count() or 1)
+    for text, wanted in [("1", 1), ("1,4", 1), ("9999", available), ("0", available), ("many", available)]:
+        monkeypatch.setenv("OMP_NUM_THREADS", text)
+        assert thread_limit() == wanted, text
+
+
+def test_workers_of_joblib_stay_within_their_share() -> None:
+    joblib = pytest.importorskip("joblib")
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        assert joblib.Parallel(n_jobs=2)(joblib.delayed(thread_limit)() for _ in range(2)) == [1, 1]
+
+
+def test_torch_threads_are_the_limit_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(
+        "metst.models.scan_kernels.run_tasks",
+        lambda work, tasks, *, threads, updates: seen.append(threads) or work((0, tasks)),
+    )
+    monkeypatch.setattr("metst.models.scan_operator.thread_limit", lambda: 3)
+    before = torch.get_num_threads()
+    try:
+        for wanted in (1, 2):
+            torch.set_num_threads(wanted)
+            selective_scan(**tensors())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2]
+
+
+class Counter:
+    """Work that records how many threads are at it."""
+
+    def __init__(self) -> None:
+        self.lock, self.now, self.most, self.shares = threading.Lock(), 0, 0, []
+
+    def __call__(self, share: tuple[int, int]) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.shares.append(share)
+        time.sleep(0.05)
+        with self.lock:
+            self.now -= 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "tasks", "updates", "most"),
+    [(1, 9, 1 << 30, 1), (3, 9, 1 << 30, 3), (8, 2, 1 << 30, 2), (4, 9, 1000, 1)],
+)
+def test_work_is_divided_once_among_as_many_threads_as_it_deserves(
+    threads: int, tasks: int, updates: int, most: int
+) -> None:
+    counter = Counter()
+    run_tasks(counter, tasks, threads=threads, updates=updates)
+    assert counter.most == most
+    assert sorted(k for first, last in counter.shares for k in range(first, last)) == list(range(tasks))
+
+
+def test_calls_from_several_threads_share_the_helpers() -> None:
+    counter = Counter()
+    callers = [
+        threading.Thread(target=run_tasks, args=(counter, 8), kwargs={"threads": 3, "updates": 1 << 30})
+        for _ in range(4)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert counter.most <= 4 + 2  # the callers themselves and two helpers
+    assert sum(last - first for first, last in counter.shares) == 4 * 8
+
+
+def test_an_error_in_a_helper_reaches_the_caller() -> None:
+    def fail(share: tuple[int, int]) -> None:
+        if share[0]:
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run_tasks(fail, 4, threads=2, updates=1 << 30)
+
+
+def large_arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    u, maps = rng.uniform(0, 1, (8, 64, 128)), rng.uniform(0, 1, (8, 64, 32))
+    a = {"u": u, "delta": u, "A": -np.ones((128, 32)), "B": maps, "C": maps, "D": np.ones(128)}
+    return {name: operand.astype(np.float32) for name, operand in a.items()}
+
+
+def test_an_error_of_the_caller_waits_for_the_helpers() -> None:
+    """They write into the caller's arrays."""
+    ended = threading.Event()
+
+    def work(share: tuple[int, int]) -> None:
+        if not share[0]:
+            raise ValueError("broken")
+        time.sleep(0.1)
+        ended.set()
+
+    with pytest.raises(ValueError, match="broken"):
+        run_tasks(work, 2, threads=2, updates=1 << 30)
+    assert ended.is_set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_scans_with_threads_of_its_own() -> None:
+    a = large_arrays()
+    wanted = scan_numpy(**a, threads=2)
+    receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(
+        target=lambda: sender.send_bytes(scan_numpy(**a, threads=2).tobytes())
+    )
+    child.start()
+    try:
+        assert receiver.poll(30), "the forked process hangs"
+        assert receiver.recv_bytes() == wanted.tobytes()
+        child.join(30)
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+
+
+def test_a_spawned_process_scans_the_same_bits() -> None:
+    a = large_arrays()
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        spawned = pool.apply(scan_numpy, kwds=a | {"threads": 2})
+    np.testing.assert_array_equal(spawned, scan_numpy(**a, threads=1))

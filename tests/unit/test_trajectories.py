@@ -1,0 +1,73 @@
+"""Simulated recordings: what is in them is what their truth says."""
+
+import numpy as np
+import pytest
+
+from metst.labels import CLASSES, NEUTRAL
+from metst.regions import REGIONS
+from metst.synthesis.faces import simulated_responses
+from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
+
+QUIET = {
+    "blinks_per_min": 0.0,
+    "macros_per_min": 0.0,
+    "nods_per_min": 0.0,
+    "glitches_per_min": 0.0,
+    "speech_share": 0.0,
+    "noise": (1e-6, 2e-6),
+}
+
+
+@pytest.fixture(scope="module")
+def responses() -> np.ndarray:
+    return simulated_responses(count=4, seed=1)
+
+
+def test_same_seed_same_recording(responses: np.ndarray) -> None:
+    simulator = MotionSimulator(responses)
+    one, two, other = (simulator.draw(np.random.default_rng(seed), frames=300) for seed in (5, 5, 6))
+    assert np.array_equal(one.displacement, two.displacement)
+    assert not np.array_equal(one.displacement, other.displacement)
+
+
+def test_without_events_nothing_is_labelled(responses: np.ndarray) -> None:
+    simulator = MotionSimulator(responses, settings=SimulationSettings(event_free_share=1.0))
+    for seed in range(20):
+        drawn = simulator.draw(np.random.default_rng(seed), frames=300)
+        assert not drawn.score.any()
+        assert (drawn.label == NEUTRAL).all()
+
+
+def test_labelled_frames_move_more_than_the_others(responses: np.ndarray) -> None:
+    settings = SimulationSettings(event_free_share=0.0, amplitude=(0.3, 0.3), **QUIET)
+    simulator = MotionSimulator(responses, settings=settings)
+    inside, outside = [], []
+    for seed in range(20):
+        drawn = simulator.draw(np.random.default_rng(seed), frames=600)
+        step = np.abs(np.diff(drawn.displacement, axis=0)).max(axis=(1, 2))
+        events = drawn.score[1:] > 0
+        inside.append(step[events].mean() if events.any() else np.nan)
+        outside.append(step[~events].mean())
+    assert np.nanmedian(inside) > 3 * np.median(outside)
+
+
+def test_classes_are_those_of_the_events_and_all_occur(responses: np.ndarray) -> None:
+    simulator = MotionSimulator(responses, settings=SimulationSettings(event_free_share=0.0))
+    seen = np.zeros(len(CLASSES), dtype=int)
+    for seed in range(40):
+        drawn = simulator.draw(np.random.default_rng(seed), frames=600)
+        assert ((drawn.label != NEUTRAL) == (drawn.score > 0)).all()
+        seen += np.bincount(drawn.label, minlength=len(CLASSES))
+    assert (seen > 0).all()
+
+
+def test_a_smile_moves_the_mouth_corners_up_and_out(responses: np.ndarray) -> None:
+    from metst.synthesis.action_units import unit_displacement
+
+    moved = responses.mean(axis=0) @ unit_displacement("12")
+    left, right = (
+        next(i for i, r in enumerate(REGIONS) if r.name == f"{side} mouth corner") for side in ("left", "right")
+    )
+    assert moved[left, 0] < -0.03 < 0.03 < moved[right, 0]
+    assert (moved[[left, right], 1] < -0.05).all()
+    assert np.abs(moved[:8]).max() < 0.02
