@@ -27,7 +27,6 @@ from metst.face import Face, FaceFrame, FaceTracker
 from metst.motion.canonical import make_grid, region_masks
 from metst.motion.published import published_windows
 from metst.motion.trajectory import Motion, extract_motion
-from metst.regions import REGIONS
 from metst.video import Frame
 
 SIZE = (400, 300)

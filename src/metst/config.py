@@ -33,7 +33,8 @@ class FaceSettings(Settings):
 class MotionSettings(Settings):
     """Stage 3, ROI motion in trajectory mode."""
 
-    anchor_interval_s: float = Field(0.5, gt=0, description="seconds after which the anchor frame is renewed")
+    anchor_interval_s: float = Field(8.0, gt=0, description="seconds after which the anchor is placed anew")
+    template_memory_s: float = Field(2.0, gt=0, description="seconds over which the anchor's picture follows the face")
 
 
 class DecodeSettings(Settings):

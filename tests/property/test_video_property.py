@@ -20,8 +20,8 @@ from metst.video.clock import Clock, Report, ignore
 TICK = Fraction(1, 1000)
 
 
-def make_clock(report: Report = ignore) -> Clock:
-    stream = SimpleNamespace(time_base=TICK, codec_context=SimpleNamespace(name="h264", has_b_frames=False))
+def make_clock(report: Report = ignore, *, codec: str = "h264") -> Clock:
+    stream = SimpleNamespace(time_base=TICK, codec_context=SimpleNamespace(name=codec, has_b_frames=False))
     return Clock(stream, source="presentation", rate_hz=25.0, report=report)  # type: ignore[arg-type]
 
 
@@ -29,8 +29,8 @@ def packet(pts: int | None, dts: int | None) -> SimpleNamespace:
     return SimpleNamespace(pts=pts, dts=dts, is_discard=False)
 
 
-def frame(pts: int | None) -> SimpleNamespace:
-    return SimpleNamespace(pts=pts, dts=None, interlaced_frame=False)
+def frame(pts: int | None, *, interlaced: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(pts=pts, dts=None, interlaced_frame=interlaced)
 
 
 @given(
@@ -87,9 +87,30 @@ def test_a_false_timestamp_touches_its_frame_only(
     assert placed == [(k, stamp / 1000) for k, stamp in enumerate(true)]
 
 
+@given(codec=st.sampled_from(["h264", "vp8"]))
+def test_packets_that_are_no_frames_are_no_lost_frames(codec: str) -> None:
+    told: list[str] = []
+    clock, placed = make_clock(lambda kind, _: told.append(kind), codec=codec), []
+    for stamp in range(0, 400, 20):  # two fields a frame, or a hidden picture before each
+        clock.expect(packet(stamp, stamp))  # type: ignore[arg-type]
+        if stamp % 40 == 20:
+            placed.append(clock.place(frame(stamp, interlaced=codec == "h264")))  # type: ignore[arg-type]
+    assert placed == [(k, (40 * k + 20) / 1000) for k in range(10)]
+    assert told == []
+
+
+def test_a_frame_without_timestamp_comes_before_the_next() -> None:
+    clock = make_clock()
+    sent = [packet(stamp, None) for stamp in (0, 30, None, 50, 90)]
+    for one in sent:
+        clock.expect(one)  # type: ignore[arg-type]
+    placed = [clock.place(frame(one.pts)) for one in sent]  # type: ignore[arg-type]
+    assert placed == [(0, 0.0), (1, 0.03), (2, 0.04), (3, 0.05), (4, 0.09)]
+
+
 def test_pauses_are_kept_leaps_are_carried_on_and_both_are_told() -> None:
     told: list[str] = []
-    clock, placed = make_clock(report=lambda kind, _: told.append(kind)), []
+    clock, placed = make_clock(lambda kind, _: told.append(kind)), []
     for stamp in (0, 40, 80, 60_080, 60_120, 8_000_000, 8_000_040, 8_000_080, 20, 60):
         sent = packet(stamp, stamp)
         clock.expect(sent)  # type: ignore[arg-type]

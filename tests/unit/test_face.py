@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from metst.face import models as face_models
 from metst.config import FaceSettings
 from metst.errors import DataError, FaceError
 from metst.face import FaceFrame, FaceTracker, track_face
+from metst.face import models as face_models
 from metst.face.models import MESH_TO_68
 from metst.video import Frame
 

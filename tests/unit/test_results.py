@@ -6,7 +6,7 @@ import os
 import resource
 import runpy
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -259,12 +259,25 @@ def test_a_folder_in_the_way_of_a_file(analysis: Analysis, tmp_path: Path) -> No
     assert (tmp_path / "frames.csv").is_file()
 
 
-def test_no_permission(analysis: Analysis, tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may write everywhere")
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(OutputError, match="no permission"):
-        write_analysis(analysis, tmp_path / "out")
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may not be entered; root, who may enter all, is somebody else for a while."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(user)
+    folder.chmod(stat.S_IRWXU)
+
+
+def test_no_permission(analysis: Analysis, closed: Path) -> None:
+    with pytest.raises(OutputError, match="no permission to write there; choose another output folder"):
+        write_analysis(analysis, closed / "out")
+    with pytest.raises(OutputError, match=r"events\.csv: no permission"):
+        write_whole(closed / "events.csv", b"")
 
 
 # What belongs together

@@ -323,6 +323,18 @@ def test_frames_found_by_time_are_those_of_the_stream(tmp_path: Path, name: str)
         np.testing.assert_array_equal(picture, frames[index].rgb)
 
 
+def test_frames_found_by_time_where_timestamps_start_again(tmp_path: Path) -> None:
+    pictures = [texture(index) for index in range(120)]
+    for name, part in (("a.ts", pictures[:60]), ("b.ts", pictures[60:])):
+        encode(tmp_path / name, part, codec="libx264", pix_fmt="yuv420p", options={"g": "20"})
+    glued = tmp_path / "c.ts"
+    glued.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    frames = list(read_colour_stream(glued))
+    found = read_colour_frames(glued, times_s=[frames[index].time_s for index in (50, 70, 118)])
+    for index, picture in zip((50, 70, 118), found, strict=True):
+        np.testing.assert_array_equal(picture, frames[index].rgb)
+
+
 def open_files() -> list[Path]:
     return [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
 

@@ -151,6 +151,13 @@ def test_other_sizes_become_the_first(tmp_path: Path) -> None:
     assert colour.shape == (20, 30, 3)
 
 
+def test_a_larger_image_is_averaged_down(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), level(0))
+    cv2.imwrite(str(tmp_path / "2.png"), np.tile(np.uint8([240, 0, 0]), (60, 30)))
+    frames, _ = read(tmp_path)
+    np.testing.assert_array_equal(frames[1].grey, np.full((20, 30), 80))
+
+
 def test_frames_found_by_time(tmp_path: Path) -> None:
     make_folder(tmp_path, ["1.png", "2.png", "5.png", "6.png"])
     times = [4 / 30, 0.0, 1 / 30, 5 / 30, 2.4 / 30, 99.0, -1.0]

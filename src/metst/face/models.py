@@ -164,7 +164,7 @@ class FaceModels:
             grey, crop.to_source(dense), (dense, dense), flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
         picture = _resize(picture, width=MESH_SIZE, height=MESH_SIZE)
-        self._mesh.setInput(_as_colour(picture / np.float32(255)))
+        self._mesh.setInput(_as_colour(np.asarray(picture / 255, np.float32)))
         points, logit = self._mesh.forward(["conv2d_21", "conv2d_31"])
         to_source = crop.to_source(MESH_SIZE)
         flat = points.reshape(MESH_POINTS, 3)[:, :2] - 0.5  # the network counts from the first pixel's corner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -13,12 +14,13 @@ from metst.motion.canonical import Grid
 from metst.motion.registration import HEAD_UNKNOWNS, Float32, normal_matrix, right_side, sample
 
 _HIGH_PASS = 0.1
-_LIGHT_SD, _TURN_SD = 0.05, 0.001
+_LIGHT_SD, _TURN_SD = 0.05, 0.008
 _HUBER = 4.0
 _MIN_NOISE = 0.6
 _NOISE_FACTOR = 20.0
 _CONVERGED = 3e-4
 _NOISE_CHANGE = 0.15
+_SD_OF_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)
 _DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
 
 
@@ -119,7 +121,19 @@ class Match:
 
     def noise(self) -> float:
         """Robust standard deviation of the residual."""
-        return 1.2533 * float(np.abs(self.residual).sum()) / max(float(self.used.sum()), 1.0)
+        return _SD_OF_MEAN_ABSOLUTE * float(np.abs(self.residual).sum()) / max(float(self.used.sum()), 1.0)
+
+    def explained(self, template: Float32) -> float:
+        """Share of the template's contrast that the frame explains; at most 1."""
+        return 1 - float((self.residual**2).sum()) / (float((self.used * template**2).sum()) + 1e-6)
+
+    def by_region(self, anchor: Anchor, masks: Float32, *, noise: float) -> Float32:
+        """How far the frame agrees with the template in each region beyond noise, and is in view: ``(R,)`` in [0, 1]."""
+        energy = masks @ (self.used * anchor.template**2).ravel()
+        excess = np.maximum(masks @ (self.residual**2).ravel() - noise**2, 0)
+        in_view = masks @ self.used.ravel() / np.maximum(masks @ anchor.weight.ravel(), 1e-6)
+        agreement: Float32 = (in_view * energy / (energy + excess + 1e-6)).astype(np.float32)
+        return agreement
 
 
 class Anchor:
@@ -176,9 +190,7 @@ class Anchor:
         grid, nodes = self.grid, len(self.grid.precision)
         size = 2 * nodes + HEAD_UNKNOWNS + grid.light_shape[0] * grid.light_shape[1]
         normal = np.empty((size, size))
-        normal_matrix(
-            self.weight, self.template, self._gradient, grid.basis, grid.light_shape, grid.node_shape, normal
-        )
+        normal_matrix(self.weight, self.template, self._gradient, grid.basis, grid.light_shape, grid.node_shape, normal)
         self._noise = max(noise, _MIN_NOISE)
         variance = _NOISE_FACTOR * self._noise**2
         self._prior = (variance * grid.precision).astype(np.float32)

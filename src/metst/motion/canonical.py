@@ -59,7 +59,7 @@ class Grid:
         return self.nodes.shape[0], self.nodes.shape[1]
 
     def coordinates(self) -> tuple[Float32, Float32]:
-        """x (1, columns) and y (rows, 1) of the pixels, face units."""
+        """X (1, columns) and y (rows, 1) of the pixels, face units."""
         rows, columns = self.shape
         x = LEFT + np.arange(columns, dtype=np.float32) / self.unit
         y = TOP + np.arange(rows, dtype=np.float32) / self.unit
@@ -97,14 +97,18 @@ def make_grid(unit: int, step: int) -> Grid:
         column_light=(np.arange(columns) / light_step).astype(np.float32),
     )
     light_shape = int(np.ceil((rows - 1) / light_step)) + 1, int(np.ceil((columns - 1) / light_step)) + 1
-    return Grid(unit, basis, nodes.astype(np.float32), light_shape, np.linalg.inv(correlation) / (_LOCAL_SD * unit) ** 2)
+    return Grid(
+        unit, basis, nodes.astype(np.float32), light_shape, np.linalg.inv(correlation) / (_LOCAL_SD * unit) ** 2
+    )
 
 
 def _splines(length: int, step: int) -> tuple[npt.NDArray[np.int32], Float32]:
     """First node and values of the four uniform cubic B-splines that reach each of ``length`` pixels."""
     first = np.minimum(np.arange(length) // step, (length - 2) // step)
     t = np.arange(length) / step - first
-    values = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 - t) ** 3 - 6 * (1 - t) ** 2 + 4, t**3], axis=-1) / 6
+    values = (
+        np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 - t) ** 3 - 6 * (1 - t) ** 2 + 4, t**3], axis=-1) / 6
+    )
     return first.astype(np.int32), values.astype(np.float32)
 
 
@@ -185,6 +189,12 @@ def pool_nodes(grid: Grid, masks: Float32) -> Float32:
     down, across = grid.spline_matrices()
     pooled = down.T @ masks.reshape(-1, *grid.shape) @ across
     return pooled.reshape(len(masks), -1).astype(np.float32)
+
+
+def depth_at(points: Float32) -> Float32:
+    """Depth of the average face at canonical points: ``(N,)``, face units."""
+    x, y = points.astype(np.float64).T
+    return _depth(x, y).astype(np.float32)
 
 
 def displacement_at(grid: Grid, nodes: Float32, points: Float32) -> Float32:

@@ -7,16 +7,19 @@ expression: parts that move on their own lose their say, and the stable parts (n
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
+from metst.motion.anchor import Pose, Similarity
 from metst.motion.canonical import Grid, nodes_on_face
 from metst.motion.registration import HEAD_UNKNOWNS, Float32
 
 _STABLE_POINTS = (27, 28, 39, 42, 36, 45)
 _STABLE_REACH = 0.1
 _STABLE_SD, _FREE_SD = 0.001, 0.003
-_TURN_STEP_SD = 0.001
+_TURN_STEP_SD = 0.008
 _ROUNDS = 6
 
 
@@ -47,6 +50,19 @@ class HeadFit:
         self._effect = np.concatenate([effect_x, effect_y])
         self._inside = np.concatenate([inside, inside + len(x)])
         self._shape = (2, *grid.node_shape)
+
+    def separated(self, pose: Pose, *, last_turn: Float32) -> Pose:
+        """The same motion, shared anew between head and expression; arguments as in :meth:`split`."""
+        head = self.split(pose.nodes, pose.turn, last_turn=last_turn)
+        step = Similarity(complex(1 + head[2], head[3]), complex(head[0], head[1]))
+        rest = pose.nodes - self.field(head)
+        own = (rest[0] + 1j * rest[1]) / step.scale
+        return replace(
+            pose,
+            similarity=pose.similarity @ step,
+            nodes=np.stack([own.real, own.imag]).astype(np.float32),
+            turn=pose.turn + head[4:].astype(np.float32),
+        )
 
     def split(self, nodes: Float32, turn: Float32, *, last_turn: Float32) -> npt.NDArray[np.float64]:
         """Motion of the head that is left in the local displacement.

@@ -66,21 +66,17 @@ def write_report(
 
     chosen = _closest_look(analysis)
     total = row_count(analysis.grid.duration_s) + len(chosen)
-
-    def tell(done: int) -> None:
-        if on_progress is not None:
-            on_progress("report", done, total)
-
+    tell = on_progress or (lambda *_: None)
     pictures = Pictures(None if video is None else Path(video), blur)
     movement = recent_movement(analysis.motion)
     rows, cards = [], []
     with drawing_style():
         for row in timeline_rows(analysis, movement=movement):
             rows.append(row)
-            tell(len(rows))
+            tell("report", len(rows), total)
         for event in chosen:
             cards.append(make_card(analysis, event, pictures=pictures))
-            tell(len(rows) + len(cards))
+            tell("report", len(rows) + len(cards), total)
     page = _template().render(
         **_about(analysis),
         rows=rows,

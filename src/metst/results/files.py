@@ -90,22 +90,28 @@ def write_whole(path: Path, data: bytes) -> None:
     OutputError
         No space, no permission, a folder in the way, ...
     """
-    target = path.resolve()
-    direct = target.exists() and not target.is_file()
-    part = target if direct else target.with_name(f"{target.name}.part")
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)
+        else:
+            _replace(target, data)
+    except OSError as error:
+        raise OutputError(_cannot_write(path, error)) from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    part = target.with_name(f"{target.name}.part")
     try:
         with part.open("wb") as handle:
             handle.write(data)
             handle.flush()
-            if not direct:
-                os.fsync(handle.fileno())
-        if not direct:
-            part.replace(target)
-    except OSError as error:
-        if not direct:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
-        raise OutputError(_cannot_write(path, error)) from error
+            os.fsync(handle.fileno())
+        part.replace(target)
+    except OSError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 _REMEDIES = {

@@ -243,5 +243,6 @@ def truth_intervals(events: Sequence[PlantedEvent], *, grid: TimeGrid) -> Interv
     offset = np.searchsorted(grid.time_s, [event.offset_s for event in ordered], side="right")
     apex = np.clip(grid.frame_at(np.array([event.apex_s for event in ordered])), onset, np.maximum(offset - 1, onset))
     label = tuple(event.label for event in ordered)
-    probability = np.array([[float(name == each) for name in classes] for each in label]).reshape(len(label), len(classes))
+    probability = np.array([[float(name == each) for name in classes] for each in label])
+    probability = probability.reshape(len(label), len(classes))
     return Intervals(onset, apex, offset, label, np.ones(len(label)), probability, classes)

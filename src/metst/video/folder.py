@@ -68,7 +68,7 @@ def _frame_numbers(paths: Sequence[Path]) -> dict[int, Path]:
     for path in sorted(paths):
         parts = _DIGITS.split(path.stem)
         alike.setdefault((*parts[::2], path.suffix.lower()), []).append((tuple(map(int, parts[1::2])), path))
-    largest = max(alike.values(), key=lambda group: (len(group[0][0]) > 0, len(group)))
+    largest = max(alike.values(), key=len)
     columns = list(zip(*(values for values, _ in largest), strict=True))
     if not columns:
         return {}
