@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import struct
-import threading
-import wave
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import product
@@ -323,6 +318,24 @@ def test_frames_found_by_time_are_those_of_the_stream(tmp_path: Path, name: str)
         np.testing.assert_array_equal(picture, frames[index].rgb)
 
 
+def test_a_sound_track_that_begins_in_the_middle(tmp_path: Path) -> None:
+    silent = encode(tmp_path / "a.ts", TEXTURES, codec="mpeg2video", pix_fmt="yuv420p")
+    with av.open(str(silent)) as reading, av.open(str(tmp_path / "b.ts"), "w") as writing:
+        pictures = writing.add_stream_from_template(reading.streams.video[0])
+        track = writing.add_stream("mp2", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 1152), np.int16), format="s16", layout="stereo")
+        sound.sample_rate = 44100
+        for packet in reading.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = pictures
+                writing.mux([packet, *track.encode(sound)])
+    glued = tmp_path / "c.ts"
+    glued.write_bytes(silent.read_bytes() + (tmp_path / "b.ts").read_bytes())
+    frames = list(read_frames(glued))
+    assert 47 <= len(frames) <= 48  # where they are glued together a frame may be lost
+    assert [shown(frame.grey, TEXTURES) for frame in frames[-23:]] == list(range(1, 24))
+
+
 def test_frames_found_by_time_where_timestamps_start_again(tmp_path: Path) -> None:
     pictures = [texture(index) for index in range(120)]
     for name, part in (("a.ts", pictures[:60]), ("b.ts", pictures[60:])):
@@ -358,67 +371,6 @@ def test_decoding_is_lazy_takes_constant_memory_and_lets_go_of_the_file(tmp_path
     assert path not in open_files()
 
 
-def make_bad(folder: Path, kind: str) -> Path:
-    path = folder / "bad.mp4"
-    if kind == "not a video":
-        path.write_bytes(np.random.default_rng(0).bytes(5000))
-    elif kind == "empty":
-        path.touch()
-    elif kind == "audio":
-        path = folder / "bad.wav"
-        with wave.open(str(path), "wb") as sound:
-            sound.setparams((1, 2, 8000, 0, "NONE", ""))
-            sound.writeframes(bytes(8000))
-    elif kind == "text":
-        path = folder / "bad.txt"
-        path.write_text("onset,apex,offset\n" * 50)
-    elif kind == "still":
-        path.write_bytes(cv2.imencode(".jpg", texture(0))[1].tobytes())
-    elif kind == "no index":
-        path.write_bytes(encode(folder / "a.mp4", TEXTURES, codec="mpeg4", pix_fmt="yuv420p").read_bytes()[:-400])
-    elif kind == "no decoder":
-        data = encode(folder / "a.avi", TEXTURES, codec="mpeg4", pix_fmt="yuv420p").read_bytes()
-        path.write_bytes(data.replace(b"FMP4", b"ZZZZ"))
-    elif kind == "no frame":
-        whole = encode(folder / "a.avi", TEXTURES, codec="mjpeg", pix_fmt="yuvj420p")
-        data = bytearray(whole.read_bytes())
-        with av.open(str(whole)) as container:
-            for packet in container.demux(video=0):
-                if packet.size:
-                    data[packet.pos + 8 : packet.pos + 8 + packet.size] = bytes(packet.size)
-        path.write_bytes(data)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("not a video", "cannot be read as a video"),
-        ("empty", "is empty"),
-        ("audio", "holds no video, only: audio"),
-        ("text", "is a text file"),
-        ("still", "is one still image"),
-        ("no index", "cut short"),
-        ("no decoder", "no decoder"),
-        ("no frame", "not one frame can be decoded"),
-    ],
-)
-def test_what_is_no_video_is_refused_in_one_line(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, message: str
-) -> None:
-    path = make_bad(tmp_path, kind)
-    for read in (
-        lambda: list(read_frames(path)),
-        lambda: probe_video(path),
-        lambda: read_colour_frames(path, times_s=[0]),
-    ):
-        with pytest.raises(VideoError, match=message) as error:
-            read()
-        assert "\n" not in str(error.value)
-        assert str(path) in str(error.value)
-    assert capfd.readouterr() == ("", "")
-
-
 def test_wrong_calls_are_told_at_the_call(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file or folder"):
         read_frames(tmp_path / "missing.mp4")
@@ -442,50 +394,9 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         list(read_frames(path))
 
 
-def test_playlists_never_reach_the_network(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.5)
-        visitors: list[bytes] = []
-
-        def serve() -> None:
-            with contextlib.suppress(TimeoutError):
-                connection, _ = server.accept()
-                with connection:
-                    visitors.append(connection.recv(100))
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
-        path = tmp_path / "a.m3u8"
-        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9.0,\n{address}\n#EXT-X-ENDLIST\n")
-        with pytest.raises(VideoError):
-            list(read_frames(path))
-        thread.join()
-    assert visitors == []
-
-
 def test_tags_in_another_encoding_do_not_matter(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.avi", TEXTURES[:2], metadata={"title": "Grundlinie"})
     data = path.read_bytes()
     assert b"Grundlinie" in data
     path.write_bytes(data.replace(b"Grundlinie", b"Gr\xfcndlinie"))
     assert len(list(read_frames(path))) == 2
-
-
-def test_cover_art_of_a_sound_file_is_no_video(tmp_path: Path) -> None:
-    picture = cv2.imencode(".png", texture(0))[1].tobytes()
-    body = b"\x00image/png\x00\x03\x00" + picture
-    tag = b"APIC" + struct.pack(">IH", len(body), 0) + body
-    size = bytes(len(tag) >> shift & 127 for shift in (21, 14, 7, 0))
-    plain = tmp_path / "plain.mp3"
-    with av.open(str(plain), "w") as container:
-        stream = container.add_stream("libmp3lame", rate=44100)
-        sound = av.AudioFrame.from_ndarray(np.zeros((2, 1152), np.float32), format="fltp", layout="stereo")
-        sound.sample_rate = 44100
-        container.mux([*stream.encode(sound), *stream.encode(None)])
-    path = tmp_path / "a.mp3"
-    path.write_bytes(b"ID3\x03\x00\x00" + size + tag + plain.read_bytes())
-    with av.open(str(path)) as container:
-        assert len(container.streams.video) == 1
-    with pytest.raises(VideoError, match="holds no video, only: audio, video"):
-        list(read_frames(path))

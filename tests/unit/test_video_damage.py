@@ -1,18 +1,30 @@
-"""Damaged and truncated files: what can be decoded is given, what is lost is told and leaves a hole."""
+"""Damaged and truncated files: what can be decoded is given, what is lost is told and leaves a hole.
+
+Files that are no video at all are refused in one line.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+import socket
+import struct
+import threading
+import wave
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from av.bitstream import BitStreamFilterContext
 
-from metst.video import Frame, read_colour_frames, read_frames
+from metst.errors import VideoError
+from metst.video import Frame, probe_video, read_colour_frames, read_frames
+from metst.video.clock import ignore
+from metst.video.stream import _packets
 
 Image = npt.NDArray[np.uint8]
 COUNT, RATE_HZ = 60, 25
@@ -227,3 +239,109 @@ def test_many_problems_of_a_kind_become_a_count(tmp_path: Path) -> None:
     told = [problem for problem in problems if "cannot be decoded" in problem]
     assert len(told) == 10
     assert "damaged.mkv: 30 more reports of the kind: damage" in problems
+
+
+def test_reading_ends_where_pyav_cannot_flush_a_late_stream() -> None:
+    class Container:
+        def demux(self, _stream: object) -> Iterator[str]:
+            yield from ("first", "flush")
+            raise IndexError("list index out of range")
+
+    assert list(_packets(Container(), None, ignore)) == ["first", "flush"]  # type: ignore[arg-type]
+
+
+def make_bad(folder: Path, kind: str) -> Path:
+    path = folder / "bad.mp4"
+    if kind == "not a video":
+        path.write_bytes(np.random.default_rng(0).bytes(5000))
+    elif kind == "empty":
+        path.touch()
+    elif kind == "audio":
+        path = folder / "bad.wav"
+        with wave.open(str(path), "wb") as sound:
+            sound.setparams((1, 2, 8000, 0, "NONE", ""))
+            sound.writeframes(bytes(8000))
+    elif kind == "text":
+        path = folder / "bad.txt"
+        path.write_text("onset,apex,offset\n" * 50)
+    elif kind == "still":
+        path.write_bytes(cv2.imencode(".jpg", picture(0))[1].tobytes())
+    elif kind == "no index":
+        data = encode(folder / "a.mov", codec="mpeg4", pix_fmt="yuv420p", options={}).read_bytes()
+        path.write_bytes(data[: data.index(b"moov") - 100])
+    elif kind == "no decoder":
+        data = encode(folder / "a.avi", codec="mpeg4", pix_fmt="yuv420p", options={}).read_bytes()
+        path.write_bytes(data.replace(b"FMP4", b"ZZZZ"))
+    elif kind == "no frame":
+        path = wipe(mjpeg(folder / "a.avi"), range(COUNT))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("not a video", "cannot be read as a video"),
+        ("empty", "is empty"),
+        ("audio", "holds no video, only: audio"),
+        ("text", "is a text file"),
+        ("still", "is one still image"),
+        ("no index", "cut short"),
+        ("no decoder", "no decoder"),
+        ("no frame", "not one frame can be decoded"),
+    ],
+)
+def test_what_is_no_video_is_refused_in_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, message: str
+) -> None:
+    path = make_bad(tmp_path, kind)
+    for read in (
+        lambda: list(read_frames(path)),
+        lambda: probe_video(path),
+        lambda: read_colour_frames(path, times_s=[0]),
+    ):
+        with pytest.raises(VideoError, match=message) as error:
+            read()
+        assert "\n" not in str(error.value)
+        assert str(path) in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_playlists_never_reach_the_network(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.5)
+        visitors: list[bytes] = []
+
+        def serve() -> None:
+            with contextlib.suppress(TimeoutError):
+                connection, _ = server.accept()
+                with connection:
+                    visitors.append(connection.recv(100))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        path = tmp_path / "a.m3u8"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:9.0,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(VideoError):
+            list(read_frames(path))
+        thread.join()
+    assert visitors == []
+
+
+def test_cover_art_of_a_sound_file_is_no_video(tmp_path: Path) -> None:
+    cover = cv2.imencode(".png", picture(0))[1].tobytes()
+    body = b"\x00image/png\x00\x03\x00" + cover
+    tag = b"APIC" + struct.pack(">IH", len(body), 0) + body
+    size = bytes(len(tag) >> shift & 127 for shift in (21, 14, 7, 0))
+    plain = tmp_path / "plain.mp3"
+    with av.open(str(plain), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=44100)
+        sound = av.AudioFrame.from_ndarray(np.zeros((2, 1152), np.float32), format="fltp", layout="stereo")
+        sound.sample_rate = 44100
+        container.mux([*stream.encode(sound), *stream.encode(None)])
+    path = tmp_path / "a.mp3"
+    path.write_bytes(b"ID3\x03\x00\x00" + size + tag + plain.read_bytes())
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 1
+    with pytest.raises(VideoError, match="holds no video, only: audio, video"):
+        list(read_frames(path))

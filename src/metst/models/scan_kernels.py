@@ -241,7 +241,7 @@ def zero_state(batch: int, width: int, *, states: int, dtype: type[np.floating] 
 
 def plain(array: Array) -> Array:
     """The array itself if C-contiguous, aligned and writable, which the loops are compiled for; else a copy."""
-    return np.require(array, requirements=["C", "A", "W"])
+    return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
 
 
 def _rate(A: Array) -> Array:

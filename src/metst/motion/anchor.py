@@ -14,12 +14,11 @@ from metst.motion.canonical import Grid
 from metst.motion.registration import HEAD_UNKNOWNS, Float32, normal_matrix, right_side, sample
 
 _HIGH_PASS = 0.1
-_LIGHT_SD, _TURN_SD = 0.05, 0.008
+_LIGHT_SD, _TURN_SD = 0.1, 0.008
 _HUBER = 4.0
 _MIN_NOISE = 0.6
 _NOISE_FACTOR = 20.0
-_CONVERGED = 3e-4
-_NOISE_CHANGE = 0.15
+_NOISE_CHANGE = 0.25
 _SD_OF_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)
 _DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
 
@@ -90,8 +89,11 @@ def make_picture(grey: npt.NDArray[np.uint8], similarity: Similarity, *, grid: G
     Parameters
     ----------
     grey : (H, W) uint8
+        The frame.
     similarity : Similarity
         Canonical face units to pixels of the frame; only says where the face is.
+    grid : Grid
+        Where the face is going to be compared.
     px_per_pixel : float
         Source pixels per canonical pixel: the resolution.
     """
@@ -128,7 +130,7 @@ class Match:
         return 1 - float((self.residual**2).sum()) / (float((self.used * template**2).sum()) + 1e-6)
 
     def by_region(self, anchor: Anchor, masks: Float32, *, noise: float) -> Float32:
-        """How far the frame agrees with the template in each region beyond noise, and is in view: ``(R,)`` in [0, 1]."""
+        """How far the frame shows and matches the template in each region, beyond noise: ``(R,)`` in [0, 1]."""
         energy = masks @ (self.used * anchor.template**2).ravel()
         excess = np.maximum(masks @ (self.residual**2).ravel() - noise**2, 0)
         in_view = masks @ self.used.ravel() / np.maximum(masks @ anchor.weight.ravel(), 1e-6)
@@ -148,6 +150,7 @@ class Anchor:
     picture : Picture
         The anchor frame.
     grid : Grid
+        Its resolution.
     similarity : Similarity
         Canonical face units to pixels of the frame.
     weight : (rows, columns) float32
@@ -212,14 +215,17 @@ class Anchor:
             self._variance * np.einsum("rk,kl,rl->r", pool, self._inverse[at : at + nodes, at : at + nodes], pool)
             for at in (0, nodes)
         ]
-        return np.clip(1 - np.mean(left, axis=0) / np.maximum(prior, 1e-9), 0, 1).astype(np.float32)
+        share = np.clip(1 - np.mean(left, axis=0) / np.maximum(prior, 1e-9), 0, 1)
+        return np.asarray(share, np.float32)
 
-    def register(self, picture: Picture, start: Pose, *, steps: int, noise: float) -> tuple[Pose, Match]:
-        """Refine a pose by at most ``steps`` Gauss-Newton steps; ends early below 0.002 face units per 1000."""
+    def register(
+        self, picture: Picture, start: Pose, *, steps: int, tolerance: float, noise: float
+    ) -> tuple[Pose, Match]:
+        """Refine a pose by Gauss-Newton: ``steps`` steps, fewer once nothing moves by ``tolerance`` (face units)."""
         pose = start
         for _ in range(steps):
             pose, match, change = self._step(picture, pose, noise=noise, last_turn=start.turn)
-            if change < _CONVERGED:
+            if change < tolerance:
                 break
         return pose, match
 
@@ -286,6 +292,5 @@ class Anchor:
 def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Inverse of a symmetric positive definite matrix."""
     factor, _ = lapack.dpotrf(matrix, lower=1)
-    half, _ = lapack.dpotri(factor, lower=1)
-    lower = np.tril(half)
-    return lower + np.tril(half, -1).T
+    lower, _ = lapack.dpotri(factor, lower=1)
+    return np.asarray(lower + lower.T - np.diag(np.diagonal(lower)))

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from metst.motion.registration import Basis, Float32
 from metst.regions import REGIONS
 
-LEFT, TOP, RIGHT, BOTTOM = -0.75, -0.75, 0.75, 1.0
-"""Extent of the canonical frame in face units: from the forehead to below the lower lip."""
+LEFT, TOP, RIGHT, BOTTOM = -0.75, -0.625, 0.75, 1.25
+"""Extent of the canonical frame in face units: from the forehead to the chin."""
 
 _LIGHT_STEP = 0.375
 _CORRELATION_LENGTH = 0.12
@@ -61,9 +61,9 @@ class Grid:
     def coordinates(self) -> tuple[Float32, Float32]:
         """X (1, columns) and y (rows, 1) of the pixels, face units."""
         rows, columns = self.shape
-        x = LEFT + np.arange(columns, dtype=np.float32) / self.unit
-        y = TOP + np.arange(rows, dtype=np.float32) / self.unit
-        return x[None, :], y[:, None]
+        x = LEFT + np.arange(columns) / self.unit
+        y = TOP + np.arange(rows) / self.unit
+        return x[None, :].astype(np.float32), y[:, None].astype(np.float32)
 
     def spline_matrices(self) -> tuple[Float32, Float32]:
         """Splines at the rows ``(rows, node_rows)`` and at the columns ``(columns, node_columns)``."""
@@ -136,7 +136,7 @@ def nodes_on_face(grid: Grid, landmarks: Float32) -> npt.NDArray[np.bool_]:
 
 
 def pixel_weights(grid: Grid, landmarks: Float32) -> Float32:
-    """1 on the skin of the face, 0 outside its outline, inside the eyes and inside an open mouth: ``(rows, columns)``."""
+    """``(rows, columns)``: 1 on the skin, 0 outside the face's outline, inside the eyes and inside an open mouth."""
     forehead = landmarks[17:27] - np.array([0, 0.22], dtype=np.float32)
     weight = np.zeros(grid.shape, dtype=np.uint8)
     outline = cv2.convexHull(np.concatenate([0.96 * landmarks[:17], forehead]).astype(np.float32))
@@ -203,4 +203,4 @@ def displacement_at(grid: Grid, nodes: Float32, points: Float32) -> Float32:
     field = (down @ nodes @ across.T).transpose(1, 2, 0)
     at = ((points - np.array([LEFT, TOP], np.float32)) * grid.unit).astype(np.float32)
     moved = cv2.remap(field, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved.reshape(-1, 2)
+    return np.asarray(moved, np.float32).reshape(-1, 2)

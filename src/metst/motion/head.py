@@ -1,8 +1,9 @@
 """What of a face's motion is the head's: a robust fit of similarity, yaw and pitch to the registered motion.
 
 The registration finds the motion of the whole face well but shares it between head and expression by a Gaussian
-prior, which lets a strong expression pull the head along.  Here the head is fitted again with a Student-t prior on the
-expression: parts that move on their own lose their say, and the stable parts (nose bridge, eye corners) have most.
+prior, which lets a strong expression pull the head along.  Here the head is fitted again to least absolute deviations:
+parts that move on their own have a bounded say, the stable parts (nose bridge, eye corners) most, the mouth least.
+The problem is convex, so the head never jumps from one explanation to another.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from metst.motion.registration import HEAD_UNKNOWNS, Float32
 
 _STABLE_POINTS = (27, 28, 39, 42, 36, 45)
 _STABLE_REACH = 0.1
-_STABLE_SD, _FREE_SD = 0.001, 0.003
+_NOSE_BASE = 33
+_FREE_SHARE, _MOUTH_SHARE = 0.3, 0.1
+_SCALE = 0.001  # face units under which deviations count as noise, squared
+_GAIN = 3000.0  # weight of the fit against the tie of yaw and pitch to the frame before
 _TURN_STEP_SD = 0.008
-_ROUNDS = 6
+_ROUNDS = 4
 
 
 class HeadFit:
@@ -38,7 +42,8 @@ class HeadFit:
         apart = np.linalg.norm(grid.nodes.reshape(-1, 1, 2) - stable, axis=-1).astype(np.float64)
         near = np.exp(-0.5 * (apart / _STABLE_REACH) ** 2).max(axis=-1)
         inside = np.flatnonzero(nodes_on_face(grid, landmarks))
-        self._variance = (_FREE_SD + (_STABLE_SD - _FREE_SD) * near[inside]) ** 2
+        below_nose = grid.nodes.reshape(-1, 2)[:, 1] > landmarks[_NOSE_BASE, 1]
+        self._share = (np.where(below_nose, _MOUTH_SHARE, _FREE_SHARE) * (1 - near) + near)[inside]
         x, y = grid.nodes.reshape(-1, 2).astype(np.float64).T
         rows, columns = grid.shape
         pixel_x = np.clip(np.round((x - grid.nodes[1, 1, 0]) * grid.unit), 0, columns - 1).astype(int)
@@ -86,7 +91,8 @@ class HeadFit:
         pull[4:] = tie[4:] * (last_turn - turn)
         for _ in range(_ROUNDS):
             square = (moved - effect @ head).reshape(2, -1) ** 2
-            weighted = effect * np.tile(3 / (2 * self._variance + square.sum(axis=0)), 2)[:, None]
+            weight = _GAIN / np.sqrt(_SCALE**2 + square.sum(axis=0)) * self._share
+            weighted = effect * np.tile(weight, 2)[:, None]
             head = np.linalg.solve(weighted.T @ effect + np.diag(tie), weighted.T @ moved + pull)
         return head
 

@@ -78,13 +78,17 @@ def sample(
     Parameters
     ----------
     image : (H, W) float32
+        The frame.
     warp : (4,) float32
         Canonical pixels to pixels of ``image``: (a, b, x, y) of ``[[a, -b], [b, a]] p + (x, y)``.
     turn : (2,) float32
         Shift of a point per depth.
     nodes : (2, node_rows, node_columns) float32
         Spline coefficients of the local displacement, canonical pixels.
+    basis : Basis
+        Of the grid.
     weight : (rows, columns) float32
+        Which pixels are wanted: those above 0.
     values, seen : (rows, columns) float32
         Written: the samples, and 1 where the sample lies inside the image.
     """
@@ -152,6 +156,8 @@ def right_side(
         Samples of the frame, their weights (0: not compared), and what they are compared with.
     gradient : (2, rows, columns) float32
         Derivatives of the template by x and y, per canonical pixel.
+    basis : Basis
+        Of the grid.
     contrast : float
         Contrast of the frame over the template's, whole face.
     light : (light_rows, light_columns) float32
@@ -223,91 +229,134 @@ def normal_matrix(
     node_shape: tuple[int, int],
     out: npt.NDArray[np.float64],
 ) -> None:
-    """``J^T W J`` of all unknowns; parameters as in :func:`right_side`.
+    """``J^T W J`` of all unknowns.
 
     Contrast is taken as uncorrelated with the rest: that costs convergence, not accuracy.
 
     Parameters
     ----------
+    used, template : (rows, columns) float32
+        Weights of the pixels, and what frames are compared with.
+    gradient : (2, rows, columns) float32
+        Derivatives of the template by x and y, per canonical pixel.
+    basis : Basis
+        Of the grid.
+    light_shape, node_shape : tuple of int
+        Rows and columns of contrast and of spline nodes.
     out : (2 K + 6 + G, 2 K + 6 + G) float64
         Written.
     """
-    rows, columns = template.shape
-    node_rows, node_columns = node_shape
-    count = node_rows * node_columns
+    count = node_shape[0] * node_shape[1]
     out[:] = 0
-    one = np.float32(1)
-    pairs = np.empty((3, node_columns, 4), np.float32)  # by node and distance to the next one
-    ties = np.empty((2, node_columns, 6), np.float32)
-    jacobian = np.empty((2, 6), np.float32)
-    for row in range(rows):
-        pairs[:] = 0
-        ties[:] = 0
-        li = min(int(basis.row_light[row]), light_shape[0] - 2)
-        ly = basis.row_light[row] - np.float32(li)
-        y = basis.origin[1] + np.float32(row)
-        for column in range(columns):
-            w = used[row, column]
-            if w == 0.0:
-                continue
-            gx, gy = gradient[0, row, column], gradient[1, row, column]
-            xx, xy, yy = w * gx * gx, w * gx * gy, w * gy * gy
-            x, z = basis.origin[0] + np.float32(column), basis.depth[row, column]
-            jacobian[0, 0], jacobian[0, 1], jacobian[0, 2] = xx, xy, x * xx + y * xy
-            jacobian[0, 3], jacobian[0, 4], jacobian[0, 5] = x * xy - y * xx, z * xx, z * xy
-            jacobian[1, 0], jacobian[1, 1], jacobian[1, 2] = xy, yy, x * xy + y * yy
-            jacobian[1, 3], jacobian[1, 4], jacobian[1, 5] = x * yy - y * xy, z * xy, z * yy
-            k = basis.column_node[column]
-            for tap in range(4):
-                share = basis.column_spline[column, tap]
-                for other in range(tap, 4):
-                    both = share * basis.column_spline[column, other]
-                    pairs[0, k + tap, other - tap] += both * xx
-                    pairs[1, k + tap, other - tap] += both * xy
-                    pairs[2, k + tap, other - tap] += both * yy
-                for h in range(6):
-                    ties[0, k + tap, h] += share * jacobian[0, h]
-                    ties[1, k + tap, h] += share * jacobian[1, h]
-            start = 2 * count
-            for h in range(6):
-                at_x, at_y = jacobian[0, h], jacobian[1, h]
-                out[start, start + h] += at_x
-                out[start + 1, start + h] += at_y
-                out[start + 2, start + h] += x * at_x + y * at_y
-                out[start + 3, start + h] += x * at_y - y * at_x
-                out[start + 4, start + h] += z * at_x
-                out[start + 5, start + h] += z * at_y
-            start += 6
-            lj = min(int(basis.column_light[column]), light_shape[1] - 2)
-            lx = basis.column_light[column] - np.float32(lj)
-            tt = w * template[row, column] ** 2
-            for p in range(4):
-                share = (ly if p // 2 else one - ly) * (lx if p % 2 else one - lx) * tt
-                at = start + (li + p // 2) * light_shape[1] + lj + p % 2
-                for q in range(4):
-                    other_share = (ly if q // 2 else one - ly) * (lx if q % 2 else one - lx)
-                    out[at, start + (li + q // 2) * light_shape[1] + lj + q % 2] += share * other_share
-        i = basis.row_node[row]
-        for tap in range(4):
-            share = basis.row_spline[row, tap]
-            for k in range(node_columns):
-                p = (i + tap) * node_columns + k
-                for h in range(6):
-                    out[p, 2 * count + h] += share * ties[0, k, h]
-                    out[count + p, 2 * count + h] += share * ties[1, k, h]
-            for other in range(4):
-                both = share * basis.row_spline[row, other]
-                for k in range(node_columns):
-                    p = (i + tap) * node_columns + k
-                    for apart in range(min(4, node_columns - k)):
-                        q = (i + other) * node_columns + k + apart
-                        out[p, q] += both * pairs[0, k, apart]
-                        out[p, count + q] += both * pairs[1, k, apart]
-                        out[count + p, count + q] += both * pairs[2, k, apart]
-                        if apart > 0:
-                            out[q, p] += both * pairs[0, k, apart]
-                            out[q, count + p] += both * pairs[1, k, apart]
-                            out[count + q, count + p] += both * pairs[2, k, apart]
+    pairs = np.empty((3, node_shape[1], 4), np.float32)
+    ties = np.empty((2, node_shape[1], HEAD_UNKNOWNS), np.float32)
+    head = out[2 * count : 2 * count + HEAD_UNKNOWNS, 2 * count : 2 * count + HEAD_UNKNOWNS]
+    lights = out[2 * count + HEAD_UNKNOWNS :, 2 * count + HEAD_UNKNOWNS :]
+    for row in range(template.shape[0]):
+        _sum_row(row, used, gradient, basis, pairs, ties, head)
+        _spread_row(basis.row_node[row], basis.row_spline[row], pairs, ties, count, out)
+        _sum_lights(row, used, template, basis, light_shape, lights)
     for p in range(2 * count):
-        for q in range(count if p < count else 2 * count, 2 * count + 6):
+        for q in range(count if p < count else 2 * count, 2 * count + HEAD_UNKNOWNS):
             out[q, p] = out[p, q]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _sum_row(
+    row: int,
+    used: Float32,
+    gradient: Float32,
+    basis: Basis,
+    pairs: Float32,
+    ties: Float32,
+    head: npt.NDArray[np.float64],
+) -> None:
+    """Products along one row of pixels: of splines that overlap, of splines and head, of the head.
+
+    Written are ``pairs`` (3, node_columns, 4), for xx, xy, yy by node and distance to the next one, and ``ties``
+    (2, node_columns, 6), for x, y by node and unknown of the head; ``head`` (6, 6) is added to.
+    """
+    pairs[:] = 0
+    ties[:] = 0
+    y = basis.origin[1] + np.float32(row)
+    along, down = np.empty(HEAD_UNKNOWNS, np.float32), np.empty(HEAD_UNKNOWNS, np.float32)
+    for column in range(used.shape[1]):
+        w = used[row, column]
+        if w == 0.0:
+            continue
+        gx, gy = gradient[0, row, column], gradient[1, row, column]
+        xx, xy, yy = w * gx * gx, w * gx * gy, w * gy * gy
+        x, z = basis.origin[0] + np.float32(column), basis.depth[row, column]
+        along[0], along[1], along[2], along[3] = xx, xy, x * xx + y * xy, x * xy - y * xx
+        along[4], along[5] = z * xx, z * xy
+        down[0], down[1], down[2], down[3] = xy, yy, x * xy + y * yy, x * yy - y * xy
+        down[4], down[5] = z * xy, z * yy
+        k = basis.column_node[column]
+        for tap in range(4):
+            share = basis.column_spline[column, tap]
+            for other in range(tap, 4):
+                both = share * basis.column_spline[column, other]
+                pairs[0, k + tap, other - tap] += both * xx
+                pairs[1, k + tap, other - tap] += both * xy
+                pairs[2, k + tap, other - tap] += both * yy
+            for h in range(HEAD_UNKNOWNS):
+                ties[0, k + tap, h] += share * along[h]
+                ties[1, k + tap, h] += share * down[h]
+        for h in range(HEAD_UNKNOWNS):
+            head[0, h] += along[h]
+            head[1, h] += down[h]
+            head[2, h] += x * along[h] + y * down[h]
+            head[3, h] += x * down[h] - y * along[h]
+            head[4, h] += z * along[h]
+            head[5, h] += z * down[h]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _spread_row(
+    first: int, splines: Float32, pairs: Float32, ties: Float32, count: int, out: npt.NDArray[np.float64]
+) -> None:
+    """Add the products along one row to the nodes above and below it (upper block triangle)."""
+    columns = pairs.shape[1]
+    for tap in range(4):
+        for k in range(columns):
+            p = (first + tap) * columns + k
+            for h in range(HEAD_UNKNOWNS):
+                out[p, 2 * count + h] += splines[tap] * ties[0, k, h]
+                out[count + p, 2 * count + h] += splines[tap] * ties[1, k, h]
+            for other in range(4):
+                both = splines[tap] * splines[other]
+                for apart in range(min(4, columns - k)):
+                    q = (first + other) * columns + k + apart
+                    xx, xy, yy = both * pairs[0, k, apart], both * pairs[1, k, apart], both * pairs[2, k, apart]
+                    out[p, q] += xx
+                    out[p, count + q] += xy
+                    out[count + p, count + q] += yy
+                    if apart > 0:
+                        out[q, p] += xx
+                        out[q, count + p] += xy
+                        out[count + q, count + p] += yy
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _sum_lights(
+    row: int,
+    used: Float32,
+    template: Float32,
+    basis: Basis,
+    light_shape: tuple[int, int],
+    lights: npt.NDArray[np.float64],
+) -> None:
+    """Add one row of pixels to the products of the contrast's nodes, ``(G, G)``."""
+    one = np.float32(1)
+    i = min(int(basis.row_light[row]), light_shape[0] - 2)
+    fy = basis.row_light[row] - np.float32(i)
+    for column in range(used.shape[1]):
+        tt = used[row, column] * template[row, column] ** 2
+        j = min(int(basis.column_light[column]), light_shape[1] - 2)
+        fx = basis.column_light[column] - np.float32(j)
+        for p in range(4):
+            share = (fy if p // 2 else one - fy) * (fx if p % 2 else one - fx) * tt
+            at = (i + p // 2) * light_shape[1] + j + p % 2
+            for q in range(4):
+                other = (fy if q // 2 else one - fy) * (fx if q % 2 else one - fx)
+                lights[at, (i + q // 2) * light_shape[1] + j + q % 2] += share * other

@@ -31,9 +31,10 @@ from metst.video import Frame
 
 _FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 24, 8
 _FINE_STEPS, _COARSE_STEPS = 4, 6
+_FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-4, 3e-3  # face units
 _START_NOISE, _NOISE_RATE = 2.0, 0.2
 _LOST_FIT, _RENEW_FIT = 0.45, 0.8  # share of the template that the frame explains
-_RENEW_SCALE, _RENEW_TURN = 0.15, 0.15
+_RENEW_SCALE, _RENEW_TURN = 0.15, 0.2
 _LOST_OFF, _REGION_OFF = 0.1, 0.08  # distance to fresh landmarks, face units
 _LANDMARK_RATE = 0.3
 _REFRESH_S = 0.5
@@ -41,6 +42,7 @@ _SLACK_S = 1e-3
 _INNER_POINTS = slice(17, 68)
 
 _DEFAULTS = MotionSettings()
+_STILL = Similarity(1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +113,8 @@ class _Segment:
     agreement: Float32
     seen_s: float
     refreshed_s: float
-    head: Similarity = Similarity(1, 0)
-    velocity: Similarity = Similarity(1, 0)
+    head: Similarity = _STILL
+    velocity: Similarity = _STILL
     learnt: int = 1
 
 
@@ -223,7 +225,9 @@ class MotionTracker:
     def _align(self, picture: Picture, guess: Similarity, segment: _Segment) -> tuple[Pose, Match]:
         """Bring the face to within a pixel, at low resolution."""
         start = replace(segment.coarse_pose, similarity=guess)
-        return segment.reference.coarse.register(picture, start, steps=_COARSE_STEPS, noise=self._noise)
+        return segment.reference.coarse.register(
+            picture, start, steps=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE, noise=self._noise
+        )
 
     def _register(self, picture: Picture, coarse_pose: Pose, segment: _Segment) -> tuple[Pose, Match]:
         """Register at full resolution from where the coarse registration has moved, and set the head apart."""
@@ -235,7 +239,9 @@ class MotionTracker:
             last.light,
             coarse_pose.contrast,
         )
-        pose, match = segment.reference.fine.register(picture, start, steps=_FINE_STEPS, noise=self._noise)
+        pose, match = segment.reference.fine.register(
+            picture, start, steps=_FINE_STEPS, tolerance=_FINE_TOLERANCE, noise=self._noise
+        )
         return segment.reference.head_fit.separated(pose, last_turn=last.turn), match
 
     def _distance_to_landmarks(self, face_frame: FaceFrame, pose: Pose, segment: _Segment) -> Float32:
@@ -244,7 +250,7 @@ class MotionTracker:
             return np.zeros(1, np.float32)
         moved = segment.landmarks + _moved(self._fine_grid, pose, segment.landmarks)
         off = pose.similarity.inverse().apply(_face(face_frame).landmarks) - moved
-        segment.landmarks = segment.landmarks + np.float32(_LANDMARK_RATE) * off
+        segment.landmarks = (segment.landmarks + _LANDMARK_RATE * off).astype(np.float32)
         distance = np.linalg.norm(off, axis=-1)
         by_region = np.array([distance[list(region.landmarks)].mean() for region in REGIONS])
         segment.agreement = (1 / (1 + (by_region / _REGION_OFF) ** 4)).astype(np.float32)
@@ -302,7 +308,7 @@ class MotionTracker:
         if face_frame.fresh:
             self._segment = self._begin(face_frame)
         elif self._segment is not None:
-            self._segment.velocity = Similarity(1, 0)
+            self._segment.velocity = _STILL
         return _unmeasured(face_frame, "motion lost")
 
 

@@ -69,6 +69,7 @@ def extract_motion(
     track : iterable of FaceFrame
         Stage 2's face track, in order of time; each frame is read once and then forgotten.
     settings : MotionSettings
+        How long anchors live and how fast they learn.
     total : int, optional
         Number of frames, for the progress only.
     on_progress : callable, optional
@@ -100,7 +101,7 @@ def _collect(rows: list[MotionFrame]) -> Motion:
         quality=np.array([row.quality for row in rows], np.float32).reshape(-1, regions),
         face_px=np.array([row.face_px for row in rows], np.float32),
         head=np.array([row.head for row in rows], np.float32).reshape(-1, 4),
-        face=Series(grid, face, np.isfinite(face).all(axis=1), FACE_CHANNELS),
+        face=Series(grid, face, np.array(np.isfinite(face).all(axis=1)), FACE_CHANNELS),
         face_quality=np.array([row.face_quality for row in rows], np.float32),
         reason=tuple(row.reason for row in rows),
     )

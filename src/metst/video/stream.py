@@ -106,15 +106,25 @@ def _open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputConta
     options = {"protocol_whitelist": "file"}
     try:
         container = av.open(f"file:{path}", "r", container_options=options, metadata_errors="replace")
-    except av.error.EOFError as error:
-        raise VideoError(f"{path} is cut short, its index is missing; copy or record it again") from error
     except (av.FFmpegError, OSError) as error:
+        if isinstance(error, av.error.EOFError) or _begins_as_mp4(path):
+            raise VideoError(
+                f"{path} is cut short or damaged, its index is missing; copy or record it again"
+            ) from error
         raise VideoError(f"{path} cannot be read as a video ({error.strerror}); expected mp4, mkv, avi ...") from error
     with container:
         stream = _video_stream(path, container)
         stream.thread_type = "AUTO"
         stream.thread_count = threads or 0
         yield container, stream
+
+
+def _begins_as_mp4(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)[4:] == b"ftyp"
+    except OSError:
+        return False
 
 
 def _video_stream(path: Path, container: InputContainer) -> av.VideoStream:
@@ -177,6 +187,8 @@ def _packets(
         try:
             yield from container.demux(stream)
             return
+        except IndexError:
+            return  # PyAV flushes, after ours, a stream that only appeared in the middle of the file
         except av.FFmpegError as error:
             report("unreadable data", f"a part of the file cannot be read ({error.strerror})")
     yield None
