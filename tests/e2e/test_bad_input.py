@@ -41,7 +41,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _damaged_avi(folder: Path, picture: np.ndarray) -> bytes:
-    """Motion JPEG with one frame overwritten in the middle."""
+    """Motion JPEG with some frames overwritten in the middle."""
     writer = cv2.VideoWriter(
         str(folder / "whole.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (picture.shape[1], picture.shape[0])
     )
@@ -50,7 +50,8 @@ def _damaged_avi(folder: Path, picture: np.ndarray) -> bytes:
     writer.release()
     data = bytearray((folder / "whole.avi").read_bytes())
     middle = len(data) // 2
-    data[middle : middle + 9000] = bytes(9000)
+    junk = np.random.default_rng(0).bytes(min(30000, middle // 2))
+    data[middle : middle + len(junk)] = junk
     return bytes(data)
 
 
