@@ -29,8 +29,8 @@ import torch
 from torch import Tensor
 
 from metst.models.scan import reference_scan, selective_scan
-from metst.models.scan_compile import hot_loop
-from metst.models.scan_math import fma
+from metst.models.scan.compile import hot_loop
+from metst.models.scan.math import fma
 
 FAIR = "glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
 TRAINING = (32, 30, 256, 64)

@@ -30,7 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("this is no video")
-    (folder / "damaged.avi").write_bytes(_damaged_avi(folder, picture))
+    (folder / "damaged.mp4").write_bytes(_damaged(folder, picture))
     (folder / "empty-folder").mkdir()
     with wave.open(str(folder / "audio.wav"), "wb") as sound:
         sound.setnchannels(1)
@@ -40,18 +40,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _damaged_avi(folder: Path, picture: np.ndarray) -> bytes:
-    """Motion JPEG with some frames overwritten in the middle."""
-    writer = cv2.VideoWriter(
-        str(folder / "whole.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 30, (picture.shape[1], picture.shape[0])
-    )
-    for _ in range(30):
-        writer.write(picture[..., ::-1])
-    writer.release()
-    data = bytearray((folder / "whole.avi").read_bytes())
+def _damaged(folder: Path, picture: np.ndarray) -> bytes:
+    """A noisy clip with bytes overwritten in the middle of its frames."""
+    rng = np.random.default_rng(0)
+    noisy = [np.clip(picture + rng.normal(0, 8, picture.shape), 0, 255).astype(np.uint8) for _ in range(30)]
+    write_video(folder / "whole.mp4", noisy, rate_hz=30)
+    data = bytearray((folder / "whole.mp4").read_bytes())
     middle = len(data) // 2
-    junk = np.random.default_rng(0).bytes(min(30000, middle // 2))
-    data[middle : middle + len(junk)] = junk
+    data[middle : middle + 4000] = rng.bytes(4000)
     return bytes(data)
 
 
@@ -104,7 +100,7 @@ def test_one_bad_input_does_not_stop_the_others(
 def test_a_damaged_frame_is_reported_and_the_rest_analysed(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, err = run(capsys, "analyze", files / "damaged.avi", "-o", tmp_path, "--json")
+    code, out, err = run(capsys, "analyze", files / "damaged.mp4", "-o", tmp_path, "--json")
     assert code == 3
     assert json.loads(out)[0]["problems"]
     assert (tmp_path / "damaged" / "report.html").exists()

@@ -23,11 +23,11 @@ import torch
 from numba.core.caching import NullCache
 
 import metst
-from metst.models import scan_compile
+from metst.models.scan import compile as scan_compile
 from metst.models.scan import selective_scan
-from metst.models.scan_compile import KernelCacheWarning, hot_loop
-from metst.models.scan_kernels import scan_numpy
-from metst.models.scan_threads import run_tasks, thread_limit
+from metst.models.scan.compile import KernelCacheWarning, hot_loop
+from metst.models.scan.kernels import scan_numpy
+from metst.models.scan.threads import run_tasks, thread_limit
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
@@ -58,7 +58,7 @@ def test_numba_still_takes_the_hints_that_make_the_loops_fast() -> None:
 
 SCAN_ONCE = """
 import numpy as np
-from metst.models.scan_kernels import scan_numpy
+from metst.models.scan.kernels import scan_numpy
 ones = np.ones((1, 3, 2), np.float32)
 y = scan_numpy(ones, ones, np.zeros((2, 2), np.float32), ones, ones, ones[0, 0])
 assert y.tolist() == [[[3.0] * 2, [5.0] * 2, [7.0] * 2]], y
@@ -82,7 +82,7 @@ def test_without_any_place_for_the_cache_it_compiles_and_says_so_once(tmp_path: 
     shutil.copytree(Path(metst.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
     in_the_way = tmp_path / "file"
     in_the_way.touch()
-    (copy / "models" / "__pycache__").touch()
+    (copy / "models" / "scan" / "__pycache__").touch()
     places = {"PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(in_the_way), "NUMBA_CACHE_DIR": str(in_the_way)}
     done = run_python(SCAN_ONCE, **places)
     assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_without_any_place_for_the_cache_it_compiles_and_says_so_once(tmp_path: 
 def write_module(folder: Path, name: str) -> Path:
     path = folder / f"{name}.py"
     path.write_text(
-        "from metst.models.scan_compile import compiled\n\n@compiled\ndef total(values):\n"
+        "from metst.models.scan.compile import compiled\n\n@compiled\ndef total(values):\n"
         "    s = 0.0\n    for v in values:\n        s += v\n    return s\n"
     )
     return path
@@ -171,10 +171,10 @@ def test_workers_of_joblib_stay_within_their_share() -> None:
 def test_torch_threads_are_the_limit_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     monkeypatch.setattr(
-        "metst.models.scan_kernels.run_tasks",
+        "metst.models.scan.kernels.run_tasks",
         lambda work, tasks, *, threads, updates: seen.append(threads) or work((0, tasks)),
     )
-    monkeypatch.setattr("metst.models.scan_operator.thread_limit", lambda: 3)
+    monkeypatch.setattr("metst.models.scan.operator.thread_limit", lambda: 3)
     before = torch.get_num_threads()
     try:
         for wanted in (1, 2):

@@ -13,9 +13,9 @@ import torch
 
 from metst.errors import DataError, UsageError
 from metst.models.scan import selective_scan
-from metst.models.scan_checks import check_operands
-from metst.models.scan_kernels import StepParameters, scan_numpy, scan_step, zero_state
-from metst.models.scan_operator import scan_operator
+from metst.models.scan.checks import check_operands
+from metst.models.scan.kernels import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan.operator import scan_operator
 
 SHAPE = (2, 6, 5, 3)
 

@@ -1,6 +1,12 @@
-"""Motion of the 18 regions: as published for released checkpoints, and as one-pass trajectories."""
+"""Stage 3: frames and the face track become the motion of 18 regions.
+
+``trajectory`` is the product's way, one pass over the video by the ``tracker``, which registers each frame
+(``registration``) against an ``anchor`` in the ``canonical`` face and takes the ``head`` out; ``published`` repeats
+the published extractor, window by window.
+"""
 
 from metst.motion.published import published_windows
+from metst.motion.tracker import MotionFrame, MotionTracker
 from metst.motion.trajectory import Motion, extract_motion
 
-__all__ = ["Motion", "extract_motion", "published_windows"]
+__all__ = ["Motion", "MotionFrame", "MotionTracker", "extract_motion", "published_windows"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from metst.errors import DataError
-from metst.models.scan_rows import Array, first_outside
+from metst.models.scan.rows import Array, first_outside
 
 _SEQUENCES = {
     "u": ("B", "T", "D"),

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from metst.errors import UsageError
-from metst.models.scan_checks import check_values
-from metst.models.scan_kernels import Operands, Outputs, checkpoint_shape, plain, run_backward, run_forward
-from metst.models.scan_rows import Array
-from metst.models.scan_threads import thread_limit
+from metst.models.scan.checks import check_values
+from metst.models.scan.kernels import Operands, Outputs, checkpoint_shape, plain, run_backward, run_forward
+from metst.models.scan.rows import Array
+from metst.models.scan.threads import thread_limit
 
 
 def _array(tensor: Tensor) -> Array:

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from metst.models.scan_compile import compiled
+from metst.models.scan.compile import compiled
 
 Number = Any
 """A float32 or float64 inside compiled code."""

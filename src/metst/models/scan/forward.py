@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metst.models.scan_compile import compiled, hot_loop
-from metst.models.scan_math import decay_change, flush_denormals, fma, prefetch, restore_denormals, sigmoid, softplus
-from metst.models.scan_rows import (
+from metst.models.scan.compile import compiled, hot_loop
+from metst.models.scan.math import decay_change, flush_denormals, fma, prefetch, restore_denormals, sigmoid, softplus
+from metst.models.scan.rows import (
     CACHE_LINE,
     CHUNK,
     LANES,

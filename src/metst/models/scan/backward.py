@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from metst.models.scan_compile import compiled, hot_loop, hot_loop_with_sums
-from metst.models.scan_math import LN_2, decay_change, flush_denormals, fma, restore_denormals, sigmoid
-from metst.models.scan_rows import (
+from metst.models.scan.compile import compiled, hot_loop, hot_loop_with_sums
+from metst.models.scan.math import LN_2, decay_change, flush_denormals, fma, restore_denormals, sigmoid
+from metst.models.scan.rows import (
     CHUNK,
     LANES,
     Array,
@@ -188,7 +188,7 @@ def backward(
     """Gradients of the tasks ``tasks[0] .. tasks[1] - 1``.
 
     ``saved`` is the initial state ``(B, N, D)``, the checkpoints and the output before the gate, as
-    :func:`~metst.models.scan_forward.forward` left them.  ``grad_state (B, N, D)`` comes as the gradient of the last
+    :func:`~metst.models.scan.forward.forward` left them.  ``grad_state (B, N, D)`` comes as the gradient of the last
     state and leaves as that of the initial one; ``bias`` and ``skip`` of ``gradients`` come as zeros.
     """
     denormals = flush_denormals()

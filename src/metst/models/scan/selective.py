@@ -1,6 +1,6 @@
 """The selective scan of Mamba for torch: one entry, three implementations chosen by what is there.
 
-Tensors on the processor go to the compiled loops of :mod:`metst.models.scan_kernels`, registered as a torch operator;
+Tensors on the processor go to the compiled loops of :mod:`metst.models.scan.kernels`, registered as a torch operator;
 tensors on a GPU go to ``mamba-ssm`` where it is installed; everything else goes to :func:`reference_scan`.
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from metst.errors import DataError
-from metst.models.scan_checks import check_operands
-from metst.models.scan_operator import scan_operator
+from metst.models.scan.checks import check_operands
+from metst.models.scan.operator import scan_operator
 
 
 def reference_scan(

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metst.models.scan_compile import compiled
-from metst.models.scan_math import EXPONENT_LIMIT, Number, fma, softplus
+from metst.models.scan.compile import compiled
+from metst.models.scan.math import EXPONENT_LIMIT, Number, fma, softplus
 
 Array = npt.NDArray[np.floating[Any]]
 

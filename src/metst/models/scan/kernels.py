@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from metst.errors import DataError
-from metst.models.scan_backward import Gradients, backward
-from metst.models.scan_checks import check_operands, check_values
-from metst.models.scan_forward import forward, one_step
-from metst.models.scan_math import LOG2_E
-from metst.models.scan_rows import CHUNK, Array, Inputs, block_count
-from metst.models.scan_threads import run_tasks, thread_limit
+from metst.models.scan.backward import Gradients, backward
+from metst.models.scan.checks import check_operands, check_values
+from metst.models.scan.forward import forward, one_step
+from metst.models.scan.math import LOG2_E
+from metst.models.scan.rows import CHUNK, Array, Inputs, block_count
+from metst.models.scan.threads import run_tasks, thread_limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +210,7 @@ def scan_numpy(
         State before the first step, replaced in place by the one after the last; best from :func:`zero_state`.
         Carrying it through pieces of a sequence gives the bits of the whole.
     threads : int, optional
-        Most threads to use, by default :func:`~metst.models.scan_threads.thread_limit`; the bits do not depend on it.
+        Most threads to use, by default :func:`~metst.models.scan.threads.thread_limit`; the bits do not depend on it.
 
     Returns
     -------
