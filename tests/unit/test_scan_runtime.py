@@ -25,6 +25,7 @@ from numba.core.caching import NullCache
 import metst
 from metst.models.scan import compile as scan_compile
 from metst.models.scan import selective_scan
+from metst.models.scan import threads as scan_threads
 from metst.models.scan.compile import KernelCacheWarning, hot_loop
 from metst.models.scan.kernels import scan_numpy
 from metst.models.scan.threads import run_tasks, thread_limit
@@ -214,7 +215,8 @@ def test_work_is_divided_once_among_as_many_threads_as_it_deserves(
     assert sorted(k for first, last in counter.shares for k in range(first, last)) == list(range(tasks))
 
 
-def test_calls_from_several_threads_share_the_helpers() -> None:
+def test_calls_from_several_threads_share_the_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan_threads, "_pool", scan_threads._Pool())  # not the larger one of an earlier test
     counter = Counter()
     callers = [
         threading.Thread(target=run_tasks, args=(counter, 8), kwargs={"threads": 3, "updates": 1 << 30})
