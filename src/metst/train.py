@@ -48,7 +48,7 @@ class TrainRecipe(Settings):
     class_weight: float = Field(0.3, ge=0, description="weight of the class loss beside the spotting loss")
     neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
     validation_minutes: float = Field(60.0, gt=0, description="simulated minutes for threshold and calibration")
-    false_alarms_per_min: float = Field(0.3, gt=0, description="highest rate of false alarms the threshold may allow")
+    false_alarms_per_min: float = Field(0.5, gt=0, description="highest rate of false alarms the threshold may allow")
 
 
 RECIPES: dict[str, TrainRecipe] = {
