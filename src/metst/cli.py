@@ -139,12 +139,26 @@ def analyze(
             results.append({"input": str(path), "error": str(error)})
     if as_json:
         _print_json(results)
-    if failed := [result for result in results if "error" in result]:
-        console.print(f"{len(failed)} of {len(inputs)} inputs failed:")
-        for result in failed:
-            console.print(f"  {escape(result['input'])}: {escape(result['error'])}")
-    if failed or any(result["problems"] for result in results if "error" not in result):
+    _list_problems(results, quiet=quiet)
+    if any(_is_failed(result) or result["problems"] for result in results):
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
+
+
+def _is_failed(result: dict[str, Any]) -> bool:
+    return "error" in result
+
+
+def _list_problems(results: list[dict[str, Any]], *, quiet: bool) -> None:
+    """Name what failed at the end, where it cannot be overlooked; when quiet, also what else was wrong."""
+    console.quiet = False
+    if failed := [result for result in results if _is_failed(result)]:
+        console.print(f"{len(failed)} of {len(results)} inputs failed:")
+        for result in failed:
+            console.print(f"  {escape(result['input'])}: {escape(result['error'])}", soft_wrap=True)
+    if quiet:
+        for result in results:
+            for problem in result.get("problems", ()):
+                console.print(f"{escape(result['input'])}: {escape(problem)}", soft_wrap=True)
 
 
 def _result_folders(inputs: list[Path], *, output: Path) -> list[Path]:
