@@ -155,7 +155,7 @@ def save_model(
     folder = Path(folder)
     if network.config != info.network:
         raise UsageError(f"the description is of {info.network!r}, but the weights are of {network.config!r}")
-    _check_target(folder, overwrite=overwrite)
+    check_target(folder, overwrite=overwrite)
     beside = folder.parent / f".{folder.name}-{secrets.token_hex(4)}"
     try:
         beside.mkdir(parents=True)
@@ -230,7 +230,7 @@ def convert_released(
         raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(_PROTOCOLS)}")
     if not released.is_file():
         raise UsageError(f"no file {released}: give a released checkpoint")
-    _check_target(Path(folder), overwrite=overwrite)
+    check_target(Path(folder), overwrite=overwrite)
     name, state, unused = read_released(released)
     provenance = {
         "converted_from": released.name,
@@ -286,7 +286,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_target(folder: Path, *, overwrite: bool) -> None:
+def check_target(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a checkpoint folder that must not be replaced; long work asks before it starts.
+
+    Raises
+    ------
+    UsageError
+        The folder is there already, or is no checkpoint.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not overwrite:

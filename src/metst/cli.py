@@ -7,6 +7,7 @@ and only with ``--json``.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
@@ -90,7 +91,7 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 @app.command()
 def demo(
     output: OutputFolder = Path("metst-demo"),
-    seed: Annotated[int, typer.Option(help="Seed of the clip.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the clip.")] = 1,
     model: ModelName = "starter",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -163,12 +164,14 @@ def _list_problems(results: list[dict[str, Any]], *, quiet: bool) -> None:
 
 def _result_folders(inputs: list[Path], *, output: Path) -> list[Path]:
     """One folder per input, named by its file; a number keeps equal names apart."""
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     folders = []
     for path in inputs:
-        name = path.resolve().stem or "input"
-        seen[name] = seen.get(name, 0) + 1
-        folders.append(output / (name if seen[name] == 1 else f"{name}-{seen[name]}"))
+        stem = path.resolve().stem or "input"
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())
+        folders.append(output / name)
     return folders
 
 
@@ -274,7 +277,7 @@ def synthesize(
     end: Annotated[
         float | None, typer.Option(min=0, help="End of that stretch, seconds; the clip's end when absent.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same clip.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same clip.")] = 1,
     crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality of the clip; lower is better.")] = 18,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -294,7 +297,7 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint folder to write.")],
     recipe: Annotated[str, typer.Option(help="Named recipe: starter.")] = "starter",
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; the recipe's when absent.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of data and weights.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of data and weights.")] = 100,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

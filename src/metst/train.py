@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from torch import Tensor
 from torch.nn import functional
 
-from metst.checkpoint import save_model
+from metst.checkpoint import check_target, save_model
 from metst.config import DecodeSettings, InputSettings, ModelInfo, NetworkConfig, ScoringSettings, Settings
 from metst.decode import decode_scores
 from metst.labels import CLASSES, NEUTRAL
@@ -104,6 +104,7 @@ def train_model(
     ModelInfo
         What was written to ``model.json``.
     """
+    check_target(folder, overwrite=True)
     steps = steps or recipe.steps
     info = ModelInfo(
         network=recipe.network,

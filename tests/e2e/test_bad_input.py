@@ -167,3 +167,9 @@ def test_wrong_calls_are_one_line_and_exit_code_2(
 ) -> None:
     code, out, err = run(capsys, *arguments)
     assert (code, out, len(err.strip().splitlines())) == (2, "", 1)
+
+
+def test_every_input_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    inputs = [Path("a/s.mp4"), Path("b/s.mp4"), Path("a/s-2.mp4"), Path("a/S.mp4")]
+    names = [folder.name.casefold() for folder in cli._result_folders(inputs, output=tmp_path)]
+    assert len(set(names)) == len(inputs)

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from metst.checkpoint import load_model
 from metst.config import NetworkConfig
+from metst.errors import UsageError
 from metst.train import RECIPES, fit_logistic, pick_threshold, train_model
 
 TINY = RECIPES["starter"].model_copy(
@@ -60,3 +61,10 @@ def test_training_writes_a_checkpoint_that_loads_and_repeats(tmp_path: Path) -> 
     assert first.weights_sha256 != other.weights_sha256
     assert load_model(tmp_path / "a").info == first
     assert "simulated" in first.trained_on
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not a checkpoint"):
+        train_model(tmp_path, recipe=TINY, steps=10**9)
+    assert (tmp_path / "keep.txt").read_text() == "mine"

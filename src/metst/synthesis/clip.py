@@ -34,7 +34,7 @@ class ClipRecipe(Settings):
     labels: tuple[str, ...] = Field(
         ("negative", "positive", "surprise"), description="classes, planted in equal numbers"
     )
-    seed: int = Field(1, description="seed of all chance")
+    seed: int = Field(1, ge=0, description="seed of all chance")
     crf: int = Field(18, ge=0, le=51, description="H.264 quality")
     duration_s: float = Field(20.0, gt=0, description="length of a portrait clip, seconds")
     rate_hz: float = Field(30.0, gt=0, description="frame rate of a portrait clip")
