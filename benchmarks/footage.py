@@ -8,7 +8,6 @@ Each analysis runs in a process of its own, so that its peak memory is its own.
 """
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -84,7 +83,8 @@ def main() -> None:
                 print(
                     f"amplitude {amplitude} seed {seed}: {spotting['tp']} of {len(truth)} found,"
                     f" {spotting['fp']} false alarms in that stretch, {len(found) - len(inside)} outside of it,"
-                    f" class F1 {recognition['f1']:.2f} " + json.dumps({"uar": round(recognition["uar"], 2)})
+                    f" class F1 {recognition['f1']:.2f}, UAR {recognition['uar']:.2f}",
+                    flush=True,
                 )
 
 

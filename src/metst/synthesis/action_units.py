@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metst.errors import UsageError
+from metst.face import OUTER_EYE_CORNERS
 
 FloatArray = npt.NDArray[np.float64]
 Side = Literal["both", "left", "right"]
@@ -114,7 +115,7 @@ class FacePose:
     def from_landmarks(cls, landmarks: npt.ArrayLike) -> FacePose:
         """Pose of a face from its 68 landmarks ``(68, 2)``, px."""
         points = np.asarray(landmarks, dtype=np.float64)
-        left, right = points[36], points[45]
+        left, right = points[list(OUTER_EYE_CORNERS)]
         dx, dy = right - left
         centre = (left + right) / 2
         return cls((float(centre[0]), float(centre[1])), float(np.hypot(dx, dy)), float(np.arctan2(dy, dx)))
