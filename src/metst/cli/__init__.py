@@ -1,0 +1,53 @@
+"""The command line: a thin layer that names files, draws progress and turns errors into one line.
+
+One module per command.  Heavy modules are imported inside the commands, so that ``metst --help``
+is instant.  Messages for people go to the standard error stream; the standard output carries
+results only, and only with ``--json``.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import typer
+from rich.markup import escape
+from typer.exceptions import TyperException
+
+from metst.cli.analyze import analyze
+from metst.cli.console import console
+from metst.cli.convert import convert
+from metst.cli.demo import demo
+from metst.cli.score import score
+from metst.cli.synthesize import synthesize
+from metst.cli.train import train
+from metst.errors import MetstError, UsageError
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Finds micro-expressions in videos of a face. What it finds are movement candidates for a person to review.",
+)
+for command in (demo, analyze, score, synthesize, train, convert):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; every expected error becomes one line and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except MetstError as error:
+        _fail(str(error), code=error.exit_code)
+    except TyperException as error:
+        _fail(error.format_message(), code=UsageError.exit_code)
+    except BrokenPipeError:
+        code = 1
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    sys.exit(code or 0)
+
+
+def _fail(message: str, *, code: int) -> NoReturn:
+    console.quiet = False
+    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    sys.exit(code)

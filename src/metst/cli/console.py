@@ -1,0 +1,70 @@
+"""What all commands share: the console, the options they have in common, progress, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+console = Console(stderr=True, highlight=False)
+
+FINISHED_WITH_PROBLEMS = 3
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, down to each stage.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+Rate = Annotated[float | None, typer.Option("--fps", min=1, help="Frame rate of frame folders, in frames per second.")]
+ModelName = Annotated[str, typer.Option("--model", help="Name of a packaged model, or a checkpoint folder.")]
+
+OnProgress = Callable[[str, int, int | None], None]
+
+
+def talk(*, quiet: bool, verbose: bool) -> None:
+    """Set how much the command says."""
+    console.quiet = quiet
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
+    handler = RichHandler(console=console, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("metst").setLevel(level)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[OnProgress]:
+    """Draw the progress of the stages of a piece of work called ``title``."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(f"{escape(title)}: {stage}", total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield on_progress
+
+
+def print_json(value: Any) -> None:
+    """Print a result on the standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table for people."""
+    drawn = Table(title=title, title_justify="left")
+    for column in columns:
+        drawn.add_column(column)
+    for row in rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    console.print(drawn)
