@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from metst import cli
 from metst.cli.analyze import _result_folders
 from metst.synthesis.portrait import portrait
 from metst.video import write_video
