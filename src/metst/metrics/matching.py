@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import lap
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
 from metst.timeline import BoolArray, FloatArray, IntArray
 
@@ -132,24 +131,42 @@ def scorer_hits(scorer: str, pairs: Pairs, *, predictions: Events) -> Pairs:
 def _maximum(pairs: Pairs) -> IntArray:
     """One-to-one, as many pairs as possible, of those the largest total IoU.
 
-    Every prediction may also stay alone, as the partner of a dummy of weight 1.  A pair weighs more
-    than all IoUs of its connected block together, so that the number of pairs comes first.
+    Blocks of intervals that no pair connects are settled apart.  In its block a pair weighs more than all IoUs there
+    together, so that the number of pairs comes first.
     """
-    if not len(pairs.iou):
-        return np.zeros(0, dtype=np.int64)
-    prediction, row = np.unique(pairs.prediction, return_inverse=True)
-    truth, column = np.unique(pairs.truth, return_inverse=True)
-    n, m = len(prediction), len(truth)
-    graph = coo_array((np.ones(len(row)), (row, column + n)), shape=(n + m, n + m))
-    _, block = connected_components(graph, directed=False)
-    weight = np.concatenate([1 + np.bincount(block).max() + pairs.iou, np.ones(n)])
-    alone = np.arange(n)
-    ends = (np.concatenate([row, alone]), np.concatenate([column, m + alone]))
-    choice = coo_array((weight, ends), shape=(n, m + n)).tocsr()
-    partner = np.empty(n, dtype=np.int64)
-    matched_row, matched_column = min_weight_full_bipartite_matching(choice, maximize=True)
-    partner[matched_row] = matched_column
-    return np.flatnonzero(partner[row] == column)
+    block = _blocks(pairs)
+    order = np.argsort(block, kind="stable")
+    ends = np.flatnonzero(np.diff(block[order])) + 1
+    chosen = [_assigned(pairs, members) for members in np.split(order, ends)] if len(block) else []
+    return np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *chosen]))
+
+
+def _blocks(pairs: Pairs) -> IntArray:
+    """The same number for pairs that share intervals, also by way of others: ``(P,)``."""
+    _, row = np.unique(pairs.prediction, return_inverse=True)
+    _, column = np.unique(pairs.truth, return_inverse=True)
+    rows = int(row.max(initial=-1)) + 1
+    label, before = np.arange(rows), np.full(rows, -1)
+    while not np.array_equal(label, before):
+        before = label.copy()
+        least = np.full(int(column.max()) + 1, rows)
+        np.minimum.at(least, column, label[row])
+        np.minimum.at(label, row, least[column])
+        label = label[label]  # a label is the number of a row: long chains shrink by half
+    return np.asarray(label[row])
+
+
+def _assigned(pairs: Pairs, members: IntArray) -> IntArray:
+    """The pairs of one block that are chosen."""
+    if len(members) == 1:
+        return members
+    block = pairs.of(members)
+    _, row = np.unique(block.prediction, return_inverse=True)
+    _, column = np.unique(block.truth, return_inverse=True)
+    cost = np.zeros((int(row.max()) + 1, int(column.max()) + 1))
+    cost[row, column] = -(1 + len(members) + block.iou)
+    _, partner, _ = lap.lapjv(cost, extend_cost=True)
+    return np.asarray(members[partner[row] == column])
 
 
 def _greedy(pairs: Pairs, predictions: Events) -> IntArray:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
 
 from metst.errors import UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, mix_displacement
 from metst.synthesis.events import PlantedEvent
+from metst.synthesis.smoothing import gaussian_over_time
 from metst.timeline import Intervals, TimeGrid, true_runs
 
 FloatArray = npt.NDArray[np.float64]
@@ -157,7 +157,7 @@ def inject_events(
 def _smooth_in_segments(landmarks: FloatArray, *, valid: npt.NDArray[np.bool_], sigma: float) -> FloatArray:
     smooth = landmarks.copy()
     for run in true_runs(valid):
-        smooth[run] = gaussian_filter1d(landmarks[run], sigma, axis=0, mode="nearest")
+        smooth[run] = gaussian_over_time(landmarks[run], sigma=sigma, ends="hold")
     return smooth
 
 
@@ -219,7 +219,8 @@ def animate_portrait(
     pose = FacePose.from_landmarks(landmarks)
     fields = PlantedFields.for_face(landmarks, events)
     sigma = max(head.period_s / float(np.median(np.diff(time_s))) / 2, 1.0)
-    drift = gaussian_filter1d(rng.standard_normal((len(time_s) + int(8 * sigma), 3)), sigma, axis=0)[: len(time_s)]
+    noise = rng.standard_normal((len(time_s) + int(8 * sigma), 3))
+    drift = gaussian_over_time(noise, sigma=sigma, ends="mirror")[: len(time_s)]
     drift *= np.array([head.drift_px, head.drift_px, head.roll_rad]) / drift.std(axis=0)
     points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
     for moment, (dx, dy, roll) in zip(time_s, drift, strict=True):

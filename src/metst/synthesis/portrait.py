@@ -1,7 +1,10 @@
-"""The portrait that comes with a dependency, and where its face is."""
+"""The portrait that comes with the package, and where its face is."""
 
 from __future__ import annotations
 
+from importlib import resources
+
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -11,12 +14,18 @@ from metst.video import Frame
 
 
 def portrait() -> npt.NDArray[np.uint8]:
-    """The public-domain portrait that scikit-image carries, (450, 360, 3) uint8: head and shoulders."""
-    from skimage import data, transform
+    """A public-domain portrait, (450, 360, 3) uint8 in red, green, blue: head and shoulders.
 
-    head = data.astronaut()[:300, 100:340]
-    enlarged = transform.resize(head, (450, 360), order=3, anti_aliasing=False)
-    return np.asarray(np.clip(np.rint(enlarged * 255), 0, 255), dtype=np.uint8)
+    Raises
+    ------
+    FaceError
+        The installation lacks the picture.
+    """
+    path = resources.files("metst") / "assets" / "astronaut.png"
+    if not path.is_file():
+        raise FaceError("the installation lacks its portrait, assets/astronaut.png: build and install metst again")
+    picture = np.asarray(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB))
+    return np.asarray(cv2.resize(picture[:300, 100:340], (360, 450), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def portrait_landmarks() -> npt.NDArray[np.float64]:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from scipy.ndimage import gaussian_filter1d
 
 from metst.config import Settings
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import REGIONS
 from metst.synthesis.action_units import field_weights, mix_displacement
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, minimum_jerk
+from metst.synthesis.smoothing import gaussian_over_time
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -205,7 +205,7 @@ def _region_gain(rng: np.random.Generator) -> FloatArray:
 
 def _smooth_noise(rng: np.random.Generator, *, shape: tuple[int, ...], sigma: float) -> FloatArray:
     """Unit-variance noise smoothed over time with a Gaussian of ``sigma`` frames."""
-    values = gaussian_filter1d(rng.standard_normal(shape), sigma, axis=0, mode="wrap")
+    values = gaussian_over_time(rng.standard_normal(shape), sigma=sigma, ends="wrap")
     return np.asarray(values * np.sqrt(2 * sigma * np.sqrt(np.pi)))
 
 
