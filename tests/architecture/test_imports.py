@@ -22,4 +22,4 @@ def test_signal_path_and_results_do_not_import_torch(module: str) -> None:
 
 def test_the_command_line_starts_without_heavy_modules() -> None:
     loaded = modules_after("import metst.cli")
-    assert not loaded & {"numpy", "pandas", "scipy", "cv2", "av", "numba", "matplotlib", "torch"}
+    assert not loaded & {"numpy", "pandas", "scipy", "cv2", "av", "numba", "torch"}

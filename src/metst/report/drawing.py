@@ -1,100 +1,219 @@
-"""From a matplotlib figure to SVG that lives inside the page and follows its light or dark colours."""
+"""Drawings as SVG that lives inside the page and follows its light or dark colours.
+
+A :class:`Drawing` has a size in points; a :class:`Panel` is a part of it with axes of its own.  Colours are those of
+the page's style sheet.
+"""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from html import escape
-from typing import Any
+import base64
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from xml.etree import ElementTree
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import cv2
+import numpy as np
+import numpy.typing as npt
 
-# Colours that matplotlib draws with and the page replaces: the page's style sheet decides what they are.
-_STAND_INS = {name: f"#0a0b{index:02x}" for index, name in enumerate(("ink", "muted", "line", "accent"))}
-INK, MUTED, LINE, ACCENT = _STAND_INS.values()
+INK, MUTED, LINE, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "accent"))
 CLASS_COLOURS = 8
-_CLASS_STAND_INS = {f"class-{index}": f"#0a0c{index:02x}" for index in range(CLASS_COLOURS)}
 
-_STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 7.5,
-    "axes.edgecolor": LINE,
-    "axes.linewidth": 0.6,
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "hatch.linewidth": 0.5,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "svg.fonttype": "none",
-    # Without it the identifiers, and with them the page, would differ from run to run.
-    "svg.hashsalt": "metst",
-}
+FloatArray = npt.NDArray[np.floating]
+Anchor = Literal["start", "middle", "end"]
+Element = ElementTree.Element
 
-
-@contextmanager
-def drawing_style() -> Iterator[None]:
-    """Within it figures are drawn the page's way; matplotlib's own settings come back afterwards."""
-    with matplotlib.rc_context(_STYLE):
-        yield
+_FONT_PT: Final = 7.5
+_TICK_PT: Final = 2.5
+_HATCH_PT: Final = 4
 
 
 def class_colour(index: int) -> str:
-    """Stand-in colour of a class; the style sheet has eight that colour-blind people can tell apart."""
-    return _CLASS_STAND_INS[f"class-{index % CLASS_COLOURS}"]
+    """Colour of a class; the style sheet has eight that colour-blind people can tell apart."""
+    return f"var(--class-{index % CLASS_COLOURS})"
 
 
-def place(figure: Figure, *, box: tuple[float, float, float, float]) -> Axes:
-    """Axes at left, bottom, width, height in inches."""
-    width, height = figure.get_size_inches()
-    left, bottom, across, up = box
-    return figure.add_axes((left / width, bottom / height, across / width, up / height))
+@dataclass(frozen=True)
+class Box:
+    """A part of a drawing in points: left, top, width, height."""
+
+    left: float
+    top: float
+    width: float
+    height: float
 
 
-def inline_svg(figure: Figure, *, key: str, label: str, role: str = "img") -> str:
-    """SVG element of a figure.
+class Drawing:
+    """An SVG element in the making.
 
     Parameters
     ----------
-    figure : Figure
-        Drawn with :data:`INK` and the other stand-in colours.
+    width, height : float
+        Points.
     key : str
-        Unique in the page: keeps the identifiers of the figures apart.
+        Unique in the page: keeps the identifiers of the drawings apart.
     label : str
         What is to be seen, for those who cannot.
     role : {"img", "group"}
         ``group`` where the drawing has links.
     """
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], count=1, flags=re.DOTALL)
-    body = re.sub(r"(\d\.\d\d)\d+", r"\1", body)  # a hundredth of a point is finer than any screen
-    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)  # the page's own fonts
-    body = body.replace(' target="_blank"', "")  # a link within the page stays in the page
-    body = _own_identifiers(re.sub(r"\n\s*", "\n", body), key=key)
-    for name, colour in (_STAND_INS | _CLASS_STAND_INS).items():
-        body = body.replace(colour, f"var(--{name})")
-    width, height = (72 * float(inches) for inches in figure.get_size_inches())
-    opening = f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="{role}" aria-label="{escape(label)}">'
-    return opening + body[body.index(">") + 1 :].rstrip()
+
+    def __init__(self, width: float, height: float, *, key: str, label: str, role: Literal["img", "group"] = "img"):
+        view = f"0 0 {width:g} {height:g}"
+        style = {"font-size": f"{_FONT_PT}", "fill": "none", "stroke-linejoin": "round"}
+        self.root = ElementTree.Element("svg", {"viewBox": view, "role": role, "aria-label": label, **style})
+        self._hatch = f"{key}-hatch"
+
+    def panel(self, box: Box, *, x: tuple[float, float], y: tuple[float, float]) -> Panel:
+        """A part with axes: the values at its left and right end, and at its bottom and top."""
+        return Panel(self, box, x, y)
+
+    def hatch(self) -> str:
+        """Paint of slanted lines."""
+        if self.root.find("defs") is None:
+            size = f"{_HATCH_PT}"
+            shape = {"width": size, "height": size, "patternUnits": "userSpaceOnUse", "patternTransform": "rotate(45)"}
+            pattern = add(add(self.root, "defs"), "pattern", {"id": self._hatch, **shape})
+            add(pattern, "path", {"d": f"M0 0V{size}", "style": f"stroke:{MUTED};stroke-width:1"})
+        return f"url(#{self._hatch})"
+
+    def svg(self) -> str:
+        """The element as text."""
+        return ElementTree.tostring(self.root, encoding="unicode")
 
 
-def _own_identifiers(svg: str, *, key: str) -> str:
-    """Drop identifiers nothing refers to; put ``key`` before the others."""
-    used = set(re.findall(r'url\(#([^)]+)\)|xlink:href="#((?!event-)[^"]+)"', svg))
-    names = {name for pair in used for name in pair if name}
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Axes on a part of a drawing; ``x`` and ``y`` are the values at its left, right and bottom, top."""
 
-    def renamed(match: re.Match[str]) -> str:
-        return f' id="{key}-{match[1]}"' if match[1] in names else ""
+    drawing: Drawing
+    box: Box
+    x: tuple[float, float]
+    y: tuple[float, float]
 
-    svg = re.sub(r' id="([^"]+)"', renamed, svg)
-    return re.sub(r'(url\(#|xlink:href="#)(?!event-)', rf"\1{key}-", svg)
+    def at(self, x: FloatArray | float, y: FloatArray | float) -> tuple[FloatArray, FloatArray]:
+        """Place of values on the drawing, points."""
+        across = (np.asarray(x, dtype=np.float64) - self.x[0]) / (self.x[1] - self.x[0])
+        up = (np.asarray(y, dtype=np.float64) - self.y[0]) / (self.y[1] - self.y[0])
+        return self.box.left + across * self.box.width, self.box.top + (1 - up) * self.box.height
+
+    def curve(self, x: FloatArray, y: FloatArray, *, colour: str, width: float, dashes: str = "") -> None:
+        """Line through points; values that are not finite part it."""
+        across, down = self.at(x, y)
+        seen = np.isfinite(across) & np.isfinite(down)
+        starts = np.flatnonzero(seen & ~np.concatenate([[False], seen[:-1]]))
+        ends = np.flatnonzero(seen & ~np.concatenate([seen[1:], [False]])) + 1
+        steps = (
+            "M" + " ".join(f"{a:.2f},{b:.2f}" for a, b in zip(across[i:j], down[i:j], strict=True))
+            for i, j in zip(starts, ends, strict=True)
+        )
+        add(self.drawing.root, "path", {"d": "".join(steps), "style": stroke(colour, width=width, dashes=dashes)})
+
+    def level(self, y: float, *, colour: str, width: float, dashes: str = "") -> None:
+        """Line across."""
+        self.curve(np.array(self.x), np.array([y, y]), colour=colour, width=width, dashes=dashes)
+
+    def upright(self, x: float, *, colour: str, width: float) -> None:
+        """Line from bottom to top."""
+        self.curve(np.array([x, x]), np.array(self.y), colour=colour, width=width)
+
+    def span(self, start: float, stop: float, *, style: str, top: float = 1.0) -> None:
+        """Area from one x to another, clipped to the panel, over the share ``top`` of its height from above."""
+        (left, right), _ = self.at(np.clip([start, stop], *self.x), np.zeros(2))
+        place = {"x": left, "y": self.box.top, "width": right - left, "height": top * self.box.height}
+        add(self.drawing.root, "rect", {**{name: f"{value:.2f}" for name, value in place.items()}, "style": style})
+
+    def hatched(self, start: float, stop: float) -> None:
+        """Slanted lines from one x to another."""
+        self.span(start, stop, style=f"fill:{self.drawing.hatch()};opacity:.6")
+
+    def write(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        colour: str = INK,
+        anchor: Anchor = "middle",
+        bold: bool = False,
+        link: str = "",
+    ) -> None:
+        """Text whose baseline is at a value."""
+        across, down = self.at(x, y)
+        parent = add(self.drawing.root, "a", {"href": link}) if link else self.drawing.root
+        write(parent, float(across), float(down), text, colour=colour, anchor=anchor, bold=bold)
+
+    def picture(self, rgba: npt.NDArray[np.uint8], *, x: tuple[float, float]) -> None:
+        """Pixels ``(rows, columns, 4)`` from one x to another over the whole height."""
+        left, right = self.at(np.array(x), np.zeros(2))[0]
+        _, png = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
+        place = {"x": left, "y": self.box.top, "width": right - left, "height": self.box.height}
+        content = "data:image/png;base64," + base64.b64encode(png.tobytes()).decode("ascii")
+        how = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated", "href": content}
+        add(self.drawing.root, "image", {**{name: f"{value:.2f}" for name, value in place.items()}, **how})
+
+    def frame(self) -> None:
+        """Lines at the left and at the bottom."""
+        left, top, right, bottom = self.box.left, self.box.top, *self._corner()
+        path = f"M{left:.2f} {top:.2f}V{bottom:.2f}H{right:.2f}"
+        add(self.drawing.root, "path", {"d": path, "style": stroke(LINE, width=0.6)})
+
+    def x_ticks(self, values: Sequence[float], *, text: Callable[[float], str] | None) -> None:
+        """Marks below the panel, with their texts."""
+        _, bottom = self._corner()
+        for value in values:
+            across = float(self.at(value, 0)[0])
+            if text is not None:
+                mark = f"M{across:.2f} {bottom:.2f}v{_TICK_PT}"
+                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=0.6)})
+                write(self.drawing.root, across, bottom + _TICK_PT + _FONT_PT + 1, text(value), colour=MUTED)
+
+    def y_ticks(self, values: Sequence[float], texts: Sequence[str], *, marks: bool = True) -> None:
+        """Marks beside the panel, with their texts."""
+        for value, text in zip(values, texts, strict=True):
+            down = float(self.at(0, value)[1])
+            if marks:
+                mark = f"M{self.box.left:.2f} {down:.2f}h{-_TICK_PT}"
+                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=0.6)})
+            write(self.drawing.root, self.box.left - 2 * _TICK_PT, down + 0.35 * _FONT_PT, text,
+                  colour=MUTED, anchor="end")  # fmt: skip
+
+    def y_title(self, text: str, *, off: float) -> None:
+        """Upright title ``off`` points to the left of the panel."""
+        across, down = self.box.left - off, self.box.top + self.box.height / 2
+        title = write(self.drawing.root, across, down, text, colour=MUTED)
+        title.set("transform", f"rotate(-90 {across:.2f} {down:.2f})")
+
+    def _corner(self) -> tuple[float, float]:
+        return self.box.left + self.box.width, self.box.top + self.box.height
+
+
+def add(parent: Element, tag: str, attributes: dict[str, str] | None = None) -> Element:
+    """A new element at the end of another."""
+    return ElementTree.SubElement(parent, tag, attributes or {})
+
+
+def write(
+    parent: Element, x: float, y: float, text: str, *, colour: str, anchor: Anchor = "middle", bold: bool = False
+) -> Element:
+    """Text at a place in points."""
+    style = f"fill:{colour};stroke:none" + (";font-weight:700" if bold else "")
+    element = add(parent, "text", {"x": f"{x:.2f}", "y": f"{y:.2f}", "text-anchor": anchor, "style": style})
+    element.text = text
+    return element
+
+
+def stroke(colour: str, *, width: float, dashes: str = "") -> str:
+    """Style of a line."""
+    return f"stroke:{colour};stroke-width:{width:g}" + (f";stroke-dasharray:{dashes}" if dashes else "")
+
+
+def round_steps(low: float, high: float, *, most: int, steps: Sequence[float]) -> list[float]:
+    """At most ``most`` equally spaced round values in a range; ``steps``: which ones are round, from 1 to 10."""
+    width = high - low
+    power = math.floor(math.log10(width / most)) if width > 0 else 0
+    sizes = [step * 10.0**exponent for exponent in (power, power + 1) for step in steps]
+    fitting = (size for size in sizes if math.floor(high / size) - math.ceil(low / size) + 1 <= most)
+    size = next(fitting, width or 1.0)
+    return [number * size for number in range(math.ceil(low / size), math.floor(high / size) + 1)]

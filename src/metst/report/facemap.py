@@ -6,11 +6,9 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 
 from metst.regions import REGIONS
-from metst.report.drawing import ACCENT, LINE, MUTED, inline_svg, place
+from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, Panel, add, stroke
 
 # Left half and midline of a drawn face by landmark (iBUG 300-W), origin between the outer eye corners,
 # whose distance is 1; x right, y down.  The right half is its mirror image.
@@ -35,6 +33,11 @@ _OUTLINES: Final = (
     range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (*range(36, 42), 36), (*range(42, 48), 42),
     (*range(48, 60), 48), (*range(60, 68), 60),
 )  # fmt: skip
+
+# Size of the drawing in points; what of the face's plane it shows, face units.
+_WIDTH, _HEIGHT = 166.0, 180.0
+_ACROSS, _DOWN = (-0.95, 0.95), (1.44, -0.62)
+_HEAD_PT, _SHORTEST_PT = 7.0, 0.8
 
 # The longest arrow has this length on the drawing; a movement under the least unit is not enlarged to it.
 _ARROW: Final = 0.30
@@ -66,24 +69,43 @@ def enlargement(displacement: npt.NDArray[np.float32]) -> float:
 
 def draw_facemap(displacement: npt.NDArray[np.float32], *, key: str, label: str) -> str:
     """SVG of the face with the displacement of each region, (18, 2) in face units, enlarged."""
-    figure = Figure(figsize=(2.3, 2.5))
-    axes = place(figure, box=(0.0, 0.0, 2.3, 2.5))
-    axes.set(xlim=(-0.95, 0.95), ylim=(1.45, -0.62), aspect="equal")
-    axes.set_axis_off()
+    drawing = Drawing(_WIDTH, _HEIGHT, key=key, label=label)
+    panel = drawing.panel(Box(0, 0, _WIDTH, _HEIGHT), x=_ACROSS, y=_DOWN)
     points, centres = drawn_landmarks(), region_centres()
-    outlines = [points[list(line)] for line in _OUTLINES]
-    axes.add_collection(LineCollection(outlines, colors=MUTED, linewidths=0.8, alpha=0.7))
+    for line in _OUTLINES:
+        panel.curve(*points[list(line)].T, colour=MUTED, width=0.6)
     # A coarse region says what its fine ones say together: only the fine ones get an arrow.
     coarse = {region.parent for region in REGIONS}
     shown = [i for i in range(len(REGIONS)) if i not in coarse and np.isfinite(displacement[i]).all()]
-    arrows = displacement[shown].astype(np.float64) * enlargement(displacement)
-    strong = np.linalg.norm(arrows, axis=1) >= _ARROW / 4
-    axes.scatter(centres[shown, 0], centres[shown, 1], s=6, color=LINE, zorder=2)
-    for chosen, colour, alpha in ((~strong, MUTED, 0.6), (strong, ACCENT, 1.0)):
-        if chosen.any():
-            axes.quiver(
-                *centres[shown][chosen].T, *arrows[chosen].T, angles="xy", scale_units="xy", scale=1, units="inches",
-                width=0.022, headwidth=4.5, headlength=4.5, headaxislength=4.2, minlength=0.5,
-                color=colour, alpha=alpha, zorder=3,
-            )  # fmt: skip
-    return inline_svg(figure, key=key, label=label)
+    arrows = displacement.astype(np.float64) * enlargement(displacement)
+    for i in shown:
+        x, y = panel.at(*centres[i])
+        add(drawing.root, "circle", {"cx": f"{x:.2f}", "cy": f"{y:.2f}", "r": "1.3", "style": f"fill:{LINE}"})
+    for i in sorted(shown, key=lambda i: float(np.linalg.norm(arrows[i]))):
+        _draw_arrow(panel, centres[i], arrows[i])
+    return drawing.svg()
+
+
+def _draw_arrow(panel: Panel, start: Float64, arrow: Float64) -> None:
+    """A shaft and a head; arrows much shorter than the longest are pale."""
+    strong = float(np.linalg.norm(arrow)) >= _ARROW / 4
+    colour, opacity = (ACCENT, "") if strong else (MUTED, ";opacity:.6")
+    (x0, x1), (y0, y1) = panel.at(*np.stack([start, start + arrow]).T)
+    length = float(np.hypot(x1 - x0, y1 - y0))
+    if length < _SHORTEST_PT:
+        return
+    along = np.array([x1 - x0, y1 - y0]) / length
+    head = min(_HEAD_PT, length)
+    neck = np.array([x1, y1]) - head * along
+    aside = 0.5 * head * np.array([-along[1], along[0]])
+    add(
+        panel.drawing.root,
+        "path",
+        {"d": f"M{x0:.2f} {y0:.2f}L{_pair(neck)}", "style": stroke(colour, width=1.6) + opacity},
+    )
+    path = f"M{x1:.2f} {y1:.2f}L{_pair(neck + aside)}L{_pair(neck - aside)}Z"
+    add(panel.drawing.root, "path", {"d": path, "style": f"fill:{colour}{opacity}"})
+
+
+def _pair(point: Float64) -> str:
+    return f"{point[0]:.2f} {point[1]:.2f}"

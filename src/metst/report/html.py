@@ -1,7 +1,4 @@
-"""The report: one page that holds everything it shows, and loads nothing.
-
-The drawing library is heavy; it is imported when a report is written, not with this module.
-"""
+"""The report: one page that holds everything it shows, and loads nothing."""
 
 from __future__ import annotations
 
@@ -60,7 +57,6 @@ def write_report(
         The file cannot be written.
     """
     from metst.report.cards import Pictures, make_candidate, make_card
-    from metst.report.drawing import drawing_style
     from metst.report.movement import recent_movement
     from metst.report.plots import full_strip, row_count, timeline_rows
 
@@ -70,13 +66,12 @@ def write_report(
     pictures = Pictures(None if video is None else Path(video), blur)
     movement = recent_movement(analysis.motion)
     rows, cards = [], []
-    with drawing_style():
-        for row in timeline_rows(analysis, movement=movement):
-            rows.append(row)
-            tell("report", len(rows), total)
-        for event in chosen:
-            cards.append(make_card(analysis, event, pictures=pictures))
-            tell("report", len(rows) + len(cards), total)
+    for row in timeline_rows(analysis, movement=movement, linked=chosen):
+        rows.append(row)
+        tell("report", len(rows), total)
+    for event in chosen:
+        cards.append(make_card(analysis, event, pictures=pictures))
+        tell("report", len(rows) + len(cards), total)
     page = _template().render(
         **_about(analysis),
         rows=rows,

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from metst.report.drawing import ACCENT, INK, LINE, MUTED, class_colour, inline_svg, place
+from metst.regions import REGIONS
+from metst.report.drawing import (
+    ACCENT,
+    INK,
+    LINE,
+    MUTED,
+    Box,
+    Drawing,
+    Panel,
+    add,
+    class_colour,
+    round_steps,
+    stroke,
+    write,
+)
 from metst.report.facemap import region_centres
 from metst.report.movement import (
     Float32,
@@ -27,12 +38,15 @@ from metst.timeline import FloatArray, IntArray
 ROW_S: Final = (60.0, 120.0, 300.0, 600.0, 1800.0)
 MOST_ROWS: Final = 12
 
-# Layout of a row, inches: a score panel over one thin strip per region.
-_WIDTH, _LEFT, _RIGHT = 11.0, 0.95, 0.2
-_SCORE, _STRIPS, _GAP, _ABOVE, _BELOW = 1.0, 1.35, 0.07, 0.26, 0.24
+# Layout of a row, points: a score panel over one thin strip per region.
+_WIDTH, _LEFT, _RIGHT = 792.0, 68.0, 14.0
+_SCORE, _STRIPS, _GAP, _ABOVE, _BELOW = 72.0, 97.0, 5.0, 19.0, 17.0
+_SCORE_RANGE: Final = (0.0, 1.02)
 _BINS: Final = 700
 _LEAST_SPAN_S: Final = 1e-3
 _ROUNDING_S: Final = 1e-6
+_CLOCK_STEPS: Final = (1, 2, 3, 5, 6, 10)
+_DECIMAL_STEPS: Final = (1, 2, 5, 10)
 
 # Movement that fills a strip: the strongest half per cent of the recording, but at least 2 % of the eye distance.
 _FULL_STRIP: Final = 99.5
@@ -57,7 +71,7 @@ def full_strip(movement: Float32) -> float:
     return max(float(np.percentile(seen, _FULL_STRIP)) if seen.size else 0.0, _LEAST_FULL)
 
 
-def timeline_rows(analysis: Analysis, *, movement: Float32) -> Iterator[Row]:
+def timeline_rows(analysis: Analysis, *, movement: Float32, linked: Collection[int]) -> Iterator[Row]:
     """Draw the whole recording, one row after the other.
 
     Parameters
@@ -66,6 +80,8 @@ def timeline_rows(analysis: Analysis, *, movement: Float32) -> Iterator[Row]:
         What was found.
     movement : (T, R) float32
         What :func:`metst.report.movement.recent_movement` gives, face units.
+    linked : collection of int
+        Events that have a card, to which their numbers lead.
     """
     grid, full = analysis.grid, full_strip(movement)
     count = row_count(grid.duration_s)
@@ -73,21 +89,21 @@ def timeline_rows(analysis: Analysis, *, movement: Float32) -> Iterator[Row]:
     bounds = np.searchsorted(grid.time_s, edges)
     for number in range(count):
         frames = slice(int(bounds[number]), int(bounds[number + 1]))
-        start_s, stop_s = float(edges[number]), float(edges[number + 1])
-        figure = Figure(figsize=(_WIDTH, _BELOW + _STRIPS + _GAP + _SCORE + _ABOVE))
+        span_s = float(edges[number]), float(edges[number + 1])
+        label = f"Score and motion from {clock(span_s[0])} to {clock(span_s[1])}"
+        height = _ABOVE + _SCORE + _GAP + _STRIPS + _BELOW
+        drawing = Drawing(_WIDTH, height, key=f"row{number}", label=label, role="group")
         across = _WIDTH - _LEFT - _RIGHT
-        score = place(figure, box=(_LEFT, _BELOW + _STRIPS + _GAP, across, _SCORE))
-        strips = place(figure, box=(_LEFT, _BELOW, across, _STRIPS))
+        score = drawing.panel(Box(_LEFT, _ABOVE, across, _SCORE), x=span_s, y=_SCORE_RANGE)
+        strips = drawing.panel(Box(_LEFT, _ABOVE + _SCORE + _GAP, across, _STRIPS), x=span_s, y=(len(REGIONS), 0))
+        _draw_strips(strips, movement[frames] / full, grid.time_s[frames])
         _draw_score(score, analysis, frames=frames)
-        _draw_strips(strips, movement[frames] / full, grid.time_s[frames], stop_s=stop_s)
-        for axes in (score, strips):
-            axes.set_xlim(start_s, stop_s)
-            _draw_gaps(axes, analysis, span_s=(start_s, stop_s), named=axes is score)
-        _mark_events(score, strips, analysis, span_s=(start_s, stop_s))
-        _time_axis(strips, label=True)
-        _time_axis(score, label=False)
-        label = f"Score and motion from {clock(start_s)} to {clock(stop_s)}"
-        yield Row(inline_svg(figure, key=f"row{number}", label=label, role="group"), start_s, stop_s)
+        for panel in (score, strips):
+            _draw_gaps(panel, analysis, named=panel is score)
+            panel.frame()
+        _mark_events(score, strips, analysis, linked=linked)
+        strips.x_ticks(round_steps(*span_s, most=13, steps=_CLOCK_STEPS), text=clock)
+        yield Row(drawing.svg(), *span_s)
 
 
 def row_count(duration_s: float) -> int:
@@ -100,15 +116,15 @@ def row_count(duration_s: float) -> int:
     return MOST_ROWS
 
 
-def _draw_score(axes: Axes, analysis: Analysis, *, frames: slice) -> None:
+def _draw_score(panel: Panel, analysis: Analysis, *, frames: slice) -> None:
     time_s, score = analysis.grid.time_s[frames], analysis.scores.values[frames, 0]
     if len(score):
-        axes.plot(*_envelope(time_s, score, starts=bin_starts(frames, count=_BINS)), color=INK, linewidth=0.8)
+        envelope = _envelope(time_s, score, starts=bin_starts(frames, count=_BINS))
+        panel.curve(*envelope, colour=INK, width=0.8)
     if analysis.threshold is not None:
-        axes.axhline(analysis.threshold, color=MUTED, linewidth=0.7, dashes=(4, 3))
-    axes.set_ylim(0, 1.02)
-    axes.set_yticks([0, 0.5, 1])
-    axes.set_ylabel("score", color=MUTED, labelpad=2)
+        panel.level(analysis.threshold, colour=MUTED, width=0.7, dashes="3 2")
+    panel.y_ticks((0, 0.5, 1), ("0", "0.5", "1"))
+    panel.y_title("score", off=24)
 
 
 def _envelope(time_s: FloatArray, values: Float32, *, starts: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -119,36 +135,33 @@ def _envelope(time_s: FloatArray, values: Float32, *, starts: IntArray) -> tuple
     return np.repeat(time_s[starts], 2), np.column_stack([low, high]).ravel()
 
 
-def _draw_strips(axes: Axes, share: Float32, time_s: FloatArray, *, stop_s: float) -> None:
+def _draw_strips(panel: Panel, share: Float32, time_s: FloatArray) -> None:
     """One strip per region, the fuller the farther it moved; groups from brow to mouth."""
     height = region_centres()[:, 1]
     groups = sorted(region_groups(), key=lambda group: float(height[list(group[1])].mean()))
     order = [index for _, indices in groups for index in indices]
-    axes.set_ylim(len(order), 0)
     if len(time_s):
-        edges = np.linspace(time_s[0], stop_s, min(_BINS, len(time_s)) + 1)
+        edges = np.linspace(time_s[0], panel.x[1], min(_BINS, len(time_s)) + 1)
         # Equal in time, not in frames: the strip is a picture, and a picture has columns of one width.
         starts = np.searchsorted(time_s, edges[:-1] + _ROUNDING_S, side="right") - 1
         shown = np.nan_to_num(binned(share, starts=starts, highest=True))[:, order]
         image = np.empty((*shown.T.shape, 4), dtype=np.uint8)
         image[..., :3] = HEAT_RGB
         image[..., 3] = np.rint(255 * np.clip(shown.T, 0, 1))
-        extent = (float(time_s[0]), stop_s, len(order), 0)
-        axes.imshow(image, extent=extent, aspect="auto", interpolation="none")
+        panel.picture(image, x=(float(time_s[0]), panel.x[1]))
     ends = np.cumsum([len(indices) for _, indices in groups])
     for end in ends[:-1]:
-        axes.axhline(end, color=LINE, linewidth=0.6)
-    axes.set_yticks([end - len(indices) / 2 for end, (_, indices) in zip(ends, groups, strict=True)])
-    axes.set_yticklabels([name for name, _ in groups])
-    axes.tick_params(axis="y", length=0)
+        panel.level(float(end), colour=LINE, width=0.6)
+    middles = [float(end) - len(indices) / 2 for end, (_, indices) in zip(ends, groups, strict=True)]
+    panel.y_ticks(middles, [name for name, _ in groups], marks=False)
 
 
-def _draw_gaps(axes: Axes, analysis: Analysis, *, span_s: tuple[float, float], named: bool) -> None:
-    width_s = span_s[1] - span_s[0]
-    for start, stop, reason in _visible_gaps(analysis, span_s=span_s):
-        axes.axvspan(start, stop, facecolor="none", edgecolor=MUTED, hatch="////", linewidth=0, alpha=0.6)
+def _draw_gaps(panel: Panel, analysis: Analysis, *, named: bool) -> None:
+    width_s = panel.x[1] - panel.x[0]
+    for start, stop, reason in _visible_gaps(analysis, span_s=panel.x):
+        panel.hatched(start, stop)
         if named and stop - start > 0.007 * len(reason) * width_s:
-            axes.text((start + stop) / 2, 0.75, reason, color=INK, ha="center", va="center")
+            panel.write((start + stop) / 2, 0.75, reason)
 
 
 def _visible_gaps(analysis: Analysis, *, span_s: tuple[float, float]) -> list[tuple[float, float, str]]:
@@ -170,36 +183,35 @@ def _visible_gaps(analysis: Analysis, *, span_s: tuple[float, float]) -> list[tu
     return found
 
 
-def _mark_events(score: Axes, strips: Axes, analysis: Analysis, *, span_s: tuple[float, float]) -> None:
+def _mark_events(score: Panel, strips: Panel, analysis: Analysis, *, linked: Collection[int]) -> None:
     events, time_s, frame_s = analysis.events, analysis.grid.time_s, analysis.grid.frame_s
+    width_s = score.x[1] - score.x[0]
     last_s, level = -np.inf, 0
     for i in range(len(events)):
         start, stop = float(time_s[events.onset[i]]), float(time_s[events.offset[i] - 1]) + frame_s
-        if stop <= span_s[0] or start >= span_s[1]:
+        if stop <= score.x[0] or start >= score.x[1]:
             continue
         # So narrow that it would not be seen on a row of ten minutes.
-        stop = max(stop, start + (span_s[1] - span_s[0]) / 500)
+        stop = max(stop, start + width_s / 500)
         colour = class_colour(events.classes.index(events.label[i]))
-        score.axvspan(start, stop, facecolor=colour, alpha=0.3, linewidth=0)
-        score.axvspan(start, stop, ymin=0.96, facecolor=colour, linewidth=0)
-        strips.axvspan(start, stop, facecolor="none", edgecolor=colour, linewidth=0.8)
+        score.span(start, stop, style=f"fill:{colour};opacity:.3")
+        score.span(start, stop, style=f"fill:{colour}", top=0.04)
+        strips.span(start, stop, style=stroke(colour, width=0.8))
         middle = (start + stop) / 2
-        level = 1 - level if middle - last_s < (span_s[1] - span_s[0]) / 50 else 0
+        level = 1 - level if middle - last_s < width_s / 50 else 0
         last_s = middle
-        place_x = float(np.clip(middle, *span_s))
-        number = score.text(place_x, 1.05 + 0.12 * level, str(i + 1), color=INK, ha="center", fontweight="bold")
-        number.set_url(f"#event-{i + 1}")
+        place_x = float(np.clip(middle, *score.x))
+        link = f"#event-{i + 1}" if i in linked else ""
+        score.write(place_x, 1.05 + 0.12 * level, str(i + 1), bold=True, link=link)
 
 
-def _time_axis(axes: Axes, *, label: bool) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=13, steps=[1, 2, 3, 5, 6, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda time_s, _: clock(time_s)))
-    axes.tick_params(axis="x", labelbottom=label, pad=1.5, length=2.5 if label else 0)
-
-
+# Layout of a close-up, points.
+_CLOSE_WIDTH, _CLOSE_HEIGHT = 460.0, 216.0
+_SCORE_BOX, _MOTION_BOX = Box(43, 16, 310, 86), Box(43, 112, 310, 86)
 _PADDING_S: Final = 0.7
 _CURVES: Final = 3
-_DASHES: Final = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+_LEAST_PERCENT: Final = 0.1
+_DASHES: Final = ("", "4.4 1.6", "1.1 1.3")
 
 
 def strongest_regions(displacement: Float32, *, count: int) -> list[int]:
@@ -215,34 +227,44 @@ def draw_close_up(analysis: Analysis, event: int) -> str:
     padding = max(_PADDING_S, float(time_s[last] - time_s[onset]))
     first, end = analysis.grid.frame_at(np.array([time_s[onset] - padding, time_s[last] + padding]))
     frames = slice(int(first), int(end) + 1)
-    figure = Figure(figsize=(6.4, 3.0))
-    score, motion = place(figure, box=(0.6, 1.58, 4.3, 1.2)), place(figure, box=(0.6, 0.25, 4.3, 1.2))
-    _draw_score(score, analysis, frames=frames)
-    _draw_paths(motion, analysis, frames=frames, onset=onset, apex=apex)
-    colour = class_colour(events.classes.index(events.label[event]))
     span_s = float(time_s[frames][0]), float(time_s[frames][-1]) + max(analysis.grid.frame_s, _LEAST_SPAN_S)
-    for axes in (score, motion):
-        axes.set_xlim(*span_s)
-        axes.axvspan(time_s[onset], time_s[last], facecolor=colour, alpha=0.22, linewidth=0)
-        axes.axvline(time_s[apex], color=colour, linewidth=1)
-        _draw_gaps(axes, analysis, span_s=span_s, named=axes is score)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda time, _: clock(time, decimals=1)))
-    score.tick_params(axis="x", labelbottom=False)
-    for at, name, side in ((onset, "onset", "right"), (apex, "apex", "center"), (last, "offset", "left")):
-        score.text(float(time_s[at]), 1.06, name, color=MUTED, ha=side)
-    return inline_svg(figure, key=f"close{event}", label=f"Score and motion around candidate {event + 1}")
+    label = f"Score and motion around candidate {event + 1}"
+    drawing = Drawing(_CLOSE_WIDTH, _CLOSE_HEIGHT, key=f"close{event}", label=label)
+    paths = _paths(analysis, frames=frames, onset=onset, apex=apex)
+    highest = 1.05 * max([_LEAST_PERCENT, *(float(np.nanmax(away)) for _, away in paths)])
+    score = drawing.panel(_SCORE_BOX, x=span_s, y=_SCORE_RANGE)
+    motion = drawing.panel(_MOTION_BOX, x=span_s, y=(0, highest))
+    colour = class_colour(events.classes.index(events.label[event]))
+    for panel in (score, motion):
+        panel.span(float(time_s[onset]), float(time_s[last]), style=f"fill:{colour};opacity:.22")
+        panel.upright(float(time_s[apex]), colour=colour, width=1)
+        _draw_gaps(panel, analysis, named=panel is score)
+        panel.frame()
+    _draw_score(score, analysis, frames=frames)
+    _draw_paths(motion, paths, time_s=time_s[frames])
+    motion.x_ticks(round_steps(*span_s, most=5, steps=_DECIMAL_STEPS), text=lambda time: clock(time, decimals=1))
+    score.write(float(time_s[onset]), 1.06, "onset", colour=MUTED, anchor="end")
+    score.write(float(time_s[apex]), 1.06, "apex", colour=MUTED)
+    score.write(float(time_s[last]), 1.06, "offset", colour=MUTED, anchor="start")
+    return drawing.svg()
 
 
-def _draw_paths(axes: Axes, analysis: Analysis, *, frames: slice, onset: int, apex: int) -> None:
-    time_s, motion = analysis.grid.time_s[frames], analysis.motion
+def _paths(analysis: Analysis, *, frames: slice, onset: int, apex: int) -> list[tuple[str, Float32]]:
+    """Name of each region that moved most, and how far it was from its place at onset, percent of the eye distance."""
+    motion = analysis.motion
     strongest = strongest_regions(onset_to_apex(motion, onset=onset, apex=apex), count=_CURVES)
-    for dashes, region in zip(_DASHES, strongest, strict=False):
-        away = np.linalg.norm(motion.values[frames, region] - motion.values[onset, region], axis=1)
-        axes.plot(time_s, 100 * away, color=ACCENT, linewidth=1.1, linestyle=dashes, label=motion.channels[region])
-    if strongest:
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=1.8, fontsize=7.5)
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=3))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    axes.set_ylabel("motion", color=MUTED)
+    away = [100 * np.linalg.norm(motion.values[frames, r] - motion.values[onset, r], axis=1) for r in strongest]
+    return [(motion.channels[region], path) for region, path in zip(strongest, away, strict=True)]
+
+
+def _draw_paths(panel: Panel, paths: list[tuple[str, Float32]], *, time_s: FloatArray) -> None:
+    beside, middle = panel.box.left + panel.box.width + 6, panel.box.top + panel.box.height / 2
+    for row, (dashes, (name, away)) in enumerate(zip(_DASHES, paths, strict=False)):
+        panel.curve(time_s, away, colour=ACCENT, width=1.1, dashes=dashes)
+        down = middle + 12 * (row - (len(paths) - 1) / 2)
+        key = {"d": f"M{beside:g} {down:.2f}h14", "style": stroke(ACCENT, width=1.1, dashes=dashes)}
+        add(panel.drawing.root, "path", key)
+        write(panel.drawing.root, beside + 18, down + 2.6, name, colour=INK, anchor="start")
+    ticks = round_steps(*panel.y, most=4, steps=_DECIMAL_STEPS)
+    panel.y_ticks(ticks, [f"{tick:g} %" for tick in ticks])
+    panel.y_title("motion", off=34)
