@@ -34,7 +34,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from metst.errors import UsageError
 from metst.metrics.matching import (
@@ -48,7 +47,7 @@ from metst.metrics.matching import (
     overlapped,
     scorer_hits,
 )
-from metst.metrics.tables import COLUMNS, Table, checked_table, read_intervals_csv, tables_for_people
+from metst.metrics.tables import COLUMNS, IntervalTable, Table, checked_table, read_intervals_csv, tables_for_people
 from metst.timeline import BoolArray, IntArray
 
 __all__ = [
@@ -137,23 +136,24 @@ def _check_options(scorer: str, *, iou: float, classes: tuple[str, ...], bootstr
 
 
 def _events(
-    predictions: pd.DataFrame, truth: pd.DataFrame, *, videos: Iterable[tuple[str, str]], classes: tuple[str, ...]
+    predictions: IntervalTable, truth: IntervalTable, *, videos: Iterable[tuple[str, str]], classes: tuple[str, ...]
 ) -> tuple[Events, Events, IntArray]:
     """Both tables as events, and the number of the subject of every video."""
-    listed = pd.DataFrame([(str(subject), str(video), 0, 0, "") for subject, video in videos], columns=list(COLUMNS))
-    rows = pd.concat([predictions, truth, listed], ignore_index=True)
-    video = rows.groupby(["subject", "video"]).ngroup().to_numpy(dtype=np.int64)
-    subject = np.zeros(video.max(initial=-1) + 1, dtype=np.int64)
-    subject[video] = pd.factorize(rows["subject"])[0]
-    length = np.zeros(len(subject), dtype=np.int64)
-    np.maximum.at(length, video, rows["offset"].to_numpy(dtype=np.int64))
+    tables = (predictions, truth)
+    keys = [key for table in tables for key in zip(table.subject, table.video, strict=True)]
+    listed = sorted({*keys, *((str(subject), str(video)) for subject, video in videos)})
+    numbers = {key: number for number, key in enumerate(listed)}
+    subjects = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in (*keys, *listed)))}
+    subject = np.array([subjects[name] for name, _ in listed], dtype=np.int64)
+    video = np.array([numbers[key] for key in keys], dtype=np.int64)
+    length = np.zeros(len(listed), dtype=np.int64)
+    np.maximum.at(length, video, np.concatenate([table.offset for table in tables]))
     start = (np.cumsum(length + 1) - length - 1)[video]
-    onset, offset = (start + rows[name].to_numpy(dtype=np.int64) for name in ("onset", "offset"))
-    emotion = pd.Index(classes).get_indexer(pd.Index(rows["emotion"]))
-    events = Events(video, onset, offset, emotion)
-    place = np.arange(len(rows))
-    n = len(predictions)
-    return events.of(place < n), events.of((place >= n) & (place < n + len(truth))), subject
+    onset, offset = (start + np.concatenate([getattr(table, end) for table in tables]) for end in ("onset", "offset"))
+    place = {name: number for number, name in enumerate(classes)}
+    emotion = np.array([place.get(name, -1) for table in tables for name in table.emotion], dtype=np.int64)
+    events, first = Events(video, onset, offset, emotion), np.arange(len(video)) < len(predictions)
+    return events.of(first), events.of(~first), subject
 
 
 def _counted(predictions: Events, truth: Events, *, subject: IntArray, scorer: str) -> BoolArray:

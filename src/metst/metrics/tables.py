@@ -4,26 +4,59 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from metst.errors import DataError, UsageError
-from metst.timeline import BoolArray
+from metst.timeline import BoolArray, IntArray
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 
-Table = pd.DataFrame | str | PathLike[str] | Sequence[Sequence[Any]] | Sequence[Mapping[str, Any]]
+
+class DataFrame(Protocol):
+    """What is read of a pandas or polars table; neither is needed here."""
+
+    columns: Any
+
+    def __getitem__(self, name: str) -> Any:
+        """A column."""
+
+
+Table = DataFrame | str | PathLike[str] | Sequence[Sequence[Any]] | Sequence[Mapping[str, Any]]
 TextTable = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
 # What a cell of each column is.
 _EXPECTED = ("a text", "a text", "a whole frame number from 1", "a whole frame number from 1", "a text")
 _LAST_FRAME = 10**9
+_MISSING = ("NAType", "NaTType")  # pandas' marks of an empty cell
 _FAULTS_SHOWN = 50
+
+
+@dataclass(frozen=True, eq=False)
+class IntervalTable:
+    """Checked rows: texts without outer spaces, emotions in lower case, frames from 1 and both ends included."""
+
+    subject: tuple[str, ...]
+    video: tuple[str, ...]
+    onset: IntArray
+    offset: IntArray
+    emotion: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.subject)
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Cells as they came, by column, and the row numbers that people see."""
+
+    columns: Mapping[str, Sequence[Any]]
+    rows: Sequence[int]
 
 
 class _Fault(NamedTuple):
@@ -37,14 +70,13 @@ class _Fault(NamedTuple):
         return f"row {self.row}{', column ' + self.column if self.column else ''}: {self.text}"
 
 
-def read_intervals_csv(path: str | PathLike[str]) -> pd.DataFrame:
+def read_intervals_csv(path: str | PathLike[str]) -> IntervalTable:
     """Read a table of intervals: UTF-8, commas, a header with at least the five columns.
 
     Returns
     -------
-    DataFrame
-        ``subject, video, emotion`` as text, zero padding kept, emotions in lower case; ``onset,
-        offset`` int64, from 1 and inclusive.  Other columns are left out.
+    IntervalTable
+        Zero padding of names is kept; other columns are left out.
 
     Raises
     ------
@@ -67,54 +99,64 @@ def read_intervals_csv(path: str | PathLike[str]) -> pd.DataFrame:
     faults = [_Fault(at, "", f"expected {width} cells, got {len(row)}") for at, row in rows if len(row) != width]
     if faults:
         _raise(faults, name=str(path))
-    table = pd.DataFrame([row for _, row in rows], columns=[name.strip() for name in header], dtype=object)
-    return _checked(table.set_axis(pd.Index([at for at, _ in rows], dtype=np.int64)), name=str(path))
+    columns = {name.strip(): [row[place] for _, row in rows] for place, name in enumerate(header)}
+    return _checked(_Cells(columns, [at for at, _ in rows]), name=str(path))
 
 
-def checked_table(source: Table, *, name: str) -> pd.DataFrame:
+def checked_table(source: Table, *, name: str) -> IntervalTable:
     """The same from a file or from memory, where rows count from 1 and ``name`` stands for the file's."""
     if isinstance(source, str | PathLike):
         return read_intervals_csv(source)
-    if isinstance(source, pd.DataFrame):
-        table = source
-    elif any(isinstance(row, Mapping) for row in source):
-        table = pd.DataFrame(list(source), dtype=object)
-    else:
-        wrong = [i for i, row in enumerate(source, start=1) if len(row) != len(COLUMNS)]
-        if wrong:
-            _raise([_Fault(i, "", f"expected the values {', '.join(COLUMNS)}") for i in wrong], name=name)
-        table = pd.DataFrame(list(source), columns=list(COLUMNS), dtype=object)
-    return _checked(table.set_axis(pd.RangeIndex(1, len(table) + 1)), name=name)
+    columns = _columns(source, name=name)
+    return _checked(_Cells(columns, range(1, 1 + max(map(len, columns.values()), default=0))), name=name)
 
 
-def _checked(table: pd.DataFrame, *, name: str) -> pd.DataFrame:
-    """The five columns with their types; ``table`` is indexed by the row numbers that people see."""
+def _columns(source: DataFrame | Sequence[Sequence[Any]] | Sequence[Mapping[str, Any]], *, name: str) -> dict[str, Any]:
+    """Cells by column, whatever they come in."""
+    if hasattr(source, "columns"):
+        return {str(column): list(source[column]) for column in source.columns}
+    records = [row for row in source if isinstance(row, Mapping)]
+    if records:
+        named = dict.fromkeys(column for row in records for column in row)
+        return {column: [row.get(column) for row in records] for column in named}
+    rows = cast("list[Sequence[Any]]", list(source))
+    wrong = [i for i, row in enumerate(rows, start=1) if len(row) != len(COLUMNS)]
+    if wrong:
+        _raise([_Fault(i, "", f"expected the values {', '.join(COLUMNS)}") for i in wrong], name=name)
+    return {column: [row[place] for row in rows] for place, column in enumerate(COLUMNS)}
+
+
+def _checked(table: _Cells, *, name: str) -> IntervalTable:
+    """The five columns with their types."""
     if missing := [column for column in COLUMNS if column not in table.columns]:
-        have = ", ".join(map(str, table.columns)) or "none"
+        have = ", ".join(table.columns) or "none"
         raise DataError(f"{name} lacks the columns {', '.join(missing)}: expected {', '.join(COLUMNS)}, got {have}")
-    cells = {column: np.array([_text(cell) for cell in table[column]], dtype=object) for column in COLUMNS}
+    cells = {column: np.array([_text(cell) for cell in table.columns[column]], dtype=object) for column in COLUMNS}
     sound = {column: cells[column] != "" for column in COLUMNS}
     for column in ("onset", "offset"):
-        number = np.asarray(pd.to_numeric(cells[column], errors="coerce"), dtype=np.float64)
+        number = np.array([_number(cell) for cell in cells[column]], dtype=np.float64)
         sound[column] = (number >= 1) & (number <= _LAST_FRAME) & (number == np.floor(number))
         cells[column] = np.where(sound[column], number, 0).astype(np.int64)
     cells["emotion"] = np.array([emotion.lower() for emotion in cells["emotion"]], dtype=object)
     faults = list(_faults(table, cells=cells, sound=sound))
     if faults:
         _raise(faults, name=name)
-    return pd.DataFrame(cells)
+    return IntervalTable(
+        subject=tuple(cells["subject"]),
+        video=tuple(cells["video"]),
+        onset=cells["onset"],
+        offset=cells["offset"],
+        emotion=tuple(cells["emotion"]),
+    )
 
 
-def _faults(
-    table: pd.DataFrame, *, cells: dict[str, npt.NDArray[Any]], sound: dict[str, BoolArray]
-) -> Iterator[_Fault]:
+def _faults(table: _Cells, *, cells: dict[str, npt.NDArray[Any]], sound: dict[str, BoolArray]) -> Iterator[_Fault]:
     """All faults, given the cells with their types and which of them are what they should be."""
-    rows: list[int] = table.index.tolist()
     for column, expected in zip(COLUMNS, _EXPECTED, strict=True):
         for i in np.flatnonzero(~sound[column]).tolist():
-            yield _Fault(rows[i], column, f"expected {expected}, got {_text(table[column].iloc[i])!r}")
+            yield _Fault(table.rows[i], column, f"expected {expected}, got {_text(table.columns[column][i])!r}")
     seen: dict[tuple[Any, ...], int] = {}
-    for i, (row, key) in enumerate(zip(rows, zip(*cells.values(), strict=True), strict=True)):
+    for i, (row, key) in enumerate(zip(table.rows, zip(*cells.values(), strict=True), strict=True)):
         _, _, onset, offset, _ = key
         if onset > offset > 0:
             yield _Fault(row, "onset", f"is after the offset, {offset}")
@@ -129,9 +171,17 @@ def _raise(faults: Sequence[_Fault], *, name: str) -> None:
     raise DataError(f"{name} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {'; '.join(shown + more)}")
 
 
+def _number(text: str) -> float:
+    """A cell's number, NaN where there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
 def _text(cell: object) -> str:
     """A cell as text: nothing for an empty one, whole numbers without a decimal point."""
-    if cell is None or cell is pd.NA or cell is pd.NaT:
+    if cell is None or type(cell).__name__ in _MISSING:
         return ""
     if isinstance(cell, float):
         return "" if np.isnan(cell) else str(int(cell)) if cell.is_integer() else str(cell)
