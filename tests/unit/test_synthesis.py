@@ -7,6 +7,7 @@ import pytest
 
 from metst.errors import UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, unit_displacement
+from metst.synthesis.clip import ClipRecipe, write_clip
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, draw_schedule
 from metst.synthesis.inject import PlantedFields, inject_events, truth_intervals, warp_frame
 from metst.timeline import TimeGrid
@@ -102,3 +103,15 @@ def test_unknown_names_are_refused() -> None:
         unit_displacement("99")
     with pytest.raises(UsageError, match="class"):
         draw_event(np.random.default_rng(0), start_s=0, label="boredom", amplitude=0.1)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_empty_stretch_is_refused_even_without_events(count):
+    with pytest.raises(UsageError, match=r"from 30\.0 s to 20\.0 s is empty"):
+        draw_schedule(np.random.default_rng(0), count=count, start_s=30.0, end_s=20.0, amplitude=0.2)
+
+
+def test_a_recipe_that_cannot_be_met_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UsageError, match="plant fewer"):
+        write_clip(tmp_path / "clip", recipe=ClipRecipe(count=100, duration_s=5.0))
+    assert not (tmp_path / "clip").exists()

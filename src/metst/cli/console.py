@@ -17,7 +17,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-console = Console(stderr=True, highlight=False)
+# A message is one line, however narrow the terminal: what reads a log must not meet half of it.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 FINISHED_WITH_PROBLEMS = 3
 
@@ -44,7 +45,7 @@ def talk(*, quiet: bool, verbose: bool) -> None:
 def progress(title: str) -> Iterator[OnProgress]:
     """Draw the progress of the stages of a piece of work called ``title``."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=console.quiet) as bars:
+    with Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(stage: str, done: int, total: int | None) -> None:
@@ -67,4 +68,4 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         drawn.add_column(column)
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
-    console.print(drawn)
+    console.print(drawn, soft_wrap=False)

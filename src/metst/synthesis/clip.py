@@ -74,10 +74,6 @@ def write_clip(
     FaceError
         The footage shows no face.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
     rng = np.random.default_rng(recipe.seed)
     if footage is None:
         time_s = np.arange(round(recipe.duration_s * recipe.rate_hz)) / recipe.rate_hz
@@ -89,6 +85,10 @@ def write_clip(
         source = (frame.rgb for frame in read_colour_stream(footage))
         images = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
     grid = TimeGrid(time_s)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
     video = folder / "planted.mp4"
     write_video(
         video, _counted(images, total=len(grid), on_progress=on_progress), times_s=time_s.tolist(), crf=recipe.crf

@@ -144,8 +144,10 @@ def draw_schedule(
     Raises
     ------
     UsageError
-        The stretch is too short for that many events.
+        The stretch is too short for that many events, or ends before it starts.
     """
+    if end_s <= start_s:
+        raise UsageError(f"the stretch from {start_s:.1f} s to {end_s:.1f} s is empty: the clip may end before it")
     slot = (end_s - start_s) / max(count, 1)
     if count and slot < MAX_DURATION_S + gap_s:
         need = count * (MAX_DURATION_S + gap_s)
