@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from metst.regions import REGION_NAMES
-from metst.results import FACE_CHANNELS, Analysis, Source
+from metst.results import FACE_CHANNELS, Analysis, Condition, Source
 from metst.timeline import Intervals, Series, TimeGrid
 
 CLASSES = ("negative", "positive", "surprise", "others")
@@ -56,6 +56,8 @@ def make_analysis(
         ),
         motion=Series(grid, motion, usable, REGION_NAMES),
         motion_quality=np.where(usable[:, None], 0.9, 0).repeat(len(REGION_NAMES), axis=1).astype(np.float32),
+        conditions=_conditions(usable),
+        centres=_centres(usable),
         face=Series(grid, face, usable, FACE_CHANNELS),
         face_quality=np.where(usable, 0.95, 0).astype(np.float32),
         reasons=reasons,
@@ -70,6 +72,23 @@ def make_analysis(
         created="2026-11-25T10:00:00+00:00",
         seconds=12.5,
     )
+
+
+def _conditions(usable: np.ndarray) -> np.ndarray:
+    """A blink early on, speech later."""
+    conditions = np.zeros((len(usable), len(REGION_NAMES)), np.uint8)
+    conditions[len(usable) // 8 : len(usable) // 8 + 6, 16:] = Condition.BLINK
+    conditions[len(usable) // 2 : len(usable) // 2 + 45, 8:14] = Condition.SPEECH
+    conditions[~usable] = 0
+    return conditions
+
+
+def _centres(usable: np.ndarray) -> np.ndarray:
+    left, top, right, bottom = ASTRONAUT_FACE[:4]
+    place = np.stack([np.linspace(left, right, len(REGION_NAMES)), np.linspace(top, bottom, len(REGION_NAMES))], axis=1)
+    centres = np.tile(place.astype(np.float32), (len(usable), 1, 1))
+    centres[~usable] = np.nan
+    return centres
 
 
 def _reasons(grid: TimeGrid, gaps: tuple[tuple[float, float, str], ...]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 ``model.json`` says all that is needed to use the weights as they were trained: the network,
 its classes, how motion becomes its input, how its scores are decoded, and where it comes
-from.  Reading it needs no torch; the network is built when it is first asked for.
+from.  Reading and scoring need no torch; what is asked for is built then.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata, resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -25,7 +27,10 @@ from metst.labels import CLASSES
 from metst.regions import CROP_PX, METST_REGIONS, REGIONS
 
 if TYPE_CHECKING:
+    from metst.models.engine import Engine
     from metst.models.networks import StateTransitionNetwork
+
+_Tensor = TypeVar("_Tensor")
 
 INFO_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
@@ -52,24 +57,44 @@ class Model:
     folder: Path
 
     @cached_property
-    def network(self) -> StateTransitionNetwork:
-        """The network in evaluation mode, on the CPU, built on first access.
+    def engine(self) -> Engine:
+        """The network for scoring, without torch; built on first access.
 
         Raises
         ------
         CheckpointError
             When the weights cannot be read or do not fit the network.
         """
-        from safetensors.torch import load_file
+        from safetensors.numpy import load_file
 
-        from metst.models.weights import build_network
+        from metst.models.engine import Engine
 
+        return Engine(self.info.network, self._read(load_file), where=str(self.folder / WEIGHTS_FILE))
+
+    @cached_property
+    def network(self) -> StateTransitionNetwork:
+        """The network as a torch module in evaluation mode, on the CPU; built on first access.
+
+        Raises
+        ------
+        CheckpointError
+            When the weights cannot be read or do not fit the network.
+        UsageError
+            When PyTorch is not installed; :attr:`engine` scores without it.
+        """
+        with _torch_for("the network as a torch module"):
+            from safetensors.torch import load_file
+
+            from metst.models.weights import build_network
+
+        return build_network(self.info.network, self._read(load_file), where=str(self.folder / WEIGHTS_FILE))
+
+    def _read(self, load_file: Callable[[Path], dict[str, _Tensor]]) -> dict[str, _Tensor]:
         weights = self.folder / WEIGHTS_FILE
         try:
-            state = load_file(weights)
+            return load_file(weights)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{weights} is damaged ({error}): get or convert the checkpoint again") from error
-        return build_network(self.info.network, state, where=str(weights))
 
     def describe(self) -> dict[str, str]:
         """What a result records of the model it was made with: enough to know and to repeat it."""
@@ -85,6 +110,17 @@ class Model:
             "metst_version": info.metst_version,
             "weights_sha256": info.weights_sha256,
         }
+
+
+@contextmanager
+def _torch_for(what: str) -> Iterator[None]:
+    """Around imports of what needs torch."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError(f"{what} needs PyTorch: pip install 'metst[train]'") from error
 
 
 def known_models() -> tuple[str, ...]:
@@ -216,14 +252,15 @@ def convert_released(
     Raises
     ------
     UsageError
-        When the file is not there, or the folder is.
+        When the file is not there, or the folder is, or PyTorch is not installed.
     CheckpointError
         When the file is no such checkpoint.
     OutputError
         When the folder cannot be written.
     """
-    from metst.models.networks import PUBLISHED
-    from metst.models.weights import build_network, read_released
+    with _torch_for("converting a released checkpoint"):
+        from metst.models.networks import PUBLISHED
+        from metst.models.weights import build_network, read_released
 
     released = Path(released)
     if data_set not in _PROTOCOLS:

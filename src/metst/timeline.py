@@ -20,6 +20,9 @@ FloatArray = npt.NDArray[np.floating]
 IntArray = npt.NDArray[np.integer]
 BoolArray = npt.NDArray[np.bool_]
 
+TIME_TOLERANCE_S = 1e-6
+"""Timestamps are sums of frame durations: times this close are equal."""
+
 
 @dataclass(frozen=True, eq=False)
 class TimeGrid:
@@ -105,6 +108,22 @@ class Series:
         """Values of one named channel, ``(T, ...)``."""
         return self.values[:, self.channels.index(name)]
 
+    def part(self, frames: slice) -> Series:
+        """Some frames that follow one another, as a series of their own."""
+        return Series(TimeGrid(self.grid.time_s[frames]), self.values[frames], self.valid[frames], self.channels)
+
+
+def join_series(parts: Sequence[Series]) -> Series:
+    """Series of the same channels, at least one, put one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Series(
+        TimeGrid(np.concatenate([part.grid.time_s for part in parts])),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.valid for part in parts]),
+        parts[0].channels,
+    )
+
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
@@ -148,6 +167,21 @@ class Intervals:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+def join_intervals(parts: Sequence[Intervals]) -> Intervals:
+    """Events of the same video and classes, at least one list of them, each list behind the one before."""
+    if len(parts) == 1:
+        return parts[0]
+    return Intervals(
+        np.concatenate([part.onset for part in parts]),
+        np.concatenate([part.apex for part in parts]),
+        np.concatenate([part.offset for part in parts]),
+        tuple(label for part in parts for label in part.label),
+        np.concatenate([part.confidence for part in parts]),
+        np.concatenate([part.probability for part in parts]),
+        parts[0].classes,
+    )
 
 
 def true_runs(mask: BoolArray) -> list[slice]:

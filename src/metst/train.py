@@ -21,6 +21,7 @@ from metst.config import DecodeSettings, InputSettings, ModelInfo, NetworkConfig
 from metst.decode import decode_scores
 from metst.labels import CLASSES, NEUTRAL
 from metst.metrics import interval_iou, match_intervals
+from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
 from metst.regions import REGION_NAMES
 from metst.scoring import network_input, score_motion
@@ -70,10 +71,10 @@ TRAINED_ON = (
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """A network in training with its description: what scoring asks for."""
+    """A trained network with its description: what scoring asks for."""
 
     info: ModelInfo
-    network: StateTransitionNetwork
+    engine: Engine
 
 
 def train_model(
@@ -135,9 +136,10 @@ def train_model(
             logger.info("step %d loss %.4f", step, float(loss.detach()))
         if on_progress:
             on_progress("training", step, steps)
-    network.eval()
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    engine = Engine(recipe.network, weights, where="the trained network")
     decode = fit_decoding(
-        _Candidate(info, network), simulator=simulator, recipe=recipe, seed=seed + 1, on_progress=on_progress
+        _Candidate(info, engine), simulator=simulator, recipe=recipe, seed=seed + 1, on_progress=on_progress
     )
     return save_model(folder, network=network, info=info.model_copy(update={"decode": decode}), overwrite=True).info
 

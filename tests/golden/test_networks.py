@@ -2,13 +2,15 @@
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from metst.checkpoint import convert_released, load_model
+from metst.checkpoint import Model, convert_released, load_model
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 
 OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
@@ -31,14 +33,31 @@ def released_state(name: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def converted(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, StateTransitionNetwork]:
+def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Model]:
     """A released checkpoint, converted, written and read again."""
     folder = tmp_path_factory.mktemp(request.param)
     torch.save(released_state(request.param), folder / "released.pkl")
     convert_released(folder / "released.pkl", folder / "model")
-    return request.param, load_model(folder / "model").network
+    return request.param, load_model(folder / "model")
+
+
+Advance = Callable[[np.ndarray, Any, bool], tuple[np.ndarray, np.ndarray, Any]]
+
+
+def by_torch(model: Model) -> Advance:
+    def advance(x: np.ndarray, state: Any, last: bool) -> tuple[np.ndarray, np.ndarray, Any]:
+        with torch.inference_mode():
+            score, logits, state = model.network.advance(torch.from_numpy(x.copy()), state, last=last)
+        return score.numpy(), logits.numpy(), state
+
+    return advance
+
+
+def by_engine(model: Model) -> Advance:
+    return lambda x, state, last: model.engine.advance(x.transpose(0, 2, 1), state, last=last)
+
+
+WAYS = pytest.mark.parametrize("way", [by_torch, by_engine])
 
 
 def golden(name: str, kind: str, length: int) -> np.ndarray:
@@ -46,44 +65,46 @@ def golden(name: str, kind: str, length: int) -> np.ndarray:
         return data[f"{kind}_{length}"]
 
 
+@WAYS
 @pytest.mark.parametrize("length", [30, 50, 200])
 def test_a_converted_checkpoint_answers_like_the_original(
-    converted: tuple[str, StateTransitionNetwork], length: int
+    converted: tuple[str, Model], way: Callable[[Model], Advance], length: int
 ) -> None:
-    name, network = converted
-    with torch.inference_mode():
-        score, logits = network(torch.from_numpy(golden(name, "x", length)))
-    np.testing.assert_allclose(score.numpy(), golden(name, "spot", length), rtol=0, atol=1e-4)
-    np.testing.assert_allclose(logits.numpy(), golden(name, "recog", length), rtol=0, atol=1e-4)
+    name, model = converted
+    score, logits, _ = way(model)(golden(name, "x", length), None, True)
+    np.testing.assert_allclose(score, golden(name, "spot", length), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits, golden(name, "recog", length), rtol=0, atol=1e-4)
 
 
+@WAYS
 @pytest.mark.parametrize("length", [76, 77])
 def test_a_shorter_sequence_answers_like_the_original_until_its_end_is_in_sight(
-    converted: tuple[str, StateTransitionNetwork], length: int
+    converted: tuple[str, Model], way: Callable[[Model], Advance], length: int
 ) -> None:
-    name, network = converted
-    with torch.inference_mode():
-        score, logits = network(torch.from_numpy(golden(name, "x", 200)[:, :, :length].copy()))
+    name, model = converted
+    score, logits, _ = way(model)(golden(name, "x", 200)[:, :, :length], None, True)
     assert score.shape == (2, length)
-    known = slice(0, length - network.look_ahead)
-    np.testing.assert_allclose(score[:, known].numpy(), golden(name, "spot", 200)[:, known], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(logits[:, known].numpy(), golden(name, "recog", 200)[:, known], rtol=0, atol=1e-4)
+    known = slice(0, length - model.engine.look_ahead)
+    np.testing.assert_allclose(score[:, known], golden(name, "spot", 200)[:, known], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(logits[:, known], golden(name, "recog", 200)[:, known], rtol=0, atol=1e-4)
 
 
-def test_a_stream_of_uneven_chunks_answers_like_the_original(converted: tuple[str, StateTransitionNetwork]) -> None:
-    name, network = converted
-    x = torch.from_numpy(golden(name, "x", 200))
+@WAYS
+def test_a_stream_of_uneven_chunks_answers_like_the_original(
+    converted: tuple[str, Model], way: Callable[[Model], Advance]
+) -> None:
+    name, model = converted
+    advance, x = way(model), golden(name, "x", 200)
     state, scores, logits = None, [], []
-    with torch.inference_mode():
-        for chunk in torch.split(x, [1, 1, 2, 1, 63, 7, 100, 24, 1], dim=2):
-            score, logit, state = network.advance(chunk, state, last=False)
-            scores.append(score)
-            logits.append(logit)
-        held_back = 200 - sum(score.shape[1] for score in scores)
-        score, logit, _ = network.advance(x[:, :, :0], state, last=True)
-    assert 0 < held_back <= network.look_ahead
-    np.testing.assert_allclose(torch.cat([*scores, score], dim=1), golden(name, "spot", 200), rtol=0, atol=1e-4)
-    np.testing.assert_allclose(torch.cat([*logits, logit], dim=1), golden(name, "recog", 200), rtol=0, atol=1e-4)
+    for chunk in np.split(x, np.cumsum([1, 1, 2, 1, 63, 7, 100, 24]), axis=2):
+        score, logit, state = advance(chunk, state, False)
+        scores.append(score)
+        logits.append(logit)
+    held_back = 200 - sum(score.shape[1] for score in scores)
+    score, logit, _ = advance(x[:, :, :0], state, True)
+    assert 0 < held_back <= model.engine.look_ahead == model.network.look_ahead
+    np.testing.assert_allclose(np.concatenate([*scores, score], axis=1), golden(name, "spot", 200), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(np.concatenate([*logits, logit], axis=1), golden(name, "recog", 200), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

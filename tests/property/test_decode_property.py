@@ -1,6 +1,7 @@
 """What must hold of every decoded curve."""
 
 from collections import Counter
+from itertools import pairwise
 
 import hypothesis
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from metst.config import DecodeSettings
-from metst.decode import decode_scores, majority_label, published_intervals, smooth
-from metst.timeline import Series, TimeGrid
+from metst.decode import EventStream, decode_scores, majority_label, published_intervals
+from metst.timeline import Series, TimeGrid, join_intervals, true_runs
 
 unhurried = hypothesis.settings(deadline=None)
 
@@ -99,16 +100,22 @@ def gappy(draw):
     return series(score, grid, valid=valid)
 
 
+def start_s(time_s, frame):
+    """When a frame starts, also the one behind the last, which lasts as long as the one before."""
+    last_s = time_s[-1] - time_s[-2] if len(time_s) > 1 else 0.0
+    return time_s[frame] if frame < len(time_s) else time_s[-1] + last_s
+
+
 @given(gappy(), rules)
 @unhurried
 def test_events_keep_the_rules(scores, settings):
     events = decode_scores(scores, settings=settings)
-    spot, time_s, frame_s = scores.channel("spot_score"), scores.grid.time_s, scores.grid.frame_s
+    spot, time_s = scores.channel("spot_score"), scores.grid.time_s
     assert (events.onset[1:] >= events.offset[:-1]).all()
     for i, (onset, apex, offset) in enumerate(zip(events.onset, events.apex, events.offset, strict=True)):
         assert scores.valid[onset:offset].all()
         assert spot[apex] == spot[onset:offset].max()
-        duration_s = time_s[offset - 1] - time_s[onset] + frame_s
+        duration_s = start_s(time_s, offset) - time_s[onset]
         assert settings.min_duration_s - 1e-5 <= duration_s <= settings.max_duration_s + 1e-5
         assert events.label[i] == events.classes[int(events.probability[i].argmax())]
     # Uncalibrated, the confidence is the peak of the smoothed curve.
@@ -116,16 +123,139 @@ def test_events_keep_the_rules(scores, settings):
     assert events.probability.sum(axis=1) == pytest.approx(np.ones(len(events)))
 
 
-@given(rough, rules, st.sampled_from([25.0, 100.0]))
+# Oracle: the documented rule, read off whole stretches, with no memory to save
+
+
+def smoothed(score, time_s, *, width_s):
+    """Mean over the frames within reach; the reach is the same on both sides."""
+    curve = score.copy()
+    for i in range(1, len(score) - 1):
+        frame_s = (time_s[i + 1] - time_s[i - 1]) / 2
+        reach_s = min((width_s - frame_s) / 2, time_s[i] - time_s[0], time_s[-1] - time_s[i]) + 1e-6
+        if (width_s - frame_s) / 2 + 1e-6 >= 0:
+            curve[i] = score[np.abs(time_s - time_s[i]) <= reach_s].mean()
+    return curve
+
+
+def hills_of(curve, first, after, *, share):
+    """Peaks of an excursion with the valleys between them, and where each valley became one."""
+    peaks, valleys, risen = [first], [], []
+    lowest = None
+    for i in range(first, after):
+        if lowest is None:
+            if curve[i] > curve[peaks[-1]]:
+                peaks[-1] = i
+            elif curve[i] < share * curve[peaks[-1]]:
+                lowest = i
+        elif curve[i] < curve[lowest]:
+            lowest = i
+        elif curve[lowest] < share * curve[i]:
+            valleys.append(lowest)
+            risen.append(i)
+            peaks.append(i)
+            lowest = None
+    return list(zip(peaks, [first, *valleys], [*valleys, after], [*risen, after], strict=True))
+
+
+def oracle(scores, settings):
+    """(onset, offset, peak) of all events."""
+    found = []
+    spot, time_s = scores.channel("spot_score").astype(np.float64), scores.grid.time_s
+    for run in true_runs(scores.valid):
+        curve = smoothed(spot[run], time_s[run], width_s=1.002 * settings.smooth_s)
+        share = max(settings.merge_fraction, settings.edge_fraction)
+        for part in true_runs(curve >= settings.edge_fraction * settings.peak_threshold):
+            for peak, first, after, risen in hills_of(curve, part.start, part.stop, share=share):
+                level = settings.edge_fraction * curve[peak]
+                onset = max([i + 1 for i in range(first, peak) if curve[i] < level], default=first)
+                ends = [i for i in range(peak, min(after + 1, len(curve))) if curve[i] < level]
+                offset, known = (ends[0], ends[0]) if ends else (after, risen)
+                times = [start_s(time_s, run.start + frame) for frame in (onset, offset, known)]
+                if (
+                    curve[peak] >= settings.peak_threshold
+                    and times[1] - times[0] >= settings.min_duration_s - 1e-6
+                    and times[2] - times[0] <= settings.max_duration_s + 1e-6
+                    and (onset, offset) != (0, len(curve))
+                ):
+                    found.append((run.start + onset, run.start + offset, curve[peak]))
+    return found
+
+
+@given(gappy(), rules)
 @unhurried
-def test_the_look_ahead_is_bounded(score, settings, rate):
-    """Whatever is found is also found when the video ends as soon as the stated look-ahead allows."""
-    whole = decode_scores(series(score, TimeGrid.uniform(len(score), rate_hz=rate)), settings=settings)
-    for i, onset in enumerate(whole.onset):
-        seen = int(np.ceil(onset + (settings.max_duration_s + settings.smooth_s / 2) * rate)) + 2
-        cut = score[: min(seen, len(score))]
-        early = decode_scores(series(cut, TimeGrid.uniform(len(cut), rate_hz=rate)), settings=settings)
-        assert (onset, whole.offset[i]) in zip(early.onset, early.offset, strict=True)
+def test_events_are_those_of_the_rule_read_off_the_whole_curve(scores, settings):
+    expected = oracle(scores, settings)
+    events = decode_scores(scores, settings=settings)
+    assert list(zip(events.onset, events.offset, strict=True)) == [event[:2] for event in expected]
+    assert events.confidence == pytest.approx(np.clip([event[2] for event in expected], 1e-6, 1 - 1e-6), abs=1e-9)
+
+
+def pieces(scores, sizes):
+    """The series in pieces of the given lengths, over and over."""
+    edges = [0]
+    while edges[-1] < len(scores):
+        edges.append(edges[-1] + sizes[len(edges) % len(sizes)])
+    return [scores.part(slice(*ends)) for ends in pairwise(edges)]
+
+
+@given(gappy(), rules, st.lists(st.integers(0, 60), min_size=1, max_size=6).filter(any))
+@unhurried
+def test_the_pieces_do_not_change_the_events(scores, settings, sizes):
+    stream = EventStream(settings, channels=scores.channels)
+    fed = join_intervals([*[stream.feed(piece) for piece in pieces(scores, sizes)], stream.close()])
+    whole = decode_scores(scores, settings=settings)
+    for name in ("onset", "apex", "offset", "confidence", "probability"):
+        np.testing.assert_array_equal(getattr(fed, name), getattr(whole, name))
+    assert fed.label == whole.label
+    assert stream.held_frames == 0
+
+
+@given(gappy(), rules)
+@unhurried
+def test_events_come_no_later_than_stated(scores, settings):
+    """With the first frame later than the delay after the onset, even if nothing came before it."""
+    stream = EventStream(settings, channels=scores.channels)
+    time_s = scores.grid.time_s
+    for i, piece in enumerate(pieces(scores, [1])):
+        for onset in stream.feed(piece).onset:
+            assert i == 0 or time_s[i - 1] - time_s[onset] <= stream.delay_s + 1e-5
+    for onset in stream.close().onset:
+        assert time_s[-1] - time_s[onset] <= stream.delay_s + 1e-5
+
+
+def test_memory_does_not_grow_even_on_a_curve_that_never_falls():
+    rising = 0.3 + 0.6 * np.arange(50_000) / 50_000
+    scores = series(rising, TimeGrid.uniform(50_000, rate_hz=100))
+    stream = EventStream(DecodeSettings(), channels=scores.channels)
+    held = []
+    for piece in pieces(scores, [10]):
+        assert not len(stream.feed(piece))
+        held.append(stream.held_frames)
+    assert max(held) <= 100 * stream.delay_s + 100
+    assert max(held[50:]) == max(held[2500:])
+
+
+def test_a_late_higher_peak_on_a_long_hill_is_an_event_of_its_own():
+    """The curve stays up for minutes, then rises so much that what was before is under the edge of the new peak."""
+    score = np.full(20_000, 0.42)
+    score[0] = 0.0
+    score[15_000:15_030] = 0.95
+    events = decode_scores(
+        series(score, TimeGrid.uniform(20_000, rate_hz=100)), settings=DecodeSettings(smooth_s=0.0, peak_threshold=0.6)
+    )
+    assert (events.onset.tolist(), events.offset.tolist()) == ([15_000], [15_030])
+
+
+def test_the_fall_of_an_event_ends_it_whatever_comes_later():
+    """The lowest frame right behind the event is its end, also when the curve does not rise from it for long."""
+    score = np.concatenate([np.zeros(50), np.full(20, 0.9), [0.42], np.full(300, 0.55), np.full(20, 0.9), np.zeros(50)])
+    scores = series(score, TimeGrid.uniform(len(score), rate_hz=100))
+    settings = DecodeSettings(smooth_s=0.0, max_duration_s=1.0)
+    events = decode_scores(scores, settings=settings)
+    assert (events.onset[0], events.offset[0]) == (50, 70)
+    stream = EventStream(settings, channels=scores.channels)
+    assert len(stream.feed(scores.part(slice(0, 70)))) == 0
+    assert len(stream.feed(scores.part(slice(70, 71)))) == 1
 
 
 @given(rough, rules)
@@ -141,20 +271,6 @@ def test_stretches_between_gaps_are_decoded_as_videos_of_their_own(score, settin
         assert twice.onset.tolist() == [*once.onset, *(once.onset + len(score) + 1)]
         assert twice.offset.tolist() == [*once.offset, *(once.offset + len(score) + 1)]
         assert twice.confidence == pytest.approx(np.tile(once.confidence, 2))
-
-
-@given(rough, st.floats(0, 0.4), st.integers(0, 10**6))
-@unhurried
-def test_smoothing_is_a_mean_over_time(score, width_s, seed):
-    time_s = np.cumsum(np.random.default_rng(seed).uniform(0.005, 0.05, len(score)))
-    frame_s = np.median(np.diff(time_s)) if len(score) > 1 else np.inf
-    widest_s = (width_s - frame_s) / 2
-    expected = score.copy()
-    for i, t in enumerate(time_s):
-        reach_s = min(widest_s, t - time_s[0], time_s[-1] - t) + 1e-6
-        if widest_s + 1e-6 >= 0:
-            expected[i] = score[np.abs(time_s - t) <= reach_s].mean()
-    assert smooth(score, time_s, width_s=width_s) == pytest.approx(expected, abs=1e-9)
 
 
 @given(st.one_of(curves, rough), st.integers(1, 20))

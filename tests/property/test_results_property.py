@@ -63,6 +63,8 @@ def analyses(draw: st.DrawFn) -> Analysis:
         scores=draw(series(grid, ("spot_score", *(f"p_{name}" for name in classes)))),
         motion=draw(series(grid, regions, inner=(2,))),
         motion_quality=draw(hnp.arrays(np.float32, (length, 3), elements=st.floats(0, 1, width=32))),
+        conditions=draw(hnp.arrays(np.uint8, (length, 3), elements=st.integers(0, 127))),
+        centres=draw(hnp.arrays(np.float32, (length, 3, 2), elements=st.floats(-1e3, 1e4, width=32))),
         face=draw(series(grid, FACE_CHANNELS)),
         face_quality=draw(hnp.arrays(np.float32, length, elements=st.floats(0, 1, width=32))),
         reasons=tuple(draw(st.lists(st.just("") | names, min_size=length, max_size=length))),
@@ -92,7 +94,7 @@ def test_write_then_read_is_the_identity(analysis: Analysis, motion_format: str)
         again = read_analysis(folder)
     for name in ("scores", "motion", "face"):
         assert_same_series(getattr(analysis, name), getattr(again, name))
-    for name in ("motion_quality", "face_quality"):
+    for name in ("motion_quality", "conditions", "centres", "face_quality"):
         np.testing.assert_array_equal(getattr(analysis, name), getattr(again, name))
     for name in ("onset", "apex", "offset", "confidence", "probability"):
         np.testing.assert_array_equal(getattr(analysis.events, name), getattr(again.events, name))

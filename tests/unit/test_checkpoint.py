@@ -67,8 +67,11 @@ def test_what_was_saved_is_loaded(saved: Path, network: StateTransitionNetwork) 
     with torch.inference_mode():
         for got, expected in zip(model.network(x), network(x), strict=True):
             torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+    for array, expected in zip(model.engine(x.transpose(1, 2).numpy()), network(x), strict=True):
+        torch.testing.assert_close(torch.from_numpy(array), expected.detach(), rtol=0, atol=1e-5)
     assert not model.network.training
     assert model.network is model.network
+    assert model.engine is model.engine
     assert sorted(path.name for path in saved.iterdir()) == ["model.json", "weights.safetensors"]
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
 
@@ -98,12 +101,39 @@ def test_both_kinds_of_decoding_come_back_as_what_they_were(tmp_path: Path, netw
     assert isinstance(ModelInfo.model_validate_json(INFO.model_dump_json()).decode, DecodeSettings)
 
 
-def test_the_description_is_read_without_torch(saved: Path) -> None:
+def test_a_checkpoint_is_read_and_scored_without_torch(saved: Path, network: StateTransitionNetwork) -> None:
     code = (
-        "import sys; from metst.checkpoint import load_model; "
-        f"assert load_model({str(saved)!r}).info.name == 'small'; assert 'torch' not in sys.modules"
+        "import sys, numpy; sys.modules['torch'] = None; from metst.checkpoint import load_model; "
+        f"model = load_model({str(saved)!r}); assert model.info.name == 'small'; "
+        "print(model.engine(numpy.ones((1, 9, 6), 'f'))[0].tolist())"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True)
+    with torch.inference_mode():
+        expected, _ = network(torch.ones(1, 6, 9))
+    torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("use", ["load_model({model!r}).network", "convert_released({released!r}, {out!r})"])
+def test_what_needs_torch_says_how_to_get_it(tmp_path: Path, saved: Path, use: str) -> None:
+    (tmp_path / "released.pkl").write_bytes(b"")
+    call = use.format(model=str(saved), released=str(tmp_path / "released.pkl"), out=str(tmp_path / "out"))
+    code = f"""
+import sys
+from metst.checkpoint import convert_released, load_model
+from metst.errors import UsageError
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+try:
+    {call}
+except UsageError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
+    assert done.stdout.strip().endswith("needs PyTorch: pip install 'metst[train]'")
+    assert "\n" not in done.stdout.strip()
 
 
 def test_nothing_that_is_there_is_overwritten_unasked(saved: Path, network: StateTransitionNetwork) -> None:
@@ -239,28 +269,34 @@ def store(folder: Path, state: dict[str, torch.Tensor]) -> None:
     edit_json(folder, lambda content: content.update(weights_sha256=digest))
 
 
-def test_weights_of_another_class_count_name_the_head(saved: Path) -> None:
+USES = pytest.mark.parametrize("use", ["network", "engine"])
+
+
+@USES
+def test_weights_of_another_class_count_name_the_head(saved: Path, use: str) -> None:
     state = load_file(saved / "weights.safetensors")
     state["recog_head.weight"] = torch.zeros(7, 24)
     store(saved, state)
     with pytest.raises(CheckpointError, match=r"recog_head.weight is \(7, 24\), not \(3, 24\)"):
-        assert load_model(saved).network
+        getattr(load_model(saved), use)
 
 
-def test_weights_with_other_names_are_named(saved: Path) -> None:
+@USES
+def test_weights_with_other_names_are_named(saved: Path, use: str) -> None:
     state = load_file(saved / "weights.safetensors")
     state["surplus"] = state.pop("spot_head.bias")
     store(saved, state)
     with pytest.raises(CheckpointError, match=r"1 missing \(spot_head.bias\); 1 unexpected \(surplus\)"):
-        assert load_model(saved).network
+        getattr(load_model(saved), use)
 
 
-def test_weights_that_are_no_safetensors_are_one_clear_line(saved: Path) -> None:
+@USES
+def test_weights_that_are_no_safetensors_are_one_clear_line(saved: Path, use: str) -> None:
     (saved / "weights.safetensors").write_bytes(b"not tensors at all")
     digest = checkpoint._sha256(saved / "weights.safetensors")
     edit_json(saved, lambda content: content.update(weights_sha256=digest))
     with pytest.raises(CheckpointError, match="damaged") as raised:
-        assert load_model(saved).network
+        getattr(load_model(saved), use)
     assert "\n" not in str(raised.value)
 
 

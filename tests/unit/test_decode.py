@@ -304,3 +304,14 @@ def test_bad_arguments_of_decode_published(two_detections):
         decode_published(two_detections, k_p=5, rule="fixed", strategy=1, classes=CLASSES[::-1])
     with pytest.raises(DataError, match="five classes"):
         decode_published(series(np.zeros(9), classes=CLASSES[:3]), k_p=5, rule="fixed", strategy=1)
+
+
+@pytest.mark.parametrize("rate_hz", [30.0, 30000 / 1001])
+def test_the_two_rates_called_thirty_are_smoothed_alike(rate_hz):
+    score = np.full(61, 0.1)
+    score[30] = 0.9  # one frame alone: the mean over three is under the threshold
+    grid = TimeGrid.uniform(61, rate_hz=rate_hz)
+    settings = DecodeSettings(smooth_s=0.1, min_duration_s=0.0, peak_threshold=0.5)
+    assert len(decode_scores(series(score, time_s=grid.time_s), settings=settings)) == 0
+    unsmoothed = settings.model_copy(update={"smooth_s": 0.0})
+    assert len(decode_scores(series(score, time_s=grid.time_s), settings=unsmoothed)) == 1

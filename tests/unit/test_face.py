@@ -1,6 +1,7 @@
 """The face track on a public-domain portrait: landmarks, tracking, gaps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -224,6 +225,34 @@ def test_a_change_of_picture_size_is_a_cut(astronaut: Image) -> None:
     assert [frame.reason for frame in frames] == ["", "", "scene cut", ""]
     assert frames[3].face is not None
     assert abs(frames[3].face.landmarks[:, 0].mean() - 240) < 20
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_frame_that_cannot_be_compared_with_the_last_is_a_gap(
+    astronaut: Image, portrait_points: Points, given: bool
+) -> None:
+    frames = [replace(frame, cut="frozen picture" if frame.index == 3 else "") for frame in video([astronaut] * 6)]
+    landmarks = np.stack([portrait_points] * 6) if given else None
+    assert [frame.reason for frame in track_face(frames, landmarks=landmarks)] == ["", "", "", "frozen picture", "", ""]
+
+
+def test_an_empty_scene_is_searched_now_and_then_and_a_face_is_found_at_once(
+    astronaut: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+    detect = face_models.FaceModels.detect
+
+    def counted(models: face_models.FaceModels, grey: Image, *, long_side: int) -> list[face_models.Detection]:
+        searched.append(long_side)
+        return detect(models, grey, long_side=long_side)
+
+    monkeypatch.setattr(face_models.FaceModels, "detect", counted)
+    tracker = FaceTracker(FaceSettings(landmark_interval_s=0.2))
+    pictures = video([without_face()] * 31 + [person(astronaut, x=320)])
+    found = [tracker.update(frame) for frame in pictures[:31]]
+    assert {frame.reason for frame in found} == {"no face"}
+    assert len(searched) == 6 + 2 * 2  # every 0.2 s, twice at all three sizes
+    assert tracker.update(pictures[31]).valid
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (9, 7), (20, 900), (900, 20)])

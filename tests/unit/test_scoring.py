@@ -1,81 +1,20 @@
 """From the motion of a video to its scores and events: gaps, rates, time, errors."""
 
-from dataclasses import dataclass
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from metst.config import (
-    DecodeSettings,
-    InputSettings,
-    ModelInfo,
-    NetworkConfig,
-    PublishedDecodeSettings,
-    ScoringSettings,
-)
+from metst.config import DecodeSettings, PublishedDecodeSettings, ScoringSettings
 from metst.decode import published_intervals
-from metst.errors import DataError
+from metst.errors import DataError, UsageError
 from metst.regions import REGION_NAMES
-from metst.scoring import Network, decode_events, hold_uncertain, resample, score_motion, score_whole
+from metst.scoring import ScoreStream, decode_events, event_stream, resample, score_motion
 from metst.timeline import Series, TimeGrid, true_runs
 
-CLASSES = ("negative", "positive", "surprise", "others", "neutral")
-NAMES = tuple(f"region {number}" for number in range(1, 19))
-
-
-class Echo:
-    """Answers with the first channel as score and the next ones as logits, ``late`` frames later."""
-
-    def __init__(self, *, late: int = 0) -> None:
-        self.late = late
-        self.seen: list[torch.Tensor] = []
-
-    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        self.seen.append(x)
-        return x[:, 0], x[:, 1:6].transpose(1, 2)
-
-    def advance(
-        self, x: torch.Tensor, state: dict[str, torch.Tensor] | None, *, last: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        if state is None:
-            state = {"tail": x.new_zeros(x.shape[0], x.shape[1], self.late)}
-        joined = torch.cat([state["tail"], x], dim=2)
-        score, logits = self(joined[:, :, : x.shape[2]])
-        return score, logits, {"tail": joined[:, :, x.shape[2] :]}
-
-
-@dataclass(frozen=True)
-class FakeModel:
-    info: ModelInfo
-    network: Network
-
-
-def model(
-    network: Network | None = None,
-    *,
-    scoring: ScoringSettings | None = None,
-    decode: DecodeSettings | PublishedDecodeSettings | None = None,
-    **read: object,
-) -> FakeModel:
-    reading = InputSettings.model_validate({"baseline_s": 1e6} | read)
-    info = ModelInfo(
-        network=NetworkConfig(name="echo", in_channels=2 * len(reading.regions), width=8, slow_fast=False),
-        classes=CLASSES,
-        input=reading,
-        scoring=scoring or ScoringSettings(),
-        decode=decode or DecodeSettings(),
-        trained_on="nothing",
-    )
-    return FakeModel(info, network or Echo())
-
-
-def motion(displacement: np.ndarray, *, time_s: np.ndarray, valid: np.ndarray | None = None) -> Series:
-    """All regions move alike; invalid frames are NaN."""
-    valid = np.ones(len(time_s), dtype=bool) if valid is None else valid
-    values = np.repeat(displacement.astype(np.float32), 36).reshape(-1, 18, 2)
-    values[~valid] = np.nan
-    return Series(TimeGrid(time_s), values, valid, NAMES)
+FAKES = runpy.run_path(str(Path(__file__).parents[1] / "scoring_fakes.py"))
+CLASSES, Echo, model, motion = (FAKES[name] for name in ("CLASSES", "FakeEngine", "fake_model", "alike"))
 
 
 def bump(time_s: np.ndarray, *, at_s: float) -> np.ndarray:
@@ -104,11 +43,13 @@ def test_a_changing_frame_rate_does_not_move_a_movement() -> None:
     assert abs(time_s[int(np.argmax(scores.channel("spot_score")))] - at_s) < 0.05
 
 
-def test_late_answers_keep_the_end_of_the_video() -> None:
-    x = np.arange(40, dtype=np.float32)[:, None].repeat(6, axis=1)
-    score, logits = score_whole(Echo(late=9), x, chunk_frames=8, lag=9)
-    np.testing.assert_array_equal(score, x[:, 0])
-    np.testing.assert_array_equal(logits, x[:, 1:])
+@pytest.mark.parametrize("chunk_frames", [1, 8, 100])
+def test_late_answers_keep_the_end_of_the_video(chunk_frames: int) -> None:
+    time_s = np.arange(40) / 30
+    moving = motion(np.random.default_rng(1).standard_normal(40), time_s=time_s)
+    late = model(Echo(late=9), scoring=ScoringSettings(lag=9))
+    scores = score_motion(moving, model=late, chunk_frames=chunk_frames)
+    np.testing.assert_array_equal(scores.values, score_motion(moving, model=model()).values)
 
 
 def test_channels_are_the_score_and_probabilities_of_all_classes() -> None:
@@ -167,12 +108,12 @@ def test_progress_counts_up_to_its_total(mode: str) -> None:
 def test_the_network_gets_the_regions_rate_and_scale_it_asks_for() -> None:
     time_s = np.arange(120) / 60
     values = (np.arange(36).reshape(18, 2) * bump(time_s, at_s=1)[:, None, None]).astype(np.float32)
-    series = Series(TimeGrid(time_s), values, np.ones(120, dtype=bool), NAMES)
+    series = Series(TimeGrid(time_s), values, np.ones(120, dtype=bool), REGION_NAMES)
     echo = Echo()
     score_motion(series, model=model(echo, rate_hz=20, regions=(1, 9, 16), scale=10))
-    (seen,) = echo.seen
-    assert seen.shape == (1, 6, 40)
-    peak = seen[0].numpy().max(axis=1)
+    seen = np.concatenate(echo.seen, axis=1)
+    assert seen.shape == (1, 40, 6)
+    peak = seen[0].max(axis=0)
     expected = np.array([0, 1, 16, 17, 30, 31]) * 10
     np.testing.assert_allclose(peak, expected * peak[1] / 10, rtol=1e-3)
     assert peak[1] == pytest.approx(10, rel=0.05)
@@ -185,14 +126,16 @@ def test_windows_of_released_networks_start_with_no_displacement() -> None:
         motion(time_s * 3, time_s=time_s),
         model=model(echo, reference="window", scoring=ScoringSettings(mode="windows", window=30, hop=15)),
     )
-    (seen,) = echo.seen
-    assert seen.shape == (6, 36, 30)
-    assert float(seen[:, :, 0].abs().max()) == 0
-    np.testing.assert_allclose(seen[1:-1, :, 29], 3 * 29 / 30, atol=1e-4)
+    seen = np.concatenate(echo.seen)
+    assert seen.shape == (6, 30, 36)
+    assert np.abs(seen[:, 0]).max() == 0
+    np.testing.assert_allclose(seen[1:-1, 29], 3 * 29 / 30, atol=1e-4)
 
 
 def test_motion_of_other_regions_is_refused() -> None:
-    series = Series(TimeGrid.uniform(10, rate_hz=30), np.zeros((10, 5, 2), np.float32), np.ones(10, bool), NAMES[:5])
+    series = Series(
+        TimeGrid.uniform(10, rate_hz=30), np.zeros((10, 5, 2), np.float32), np.ones(10, bool), REGION_NAMES[:5]
+    )
     with pytest.raises(DataError, match=r"expected motion \(T, 18, 2\), got \(10, 5, 2\)"):
         score_motion(series, model=model())
 
@@ -249,10 +192,46 @@ def test_strategy_of_the_checkpoint_deletes_neutral_detections() -> None:
 def test_a_region_measured_badly_stands_still_and_goes_on_from_there() -> None:
     rng = np.random.default_rng(0)
     values = np.cumsum(rng.normal(size=(60, 18, 2)), axis=0).astype(np.float32)
-    motion = Series(TimeGrid.uniform(60, rate_hz=30), values, np.ones(60, dtype=bool), REGION_NAMES)
+    moving = Series(TimeGrid.uniform(60, rate_hz=30), values, np.ones(60, dtype=bool), REGION_NAMES)
     quality = np.ones((60, 18), dtype=np.float32)
     quality[20:30, 3] = 0.2
-    held = hold_uncertain(motion, quality=quality, min_quality=0.5).values
-    assert np.allclose(np.delete(held, 3, axis=1), np.delete(values, 3, axis=1), atol=1e-4)
-    assert np.allclose(held[19:31, 3], held[19, 3])
-    assert np.allclose(np.diff(held[30:, 3], axis=0), np.diff(values[30:, 3], axis=0), atol=1e-4)
+    still = values.copy()
+    still[20:30, 3] = values[19, 3]
+    still[30:, 3] -= values[30, 3] - values[19, 3]  # the step from a bad frame to a good one is left out too
+    expected, got = Echo(), Echo()
+    score_motion(Series(moving.grid, still, moving.valid, REGION_NAMES), model=model(expected))
+    score_motion(moving, model=model(got), quality=quality)
+    np.testing.assert_allclose(np.concatenate(got.seen, axis=1), np.concatenate(expected.seen, axis=1), atol=1e-4)
+
+
+def test_a_quality_that_does_not_fit_the_motion_is_refused() -> None:
+    with pytest.raises(DataError, match=r"\(30, 18\), got \(29, 18\)"):
+        score_motion(
+            motion(np.zeros(30), time_s=np.arange(30) / 30), model=model(), quality=np.ones((29, 18), np.float32)
+        )
+
+
+def test_a_model_with_a_published_rule_has_no_events_while_it_runs() -> None:
+    decode = PublishedDecodeSettings(rule="fixed", k_p=5)
+    with pytest.raises(UsageError, match="published fixed rule, whose threshold depends on the whole video"):
+        event_stream(model(decode=decode))
+    assert event_stream(model()).delay_s == pytest.approx(1.05)
+
+
+def test_frames_that_come_in_the_wrong_order_are_refused() -> None:
+    stream = ScoreStream(model())
+    stream.feed(motion(np.zeros(2), time_s=np.array([1.0, 2.0])))
+    with pytest.raises(DataError, match=r"2\.0 s is not later than the one before, 2\.0 s"):
+        stream.feed(motion(np.zeros(1), time_s=np.array([2.0])))
+
+
+def test_nothing_can_follow_the_end() -> None:
+    stream = ScoreStream(model())
+    stream.close()
+    with pytest.raises(UsageError, match="closed"):
+        stream.feed(motion(np.zeros(1), time_s=np.array([2.0])))
+
+
+def test_chunks_and_batches_need_a_frame_at_least() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        ScoreStream(model(), chunk_frames=0)

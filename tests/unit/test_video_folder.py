@@ -144,9 +144,10 @@ def test_other_sizes_become_the_first(tmp_path: Path) -> None:
     for frame in frames:
         np.testing.assert_array_equal(frame.grey, level(frame.index + 1))
     assert [problem.split(": ", 1)[1] for problem in problems] == [
-        "frame 1 (0.033 s) is 60x40, resized to 30x20",
-        "frame 2 (0.067 s) is 15x10, resized to 30x20",
+        "from frame 1 (0.033 s) on pictures are 60x40, resized to 30x20",
+        "from frame 2 (0.067 s) on pictures are 15x10, resized to 30x20",
     ]
+    assert [frame.cut for frame in frames] == ["", *["change of resolution"] * 3]
     (colour,) = read_colour_frames(tmp_path, times_s=[1 / 30], rate_hz=30)
     assert colour.shape == (20, 30, 3)
 
