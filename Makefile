@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[train]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[live,onnx,train]'
 	touch $@
 
 .PHONY: demo test test-slow lint

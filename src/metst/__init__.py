@@ -8,8 +8,9 @@ from metst.analyze import analyze
 
 if TYPE_CHECKING:
     from metst.checkpoint import load_model as load_model
+    from metst.stream import Stream as Stream
 
-__all__ = ["analyze", "load_model"]
+__all__ = ["Stream", "analyze", "load_model"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from metst.checkpoint import load_model
 
         return load_model
+    if name == "Stream":
+        from metst.stream import Stream
+
+        return Stream
     raise AttributeError(f"module 'metst' has no attribute {name!r}")

@@ -1,0 +1,90 @@
+"""A camera as a source of frames, timed when they were taken."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+
+from metst.errors import VideoError
+from metst.video.reading import Frame
+
+_MISSES_ALLOWED = 30
+_MISS_PAUSE_S = 0.03
+
+Opener = Callable[[int], Any]
+
+
+class Camera:
+    """Frames of one camera, in full-range grey.
+
+    A frame's time is when the driver handed it over, on the clock of :func:`time.monotonic`, counted from
+    the opening of the camera: what cameras say of their own timestamps differs from driver to driver.
+
+    Parameters
+    ----------
+    index : int
+        Number of the camera, from 0, as the operating system counts them.
+    opener : callable
+        Opens the camera; an object with the methods of ``cv2.VideoCapture``.
+
+    Raises
+    ------
+    VideoError
+        There is no such camera, or another program holds it.
+    """
+
+    def __init__(self, index: int = 0, *, opener: Opener = cv2.VideoCapture) -> None:
+        self.name = f"camera {index}"
+        self.problems: list[str] = []
+        with _silent_opencv():
+            self._device = opener(index)
+        if not self._device.isOpened():
+            raise VideoError(f"{self.name} cannot be opened: connect one, close what uses it, or name a video file")
+        self.rate_hz: float | None = max(float(self._device.get(cv2.CAP_PROP_FPS)), 0.0) or None  # 0 or -1: unknown
+        self._start_s = time.monotonic()
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames as they come, each later than the one before.
+
+        Raises
+        ------
+        VideoError
+            The camera has stopped to give pictures.
+        """
+        index, misses, last_s = 0, 0, -1.0
+        while misses <= _MISSES_ALLOWED:
+            grabbed = self._device.grab()
+            time_s = time.monotonic() - self._start_s
+            picture = self._device.retrieve()[1] if grabbed else None
+            if picture is None or time_s <= last_s:
+                misses += 1
+                time.sleep(_MISS_PAUSE_S)
+                continue
+            grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+            yield Frame(index, time_s, np.asarray(grey, np.uint8))
+            index, misses, last_s = index + 1, 0, time_s
+        raise VideoError(f"{self.name} gives no pictures any more: check its connection")
+
+    def clock_s(self, time_s: float) -> float:
+        """When a frame was taken, on the clock of :func:`time.monotonic`."""
+        return self._start_s + time_s
+
+    def close(self) -> None:
+        """Let the camera go."""
+        self._device.release()
+
+
+@contextmanager
+def _silent_opencv() -> Iterator[None]:
+    """OpenCV writes its own lines about cameras that it cannot open."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
