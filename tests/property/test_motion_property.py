@@ -9,9 +9,10 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from metst.face import Face, FaceFrame
 from metst.motion.anchor import Similarity
-from metst.motion.canonical import displacement_at, make_grid, pixel_weights, pool_nodes, region_masks
+from metst.motion.canonical import depth_at, displacement_at, make_grid, pixel_weights, pool_nodes, region_masks
 from metst.motion.head import HeadFit
-from metst.motion.registration import normal_matrix, right_side
+from metst.motion.normal import normal_matrix
+from metst.motion.registration import right_side
 from metst.motion.tracker import MotionTracker
 from metst.motion.trajectory import extract_motion
 from metst.regions import REGIONS
@@ -199,22 +200,34 @@ def test_the_normal_equations_agree_with_finite_differences(unit: int) -> None:
     template = gaussian_filter(rng.normal(size=grid.shape), 2).astype(np.float32)
     gradient = np.stack([np.gradient(template, axis=1), np.gradient(template, axis=0)]).astype(np.float32)
     used = (rng.random(grid.shape) > 0.2).astype(np.float32)
+    span = np.tile(np.array([0, grid.shape[1]], np.int32), (grid.shape[0], 1))
     count = grid.node_shape[0] * grid.node_shape[1]
-    size = 2 * count + 6 + grid.light_shape[0] * grid.light_shape[1]
-    normal = np.empty((size, size))
-    normal_matrix(used, template, gradient, grid.basis, grid.light_shape, grid.node_shape, normal)
+    size = 2 * count + grid.light_shape[0] * grid.light_shape[1]
+    normal = np.empty((size, size), np.float32)
+    normal_matrix(used, template, gradient, span, grid.basis, grid.light_shape, grid.node_shape, normal)
     down, across = grid.spline_matrices()
     for node in rng.integers(0, count, 6):
         effect = np.outer(down[:, node // grid.node_shape[1]], across[:, node % grid.node_shape[1]]) * gradient[1]
         residual, splines = np.empty(grid.shape, np.float32), np.empty((2, *grid.node_shape), np.float32)
-        head, lights = np.empty(6, np.float32), np.empty(grid.light_shape, np.float32)
-        light = np.zeros(grid.light_shape, np.float32)
+        lights, light = np.empty(grid.light_shape, np.float32), np.zeros(grid.light_shape, np.float32)
         right_side(
-            template + effect.astype(np.float32), used, template, gradient, grid.basis, 1.0, light, 1e9,
-            residual, splines, head, lights,
+            template + effect.astype(np.float32), used, template, gradient, span, grid.basis, 1.0, light, 1e9,
+            residual, splines, lights,
         )  # fmt: skip
-        column = normal[: 2 * count + 6, count + node]
-        np.testing.assert_allclose(np.concatenate([splines.ravel(), head]), column, atol=1e-4 * np.abs(column).max())
+        column = normal[: 2 * count, count + node]
+        np.testing.assert_allclose(splines.ravel(), column, atol=1e-4 * np.abs(column).max())
+
+
+@pytest.mark.parametrize("unit", [24, 64])
+def test_a_motion_of_the_head_is_the_same_motion_of_every_pixel(unit: int) -> None:
+    grid = make_grid(unit, unit // 8)
+    down, across = grid.spline_matrices()
+    x, y = grid.coordinates()
+    zero, one = np.zeros(grid.shape), np.ones(grid.shape)
+    depth = depth_at(np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)).reshape(grid.shape)
+    truth = [(one, zero), (zero, one), (x + zero, y + zero), (-y + zero, x + zero), (depth, zero), (zero, depth)]
+    for motion, expected, allowed in zip(grid.head, truth, [1e-5] * 4 + [5e-3] * 2, strict=True):
+        np.testing.assert_allclose(down @ motion @ across.T, expected, atol=allowed)
 
 
 @given(st.complex_numbers(min_magnitude=0.1, max_magnitude=9), st.complex_numbers(max_magnitude=99))

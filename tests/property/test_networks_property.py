@@ -1,6 +1,7 @@
 """Streams, lengths and the start of training of the network family."""
 
 import copy
+from unittest import mock
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch.nn import functional
 
 from metst.config import NetworkConfig
 from metst.errors import DataError
+from metst.models import networks
 from metst.models.networks import Mamba, StateTransitionNetwork, drop_path_rates
+from metst.models.scan.convolution_operator import reference_convolution
+from metst.models.scan.selective import reference_scan
 
 SHAPES = {
     "single rate": {"slow_fast": False},
@@ -115,6 +119,53 @@ def test_gradients_do_not_change_the_answer(shape: str) -> None:
     for got, expected in zip(network(x), without, strict=True):
         assert got.requires_grad
         torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
+
+
+def plain_scan(*operands: torch.Tensor, return_last_state: bool, **options: torch.Tensor) -> object:
+    y, state = reference_scan(*operands, **options)
+    return (y, state) if return_last_state else y
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_and_gradients_are_those_of_plain_tensor_operations(shape: str) -> None:
+    x, found = motion(21).double(), []
+    plain = {"selective_scan": plain_scan, "causal_convolution": reference_convolution}
+    for operators in ({}, plain):
+        network = copy.deepcopy(NETWORKS[shape]).double()
+        with mock.patch.multiple(networks, **operators) if operators else mock.MagicMock():
+            score, logits, state = network.advance(x[:, :, :10], None, last=False)
+            later_score, later_logits, _ = network.advance(x[:, :, 10:], state, last=True)
+        parts = (score, later_score, logits, later_logits)
+        sum(part.sin().sum() for part in parts).backward()
+        found.append([*parts, *(parameter.grad for parameter in network.parameters())])
+    for got, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-7, atol=1e-9)
+
+
+def trained(threads: int) -> list[torch.Tensor]:
+    """Weights after three steps from one seed, large enough for the work to be divided."""
+    torch.manual_seed(5)
+    config = NetworkConfig(name="small", in_channels=4, width=32, blocks=3, d_state=64, classes=3, slow_fast=True)
+    network = StateTransitionNetwork(config).train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for step in range(3):
+            score, logits = network(motion(60, seed=step, batch=16))
+            optimiser.zero_grad()
+            (score.square().mean() + logits.square().mean()).backward()
+            optimiser.step()
+    finally:
+        torch.set_num_threads(before)
+    return [parameter.detach() for parameter in network.parameters()]
+
+
+def test_training_gives_the_same_bits_for_a_seed_on_any_number_of_threads() -> None:
+    first, again, on_two = trained(1), trained(1), trained(2)
+    for one, other, third in zip(first, again, on_two, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, third)
 
 
 def test_motion_of_other_channels_is_refused() -> None:

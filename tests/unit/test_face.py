@@ -227,6 +227,18 @@ def test_a_change_of_picture_size_is_a_cut(astronaut: Image) -> None:
     assert abs(frames[3].face.landmarks[:, 0].mean() - 240) < 20
 
 
+def test_a_face_is_detected_near_its_place_as_in_the_whole_picture(astronaut: Image) -> None:
+    grey = picture(astronaut, placement(x=420, y=180, scale=1.2))
+    models = face_models.FaceModels()
+    (whole,) = models.detect(grey, long_side=256)
+    (near,) = models.detect_near(grey, whole.box)
+    np.testing.assert_allclose(near.box, whole.box, atol=0.1 * np.ptp(whole.box[::2]))
+    np.testing.assert_allclose(near.eyes, whole.eyes, atol=0.1 * EYE_DISTANCE_PX)
+    elsewhere = whole.box - np.tile(np.float32([300, 0]), 2)
+    assert models.detect_near(grey, elsewhere) == []
+    assert models.detect_near(grey, elsewhere - 1000) == []
+
+
 @pytest.mark.parametrize("given", [False, True])
 def test_a_frame_that_cannot_be_compared_with_the_last_is_a_gap(
     astronaut: Image, portrait_points: Points, given: bool

@@ -90,6 +90,30 @@ def test_motion_columns_are_named_by_region(analysis: Analysis, tmp_path: Path) 
     assert table[70]["upper_lip_y"] == ""
 
 
+def test_numbers_have_no_more_digits_than_they_need(analysis: Analysis, tmp_path: Path) -> None:
+    quality = np.full_like(analysis.motion_quality, 0.9)
+    quality[:, 1] = np.float32(1) / 3
+    quality[:, 2] = np.nextafter(np.float32(0.7), np.float32(1))
+    write_analysis(replace(analysis, motion_quality=quality), tmp_path)
+    row = rows(tmp_path / "motion.csv")[0]
+    regions = [name.replace(" ", "_") for name in analysis.motion.channels]
+    texts = [row[f"{regions[k]}_quality"] for k in range(3)]
+    assert texts == ["0.9", "0.33333334", "0.70000005"]
+    assert read_analysis(tmp_path).motion_quality[0, :3].tolist() == quality[0, :3].tolist()
+
+
+def test_a_table_that_cannot_be_finished_leaves_nothing_behind(
+    analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_analysis(analysis, tmp_path)
+    before = (tmp_path / "motion.csv").read_bytes()
+    monkeypatch.setattr("metst.results.tables.Table.csv_parts", lambda _: iter([b"frame", 1]))
+    with pytest.raises(TypeError):
+        write_analysis(analysis, tmp_path)
+    assert (tmp_path / "motion.csv").read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_analysis_json_is_for_people_too(analysis: Analysis, tmp_path: Path) -> None:
     write_analysis(analysis, tmp_path)
     content = json.loads((tmp_path / "analysis.json").read_text(encoding="utf-8"))

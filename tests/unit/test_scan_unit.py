@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from metst.errors import DataError, UsageError
-from metst.models.scan import selective_scan
+from metst.models.scan import reference_scan, selective_scan
 from metst.models.scan.checks import check_operands
 from metst.models.scan.kernels import StepParameters, scan_numpy, scan_step, zero_state
 from metst.models.scan.operator import scan_operator
@@ -223,6 +223,15 @@ def test_only_differentiable_once_and_says_so() -> None:
     (gradient,) = torch.autograd.grad(selective_scan(**a).sum(), a["u"], create_graph=True)
     with pytest.raises(UsageError, match="once"):
         gradient.sum().backward()
+
+
+def test_a_loss_of_the_last_state_alone_has_gradients() -> None:
+    wanted, got = ({name: tensor.double().requires_grad_() for name, tensor in tensors().items()} for _ in range(2))
+    reference_scan(**wanted)[1].square().sum().backward()
+    selective_scan(**got, return_last_state=True)[1].square().sum().backward()
+    for name, tensor in got.items():
+        reference = torch.zeros_like(tensor) if wanted[name].grad is None else wanted[name].grad
+        torch.testing.assert_close(tensor.grad, reference, rtol=1e-9, atol=1e-9)
 
 
 def test_initial_state_of_the_caller_is_not_changed() -> None:

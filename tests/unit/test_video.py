@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pytest
 
 from metst.errors import UsageError, VideoError
-from metst.video import probe_video, read_colour_frames, read_colour_stream, read_frames
-from metst.video.stream import Converter
+from metst.video import probe_video, read_colour_frames, read_colour_stream, read_frames, seeking
+from metst.video.pixels import Converter
+from metst.video.stream import open_video
 
 Image = npt.NDArray[np.uint8]
 
@@ -401,3 +402,37 @@ def test_tags_in_another_encoding_do_not_matter(tmp_path: Path) -> None:
     assert b"Grundlinie" in data
     path.write_bytes(data.replace(b"Grundlinie", b"Gr\xfcndlinie"))
     assert len(list(read_frames(path))) == 2
+
+
+def test_single_frames_between_rare_key_frames_are_those_of_the_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [texture(index % 40, 48, 64) for index in range(160)]
+    path = encode(tmp_path / "a.mp4", pictures, codec="libx264", pix_fmt="yuv420p", options={"g": "100", "bf": "3"})
+    stream = list(read_colour_stream(path))
+    opened: list[float] = []
+    near = seeking._pictures_near
+
+    def noted(path: Path, wanted: list[float], *, rate_hz: float | None) -> dict[float, npt.NDArray[np.uint8]]:
+        opened.append(wanted[0])
+        return near(path, wanted, rate_hz=rate_hz)
+
+    monkeypatch.setattr(seeking, "_pictures_near", noted)
+    indices = [5, 60, 61, 140, 150]
+    found = read_colour_frames(path, times_s=[stream[index].time_s for index in indices])
+    for index, rgb in zip(indices, found, strict=True):
+        np.testing.assert_array_equal(rgb, stream[index].rgb)
+    assert opened == [stream[5].time_s, stream[140].time_s]  # a key frame, 100, lies only between 61 and 140
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1", 1), ("", 4)])
+def test_decoder_threads_keep_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(32)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    path = encode(tmp_path / "a.mkv", TEXTURES[:3])
+    with open_video(path, threads=None) as (_, stream):
+        assert stream.thread_count == expected
+    with open_video(path, threads=2) as (_, stream):
+        assert stream.thread_count == 2

@@ -30,8 +30,14 @@ from metst.models.scan.threads import run_tasks, thread_limit
 
 Weights = Mapping[str, Float32Array]
 
+OUT_OF_BOUNDS = "the network's numbers went beyond all bounds: check the scale of the motion"
+"""What is said when a number on the way is not finite, though the motion was."""
+
 _BATCH_NORM_EPSILON = 1e-5  # as torch has it
-_FEW_ROWS = 4  # measured
+_FEW_ROWS = 4  # measured: from some 5 frames on, matrix products beat reading the weights once per frame
+
+_NONE = np.zeros((0, 0, 0), np.float32)
+_NO_CHECKPOINTS = np.zeros((0, 0, 0, 0), np.float32)
 
 
 class CentredConv:
@@ -115,7 +121,7 @@ class BlockStack:
         if not is_few(x):
             self._run_chunk(x, past, state, stream)
         elif not run_frames(x, w, past, state, stream.buffers.get("work", self._work)):
-            raise DataError("the network's numbers went beyond all bounds: check the scale of the motion")
+            raise DataError(OUT_OF_BOUNDS)
         return x
 
     def _run_chunk(self, x: Float32Array, past: Float32Array, state: Float32Array, stream: Stream) -> None:
@@ -153,10 +159,9 @@ class BlockStack:
         B, C = (buffers.get(name, batch, length, states) for name in "BC")
         np.copyto(_rows(B), maps[:, rank : rank + states])
         np.copyto(_rows(C), maps[:, rank + states :])
-        none = np.zeros((0, 0, 0, 0), np.float32)
         inputs = (u, delta, gate, w.dt_bias[block], w.rate[block], B, C, w.skip[block])
         run_tasks(
-            lambda share: forward(share, True, inputs, state, none, none[0:0].reshape(0, 0, 0), y),
+            lambda share: forward(share, True, inputs, state, _NO_CHECKPOINTS, _NONE, y),
             batch * block_count(inner),
             threads=thread_limit(),
             updates=u.size * states,

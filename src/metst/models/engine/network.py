@@ -10,9 +10,10 @@ from scipy.special import expit
 
 from metst.config import NetworkConfig
 from metst.errors import CheckpointError, DataError
-from metst.models.engine.layers import BlockStack, CentredConv, Weights
+from metst.models.engine.layers import OUT_OF_BOUNDS, BlockStack, CentredConv, Weights
 from metst.models.engine.stream import Arena, Buffers, Float32Array, Stream
 from metst.models.engine.tensors import STAGES, check_tensors, pathway_count, tensor_shapes
+from metst.models.scan.kernels import plain
 from metst.models.scan.rows import CHUNK, first_outside
 
 _ROWS = 512  # frames of all sequences that go through a layer together: what they need stays in the cache
@@ -134,9 +135,10 @@ class Engine:
         Raises
         ------
         DataError
-            When ``x`` is not float32 ``(B, T, C)`` with the channels of this network, or not finite.
+            When ``x`` is not float32 ``(B, T, C)`` with the channels of this network, not finite, or so large that the
+            network's numbers overflow.
         """
-        self._check(x, first=0)
+        x = self._checked(x, first=0)
         if x.shape[1] == 0:
             raise DataError(f"network {self.config.name} expects at least one frame to score, got none")
         together, buffers = max(1, _ROWS // x.shape[1]), Buffers()
@@ -176,9 +178,9 @@ class Engine:
         ------
         DataError
             When ``x`` is not float32 ``(B, T, C)`` with the channels of this network and the sequences of the state, or
-            not finite.
+            not finite; or when it is so large that the network's numbers overflow, which ends the stream.
         """
-        self._check(x, first=0 if state is None else state.frames)
+        x = self._checked(x, first=0 if state is None else state.frames)
         if state is None:
             state = Stream(len(x), Buffers())
         elif state.batch != len(x):
@@ -192,38 +194,41 @@ class Engine:
         scores, logits = [], []
         for start in range(0, max(1, x.shape[1]), piece):
             stream.last = last and start + piece >= x.shape[1]
-            score, logit = self._run(x[:, start : start + piece], stream)
+            score, logit = self._run(plain(x[:, start : start + piece]), stream)
             scores.append(score)
             logits.append(logit)
         stream.frames += x.shape[1]
         return _joined(scores, axis=1), _joined(logits, axis=1)
 
     def _run(self, x: Float32Array, stream: Stream) -> tuple[Float32Array, Float32Array]:
-        for layer in self._stem:
-            x = layer.run(x, stream)
-        features = [pathway.run(x, stream) for pathway in self._pathways]
-        spot, recog = (
-            np.matmul(read, matrix) + bias
-            for read, (matrix, bias) in zip((features[0], features[-1]), self._heads, strict=True)
-        )
-        if not np.isfinite(spot).all():
-            raise DataError("the network's numbers went beyond all bounds: check the scale of the motion")
+        with np.errstate(over="ignore", invalid="ignore"):  # found below, as in compiled code, which cannot warn
+            for layer in self._stem:
+                x = layer.run(x, stream)
+            features = [pathway.run(x, stream) for pathway in self._pathways]
+            spot, recog = (
+                np.matmul(read, matrix) + bias
+                for read, (matrix, bias) in zip((features[0], features[-1]), self._heads, strict=True)
+            )
+        if not (np.isfinite(spot).all() and np.isfinite(recog).all()):
+            raise DataError(OUT_OF_BOUNDS)
         return expit(spot[:, :, 0]), recog
 
-    def _check(self, x: Float32Array, *, first: int) -> None:
+    def _checked(self, x: Float32Array, *, first: int) -> Float32Array:
+        """``x`` as the compiled loops want it; ``first`` is the number of its first frame in the stream."""
         name, channels = self.config.name, self.config.in_channels
         if x.ndim != 3 or x.shape[2] != channels or x.dtype != np.float32:
             raise DataError(f"network {name} expects motion (B, T, {channels}) of float32, got {x.shape} of {x.dtype}")
         if len(x) == 0:
             raise DataError(f"network {name} expects at least one sequence, got {x.shape}")
-        flat = np.ascontiguousarray(x).reshape(-1)
-        at = first_outside(flat, -_LARGEST, _LARGEST)
+        x = plain(x)
+        at = first_outside(x.reshape(-1), -_LARGEST, _LARGEST)
         if at >= 0:
             sequence, frame, channel = np.unravel_index(at, x.shape)
             raise DataError(
-                f"network {name} expects finite motion, got {flat[at]} in frame {first + frame}, channel {channel}"
-                f" of sequence {sequence} (counted from 0)"
+                f"network {name} expects finite motion, got {x[sequence, frame, channel]} in frame {first + frame},"
+                f" channel {channel} of sequence {sequence} (counted from 0)"
             )
+        return x
 
 
 def _joined(parts: list[Float32Array], *, axis: int) -> Float32Array:

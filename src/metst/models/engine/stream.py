@@ -17,8 +17,8 @@ _LINE = CACHE_LINE // 4  # numbers in a cache line
 class Arena:
     """One piece of memory for all weights, in the order they are read.
 
-    A large piece is mapped in large pages: with small ones, the processor would look up more page addresses than it
-    can remember for each frame, which costs half the speed of reading.
+    NumPy asks for large memory pages for a large piece: of small ones there would be more than the processor
+    remembers the addresses of, and every single frame reads all weights.
 
     Parameters
     ----------
