@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from torch import Tensor
 
 from metst.config import NetworkConfig
 from metst.errors import CheckpointError
+from metst.models.engine.tensors import check_tensors, some, tensor_shapes
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
-
-_SHOWN = 3  # names in one error message
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def build_network(config: NetworkConfig, state: Mapping[str, Tensor], *, where: 
     """
     with torch.device("meta"):  # draws no random numbers for weights that are replaced at once
         network = StateTransitionNetwork(config)
-    _check_tensors(state, expected=network.state_dict(), where=where)
+    check_tensors(state, expected=tensor_shapes(config), where=where)
     network.load_state_dict(dict(state), assign=True)
     return network.eval()
 
@@ -122,7 +121,8 @@ def read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
     with torch.device("meta"):
         own = StateTransitionNetwork(PUBLISHED[name]).state_dict()
     released = {key: _released_name(key, name) for key in own}
-    _check_tensors(used, expected={released[key]: own[key] for key in own}, where=f"{path}, taken for {name},")
+    shapes = {released[key]: tuple(value.shape) for key, value in own.items()}
+    check_tensors(used, expected=shapes, where=f"{path}, taken for {name},")
     return name, {key: used[released[key]].to(own[key].dtype) for key in own}, len(found) - len(used)
 
 
@@ -150,9 +150,7 @@ def _recognise(found: Mapping[str, Tensor], path: Path) -> str:
     for name, layout in _LAYOUTS.items():
         if layout.sign in found:
             return name
-    raise CheckpointError(
-        f"{path}: expected a released checkpoint of {', '.join(_LAYOUTS)}, got tensors {_some(found)}"
-    )
+    raise CheckpointError(f"{path}: expected a released checkpoint of {', '.join(_LAYOUTS)}, got tensors {some(found)}")
 
 
 def _released_name(key: str, name: str) -> str:
@@ -163,23 +161,3 @@ def _released_name(key: str, name: str) -> str:
 
 def _is_unused(key: str, name: str) -> bool:
     return _UNUSED_NORM in key or key.startswith(_LAYOUTS[name].unused)
-
-
-def _check_tensors(found: Mapping[str, Tensor], *, expected: Mapping[str, Tensor], where: str) -> None:
-    faults = []
-    if missing := expected.keys() - found.keys():
-        faults.append(f"{len(missing)} missing ({_some(sorted(missing))})")
-    if extra := found.keys() - expected.keys():
-        faults.append(f"{len(extra)} unexpected ({_some(sorted(extra))})")
-    faults.extend(
-        f"{key} is {tuple(found[key].shape)}, not {tuple(expected[key].shape)}"
-        for key in sorted(expected.keys() & found.keys())
-        if found[key].shape != expected[key].shape
-    )
-    if faults:
-        raise CheckpointError(f"{where} does not fit the network: tensors {'; '.join(faults[:_SHOWN])}")
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "") if names else "none"

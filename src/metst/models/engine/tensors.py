@@ -76,9 +76,9 @@ def check_tensors(found: Mapping[str, Shaped], *, expected: Mapping[str, Shape],
     """
     faults = []
     if missing := expected.keys() - found.keys():
-        faults.append(f"{len(missing)} missing ({_some(sorted(missing))})")
+        faults.append(f"{len(missing)} missing ({some(sorted(missing))})")
     if extra := found.keys() - expected.keys():
-        faults.append(f"{len(extra)} unexpected ({_some(sorted(extra))})")
+        faults.append(f"{len(extra)} unexpected ({some(sorted(extra))})")
     faults.extend(
         f"{name} is {tuple(found[name].shape)}, not {expected[name]}"
         for name in sorted(expected.keys() & found.keys())
@@ -131,6 +131,7 @@ def _stack(name: str, width: int, blocks: int, config: NetworkConfig) -> Iterato
             yield f"{name}.{block}.{part}", shape
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
+    """The first few names, for a message."""
     names = list(names)
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "") if names else "none"
