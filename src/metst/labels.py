@@ -39,8 +39,14 @@ EMOTION_MAPS: dict[str, dict[str, str]] = {
         "surprise": "surprise",
         "others": "others",
     },
+    "casme2": {name: name for name in EMOTIONS},
+    "smic": {name: name for name in ("negative", "positive", "surprise")},
 }
-"""Per data set, the emotion names of its label sheet (lower case) and the class of each."""
+EMOTION_MAPS["manifest"] = EMOTION_MAPS["casme2"] | EMOTION_MAPS["casme3"] | EMOTION_MAPS["samm"]
+"""Per data set, the emotion names of its label sheet (lower case) and the class of each.
+
+CAS(ME)2 and SMIC name the classes themselves; a manifest may use any name that one of the others does.
+"""
 
 
 def emotion_class(emotion: str, *, data_set: str) -> str:

@@ -1,0 +1,232 @@
+"""From the rows of a label sheet to labels on videos: the checks that all data sets share.
+
+A row that cannot be a label is left out and its fault says so; what remains satisfies the
+promises of :class:`~metst.datasets.types.Label`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from metst.datasets.errata import NAMES_IN_OTHER_CASE, Entry, apply_errata
+from metst.datasets.sheets import cell_text, whole_number
+from metst.datasets.types import Correction, Journal, Kind, Label, LabelKind, RowTally, Source, Video
+from metst.errors import DataError
+from metst.labels import emotion_class
+
+UNKNOWN_FRAME = -1
+"""How sheets write an apex that could not be seen."""
+
+_LEFT_OUT = "the row is left out"
+_SEPARATORS = re.compile(r"\s*[+,;/\s]\s*")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a sheet calls the columns that all sheets have, for messages."""
+
+    subject: str = "Subject"
+    video: str = "Filename"
+    onset: str = "Onset"
+    apex: str = "Apex"
+    offset: str = "Offset"
+    emotion: str = "emotion"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the labels of one data set have in common.
+
+    Parameters
+    ----------
+    data_set : str
+        Which data set.
+    emotions : str
+        Name of its map of emotions.
+    columns : Columns
+        Names of its columns.
+    videos : sequence of Video
+        What the labels are about.
+    errata : bool
+        Whether known errors are corrected.
+    journal : Journal
+        Gets all faults, notes and corrections.
+    """
+
+    data_set: Kind
+    emotions: str
+    columns: Columns
+    videos: Sequence[Video]
+    errata: bool
+    journal: Journal
+
+    def frames(self, source: Source, *, onset: Any, apex: Any, offset: Any) -> tuple[int, int | None, int] | None:
+        """Cells with frame numbers as whole numbers; None, and a fault per cell, where one is none."""
+        names = (self.columns.onset, self.columns.apex, self.columns.offset)
+        unknown = cell_text(apex) == "" or whole_number(apex) == UNKNOWN_FRAME
+        cells = (onset, None if unknown else apex, offset)
+        numbers = [whole_number(cell) for cell in cells]
+        bad = [k for k, number in enumerate(numbers) if number is None and not (k == 1 and unknown)]
+        for k in bad:
+            got = repr(cell_text(cells[k])) if cell_text(cells[k]) else "an empty cell"
+            self.journal.fault(source, names[k], expected="a whole frame number", got=got, effect=_LEFT_OUT)
+        first, middle, last = numbers
+        return None if bad or first is None or last is None else (first, middle, last)
+
+    def labels(self, entries: Sequence[Entry], *, rows: int, first_row: int) -> list[Label]:
+        """Labels of the entries of one sheet.
+
+        Parameters
+        ----------
+        entries : sequence of Entry
+            Rows that could be read.
+        rows : int
+            Labels that the sheet has, including those that could not be read.
+        first_row : int
+            Spreadsheet row of the first of them.
+        """
+        before = len(self.journal.corrections)
+        if self.errata:
+            entries = apply_errata(entries, data_set=self.data_set, first_row=first_row, journal=self.journal)
+        find = _Finder(self)
+        labels = list(self._unique(filter(None, (self._label(entry, find=find) for entry in entries))))
+        find.tell()
+        if entries:
+            rows_of = {fix.source.row for fix in self.journal.corrections[before:]}
+            corrected = sum(label.source.row in rows_of for label in labels)
+            sheet = replace(entries[0].source, row=0)
+            self.journal.tallies.append(RowTally(sheet, rows, len(labels), corrected))
+        return labels
+
+    def _label(self, entry: Entry, *, find: _Finder) -> Label | None:
+        video = find(entry)
+        first = entry.first_frame
+        if first is None:
+            first = 1 if video is None or video.first_image is None else video.first_image
+        frames = None if video is None else video.frames
+        if not self._in_order(entry, first=first, last=None if frames is None else first + frames - 1):
+            return None
+        apex = entry.apex if entry.apex is not None and entry.onset <= entry.apex <= entry.offset else None
+        if entry.apex is not None and apex is None:
+            expected = f"a frame from onset {entry.onset} to offset {entry.offset}"
+            self.journal.fault(
+                entry.source, self.columns.apex, expected=expected, got=str(entry.apex), effect="read as unknown"
+            )
+        return Label(
+            subject=entry.subject if video is None else video.subject,
+            video=entry.video if video is None else video.name,
+            onset=entry.onset - first,
+            apex=None if apex is None else apex - first,
+            offset=entry.offset - first + 1,  # the sheet's offset is the last frame, ours the first after it
+            kind=entry.kind,
+            emotion=entry.emotion or "",
+            emotion_class=self._emotion_class(entry),
+            action_units=entry.action_units,
+            source=entry.source,
+        )
+
+    def _in_order(self, entry: Entry, *, first: int, last: int | None) -> bool:
+        columns, fault = self.columns, self.journal.fault
+        if entry.onset > entry.offset:
+            expected, got = f"a frame up to the offset, {entry.offset}", str(entry.onset)
+            fault(entry.source, columns.onset, expected=expected, got=got, effect=_LEFT_OUT)
+            return False
+        if entry.onset < first:
+            expected = f"a frame from {first}, the first of the video"
+            fault(entry.source, columns.onset, expected=expected, got=str(entry.onset), effect=_LEFT_OUT)
+            return False
+        if last is not None and entry.offset > last:
+            expected = f"a frame up to {last}, the last of the video"
+            fault(entry.source, columns.offset, expected=expected, got=str(entry.offset), effect=_LEFT_OUT)
+            return False
+        return True
+
+    def _emotion_class(self, entry: Entry) -> str | None:
+        if entry.emotion is None or (not entry.emotion and entry.kind != "micro"):
+            return None
+        try:
+            return emotion_class(entry.emotion, data_set=self.emotions)
+        except DataError as error:
+            expected = f"one of{str(error).partition('expected one of')[2]}"
+            got = repr(entry.emotion) if entry.emotion else "an empty cell"
+            self.journal.fault(
+                entry.source, self.columns.emotion, expected=expected, got=got, effect="the label has no class"
+            )
+            return None
+
+    def _unique(self, labels: Iterator[Label]) -> Iterator[Label]:
+        seen: dict[tuple[object, ...], int] = {}
+        for label in labels:
+            key = (label.subject, label.video, label.onset, label.apex, label.offset, label.kind)
+            first = seen.setdefault(key, label.source.row)
+            if first == label.source.row:
+                yield label
+            else:
+                got = f"the same as row {first}"
+                self.journal.fault(label.source, expected="one row per movement", got=got, effect=_LEFT_OUT)
+
+
+class _Finder:
+    """Finds the video of a row, and tells once per video what is wrong with its name."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._exact = {(video.subject, video.name): video for video in reader.videos}
+        self._folded = {(s.casefold(), n.casefold()): video for (s, n), video in self._exact.items()}
+        self._missing: dict[tuple[str, str], list[Source]] = {}
+        self._respelled: dict[tuple[str, str, str], Source] = {}
+
+    def __call__(self, entry: Entry) -> Video | None:
+        key = (entry.subject, entry.video)
+        if key in self._exact:
+            return self._exact[key]
+        video = self._folded.get((entry.subject.casefold(), entry.video.casefold()))
+        if video is None:
+            self._missing.setdefault(key, []).append(entry.source)
+            return None
+        columns = self._reader.columns
+        for column, as_written, name in (
+            (columns.subject, entry.subject, video.subject),
+            (columns.video, entry.video, video.name),
+        ):
+            if as_written != name:
+                self._respelled.setdefault((column, as_written, name), entry.source)
+        return video
+
+    def tell(self) -> None:
+        """Write all that was wrong into the journal."""
+        reader, journal = self._reader, self._reader.journal
+        for (column, as_written, name), source in self._respelled.items():
+            why = NAMES_IN_OTHER_CASE.get(reader.data_set)
+            if reader.errata and why:
+                journal.corrections.append(Correction(source, column, repr(as_written), repr(name), why))
+            else:
+                effect = f"read as {name!r}"
+                journal.fault(source, column, expected=repr(name), got=f"{as_written!r}, another case", effect=effect)
+        for (subject, video), sources in self._missing.items():
+            rows = f"{len(sources)} label{'s' if len(sources) > 1 else ''} without"
+            expected = f"a video {video!r} of subject {subject!r}"
+            journal.fault(sources[0], reader.columns.video, expected=expected, got=f"none ({rows})")
+
+
+def note_unlabelled(reader: Reader, labels: Sequence[Label]) -> None:
+    """Note how many videos have no label at all; in the published data sets that is no fault."""
+    named = {(label.subject, label.video) for label in labels}
+    bare = [f"{v.subject}/{v.name}" for v in reader.videos if (v.subject, v.name) not in named]
+    if bare and labels:
+        shown = ", ".join(bare[:5]) + (", ..." if len(bare) > 5 else "")
+        reader.journal.notes.append(f"videos without a label of any kind: {len(bare)} ({shown})")
+
+
+def action_units(cell: object) -> tuple[str, ...]:
+    """Action units of a cell one by one, as written: ``4+L7`` is ``("4", "L7")``."""
+    return tuple(filter(None, _SEPARATORS.split(cell_text(cell))))
+
+
+def label_kind(text: str) -> LabelKind | None:
+    """Kind of a label by the word that its type holds (``Micro - 1/2``, ``Macro-expression``); None for others."""
+    kinds: tuple[LabelKind, ...] = ("micro", "macro", "blink")
+    return next((kind for kind in kinds if kind in text.casefold()), None)

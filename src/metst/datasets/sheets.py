@@ -1,0 +1,297 @@
+"""Label sheets: workbooks and CSV files become rows with their numbers, and tables found by their header.
+
+openpyxl (.xlsx) and xlrd (.xls) are imported when a workbook is opened: they belong to the extra ``[train]``.
+"""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from metst.datasets.types import Journal, Source
+from metst.errors import DataError, UsageError
+
+_HEADER_ROWS = 40  # the longest preamble known has 13 rows
+_INTEGRAL = 1e-6
+_ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Cells of one sheet.
+
+    Parameters
+    ----------
+    source : Source
+        File and sheet.
+    rows : sequence of (int, tuple)
+        Row number from 1 and cells; rows without any value are left out.
+    merged : tuple of (int, int, str)
+        First and last row and the name ("B3:B5") of each range of merged cells.
+    """
+
+    source: Source
+    rows: Sequence[tuple[int, tuple[Any, ...]]]
+    merged: tuple[tuple[int, int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of one row by the name of their column."""
+
+    source: Source
+    cells: Mapping[str, Any]
+
+    def text(self, column: str) -> str:
+        """A cell as text; empty where there is no such cell."""
+        return cell_text(self.cells.get(column))
+
+
+def read_workbook(path: Path) -> tuple[Sheet, ...]:
+    """All sheets of an .xlsx or .xls file.
+
+    Raises
+    ------
+    UsageError
+        If the package that reads it is not installed.
+    DataError
+        If the file is not such a workbook.
+    """
+    # By content: the wrong one of the two endings is a common slip.
+    zipped = path.suffix.lower() != ".xls" or _first_bytes(path) == _ZIP
+    sheets = _read_xlsx(path) if zipped else _read_xls(path)
+    if not sheets:
+        raise DataError(f"{path} holds no sheet with cells: expected a table of labels")
+    return tuple(
+        replace(sheet, rows=[(number, cells) for number, cells in sheet.rows if any(map(cell_text, cells))])
+        for sheet in sheets
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ZIP))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _read_xlsx(path: Path) -> list[Sheet]:
+    try:
+        import openpyxl
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise _needs_extra(path, "openpyxl") from error
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about styles and drop-down lists that are not read
+            book = openpyxl.load_workbook(file, data_only=True)
+    except (
+        OSError,
+        BadZipFile,
+        KeyError,
+        ValueError,
+        TypeError,
+        InvalidFileException,
+    ) as error:
+        raise _no_workbook(path, "xlsx", error) from error
+    return [
+        Sheet(
+            Source(path.name, sheet.title),
+            list(enumerate(sheet.iter_rows(values_only=True), start=1)),
+            tuple((area.min_row, area.max_row, area.coord) for area in sheet.merged_cells.ranges),
+        )
+        for sheet in book.worksheets
+    ]
+
+
+def _read_xls(path: Path) -> list[Sheet]:
+    try:
+        import xlrd
+        from xlrd.biffh import XLRDError
+        from xlrd.compdoc import CompDocError
+    except ImportError as error:
+        raise _needs_extra(path, "xlrd") from error
+    try:
+        # Only with formatting does xlrd tell of merged cells; what it would print goes nowhere.
+        book = xlrd.open_workbook(str(path), formatting_info=True, logfile=StringIO())
+    except (
+        OSError,
+        ValueError,
+        IndexError,
+        KeyError,
+        AssertionError,
+        XLRDError,
+        CompDocError,
+    ) as error:
+        raise _no_workbook(path, "xls", error) from error
+    return [
+        Sheet(
+            Source(path.name, sheet.name),
+            [(k + 1, tuple(_xls_cell(cell.ctype, cell.value) for cell in sheet.row(k))) for k in range(sheet.nrows)],
+            tuple(
+                (top + 1, bottom, f"{xlrd.cellname(top, left)}:{xlrd.cellname(bottom - 1, right - 1)}")
+                for top, bottom, left, right in sheet.merged_cells
+            ),
+        )
+        for sheet in book.sheets()
+    ]
+
+
+def _xls_cell(kind: int, value: Any) -> Any:
+    """What openpyxl would give: xlrd has numbers for dates, truth values and errors."""
+    from xlrd.biffh import XL_CELL_BOOLEAN, XL_CELL_DATE, XL_CELL_ERROR, error_text_from_code
+
+    if kind == XL_CELL_ERROR:
+        return error_text_from_code.get(value, "#?")
+    if kind == XL_CELL_BOOLEAN:
+        return bool(value)
+    return f"a date ({value:g})" if kind == XL_CELL_DATE else value
+
+
+def _needs_extra(path: Path, package: str) -> UsageError:
+    return UsageError(f"reading {path.name} needs the package {package}: pip install 'metst[train]'")
+
+
+def _no_workbook(path: Path, kind: str, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read: expected an .{kind} workbook, got a file that is none ({error})")
+
+
+def read_csv(path: Path) -> Sheet:
+    """A CSV file (UTF-8, commas) as a sheet.
+
+    Raises
+    ------
+    DataError
+        If the file is not such a table.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            rows = [(reader.line_num, tuple(cells)) for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a CSV table in UTF-8: {error}") from error
+    return Sheet(Source(path.name), [(number, cells) for number, cells in rows if any(map(cell_text, cells))])
+
+
+def find_table(
+    sheet: Sheet, *, columns: Sequence[str], journal: Journal, optional: Sequence[str] = (), remarks: bool = True
+) -> list[Row] | None:
+    """Rows below the header, which is the first row that holds most of the names of the columns.
+
+    Case and blanks of the names do not matter.
+
+    Parameters
+    ----------
+    sheet : Sheet
+        Where to look.
+    columns, optional : sequence of str
+        Names of the columns that must and may be there.
+    journal : Journal
+        Gets the faults: no rows, no header, missing columns, merged cells.
+    remarks : bool
+        Whether rows that fill fewer than two of ``columns`` are remarks, which are left out and noted.
+
+    Returns
+    -------
+    list of Row or None
+        None where the table cannot be read.
+    """
+    wanted = {_plain(name): name for name in (*columns, *optional)}
+    if not sheet.rows:
+        journal.fault(sheet.source, expected=f"a table with the columns {', '.join(columns)}", got="an empty sheet")
+        return None
+    head, names, hits = _header(sheet, wanted, required=len(columns))
+    if not hits:
+        got = ", ".join(filter(None, map(cell_text, sheet.rows[0][1])))
+        journal.fault(sheet.source, expected=f"a header with {', '.join(columns)}", got=f"a first row with {got}")
+        return None
+    at = {wanted[name]: place for place, name in reversed(list(enumerate(names))) if name in wanted}
+    if missing := [name for name in columns if name not in at]:
+        other = [cell_text(cell) for cell in _cells(sheet, head) if _plain(cell_text(cell)) not in wanted]
+        others = ", ".join(filter(None, other))
+        journal.fault(
+            replace(sheet.source, row=head),
+            ", ".join(missing),
+            expected=f"a column with {'this name' if len(missing) == 1 else 'each of these names'}",
+            got=f"none; other columns are {others}" if others else "none",
+            effect="the sheet is left out",
+        )
+        return None
+    check_merged(sheet, journal=journal, below=head)
+    body = [(number, cells) for number, cells in sheet.rows if number > head]
+    if not body:
+        journal.fault(replace(sheet.source, row=head), expected="rows below the header", got="none")
+    rows = [
+        Row(
+            replace(sheet.source, row=number),
+            {name: cells[place] if place < len(cells) else None for name, place in at.items()},
+        )
+        for number, cells in body
+    ]
+    return _without_remarks(rows, columns=columns, journal=journal) if remarks else rows
+
+
+def _without_remarks(rows: Sequence[Row], *, columns: Sequence[str], journal: Journal) -> list[Row]:
+    filled = [sum(bool(row.text(name)) for name in columns) for row in rows]
+    if left_out := [row.source for row, number in zip(rows, filled, strict=True) if number < 2]:
+        numbers = ", ".join(str(source.row) for source in left_out)
+        journal.notes.append(f"{replace(left_out[0], row=0)}: read as remarks, not as labels: rows {numbers}")
+    return [row for row, number in zip(rows, filled, strict=True) if number > 1]
+
+
+def _header(sheet: Sheet, wanted: Mapping[str, str], *, required: int) -> tuple[int, list[str], int]:
+    """Row number, names and number of hits of the best header row; no hits where none is good enough."""
+    best: tuple[int, list[str], int] = (0, [], 0)
+    for number, cells in sheet.rows[:_HEADER_ROWS]:
+        names = [_plain(cell_text(cell)) for cell in cells]
+        hits = len(set(names) & set(wanted))
+        if hits > best[2] and 2 * hits >= required:
+            best = (number, names, hits)
+    return best
+
+
+def _cells(sheet: Sheet, row: int) -> tuple[Any, ...]:
+    return next(cells for number, cells in sheet.rows if number == row)
+
+
+def check_merged(sheet: Sheet, *, journal: Journal, below: int) -> None:
+    """Note each range of merged cells in the body of a table: all cells but the first are empty there."""
+    for first, last, name in sheet.merged:
+        if last > below:
+            source = replace(sheet.source, row=max(first, below + 1))
+            journal.fault(
+                source, name, expected="single cells", got="merged cells", effect="all but the first are empty"
+            )
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def cell_text(cell: object) -> str:
+    """A cell as text: nothing for an empty one, whole numbers without a decimal point."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
+
+
+def whole_number(cell: object) -> int | None:
+    """A cell as a whole number: numbers as numbers or as text, ``12.0`` too; None where it is none."""
+    if isinstance(cell, bool):
+        return None
+    try:
+        number = float(cell if isinstance(cell, int | float) else cell_text(cell))
+    except ValueError:
+        return None
+    if not abs(number) < 2**53 or abs(number - round(number)) > _INTEGRAL:
+        return None
+    return round(number)

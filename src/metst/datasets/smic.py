@@ -1,0 +1,102 @@
+"""SMIC-E, long videos of the high-speed (HS), visible (VIS) and near-infrared (NIR) camera.
+
+Layout: ``SMIC-HS-E/HS/s01/s1_ne_01/image000123.jpg`` and ``SMIC-HS-E_annotation.xlsx`` with Subject
+(1), Filename (``s1_ne_01``), OnsetF, OffsetF, FirstF and Emotion.  Frames count from the start of the
+recording: FirstF is the first frame of the video and is taken off.  No apex is given.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from metst.datasets.errata import Entry
+from metst.datasets.folders import folders, folders_of, frame_folder, label_sheet
+from metst.datasets.reading import Columns, Reader, note_unlabelled
+from metst.datasets.sheets import Row, find_table, read_workbook, whole_number
+from metst.datasets.types import DataSet, Journal, Kind, Source, Video
+
+Camera = Literal["hs", "vis", "nir"]
+RATE_HZ: dict[Camera, float] = {"hs": 100.0, "vis": 25.0, "nir": 25.0}
+KINDS: dict[Camera, Kind] = {"hs": "smic-hs", "vis": "smic-vis", "nir": "smic-nir"}
+SUBJECT = r"s\d+"
+_CAMERA = re.compile("(?<![a-z])(hs|vis|nir)(?![a-z])")
+_COLUMNS = Columns(onset="OnsetF", offset="OffsetF", emotion="Emotion")
+
+
+def sheet_pattern(camera: Camera) -> str:
+    """What the label sheet of a camera is called."""
+    return rf"SMIC[-_]{camera}[-_]E_annotation.*\.xlsx?"
+
+
+def load_smic(root: Path, *, camera: Camera, errata: bool) -> DataSet:
+    """Read one camera of SMIC-E; errors and promises are those of :func:`metst.datasets.load_dataset`."""
+    example = f"SMIC-{camera.upper()}-E_annotation.xlsx"
+    journal = Journal()
+    sheet = read_workbook(label_sheet(root, pattern=sheet_pattern(camera), example=example, journal=journal))[0]
+    videos = _videos(root, camera=camera, journal=journal)
+    reader = Reader(KINDS[camera], "smic", _COLUMNS, videos, errata, journal)
+    columns = ("Subject", "Filename", "OnsetF", "OffsetF", "FirstF", "Emotion")
+    rows = find_table(sheet, columns=columns, journal=journal) or []
+    known = {_plain(video.name): video for video in videos}
+    entries = [entry for row in rows if (entry := _entry(row, reader=reader, known=known)) is not None]
+    labels = reader.labels(entries, rows=len(rows), first_row=rows[0].source.row if rows else 1)
+    note_unlabelled(reader, labels)
+    return journal.data_set(KINDS[camera], root, videos=videos, labels=labels)
+
+
+def _videos(root: Path, *, camera: Camera, journal: Journal) -> list[Video]:
+    parent = _camera_folder(root, camera=camera)
+    if parent is None:
+        name = camera.upper()
+        journal.fault(Source(root.name), expected=f"folders like SMIC-{name}-E/{name}/s01/s1_ne_01", got="none")
+        return []
+    videos = (
+        frame_folder(
+            folder, subject=subject.name, name=folder.name, rate_hz=RATE_HZ[camera], root=root, journal=journal
+        )
+        for subject in folders(parent)
+        if re.fullmatch(SUBJECT, subject.name)
+        for folder in folders(subject)
+    )
+    return [video for video in videos if video is not None]
+
+
+def _camera_folder(root: Path, *, camera: Camera) -> Path | None:
+    """The folder with the subjects of a camera: its path names the camera, or it is the only one and names none."""
+    found = folders_of(root, children=SUBJECT)
+    cameras = {folder: set(_CAMERA.findall(str(folder.relative_to(root)).casefold())) for folder in found}
+    own = [folder for folder in found if camera in cameras[folder]]
+    if own:
+        return own[0]
+    unnamed = [folder for folder in found if not cameras[folder]]
+    return unnamed[0] if len(unnamed) == 1 else None
+
+
+def _entry(row: Row, *, reader: Reader, known: dict[str, Video]) -> Entry | None:
+    journal, cells = reader.journal, row.cells
+    frames = reader.frames(row.source, onset=cells["OnsetF"], apex=None, offset=cells["OffsetF"])
+    first = whole_number(cells["FirstF"])
+    if first is None:
+        got = repr(row.text("FirstF")) if row.text("FirstF") else "an empty cell"
+        journal.fault(row.source, "FirstF", expected="a whole frame number", got=got, effect="the row is left out")
+    if frames is None or first is None:
+        return None
+    name = row.text("Filename")
+    video = known.get(_plain(name))
+    if video is not None and video.first_image not in (None, first):
+        expected = f"{video.first_image}, the first image of {video.name}"
+        journal.fault(row.source, "FirstF", expected=expected, got=str(first))
+    subject, name = (f"s{row.text('Subject').zfill(2)}", name) if video is None else (video.subject, video.name)
+    if _plain(row.text("Subject")).lstrip("s") != (number := _plain(subject).lstrip("s")):
+        expected = f"{number}, whose folder holds {name}"
+        journal.fault(row.source, "Subject", expected=expected, got=repr(row.text("Subject")))
+    onset, apex, offset = frames
+    emotion = row.text("Emotion")
+    return Entry(row.source, subject, name, onset, apex, offset, "micro", emotion, first_frame=first)
+
+
+def _plain(name: str) -> str:
+    """A name without leading zeros and case: sheets write ``s1_ne_01`` where a folder is ``s01_ne_01``."""
+    return re.sub(r"\d+", lambda digits: str(int(digits[0])), name.strip().casefold())
