@@ -42,7 +42,7 @@ def live(
 ) -> None:
     """Watch a camera, or play a video, and show movement candidates as they happen."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.live.run import ended_by_interrupt, run_live
+    from metst.live.run import ended_by_interrupt, run_live, warm_up
     from metst.stream import Stream
 
     speed = 0.0 if fast else speed
@@ -52,6 +52,8 @@ def live(
     console.print(f"Model {stream.model.info.name}: trained on {escape(stream.model.info.trained_on)}")
     late = stream.latency
     console.print(f"Scores come {late.score_s:.2f} s late, candidates {late.event_total_s:.2f} s after onset at most")
+    if speed:
+        warm_up(stream.model)
     opened = _open(source, speed=speed, fps=fps)
     with ended_by_interrupt() as stop:
         outputs = _outputs(stream, opened, folder=output, lsl=lsl, window=window, as_json=as_json)
