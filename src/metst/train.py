@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from scipy.optimize import minimize
-from scipy.special import expit, logit
 from torch import Tensor
 from torch.nn import functional
 
+from metst import odds
 from metst.checkpoint import check_target, save_model
 from metst.config import DecodeSettings, InputSettings, ModelInfo, NetworkConfig, ScoringSettings, Settings
 from metst.decode import decode_scores
@@ -236,10 +236,10 @@ def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]
     """
     if not right.any() or right.all():
         raise ValueError("calibration needs both right and wrong events")
-    x = logit(np.clip(peaks, 1e-6, 1 - 1e-6))
+    x = odds.log_odds(np.clip(peaks, 1e-6, 1 - 1e-6))
 
     def negative_log_likelihood(parameters: npt.NDArray[np.float64]) -> float:
-        probability = np.clip(expit(np.exp(parameters[0]) * x + parameters[1]), 1e-9, 1 - 1e-9)
+        probability = np.clip(odds.probability(np.exp(parameters[0]) * x + parameters[1]), 1e-9, 1 - 1e-9)
         fit = -np.where(right, np.log(probability), np.log1p(-probability)).sum()
         return float(fit + 0.5 * (parameters**2).sum() / 25)
 

@@ -10,8 +10,8 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
 
+from metst import odds
 from metst.config import DecodeSettings
 from metst.decode.scores import NEUTRAL, Float64Array, class_names, intervals, mean_chance, spot_and_chance, table
 from metst.errors import DataError, UsageError
@@ -187,8 +187,8 @@ class EventStream:
 
 
 def _calibrated(peak: Float64Array, *, settings: DecodeSettings) -> Float64Array:
-    log_odds = logit(np.clip(peak, _LEAST_DOUBT, 1 - _LEAST_DOUBT))
-    return np.asarray(expit(settings.confidence_slope * log_odds + settings.confidence_offset), dtype=np.float64)
+    height = odds.log_odds(np.clip(peak, _LEAST_DOUBT, 1 - _LEAST_DOUBT))
+    return odds.probability(settings.confidence_slope * height + settings.confidence_offset)
 
 
 @dataclass(frozen=True, eq=False)

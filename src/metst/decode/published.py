@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import find_peaks
 
+from metst.decode.peaks import find_peaks
 from metst.decode.scores import NEUTRAL, Float64Array, class_names, intervals, mean_chance, spot_and_chance, table
 from metst.errors import DataError, UsageError
 from metst.timeline import BoolArray, FloatArray, IntArray, Intervals, Series
@@ -178,7 +178,7 @@ def _published(score: Float64Array, *, k_p: int, rule: str) -> tuple[npt.NDArray
     # The centre of the full convolution; unlike mode="same" also where the curve is the shorter one.
     curve = padded[k_p - 1 : k_p - 1 + score.size]
     threshold = curve.mean() + PEAK_SHARE * (curve.max() - curve.mean())
-    peaks, _ = find_peaks(curve, height=threshold, distance=k_p)
+    peaks = find_peaks(curve, height=threshold, distance=k_p)
     if rule == "fixed":
         return np.stack([peaks - k_p, peaks, peaks + k_p], axis=1).astype(np.int64), curve[peaks]
     extended = [(_extended(score, int(peak), k_p=k_p), float(curve[peak])) for peak in peaks]

@@ -6,10 +6,11 @@ One stretch without a gap goes through three steps, each of which holds no more 
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.signal import lfilter
 
 from metst.config import InputSettings
 from metst.errors import DataError
@@ -206,7 +207,7 @@ class NetworkInput:
         self._regions = [number - 1 for number in settings.regions]
         self._resampler = Resampler(settings.rate_hz)
         self._last: Float64Array | None = None
-        self._leak = np.zeros((1, 2 * len(self._regions)))
+        self._leak = np.zeros(2 * len(self._regions))
 
     @property
     def held_frames(self) -> int:
@@ -229,7 +230,9 @@ class NetworkInput:
             self._last = referred[-1].copy()
             kept = np.exp(-1 / (settings.rate_hz * settings.baseline_s))
             steps = np.diff(referred, axis=0, prepend=first[None])
-            referred, self._leak = lfilter([1.0], [1.0, -kept], steps, axis=0, zi=self._leak)
+            leaked = accumulate(steps, lambda before, step: kept * before + step, initial=self._leak)
+            referred = np.stack([*leaked][1:])
+            self._leak = referred[-1]
         return np.asarray(settings.scale * referred, dtype=np.float32)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import softmax
 
 from metst.decode import score_channels
 from metst.errors import DataError, UsageError
+from metst.odds import class_probabilities
 from metst.regions import AXES, REGIONS
 from metst.scoring.passes import Float32Array, ScoringModel, new_pass, pass_delay
 from metst.scoring.signal import Float64Array, NetworkInput, QualityHold, widest_bin_s
@@ -220,7 +220,7 @@ class _Stretch:
 
 def _with_chances(rows: Float32Array) -> Float32Array:
     """Score and logits ``(k, 1 + K)`` to score and probabilities."""
-    return np.concatenate([rows[:, :1], softmax(rows[:, 1:], axis=1)], axis=1)
+    return np.concatenate([rows[:, :1], class_probabilities(rows[:, 1:])], axis=1)
 
 
 class _BackToVideo:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
-from scipy.special import expit
 
 from metst.config import NetworkConfig
 from metst.errors import CheckpointError, DataError
@@ -15,6 +14,7 @@ from metst.models.engine.stream import Arena, Buffers, Float32Array, Stream
 from metst.models.engine.tensors import STAGES, check_tensors, pathway_count, tensor_shapes
 from metst.models.scan.kernels import plain
 from metst.models.scan.rows import CHUNK, first_outside
+from metst.odds import probability
 
 _ROWS = 512  # frames of all sequences that go through a layer together: what they need stays in the cache
 _LARGEST = float(np.finfo(np.float32).max)
@@ -211,7 +211,7 @@ class Engine:
             )
         if not (np.isfinite(spot).all() and np.isfinite(recog).all()):
             raise DataError(OUT_OF_BOUNDS)
-        return expit(spot[:, :, 0]), recog
+        return probability(spot[:, :, 0]), recog
 
     def _checked(self, x: Float32Array, *, first: int) -> Float32Array:
         """``x`` as the compiled loops want it; ``first`` is the number of its first frame in the stream."""
