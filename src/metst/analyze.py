@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from metst.errors import FaceError
 
 if TYPE_CHECKING:
+    from metst.cache import Measured
     from metst.checkpoint import Model
     from metst.config import AnalyzeSettings
     from metst.results import Analysis, Source
@@ -28,6 +29,7 @@ def analyze(
     settings: AnalyzeSettings | None = None,
     rate_hz: float | None = None,
     landmarks: FloatArray | None = None,
+    cache: bool | str | Path = True,
     on_progress: OnProgress | None = None,
 ) -> Analysis:
     """Find micro-expressions in one video or frame folder.
@@ -44,6 +46,10 @@ def analyze(
         Frame rate of a frame folder.
     landmarks : (T, 68, 2) array, optional
         Landmarks in pixels, in place of the face tracker's; NaN where there is no face.
+    cache : bool, str or Path
+        Keep the motion of the recording for the next analysis, and take what an earlier one has kept: in the user's
+        cache folder (``METST_CACHE_DIR`` names another), in the folder given, or not at all.  The motion of facial
+        regions, the place of the face and the file's name are kept; no picture is.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
@@ -60,28 +66,30 @@ def analyze(
     # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
     from metst.checkpoint import Model, load_model
     from metst.config import AnalyzeSettings
-    from metst.face import track_face
-    from metst.motion import extract_motion
     from metst.results import Analysis
     from metst.scoring import decode_events, score_motion
-    from metst.video import probe_video, read_frames
+    from metst.video import probe_video
+    from metst.video.hashing import content_hash
 
     started = time.perf_counter()
     path, settings = Path(path), settings or AnalyzeSettings()
     loaded = model if isinstance(model, Model) else load_model(model)
-    info = probe_video(path, rate_hz=rate_hz)
-    problems: list[str] = []
-    frames = read_frames(path, rate_hz=rate_hz, on_problem=problems.append)
-    track = track_face(frames, settings=settings.face, landmarks=landmarks)
-    motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
+    info, content = probe_video(path, rate_hz=rate_hz), content_hash(path)
+    measured = _measure(
+        info, settings=settings, content=content, rate_hz=rate_hz, landmarks=landmarks, cache=cache,
+        on_progress=on_progress,
+    )  # fmt: skip
+    motion = measured.motion
     if not motion.displacement.valid.any():
         raise FaceError(f"{path.name}: {_why_unusable(motion.reason)}")
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
     return Analysis(
-        source=_source(path, info=info, grid=scores.grid),
+        source=_source(path, info=info, grid=scores.grid, content=content),
         scores=scores,
         motion=motion.displacement,
         motion_quality=motion.quality,
+        conditions=motion.conditions,
+        centres=motion.centres,
         face=motion.face,
         face_quality=motion.face_quality,
         reasons=motion.reason,
@@ -89,11 +97,44 @@ def analyze(
         model=loaded.describe(),
         settings=settings.model_dump(mode="json")
         | loaded.info.model_dump(mode="json", include={"input", "scoring", "decode"}),
-        problems=tuple(problems),
+        problems=measured.problems,
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,
     )
+
+
+def _measure(
+    info: VideoInfo,
+    *,
+    settings: AnalyzeSettings,
+    content: str,
+    rate_hz: float | None,
+    landmarks: FloatArray | None,
+    cache: bool | str | Path,
+    on_progress: OnProgress | None,
+) -> Measured:
+    """Stages 1 to 3, or what an earlier analysis kept of them; ``content`` is the hash of the recording."""
+    from metst.cache import Measured, default_folder, motion_key, open_cache
+    from metst.face import track_face
+    from metst.motion import extract_motion
+    from metst.video import read_frames
+
+    def compute() -> Measured:
+        problems: list[str] = []
+        frames = read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append)
+        track = track_face(frames, settings=settings.face, landmarks=landmarks)
+        motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
+        return Measured(motion, tuple(problems))
+
+    if cache is False:
+        return compute()
+    kept = open_cache(default_folder() if cache is True else Path(cache))
+    key = motion_key(content, settings=settings, rate_hz=rate_hz, landmarks=landmarks)
+    measured = kept.measured(key, compute, name=info.path.name)
+    if on_progress is not None:
+        on_progress("motion", len(measured.motion.reason), len(measured.motion.reason))
+    return measured
 
 
 def _why_unusable(reasons: tuple[str, ...]) -> str:
@@ -102,7 +143,7 @@ def _why_unusable(reasons: tuple[str, ...]) -> str:
     return f"no frame with a usable face ({most}): use footage that shows one from the front"
 
 
-def _source(path: Path, *, info: VideoInfo, grid: TimeGrid) -> Source:
+def _source(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str) -> Source:
     """The recording as it was read: its length and rate are those of the decoded timestamps."""
     from metst.results import Source
 
@@ -115,4 +156,5 @@ def _source(path: Path, *, info: VideoInfo, grid: TimeGrid) -> Source:
         duration_s=grid.duration_s,
         rate_hz=1 / grid.frame_s if grid.frame_s else 0.0,
         codec=info.codec,
+        content_hash=content,
     )

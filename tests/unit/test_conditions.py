@@ -129,13 +129,13 @@ def test_a_hand_before_the_mouth_hides_it_and_nothing_else(face: Grey, landmarks
     hidden = face.copy()
     left, right = landmarks[48, 0] - 12, landmarks[54, 0] + 12
     top, bottom = landmarks[51, 1] - 6, landmarks[57, 1] + 12
-    hand = np.random.default_rng(0).normal(150, 12, face.shape)
+    hand = 140 + 50 * np.sin(np.arange(face.shape[1]) / 3.0) * np.ones(face.shape)  # fingers
     box = np.s_[round(top) : round(bottom), round(left) : round(right)]
-    hidden[box] = np.clip(cv2.GaussianBlur(hand, (0, 0), 1.2), 0, 255)[box]
+    hidden[box] = hand[box].astype(np.uint8)
     found = conditions_of(still(face, 20) + [hidden] * 15, landmarks) & Condition.OCCLUDED
     assert not found[:20].any()
-    names = {REGION_NAMES[i] for i in np.flatnonzero(found[26:32].all(axis=0))}
-    assert {"upper lip", "lower lip"} <= names
+    names = {REGION_NAMES[i] for i in np.flatnonzero(found[20:23].all(axis=0))}
+    assert {"upper lip", "lower lip", "left mouth corner"} <= names
     assert not found[:, :8].any()
 
 
@@ -148,12 +148,14 @@ def test_a_picture_out_of_focus_is_blurred_until_it_is_usual(face: Grey, landmar
 
 
 @pytest.mark.parametrize(("gain", "condition"), [(2.2, Condition.OVEREXPOSED), (0.08, Condition.UNDEREXPOSED)])
-def test_a_side_too_bright_or_dark_is_named(face: Grey, landmarks: np.ndarray, gain: float, condition: Condition) -> None:
-    middle = landmarks[27:31, 0].mean()
-    side = 1 / (1 + np.exp((np.arange(face.shape[1]) - middle + 8) / 3))  # 1 on the left, 0 on the right
-    lit = np.clip(face * (1 + (gain - 1) * side), 0, 255).astype(np.uint8)
+def test_a_place_too_bright_or_dark_is_named(
+    face: Grey, landmarks: np.ndarray, gain: float, condition: Condition
+) -> None:
+    (x, y), (rows, columns) = landmarks[17:22].mean(axis=0), np.indices(face.shape)
+    spot = np.exp(-(((columns - x) / 26) ** 4) - ((rows - y) / 16) ** 4)  # on the left brow
+    lit = np.clip(face * (1 + (gain - 1) * spot), 0, 255).astype(np.uint8)
     found = conditions_of([*still(face, 10), lit, lit, lit], landmarks) & condition
-    assert found[-1, :4].all()
+    assert np.count_nonzero(found[-1, :4]) >= 2
     assert not found[-1, 4:8].any()
     assert not found[:10].any()
 

@@ -38,7 +38,13 @@ def analyze(
     model: ModelName = "starter",
     fps: Rate = None,
     motion_format: Annotated[MotionFormat, typer.Option(help="Format of the motion file.")] = "csv",
-    show_identity: Annotated[bool, typer.Option("--show-identity", help="Do not blur faces in the report.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write a video that shows the motion.")] = False,
+    show_identity: Annotated[
+        bool, typer.Option("--show-identity", help="Do not blur faces in the report, nor cover eyes in the video.")
+    ] = False,
+    use_cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep the motion (no pictures) for the next run, and use it.")
+    ] = True,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -53,7 +59,7 @@ def analyze(
     for path, folder in zip(inputs, _result_folders(inputs, output=output), strict=True):
         try:
             results.append(_analyze_one(path, folder, model=loaded, fps=fps, motion_format=motion_format,
-                                        blur=not show_identity))  # fmt: skip
+                                        overlay=overlay, cache=use_cache, blur=not show_identity))  # fmt: skip
         except MetstError as error:
             if len(inputs) == 1:
                 raise
@@ -97,17 +103,32 @@ def _result_folders(inputs: list[Path], *, output: Path) -> list[Path]:
 
 
 def _analyze_one(
-    path: Path, folder: Path, *, model: Model, fps: float | None, motion_format: MotionFormat, blur: bool
+    path: Path,
+    folder: Path,
+    *,
+    model: Model,
+    fps: float | None,
+    motion_format: MotionFormat,
+    overlay: bool,
+    cache: bool,
+    blur: bool,
 ) -> dict[str, Any]:
     from metst.analyze import analyze as run
     from metst.report import write_report
+    from metst.report.overlay import write_overlay
     from metst.results import write_analysis
 
     with progress(path.name) as on_progress:
-        analysis = run(path, model=model, rate_hz=fps, on_progress=on_progress)
+        analysis = run(path, model=model, rate_hz=fps, cache=cache, on_progress=on_progress)
         write_analysis(analysis, folder, motion_format=motion_format)
         write_report(analysis, folder / "report.html", video=path, blur=blur, on_progress=on_progress)
+        if overlay:
+            write_overlay(
+                analysis, folder / "overlay.mp4", video=path, rate_hz=fps, cover_eyes=blur, on_progress=on_progress
+            )
     _tell(analysis, folder)
+    if overlay:
+        console.print(f"Overlay: {folder / 'overlay.mp4'}")
     events = analysis.events
     return {
         "input": str(path),

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from metst.errors import UsageError, VideoError
 from metst.regions import REGIONS
+from metst.report.conditions import hints
 from metst.report.facemap import draw_facemap, enlargement
 from metst.report.movement import Float32, onset_to_apex
 from metst.report.plots import draw_close_up, strongest_regions
@@ -76,6 +77,7 @@ class Card:
     facemap: Markup
     enlarged: float
     moved: tuple[Moved, ...]
+    hints: tuple[str, ...]
     pictures: tuple[str, ...]
 
 
@@ -149,6 +151,7 @@ def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
         facemap=facemap,
         enlarged=enlarged,
         moved=moved,
+        hints=hints(analysis, event),
         pictures=pictures.of(analysis, event),
     )
 

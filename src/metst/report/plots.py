@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from metst.regions import REGIONS
+from metst.report.conditions import draw_conditions
 from metst.report.drawing import (
     ACCENT,
     INK,
@@ -38,9 +39,9 @@ from metst.timeline import FloatArray, IntArray
 ROW_S: Final = (60.0, 120.0, 300.0, 600.0, 1800.0)
 MOST_ROWS: Final = 12
 
-# Layout of a row, points: a score panel over one thin strip per region.
+# Layout of a row, points: a score panel, a line of conditions, one thin strip per region.
 _WIDTH, _LEFT, _RIGHT = 792.0, 68.0, 14.0
-_SCORE, _STRIPS, _GAP, _ABOVE, _BELOW = 72.0, 97.0, 5.0, 19.0, 17.0
+_SCORE, _FLAGS, _STRIPS, _GAP, _ABOVE, _BELOW = 72.0, 4.0, 97.0, 5.0, 19.0, 17.0
 _SCORE_RANGE: Final = (0.0, 1.02)
 _BINS: Final = 700
 _LEAST_SPAN_S: Final = 1e-3
@@ -91,13 +92,16 @@ def timeline_rows(analysis: Analysis, *, movement: Float32, linked: Collection[i
         frames = slice(int(bounds[number]), int(bounds[number + 1]))
         span_s = float(edges[number]), float(edges[number + 1])
         label = f"Score and motion from {clock(span_s[0])} to {clock(span_s[1])}"
-        height = _ABOVE + _SCORE + _GAP + _STRIPS + _BELOW
+        height = _ABOVE + _SCORE + _FLAGS + _GAP + _STRIPS + _BELOW
         drawing = Drawing(_WIDTH, height, key=f"row{number}", label=label, role="group")
         across = _WIDTH - _LEFT - _RIGHT
         score = drawing.panel(Box(_LEFT, _ABOVE, across, _SCORE), x=span_s, y=_SCORE_RANGE)
-        strips = drawing.panel(Box(_LEFT, _ABOVE + _SCORE + _GAP, across, _STRIPS), x=span_s, y=(len(REGIONS), 0))
+        flags = drawing.panel(Box(_LEFT, _ABOVE + _SCORE + 1, across, _FLAGS), x=span_s, y=(0, 1))
+        below = Box(_LEFT, _ABOVE + _SCORE + _FLAGS + _GAP, across, _STRIPS)
+        strips = drawing.panel(below, x=span_s, y=(len(REGIONS), 0))
         _draw_strips(strips, movement[frames] / full, grid.time_s[frames])
         _draw_score(score, analysis, frames=frames)
+        draw_conditions(flags, analysis)
         for panel in (score, strips):
             _draw_gaps(panel, analysis, named=panel is score)
             panel.frame()

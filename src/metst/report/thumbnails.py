@@ -71,10 +71,10 @@ def thumbnail(image: Image, *, face: Face, around: Face, blur: bool) -> Image:
     size = WIDTH, max(1, round((bottom - top) * scale))
     if not blur:
         return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    bar = _eye_bar(face) - (left, top)
+    bar = eye_bar(face) - (left, top)
     # Covered before the averaging, so that no cell beside the bar carries a trace of the eyes.
-    cells = _average_cells(_covered(picture, bar), face_px=around.box[2] - around.box[0])
-    return _covered(np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8), bar * scale)
+    cells = average_cells(covered(picture, bar), face_px=around.box[2] - around.box[0])
+    return covered(np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8), bar * scale)
 
 
 def _cut(image: Image, face: Face) -> tuple[int, int, int, int]:
@@ -86,7 +86,7 @@ def _cut(image: Image, face: Face) -> tuple[int, int, int, int]:
     return first_x, first_y, max(after_x, first_x + 1), max(after_y, first_y + 1)
 
 
-def _average_cells(picture: Image, *, face_px: float) -> Image:
+def average_cells(picture: Image, *, face_px: float) -> Image:
     """Means over cells, one pixel each."""
     height, width = picture.shape[:2]
     cell = max(face_px / _CELLS, 1.0)
@@ -94,7 +94,7 @@ def _average_cells(picture: Image, *, face_px: float) -> Image:
     return np.asarray(cv2.resize(picture, cells, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _eye_bar(face: Face) -> npt.NDArray[np.float64]:
+def eye_bar(face: Face) -> npt.NDArray[np.float64]:
     """(4, 2) corners of the bar, pixels of the recording."""
     eyes = np.array(face.eyes)
     along = eyes[1] - eyes[0]
@@ -110,7 +110,8 @@ def _eye_bar(face: Face) -> npt.NDArray[np.float64]:
 _CORNERS: Final = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
-def _covered(picture: Image, bar: npt.NDArray[np.float64]) -> Image:
+def covered(picture: Image, bar: npt.NDArray[np.float64]) -> Image:
+    """The picture with the bar over the eyes."""
     return np.asarray(
         cv2.fillConvexPoly(picture.copy(), np.rint(bar).astype(np.int32), color=_BAR_COLOUR), dtype=np.uint8
     )

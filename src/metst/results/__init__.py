@@ -7,16 +7,25 @@ intervals include both ends; every time is the timestamp of the frame beside it.
 """
 
 from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
+from metst.results.conditions import Condition, Flags, face_conditions, in_words
 from metst.results.files import read_analysis, write_analysis, write_whole
-from metst.results.tables import event_table
+from metst.results.tables import Block, event_table, table_of
+from metst.results.usable import usable_problem
 
 __all__ = [
     "FACE_CHANNELS",
     "Analysis",
+    "Block",
+    "Condition",
+    "Flags",
     "Gap",
     "Source",
     "event_table",
+    "face_conditions",
+    "in_words",
     "read_analysis",
+    "table_of",
+    "usable_problem",
     "write_analysis",
     "write_whole",
 ]

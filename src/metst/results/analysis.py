@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metst.errors import DataError
+from metst.results.conditions import Flags
 from metst.timeline import BoolArray, Intervals, Series, TimeGrid
 
 FACE_CHANNELS = ("left", "top", "right", "bottom", "eye_left_x", "eye_left_y", "eye_right_x", "eye_right_y")
@@ -52,6 +53,10 @@ class Analysis:
         ROI trajectory in face units (1 = distance of the outer eye corners), x right, y down.
     motion_quality : (T, 18) float32
         In [0, 1].
+    conditions : (T, 18) uint8
+        Sets of :class:`metst.results.Condition`: what may make motion look different from what it is.
+    centres : (T, 18, 2) float32
+        Centres of the regions, pixels of the recording; NaN where there is no motion.
     face : Series (T, 8)
         Channels :data:`FACE_CHANNELS`: the box and the eye centres, in pixels of the recording.
     face_quality : (T,) float32
@@ -81,6 +86,8 @@ class Analysis:
     scores: Series
     motion: Series
     motion_quality: npt.NDArray[np.float32]
+    conditions: Flags
+    centres: npt.NDArray[np.float32]
     face: Series
     face_quality: npt.NDArray[np.float32]
     reasons: tuple[str, ...]
@@ -93,12 +100,14 @@ class Analysis:
     seconds: float
 
     def __post_init__(self) -> None:
-        for name in ("motion_quality", "face_quality"):
+        for name in ("motion_quality", "centres", "face_quality"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
         count, regions = len(self.scores), len(self.motion.channels)
         shapes = {
             "motion": (self.motion.values.shape, (count, regions, 2)),
             "motion_quality": (self.motion_quality.shape, (count, regions)),
+            "conditions": (self.conditions.shape, (count, regions)),
+            "centres": (self.centres.shape, (count, regions, 2)),
             "face": (self.face.values.shape, (count, len(FACE_CHANNELS))),
             "face_quality": (self.face_quality.shape, (count,)),
             "reasons": ((len(self.reasons),), (count,)),

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metst.errors import DataError, OutputError, UsageError
 from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
+from metst.results.conditions import Flags
 from metst.results.tables import (
     COLUMNS,
     Float32,
-    csv_bytes,
+    condition_columns,
     event_table,
     face_table,
-    floats,
     frame_table,
     motion_columns,
     motion_table,
     read_events,
     read_table,
+    table_of,
 )
 from metst.timeline import Series, TimeGrid, frame_for_people
 
@@ -69,7 +70,7 @@ def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str
     written: list[str] = []
     for name, content in contents.items():
         try:
-            write_whole(folder / name, content(analysis))
+            _write_parts(folder / name, content(analysis))
             written.append(name)
         except OutputError as error:
             failures.append(error)
@@ -90,28 +91,33 @@ def write_whole(path: Path, data: bytes) -> None:
     OutputError
         No space, no permission, a folder in the way, ...
     """
+    _write_parts(path, [data])
+
+
+def _write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """As :func:`write_whole`, without holding the whole of it."""
     try:
         target = path.resolve()
         if target.exists() and not target.is_file():
-            target.write_bytes(data)
+            with target.open("wb") as handle:
+                handle.writelines(parts)
         else:
-            _replace(target, data)
+            _replace(target, parts)
     except OSError as error:
         raise OutputError(_cannot_write(path, error)) from error
 
 
-def _replace(target: Path, data: bytes) -> None:
+def _replace(target: Path, parts: Iterable[bytes]) -> None:
     part = target.with_name(f"{target.name}.part")
     try:
         with part.open("wb") as handle:
-            handle.write(data)
+            handle.writelines(parts)
             handle.flush()
             os.fsync(handle.fileno())
         part.replace(target)
-    except OSError:
+    finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise
 
 
 _REMEDIES = {
@@ -138,19 +144,21 @@ def _motion_tensors(analysis: Analysis) -> bytes:
         "time_s": analysis.grid.time_s,
         "motion": np.ascontiguousarray(analysis.motion.values, dtype=np.float32),
         "quality": np.ascontiguousarray(analysis.motion_quality),
+        "conditions": np.ascontiguousarray(analysis.conditions),
+        "centres_px": np.ascontiguousarray(analysis.centres),
     }
     metadata = {"regions": json.dumps(analysis.motion.channels), "columns": json.dumps(COLUMNS["motion"])}
     return safetensors.numpy.save(tensors, metadata=metadata)
 
 
-_CONTENTS: dict[str, Callable[[Analysis], bytes]] = {
-    "events.csv": lambda analysis: csv_bytes(event_table(analysis)),
-    "frames.csv": lambda analysis: csv_bytes(frame_table(analysis)),
-    "face.csv": lambda analysis: csv_bytes(face_table(analysis)),
+_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
+    "events.csv": lambda analysis: table_of(event_table(analysis)).csv_parts(),
+    "frames.csv": lambda analysis: frame_table(analysis).csv_parts(),
+    "face.csv": lambda analysis: face_table(analysis).csv_parts(),
 }
-_MOTION_CONTENTS: dict[str, Callable[[Analysis], bytes]] = {
-    "csv": lambda analysis: csv_bytes(motion_table(analysis)),
-    "safetensors": _motion_tensors,
+_MOTION_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
+    "csv": lambda analysis: motion_table(analysis).csv_parts(),
+    "safetensors": lambda analysis: [_motion_tensors(analysis)],
 }
 
 
@@ -227,21 +235,23 @@ def read_analysis(folder: str | Path) -> Analysis:
         _require(name, folder=folder, header=header)
     frames = read_table(folder / "frames.csv", columns=["time_s", *header.score_channels])
     face = read_table(folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason")
-    motion, quality = _read_motion(folder, header)
-    grid = TimeGrid(frames["time_s"].to_numpy(np.float64))
-    for name, rows in (("face", len(face)), ("motion", len(motion))):
+    motion, quality, centres, conditions = _read_motion(folder, header)
+    grid = TimeGrid(frames.numbers["time_s"])
+    for name, rows in (("face", len(face.words)), ("motion", len(motion))):
         if rows != len(grid):
             raise DataError(
                 f"{folder}: {rows} frames of {name}, but {len(grid)} in frames.csv: analyse the recording again"
             )
     return Analysis(
         source=header.source,
-        scores=_series(grid, floats(frames, header.score_channels), header.score_channels),
+        scores=_series(grid, frames.floats(header.score_channels), header.score_channels),
         motion=_series(grid, motion, header.regions),
         motion_quality=quality,
-        face=_series(grid, floats(face, FACE_CHANNELS), FACE_CHANNELS),
-        face_quality=face["quality"].to_numpy(np.float32),
-        reasons=tuple(face["reason"]),
+        conditions=conditions,
+        centres=centres,
+        face=_series(grid, face.floats(FACE_CHANNELS), FACE_CHANNELS),
+        face_quality=face.floats(["quality"])[:, 0],
+        reasons=face.words,
         events=read_events(folder / "events.csv", classes=header.classes),
         model=header.model,
         settings=header.settings,
@@ -276,18 +286,18 @@ def _require(name: str, *, folder: Path, header: _Header) -> None:
         raise DataError(f"{folder / name} does not belong to this analysis: it could not be written; analyse again")
 
 
-def _read_motion(folder: Path, header: _Header) -> tuple[Float32, Float32]:
-    """Values (T, R, 2) and quality (T, R)."""
+def _read_motion(folder: Path, header: _Header) -> tuple[Float32, Float32, Float32, Flags]:
+    """Values (T, R, 2), quality (T, R), centres (T, R, 2) and conditions (T, R)."""
     if "motion.csv" in header.files:
-        columns = motion_columns(header.regions)
-        values = floats(read_table(folder / "motion.csv", columns=columns), columns)
-        values = values.reshape(-1, len(header.regions), 3)
-        return values[:, :, :2], values[:, :, 2]
+        columns, flags = motion_columns(header.regions), condition_columns(header.regions)
+        table = read_table(folder / "motion.csv", columns=[*columns, *flags])
+        values = table.floats(columns).reshape(-1, len(header.regions), 5)
+        return values[:, :, :2], values[:, :, 2], values[:, :, 3:], table.floats(flags).astype(np.uint8)
     path = folder / "motion.safetensors"
     _require(path.name, folder=folder, header=header)
     try:
         tensors = safetensors.numpy.load_file(path)
-        return tensors["motion"], tensors["quality"]
+        return tensors["motion"], tensors["quality"], tensors["centres_px"], tensors["conditions"]
     except (OSError, KeyError, safetensors.SafetensorError) as error:
         raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from metst.errors import DataError
 from metst.results.analysis import FACE_CHANNELS, Analysis
+from metst.results.conditions import WORDS, face_conditions, in_words
 from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 Float32 = npt.NDArray[np.float32]
+
+_ROWS_AT_ONCE = 512
 
 COLUMNS = {
     "events.csv": {
@@ -30,6 +35,8 @@ COLUMNS = {
         "face_valid": "whether the face of this frame could be used; face.csv has the reason if not",
         "spot_score": "score of a micro-expression at this frame, 0 to 1; empty where nothing could be scored",
         "p_<class>": "probability of each class at this frame; empty where nothing could be scored",
+        "conditions": "what may make motion look different from what it is, in any region: "
+        + ", ".join(WORDS.values()),
     },
     "face.csv": {
         "reason": "why the frame could not be used; empty when it could",
@@ -41,104 +48,162 @@ COLUMNS = {
         "<region>_x, <region>_y": "displacement since the face was found, right and down positive; "
         "1 = distance of the outer eye corners",
         "<region>_quality": "quality of the measurement, 0 to 1",
+        "<region>_conditions": "sum of what holds for the region: "
+        + ", ".join(f"{condition} {word}" for condition, word in WORDS.items()),
+        "<region>_px_x, <region>_px_y": "centre of the region, pixels of the recording",
     },
 }
 """What each column means; the tables of frames share ``frame`` and ``time_s``."""
 
 
-def event_table(analysis: Analysis) -> pd.DataFrame:
-    """One row per event, as in ``events.csv``.
+Block: TypeAlias = npt.NDArray[np.generic] | Sequence[str]
+"""One column (T,) or several (T, n) of one kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of frames: names of all columns, and the columns in blocks of one kind each."""
+
+    columns: tuple[str, ...]
+    blocks: tuple[Block, ...]
+
+    def csv_parts(self) -> Iterator[bytes]:
+        """CSV in UTF-8, some rows at a time; NaN becomes an empty cell, numbers keep every digit they have."""
+        yield (",".join(map(_quoted, self.columns)) + "\n").encode()
+        for start in range(0, len(self.blocks[0]), _ROWS_AT_ONCE):
+            cells = [_cells(block[start : start + _ROWS_AT_ONCE]) for block in self.blocks]
+            yield "".join(",".join(row) + "\n" for row in zip(*cells, strict=True)).encode()
+
+
+def _cells(block: Block) -> list[str]:
+    """Each row of a block as text."""
+    if not isinstance(block, np.ndarray):
+        return [_quoted(text) for text in block]
+    # Nine digits tell any two numbers of 32 bits apart.
+    one = "%.9g" if block.dtype == np.float32 else "%s"
+    rows = block.reshape(len(block), -1)
+    rows = _shortened(rows) if rows.dtype == np.float32 else rows
+    whole = ",".join([one] * rows.shape[1])
+    values: list[list[Any]] = rows.tolist()
+    has_nan: list[bool] = (rows != rows).any(axis=1).tolist()
+    return [
+        ",".join("" if value != value else one % value for value in row) if holes else whole % tuple(row)
+        for row, holes in zip(values, has_nan, strict=True)
+    ]
+
+
+def _shortened(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Numbers of 32 bits as decimals of seven or eight digits where these are enough: 0.9 and not 0.899999976."""
+    shortened = values.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+        exponent = np.floor(np.log10(np.abs(shortened)))
+        for digits in (8, 7):
+            scale = 10.0 ** (digits - 1 - exponent)
+            candidate = np.rint(shortened * scale) / scale
+            shortened = np.where(candidate.astype(np.float32) == values, candidate, shortened)
+    return shortened
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
+
+
+def event_table(analysis: Analysis) -> dict[str, Block]:
+    """One row per event, as in ``events.csv``, by column: ``pandas.DataFrame(event_table(analysis))`` is a data frame.
 
     ``offset_frame`` is the last frame that belongs to the event, and ``offset_s`` is its timestamp.
     """
     events, time_s = analysis.events, analysis.grid.time_s
     first, last = frames_for_people(events.onset, events.offset)
-    table = pd.DataFrame(
-        {
-            "event": np.arange(1, len(events) + 1),
-            "onset_frame": first,
-            "apex_frame": frame_for_people(events.apex),
-            "offset_frame": last,
-            "onset_s": time_s[events.onset].round(6),
-            "apex_s": time_s[events.apex].round(6),
-            "offset_s": time_s[events.offset - 1].round(6),
-            "label": list(events.label),
-            "confidence": events.confidence,
-        }
-    )
-    for k, name in enumerate(events.classes):
-        table[f"p_{name}"] = events.probability[:, k]
-    return table
+    columns: dict[str, Block] = {
+        "event": np.arange(1, len(events) + 1),
+        "onset_frame": first,
+        "apex_frame": frame_for_people(events.apex),
+        "offset_frame": last,
+        "onset_s": time_s[events.onset].round(6),
+        "apex_s": time_s[events.apex].round(6),
+        "offset_s": time_s[events.offset - 1].round(6),
+        "label": list(events.label),
+        "confidence": events.confidence,
+    }
+    return columns | {f"p_{name}": events.probability[:, k] for k, name in enumerate(events.classes)}
 
 
-def frame_table(analysis: Analysis) -> pd.DataFrame:
+def table_of(columns: Mapping[str, Block]) -> Table:
+    """A table of named columns."""
+    return Table(tuple(columns), tuple(columns.values()))
+
+
+def frame_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``frames.csv``."""
-    scores = pd.DataFrame(analysis.scores.values, columns=list(analysis.scores.channels))
-    scores.insert(0, "face_valid", analysis.usable)
-    return _with_time(scores, analysis.grid)
+    scores, words = analysis.scores, [in_words(flags) for flags in face_conditions(analysis.conditions).tolist()]
+    columns = ["face_valid", *scores.channels, "conditions"]
+    return _with_time(analysis.grid, columns, [analysis.usable, scores.values, words])
 
 
-def face_table(analysis: Analysis) -> pd.DataFrame:
+def face_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``face.csv``."""
-    face = pd.DataFrame(analysis.face.values, columns=list(FACE_CHANNELS))
-    face.insert(0, "reason", list(analysis.reasons))
-    face.insert(1, "quality", analysis.face_quality)
-    return _with_time(face, analysis.grid)
+    columns = ["reason", "quality", *FACE_CHANNELS]
+    return _with_time(analysis.grid, columns, [list(analysis.reasons), analysis.face_quality, analysis.face.values])
 
 
-def motion_table(analysis: Analysis) -> pd.DataFrame:
+def motion_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``motion.csv``."""
-    columns = motion_columns(analysis.motion.channels)
-    values = np.concatenate([analysis.motion.values, analysis.motion_quality[:, :, None]], axis=2)
-    return _with_time(pd.DataFrame(values.reshape(len(values), -1), columns=columns), analysis.grid)
+    parts = (analysis.motion.values, analysis.motion_quality[:, :, None], analysis.centres)
+    values = np.concatenate(parts, axis=2)
+    regions = analysis.motion.channels
+    columns = [*motion_columns(regions), *condition_columns(regions)]
+    return _with_time(analysis.grid, columns, [values.reshape(len(values), -1), analysis.conditions])
 
 
 def motion_columns(regions: Sequence[str]) -> list[str]:
-    """Columns of ``motion.csv``: per region x, y, quality."""
-    return [f"{region.replace(' ', '_')}_{part}" for region in regions for part in ("x", "y", "quality")]
+    """Columns of measurements in ``motion.csv``: per region x, y, quality, and its centre's x, y."""
+    parts = ("x", "y", "quality", "px_x", "px_y")
+    return [f"{region.replace(' ', '_')}_{part}" for region in regions for part in parts]
 
 
-def _with_time(table: pd.DataFrame, grid: TimeGrid) -> pd.DataFrame:
-    table.insert(0, "frame", frame_for_people(np.arange(len(grid))))
-    table.insert(1, "time_s", grid.time_s)
-    return table
+def condition_columns(regions: Sequence[str]) -> list[str]:
+    """Columns of conditions in ``motion.csv``, one per region."""
+    return [f"{region.replace(' ', '_')}_conditions" for region in regions]
 
 
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """CSV in UTF-8; NaN becomes an empty cell, numbers keep every digit they have."""
-    return table.to_csv(index=False, lineterminator="\n").encode()
+def _with_time(grid: TimeGrid, columns: list[str], blocks: list[Block]) -> Table:
+    return Table(("frame", "time_s", *columns), (frame_for_people(np.arange(len(grid))), grid.time_s, *blocks))
 
 
-def read_table(path: Path, *, columns: Iterable[str], text: str = "") -> pd.DataFrame:
-    """Read the named columns as numbers, and the column ``text``, whose words never mean "missing", as strings.
+@dataclass(frozen=True, eq=False)
+class ReadColumns:
+    """Columns of a table that was read: numbers (NaN where a cell is empty) by name, and the words of one column."""
+
+    numbers: Mapping[str, npt.NDArray[np.float64]]
+    words: tuple[str, ...] = ()
+
+    def floats(self, columns: Iterable[str]) -> Float32:
+        """Columns of numbers as one array ``(T, n)``."""
+        return np.stack([self.numbers[name] for name in columns], axis=1).astype(np.float32)
+
+
+def read_table(path: Path, *, columns: Iterable[str], text: str = "") -> ReadColumns:
+    """Read the named columns as numbers, and the column ``text``, whose words never mean "missing".
 
     Raises
     ------
     DataError
         The file is missing, lacks a column, or holds something else.
     """
-    types = dict.fromkeys(columns, "float64") | ({text: "str"} if text else {})
     try:
-        table = pd.read_csv(
-            path,
-            usecols=list(types),
-            dtype=types,
-            keep_default_na=False,
-            na_values=[""],
-        )
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+        if any(len(row) != len(header) for row in rows):
+            raise ValueError("a row has not as many cells as the header")
+        cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}
+        numbers = {name: np.array([float(cell or "nan") for cell in cells[name]], np.float64) for name in columns}
+        return ReadColumns(numbers, tuple(cells[text]) if text else ())
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: analyse the recording again") from error
-    except (OSError, ValueError) as error:  # what pandas' parser raises are ValueErrors
-        why = " ".join(str(error).split())
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        why = f"no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DataError(f"{path} is not as it was written ({why}): analyse the recording again") from error
-    if text:
-        table[text] = table[text].fillna("")
-    return table
-
-
-def floats(table: pd.DataFrame, columns: Iterable[str]) -> Float32:
-    """Columns of a table as one array."""
-    return table[list(columns)].to_numpy(np.float32)
 
 
 def read_events(path: Path, *, classes: tuple[str, ...]) -> Intervals:
@@ -152,17 +217,17 @@ def read_events(path: Path, *, classes: tuple[str, ...]) -> Intervals:
     frames = ["onset_frame", "apex_frame", "offset_frame"]
     probability = [f"p_{name}" for name in classes]
     table = read_table(path, columns=[*frames, "confidence", *probability], text="label")
-    if not np.isfinite(table[[*frames, "confidence", *probability]].to_numpy()).all():
+    if not all(np.isfinite(column).all() for column in table.numbers.values()):
         raise DataError(f"{path} has empty cells: analyse the recording again")
-    first, middle, last = (table[name].to_numpy(np.int64) for name in frames)
+    first, middle, last = (table.numbers[name].astype(np.int64) for name in frames)
     onset, offset = frames_from_people(first, last)
     apex, _ = frames_from_people(middle, middle)
     return Intervals(
         onset=onset,
         apex=apex,
         offset=offset,
-        label=tuple(table["label"]),
-        confidence=table["confidence"].to_numpy(),
-        probability=table[probability].to_numpy().reshape(-1, len(classes)),
+        label=table.words,
+        confidence=table.numbers["confidence"],
+        probability=np.stack([table.numbers[name] for name in probability], axis=1),
         classes=classes,
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import Field
 
 from metst.config import FaceSettings, Settings
 from metst.errors import FaceError, OutputError
 from metst.face import FaceFrame, track_face
+from metst.results import Block, table_of
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.inject import animate_portrait, inject_events, truth_intervals
 from metst.synthesis.portrait import portrait, portrait_landmarks
@@ -94,29 +94,28 @@ def write_clip(
         video, _counted(images, total=len(grid), on_progress=on_progress), times_s=time_s.tolist(), crf=recipe.crf
     )
     (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
-    truth_table(events, grid=grid, video=video.name).to_csv(folder / "truth.csv", index=False)
+    truth = truth_table(events, grid=grid, video=video.name)
+    (folder / "truth.csv").write_bytes(b"".join(table_of(truth).csv_parts()))
     return Clip(video, folder / "truth.csv", events, grid)
 
 
 def truth_table(
     events: tuple[PlantedEvent, ...], *, grid: TimeGrid, video: str, subject: str = "planted"
-) -> pd.DataFrame:
-    """Truth as people read it: frames from 1, both ends included, and the action units."""
+) -> dict[str, Block]:
+    """Truth as people read it, by column: frames from 1, both ends included, and the action units."""
     truth = truth_intervals(events, grid=grid)
     first, last = frames_for_people(truth.onset, truth.offset)
     ordered = sorted(events, key=lambda event: event.onset_s)
-    return pd.DataFrame(
-        {
-            "subject": subject,
-            "video": video,
-            "onset": first,
-            "apex": frame_for_people(truth.apex),
-            "offset": last,
-            "emotion": list(truth.label),
-            "action_units": ["+".join(event.units) for event in ordered],
-            "side": [event.side for event in ordered],
-        }
-    )
+    return {
+        "subject": [subject] * len(events),
+        "video": [video] * len(events),
+        "onset": first,
+        "apex": frame_for_people(truth.apex),
+        "offset": last,
+        "emotion": list(truth.label),
+        "action_units": ["+".join(event.units) for event in ordered],
+        "side": [event.side for event in ordered],
+    }
 
 
 def _schedule(recipe: ClipRecipe, *, rng: np.random.Generator, last_s: float) -> tuple[PlantedEvent, ...]:

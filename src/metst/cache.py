@@ -1,0 +1,301 @@
+"""The motion of recordings that were analysed before: another model, or the same again, then takes a moment.
+
+An entry is one file.  It holds the motion of the facial regions, where the face was, and the file's name; no picture,
+and no score.  Its name is made of the hash of the recording's content and a fingerprint of all that decides its motion,
+so that an entry is never out of date, only unused.  Any number of processes may share a folder: files appear whole, and
+two that compute the same write the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+import safetensors
+import safetensors.numpy
+import xxhash
+
+from metst.config import AnalyzeSettings
+from metst.errors import DataError
+from metst.motion import Motion
+from metst.regions import REGION_NAMES
+from metst.results import FACE_CHANNELS
+from metst.timeline import FloatArray, Series, TimeGrid
+
+FORMAT = 1
+"""To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
+
+FOLDER_VARIABLE = "METST_CACHE_DIR"
+_SUFFIX = ".motion.safetensors"
+_PART_SUFFIX = ".part"
+_ABOUT = "about"
+_OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
+_ABANDONED_S = 86400.0
+_ARRAYS = ("quality", "conditions", "centres", "face_px", "head", "face_quality")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What stages 1 to 3 found in a recording: its motion, and what was wrong while it was decoded."""
+
+    motion: Motion
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the cache.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        The recording's file name; empty when the entry is damaged.
+    size : int
+        Bytes.
+    used : datetime
+        When it was last written or read, UTC.
+    """
+
+    path: Path
+    name: str
+    size: int
+    used: datetime
+
+
+def default_folder() -> Path:
+    """``METST_CACHE_DIR``, or the place that the system has for caches."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or platformdirs.user_cache_path("metst", appauthor=False) / "motion")
+
+
+@lru_cache(maxsize=8)
+def open_cache(folder: Path) -> MotionCache:
+    """The cache in a folder, one per process: what it has to say, it says once."""
+    return MotionCache(folder)
+
+
+class MotionCache:
+    """Entries in one folder, which need not exist.  A folder that cannot be written to costs only time.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._told = False
+
+    def measured(self, key: str, compute: Callable[[], Measured], *, name: str) -> Measured:
+        """What is kept under ``key``, else what ``compute`` gives, which is kept then.
+
+        Parameters
+        ----------
+        key : str
+            Of :func:`motion_key`.
+        compute : callable
+            Runs stages 1 to 3.
+        name : str
+            The recording's file name, for people.
+        """
+        if (found := self.read(key, name=name)) is not None:
+            return found
+        result = compute()
+        self.write(key, result, name=name)
+        return result
+
+    def read(self, key: str, *, name: str) -> Measured | None:
+        """What is kept, problems told of a recording called ``name``; None when there is nothing, or only damage."""
+        path = self._path(key)
+        try:
+            result = _unpacked(path.read_bytes(), name=name)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, DataError, safetensors.SafetensorError) as error:
+            _log.info("%s is damaged and counts as absent (%s)", path, error)
+            return None
+        with suppress(OSError):
+            os.utime(path)  # what was used last is dropped last
+        return result
+
+    def write(self, key: str, measured: Measured, *, name: str) -> None:
+        """Keep a result: whole or not at all."""
+        path = self._path(key)
+        part = path.with_name(f".{path.name}.{uuid4().hex[:12]}{_PART_SUFFIX}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(_packed(measured, name=name))
+            part.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            if not self._told:
+                self._told = True
+                why = error.strerror or error
+                _log.warning("motion is not kept for the next run: %s cannot be written (%s)", self.folder, why)
+
+    def entries(self) -> list[Entry]:
+        """All entries, the one used last first."""
+        found = []
+        for path in self._files(f"*{_SUFFIX}"):
+            with suppress(FileNotFoundError):  # another process may be pruning
+                status = path.stat()
+                used = datetime.fromtimestamp(status.st_mtime, UTC)
+                found.append(Entry(path, _name_in(path), status.st_size, used))
+        return sorted(found, key=lambda entry: (entry.used, entry.path.name), reverse=True)
+
+    def prune(
+        self, *, older_than_days: float | None = None, max_bytes: float | None = None, everything: bool = False
+    ) -> list[Entry]:
+        """Delete entries that were not used for long, then those used longest ago until the rest is small enough.
+
+        Parameters
+        ----------
+        older_than_days : float, optional
+            Days without use after which an entry goes.
+        max_bytes : float, optional
+            Size of all that may stay.
+        everything : bool
+            Delete all entries.
+
+        Returns
+        -------
+        list of Entry
+            What was deleted.
+        """
+        now, kept_bytes = datetime.now(UTC), 0
+        gone = []
+        for entry in self.entries():
+            old = older_than_days is not None and (now - entry.used).total_seconds() > 86400 * older_than_days
+            full = max_bytes is not None and kept_bytes + entry.size > max_bytes
+            if everything or old or full:
+                entry.path.unlink(missing_ok=True)
+                gone.append(entry)
+            else:
+                kept_bytes += entry.size
+        self._drop_abandoned()
+        return gone
+
+    def _drop_abandoned(self) -> None:
+        """Parts of files whose process has died."""
+        for path in self._files(f".*{_PART_SUFFIX}"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                    path.unlink()
+
+    def _files(self, pattern: str) -> list[Path]:
+        return list(self.folder.glob(pattern)) if self.folder.is_dir() else []
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}{_SUFFIX}"
+
+
+def motion_key(
+    content_hash: str, *, settings: AnalyzeSettings, rate_hz: float | None = None, landmarks: FloatArray | None = None
+) -> str:
+    """Name of all that decides what stages 1 to 3 find: the recording's content, settings, version of metst.
+
+    Parameters
+    ----------
+    content_hash : str
+        What :func:`metst.video.hashing.content_hash` gives for the recording.
+    settings : AnalyzeSettings
+        Of the face and motion stages.
+    rate_hz : float, optional
+        Frame rate that was given.
+    landmarks : (T, 68, 2) array, optional
+        Landmarks that were given.
+    """
+    decides = {
+        "format": FORMAT,
+        "version": version("metst"),
+        "face": settings.face.model_dump(mode="json"),
+        "motion": settings.motion.model_dump(mode="json"),
+        "rate_hz": rate_hz,
+        "landmarks": None if landmarks is None else _digest(np.asarray(landmarks, np.float32)),
+    }
+    fingerprint = xxhash.xxh3_64(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return f"{content_hash}-{fingerprint}"
+
+
+def _digest(array: npt.NDArray[Any]) -> str:
+    shape = "x".join(map(str, array.shape))
+    return f"{shape}-{xxhash.xxh3_128(array.tobytes()).hexdigest()}"
+
+
+def _packed(measured: Measured, *, name: str) -> bytes:
+    """Motion as tensors, all else as JSON, with a checksum: safetensors notices a missing end, not a changed bit."""
+    motion = measured.motion
+    reasons = sorted(set(motion.reason))
+    number = {reason: index for index, reason in enumerate(reasons)}
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "time_s": motion.displacement.grid.time_s,
+        "displacement": motion.displacement.values,
+        "valid": motion.displacement.valid,
+        "face": motion.face.values,
+        "face_valid": motion.face.valid,
+        "reason": np.array([number[reason] for reason in motion.reason], np.int32),
+    }
+    tensors |= {key: getattr(motion, key) for key in _ARRAYS}
+    tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    problems = [problem.replace(f"{name}: ", _OWN_NAME, 1) for problem in measured.problems]
+    about = {"name": name, "reasons": reasons, "problems": problems}
+    about["checksum"] = _checksum(tensors, about)
+    # One key: of several safetensors shuffles the order, and equal content would give other bytes.
+    return safetensors.numpy.save(tensors, metadata={_ABOUT: json.dumps(about)})
+
+
+def _checksum(tensors: dict[str, npt.NDArray[Any]], about: dict[str, Any]) -> str:
+    digest = xxhash.xxh3_128(json.dumps([about["name"], about["reasons"], about["problems"]]).encode())
+    for key in sorted(tensors):
+        digest.update(f"{key} {tensors[key].dtype} {_digest(tensors[key])}".encode())
+    return digest.hexdigest()
+
+
+def _unpacked(data: bytes, *, name: str) -> Measured:
+    about = _about(data)
+    tensors = safetensors.numpy.load(data)
+    if about["checksum"] != _checksum(tensors, about):
+        raise DataError("its checksum does not agree")
+    grid = TimeGrid(tensors["time_s"])
+    motion = Motion(
+        displacement=Series(grid, tensors["displacement"], tensors["valid"], REGION_NAMES),
+        face=Series(grid, tensors["face"], tensors["face_valid"], FACE_CHANNELS),
+        reason=tuple(about["reasons"][index] for index in tensors["reason"].tolist()),
+        **{key: tensors[key] for key in _ARRAYS},
+    )
+    return Measured(motion, tuple(problem.replace(_OWN_NAME, f"{name}: ", 1) for problem in about["problems"]))
+
+
+def _about(head: bytes) -> dict[str, Any]:
+    """What the header of a safetensors file says besides the tensors: 8 bytes of length, then JSON."""
+    length = int.from_bytes(head[:8], "little")
+    header = json.loads(head[8 : 8 + length])
+    if not isinstance(header, dict) or not isinstance(metadata := header.get("__metadata__"), dict):
+        raise DataError("it has no description")
+    return dict(json.loads(metadata[_ABOUT]))
+
+
+def _name_in(path: Path) -> str:
+    try:
+        with path.open("rb") as handle:
+            first = handle.read(8)
+            return str(_about(first + handle.read(min(int.from_bytes(first, "little"), 1 << 20)))["name"])
+    except (OSError, ValueError, KeyError, DataError):
+        return ""
