@@ -146,6 +146,17 @@ def test_dense_and_sparse_matching_agree(predictions, truth):
     assert overlaps[pairs[:, 0], pairs[:, 1]].sum() == pytest.approx(result["mean_iou"] * len(pairs))
 
 
+def drawn_copies(subjects, *, seed):
+    """For each of eight resamples the subjects drawn, each with the number of its copy."""
+    size = len(subjects)
+    for counts in np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=8):
+        yield [(name, i) for name, count in zip(subjects, counts, strict=True) for i in range(count)]
+
+
+def copied(table, *, copies):
+    return [(f"{name}#{i}", *row[1:]) for name, i in copies for row in table if row[0] == name]
+
+
 @given(tables, tables, st.integers(0, 100), st.sampled_from(SCORERS))
 @settings(max_examples=20, deadline=None)
 def test_confidence_intervals_are_those_of_resampled_tables(predictions, truth, seed, scorer):
@@ -155,20 +166,130 @@ def test_confidence_intervals_are_those_of_resampled_tables(predictions, truth, 
     subjects = list(dict.fromkeys(row[0] for row in predictions + truth))
     if scorer == "megc":
         subjects = [s for s in subjects if all(s in {row[0] for row in table} for table in (predictions, truth))]
-    if not subjects:
+    if len(subjects) < 2:
         assert result["confidence_intervals"] == {}
         return
-    size = len(subjects)
-    drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=8)
     strs, f1 = [], []
-    for counts in drawn:
-        copies = [(name, i) for name, count in zip(subjects, counts, strict=True) for i in range(count)]
-        resampled = [
-            [(f"{name}#{i}", *row[1:]) for name, i in copies for row in table if row[0] == name]
-            for table in (predictions, truth)
-        ]
-        scored = score_tables(*resampled, scorer=scorer, classes=CLASSES)
+    for copies in drawn_copies(subjects, seed=seed):
+        resampled = [copied(table, copies=copies) for table in (predictions, truth)]
+        scored = score_tables(*resampled, scorer=scorer, classes=CLASSES, bootstrap=0)
         strs.append(scored["strs"])
         f1.append(scored["spotting"]["f1"])
     assert result["confidence_intervals"]["strs"] == pytest.approx(np.percentile(strs, (2.5, 97.5)))
     assert result["confidence_intervals"]["spotting_f1"] == pytest.approx(np.percentile(f1, (2.5, 97.5)))
+
+
+@given(tables, tables, tables, st.integers(0, 100), st.sampled_from(["strict", "greedy", "many-to-many"]))
+@settings(max_examples=30, deadline=None)
+def test_paired_differences_are_those_of_resampled_tables(predictions, against, truth, seed, scorer):
+    options = {"scorer": scorer, "classes": CLASSES, "iou": 0.3}
+    result = score_tables(predictions, truth, against=against, bootstrap=8, seed=seed, **options)["against"]
+    subjects = list(dict.fromkeys(row[0] for row in predictions + against + truth))
+    plain = [score_tables(table, truth, bootstrap=0, **options) for table in (predictions, against)]
+    assert (result["strs"], result["spotting"]["f1"]) == (plain[1]["strs"], plain[1]["spotting"]["f1"])
+    change = {name: result["difference"][name] for name in ("strs", "spotting_f1", "recognition_f1")}
+    assert change["strs"]["value"] == pytest.approx(plain[0]["strs"] - plain[1]["strs"])
+    if len(subjects) < 2:
+        assert all("interval" not in figure for figure in result["difference"].values())
+        return
+    differences = []
+    for copies in drawn_copies(subjects, seed=seed):
+        first, second = (
+            score_tables(copied(table, copies=copies), copied(truth, copies=copies), bootstrap=0, **options)
+            for table in (predictions, against)
+        )
+        pairs = [
+            (first["strs"], second["strs"]),
+            (first["spotting"]["f1"], second["spotting"]["f1"]),
+            (first["recognition"]["f1"], second["recognition"]["f1"]),
+        ]
+        differences.append([one - other for one, other in pairs])
+    expected = np.percentile(differences, (2.5, 97.5), axis=0).T
+    assert np.array([figure["interval"] for figure in change.values()]) == pytest.approx(expected, abs=1e-12)
+
+
+crowds = st.lists(
+    st.builds(
+        lambda subject, onset, length: (subject, "v1", onset, onset + length, "negative"),
+        st.sampled_from(["s1", "s1", "s1", "s2"]),
+        st.integers(1, 8),
+        st.integers(3, 8),
+    ),
+    max_size=8,
+    unique=True,
+)
+"""Intervals that overlap, so that predictions compete."""
+
+
+def sure(rows):
+    """The same tables with a confidence."""
+    return rows.flatmap(
+        lambda table: st.lists(st.integers(0, 5), min_size=len(table), max_size=len(table)).map(
+            lambda levels: [(*row, level / 5) for row, level in zip(table, levels, strict=True)]
+        )
+    )
+
+
+both_sure = st.one_of(st.tuples(sure(tables), tables), st.tuples(sure(crowds), crowds))
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
+@given(both=both_sure, threshold=st.sampled_from([0.2, 0.5]))
+@settings(max_examples=80, deadline=None)
+def test_each_point_of_the_curve_is_the_table_scored_up_to_there(both, threshold, scorer):
+    predictions, truth = both
+    options = {"scorer": scorer, "iou": threshold, "bootstrap": 0}
+    if not predictions:
+        return
+    curve = score_tables(predictions, truth, **options)["curve"]
+    assert curve["threshold"] == sorted({row[5] for row in predictions}, reverse=True)
+    every = [row[:2] for row in predictions]
+    for i, level in enumerate(curve["threshold"]):
+        kept = [row[:5] for row in predictions if row[5] >= level]
+        scored = score_tables(kept, truth, videos=every, **options)
+        for name in ("tp", "fp", "fn", "precision", "recall", "f1", "false_alarms_per_video"):
+            assert curve[name][i] == pytest.approx(scored["spotting"][name]), name
+    best = max(curve["f1"])
+    assert curve["best"]["f1"] == best
+    assert curve["best"]["threshold"] == curve["threshold"][curve["f1"].index(best)]
+
+
+@given(both_sure, thresholds, st.sampled_from(["strict", "greedy"]), st.sampled_from([0.0, 0.4, 0.8]))
+@settings(max_examples=200, deadline=None)
+def test_causes_are_what_their_words_say(both, threshold, scorer, least):
+    predictions, truth = both
+    spotting = score_tables(predictions, truth, scorer=scorer, iou=threshold, threshold=least, bootstrap=0)["spotting"]
+    kept = [row for row in predictions if row[5] >= least]
+    alarms = [max((iou(p[:5], t) for t in truth), default=0) for p in kept]
+    assert spotting["false_alarms"]["background"] == sum(value == 0 for value in alarms)
+    assert spotting["false_alarms"]["wrong_interval"] == sum(0 < value < threshold for value in alarms)
+    assert sum(spotting["false_alarms"].values()) == spotting["fp"]
+    best_kept = [max((iou(p[:5], t) for p in kept), default=0) for t in truth]
+    any_at_all = [max((iou(p[:5], t) for p in predictions), default=0) for t in truth]
+    pairs = list(zip(best_kept, any_at_all, strict=True))
+    misses = spotting["misses"]
+    assert misses["no_peak"] == sum(value == 0 for value in any_at_all)
+    assert misses["below_threshold"] == sum(one < threshold <= other for one, other in pairs)
+    assert misses["wrong_interval"] == sum(0 < value < threshold for value in any_at_all)
+    assert sum(misses.values()) == spotting["fn"]
+
+
+@given(tables, tables, st.sampled_from(SCORERS), st.sampled_from([None, 25.0]))
+@settings(max_examples=100, deadline=None)
+def test_every_breakdown_adds_up_to_the_whole(predictions, truth, scorer, rate_hz):
+    result = score_tables(predictions, truth, scorer=scorer, iou=0.3, classes=CLASSES[:2], rate_hz=rate_hz, bootstrap=0)
+    spotting = result["spotting"]
+    whole = [spotting[name] for name in ("tp", "fp", "fn")]
+    for rows in (spotting["per_class"].values(), spotting["per_duration"], result["per_subject"].values()):
+        assert [sum(row[name] for row in rows) for name in ("tp", "fp", "fn")] == whole
+    assert sum(row["pairs"] for row in result["per_subject"].values()) == result["recognition"]["pairs"]
+    assert sum(row["right"] for row in result["per_subject"].values()) == result["recognition"]["tp"]
+    assert sum(row["videos"] for row in result["per_subject"].values()) == result["videos"]["counted"]
+    if scorer != "megc":
+        # Of one subject alone the same as in the whole.
+        for name, figures in result["per_subject"].items():
+            own = [[row for row in table if row[0] == name] for table in (predictions, truth)]
+            alone = score_tables(*own, scorer=scorer, iou=0.3, bootstrap=0)["spotting"]
+            assert {key: figures[key] for key in ("tp", "fp", "fn", "f1")} == {
+                key: alone[key] for key in ("tp", "fp", "fn", "f1")
+            }

@@ -2,11 +2,18 @@ import json
 import time
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from metst.errors import DataError, UsageError
-from metst.metrics import SCORERS, interval_iou, match_intervals, read_intervals_csv, score_tables, tables_for_people
+from metst.metrics import (
+    SCORERS,
+    interval_iou,
+    match_intervals,
+    read_intervals_csv,
+    read_videos_csv,
+    score_tables,
+    tables_for_people,
+)
 
 COLUMNS = "subject,video,onset,offset,emotion\n"
 CLASSES = ("negative", "positive", "surprise")
@@ -74,15 +81,33 @@ def test_videos_without_truth_count_except_for_megc():
     predictions = [row(1, 20), row(5, 9, video="calm"), row(1, 20, video="other video")]
     assert spotting(predictions, truth, scorer="strict") == (1, 2, 1)
     assert spotting(predictions, truth, scorer="megc") == (1, 0, 0)
-    videos = score_tables(predictions, truth, scorer="strict")["videos"]
-    assert videos == {"counted": 4, "without_truth": 2, "ignored": 0}
-    assert score_tables(predictions, truth, scorer="megc")["videos"] == {"counted": 1, "without_truth": 0, "ignored": 3}
+    assert score_tables(predictions, truth, scorer="strict")["videos"] == {
+        "rule": "all videos that the tables or the list of videos name",
+        "counted": 4,
+        "without_truth": 2,
+        "ignored": 0,
+        "names": {"s1": ["calm", "other video", "v1"], "s9": ["v1"]},
+        "ignored_names": {},
+    }
+    assert score_tables(predictions, truth, scorer="megc")["videos"] == {
+        "rule": "videos with truth, of subjects with predictions",
+        "counted": 1,
+        "without_truth": 0,
+        "ignored": 3,
+        "names": {"s1": ["v1"]},
+        "ignored_names": {"s1": ["calm", "other video"], "s9": ["v1"]},
+    }
 
 
 def test_listed_videos_belong_to_the_split():
     result = score_tables([], [row(1, 20)], videos=[("s2", "calm"), ("s1", "v1")])
-    assert result["videos"] == {"counted": 2, "without_truth": 1, "ignored": 0}
+    assert (result["videos"]["counted"], result["videos"]["without_truth"]) == (2, 1)
+    assert result["videos"]["names"] == {"s1": ["v1"], "s2": ["calm"]}
     assert result["subjects"] == 2
+    one = score_tables([row(50, 60)], [row(1, 20)])["spotting"]["false_alarms_per_video"]
+    assert one == 1
+    more = score_tables([row(50, 60)], [row(1, 20)], videos=[("s2", "calm"), ("s2", "calm too"), ("s1", "v9")])
+    assert more["spotting"]["false_alarms_per_video"] == 1 / 4
 
 
 def test_equal_frames_of_different_videos_never_match():
@@ -125,9 +150,200 @@ def test_false_alarms_and_misses_are_split_by_cause():
     truth = [row(1, 20), row(101, 120), row(201, 220), row(301, 320)]
     predictions = [row(1, 20), row(2, 21), row(115, 140), row(501, 520)]
     result = score_tables(predictions, truth)["spotting"]
-    assert result["false_alarms"] == {"background": 1, "interval": 1, "duplicate": 1}
-    assert result["misses"] == {"unseen": 2, "interval": 1, "taken": 0}
+    assert result["false_alarms"] == {"background": 1, "wrong_interval": 1, "duplicate": 1}
+    assert result["misses"] == {"no_peak": 2, "wrong_interval": 1, "taken": 0}
     assert result["mean_iou"] == 1.0
+
+
+def test_a_truth_whose_prediction_is_too_unsure_is_missed_below_the_threshold():
+    truth = [row(1, 20), row(101, 120), row(201, 220), row(301, 320), row(401, 420)]
+    predictions = [
+        (*row(1, 20), 0.9),
+        (*row(102, 121), 0.2),  # would match
+        (*row(115, 140), 0.9),  # overlaps the same one too little
+        (*row(215, 240), 0.2),  # would not match either
+        (*row(415, 440), 0.9),  # sure, and wrong
+    ]
+    result = score_tables(predictions, truth, threshold=0.5)
+    spotting = result["spotting"]
+    assert (spotting["tp"], spotting["fp"], spotting["fn"]) == (1, 2, 4)
+    assert spotting["misses"] == {"no_peak": 1, "below_threshold": 1, "wrong_interval": 2, "taken": 0}
+    assert spotting["false_alarms"] == {"background": 0, "wrong_interval": 2, "duplicate": 0}
+    assert result["threshold"] == 0.5
+    assert "predictions: 2 with a confidence below 0.5 do not count" in result["notes"]
+    assert "below_threshold" not in score_tables(predictions, truth)["spotting"]["misses"]
+
+
+def test_the_threshold_itself_counts():
+    assert spotting([(*row(1, 20), 0.5)], [row(1, 20)], threshold=0.5) == (1, 0, 0)
+    assert spotting([(*row(1, 20), 0.5)], [row(1, 20)], threshold=np.nextafter(0.5, 1)) == (0, 0, 1)
+
+
+# Breakdowns, worked by hand
+
+
+def test_classes_subjects_and_durations_of_a_small_table():
+    truth = [row(1, 6), row(101, 120, "positive"), row(1, 60, "others", subject="s2"), row(201, 207, subject="s2")]
+    predictions = [
+        row(1, 6, "positive"),
+        row(301, 315, "surprise"),
+        row(1, 50, "others", subject="s2"),
+        row(500, 700, subject="s3"),
+    ]
+    result = score_tables(predictions, truth, classes=CLASSES)
+
+    def counts(figures):
+        return tuple(figures[name] for name in ("tp", "fp", "fn"))
+
+    assert {name: counts(figures) for name, figures in result["spotting"]["per_class"].items()} == {
+        "negative": (1, 1, 1),
+        "positive": (0, 0, 1),
+        "surprise": (0, 1, 0),
+        "other": (1, 0, 0),
+    }
+    assert [(b["from"], b["below"], b["unit"], *counts(b)) for b in result["spotting"]["per_duration"]] == [
+        (0, 8, "frames", 1, 0, 1),
+        (8, 16, "frames", 0, 1, 0),
+        (16, 32, "frames", 0, 0, 1),
+        (32, 64, "frames", 1, 0, 0),
+        (128, None, "frames", 0, 1, 0),
+    ]
+    assert {name: (s["videos"], *counts(s), s["pairs"], s["right"]) for name, s in result["per_subject"].items()} == {
+        "s1": (1, 1, 1, 1, 1, 0),
+        "s2": (1, 1, 0, 1, 0, 0),
+        "s3": (1, 0, 1, 0, 0, 0),
+    }
+    assert result["per_subject"]["s1"]["f1"] == 0.5
+    seconds = score_tables(predictions, truth, rate_hz=30)["spotting"]["per_duration"]
+    assert [(b["from"], b["below"], b["unit"], *counts(b)) for b in seconds] == [
+        (0.2, 0.3, "s", 1, 0, 1),
+        (0.5, 1.0, "s", 0, 1, 1),
+        (1.0, None, "s", 1, 1, 0),
+    ]
+
+
+def test_subjects_that_megc_ignores_have_no_row():
+    result = score_tables([row(1, 9)], [row(1, 9), row(1, 9, subject="s2")], scorer="megc")
+    assert list(result["per_subject"]) == ["s1"]
+
+
+# Thresholds
+
+
+def test_the_curve_of_a_small_table():
+    truth = [row(1, 20), row(101, 120)]
+    predictions = [(*row(1, 20), 0.9), (*row(300, 320, video="v2"), 0.7), (*row(101, 120), 0.6), (*row(400, 410), 0.1)]
+    curve = score_tables(predictions, truth)["curve"]
+    assert curve["threshold"] == [0.9, 0.7, 0.6, 0.1]
+    assert (curve["tp"], curve["fp"], curve["fn"]) == ([1, 1, 2, 2], [0, 1, 1, 2], [1, 1, 0, 0])
+    assert curve["precision"] == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
+    assert curve["recall"] == [0.5, 0.5, 1, 1]
+    assert curve["f1"] == pytest.approx([2 / 3, 1 / 2, 4 / 5, 2 / 3])
+    assert curve["false_alarms_per_video"] == [0, 0.5, 0.5, 1]
+    best = curve["best"]
+    assert (best["threshold"], best["tp"], best["fp"]) == (0.6, 2, 1)
+    assert best["note"] == "best on this very data: not a fair estimate"
+
+
+def test_of_equally_good_thresholds_the_highest_is_the_best():
+    predictions = [(*row(100 * i, 100 * i + 9), 1 / i) for i in (1, 2, 3)]
+    assert score_tables(predictions, [row(5000, 5009)])["curve"]["best"]["threshold"] == 1
+
+
+def test_without_a_confidence_there_is_no_curve_and_no_threshold():
+    assert "curve" not in score_tables([row(1, 20)], [row(1, 20)])
+    with pytest.raises(UsageError, match="needs a column confidence in every table of predictions"):
+        score_tables([row(1, 20)], [row(1, 20)], threshold=0.5)
+    with pytest.raises(UsageError, match="needs a column confidence"):
+        score_tables([(*row(1, 20), 0.7)], [row(1, 20)], against=[row(1, 20)], threshold=0.5)
+    assert spotting([], [row(1, 20)], threshold=0.5) == (0, 0, 1)
+
+
+def test_a_confidence_may_be_any_finite_number(write):
+    path = write(COLUMNS.strip() + ",confidence\ns,v,1,9,x,-3\ns,v,11,19,x,1e3\n")
+    assert read_intervals_csv(path, with_confidence=True).confidence.tolist() == [-3, 1000]
+    assert read_intervals_csv(path).confidence is None
+    bad = write(COLUMNS.strip() + ",confidence\ns,v,1,9,x,\ns,v,11,19,x,nan\ns,v,31,39,x,0.5\ns,v,31,39,x,0.7\n")
+    with pytest.raises(DataError) as caught:
+        score_tables(bad, [])
+    assert str(caught.value) == (
+        f"{bad} has 3 faults: row 2, column confidence: expected a finite number, got ''; "
+        "row 3, column confidence: expected a finite number, got 'nan'; row 5: repeats row 4"
+    )
+    # Of the truth nobody needs it.
+    assert score_tables([], write(COLUMNS.strip() + ",confidence\ns,v,1,9,x,\n"))["spotting"]["fn"] == 1
+
+
+# Notes
+
+
+def test_unknown_emotions_are_listed_with_their_counts():
+    truth = [row(1, 9, "Happiness"), row(21, 29), row(41, 49, "others"), row(61, 69, "happiness")]
+    predictions = [row(1, 9, "smile"), row(21, 29, "neutral")]
+    result = score_tables(predictions, truth, classes=["negative"], bootstrap=0)
+    assert result["emotions"] == {
+        "predictions": {"neutral": 1, "smile": 1},
+        "truth": {"happiness": 2, "negative": 1, "others": 1},
+    }
+    assert result["notes"] == [
+        "predictions: unknown emotion smile (1); a hit with it counts as a wrong class",
+        "truth: unknown emotion happiness (2, perhaps positive); a hit with it is left out of recognition",
+    ]
+
+
+def test_unknown_classes_and_classes_without_a_sample_are_named():
+    table = [row(1, 9), row(21, 29, "joy", subject="s2")]
+    assert score_tables(table, table, classes=["negative", "joy"])["notes"] == []
+    assert score_tables(table, table, classes=["negative", "joy", "Positve", "surprise"])["notes"] == [
+        "unknown class positve: neither one of negative, positive, surprise, others nor an emotion of the truth",
+        "class without any sample: positve, surprise; it counts as 0 in the means over the classes",
+    ]
+
+
+def test_tables_that_do_not_meet_and_single_subjects_are_noted():
+    result = score_tables([row(1, 9, subject="06")], [row(1, 9, subject="006")], classes=["negative"])
+    assert result["notes"] == [
+        "predictions and truth have no video in common: compare how subjects and videos are written"
+    ]
+    alone = score_tables([row(1, 9)], [row(1, 9)], classes=["negative"])
+    assert alone["notes"] == ["fewer than 2 subjects: no intervals over resamples of the subjects"]
+    assert alone["confidence_intervals"] == {}
+
+
+# Two tables
+
+
+def test_against_itself_nothing_differs():
+    truth = [row(1, 20, subject=f"s{i}") for i in range(5)]
+    table = truth[:3]
+    result = score_tables(table, truth, against=table, classes=["negative"])
+    for change in result["against"]["difference"].values():
+        assert change == {"value": 0, "interval": [0, 0]}
+    assert (result["against"]["strs"], result["against"]["subjects"]) == (result["strs"], 5)
+
+
+def test_a_table_that_is_better_on_every_subject_is_surely_better():
+    truth = [row(100 * i + 1, 100 * i + 20, subject=f"s{s}") for s in range(6) for i in range(4)]
+    better = [interval for interval in truth if interval[2] <= 201 + 100 * (interval[0] in ("s1", "s2"))]
+    worse = [interval for interval in better if interval[2] > 1]
+    result = score_tables(better, truth, against=worse, classes=["negative"])
+    change = result["against"]["difference"]["spotting_f1"]
+    assert change["value"] == pytest.approx(result["spotting"]["f1"] - result["against"]["spotting"]["f1"])
+    low, high = change["interval"]
+    assert 0 < low < change["value"] < high
+    # Each side alone varies more than the difference does.
+    alone = result["confidence_intervals"]["spotting_f1"]
+    assert high - low < alone[1] - alone[0]
+    turned = score_tables(worse, truth, against=better, classes=["negative"])["against"]["difference"]["spotting_f1"]
+    assert turned["interval"] == pytest.approx([-high, -low])
+
+
+def test_a_scorer_that_counts_other_videos_for_each_table_is_noted():
+    truth = [row(1, 9), row(1, 9, subject="s2")]
+    options = {"against": truth[:1], "classes": ["negative"]}
+    note = "the megc scorer counts other videos in each table of predictions: the difference is not fair"
+    assert note in score_tables(truth, truth, scorer="megc", **options)["notes"]
+    assert score_tables(truth, truth, scorer="strict", **options)["notes"] == []
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
@@ -139,22 +355,38 @@ def test_empty_tables_score_zero(scorer, predictions, truth):
 
 
 def test_the_result_says_how_it_was_made():
-    result = score_tables([row(1, 20)], [row(1, 20)], scorer="greedy", iou=0.3, classes=[" Negative", "positive"])
-    assert {name: result[name] for name in ("scorer", "iou", "classes", "frame_base", "interval_convention")} == {
+    result = score_tables(
+        [row(1, 20)], [row(1, 20)], scorer="greedy", iou=0.3, classes=[" Negative", "positive"], rate_hz=200
+    )
+    expected = {
         "scorer": "greedy",
         "iou": 0.3,
         "classes": ["negative", "positive"],
+        "threshold": None,
+        "rate_hz": 200,
         "frame_base": 1,
         "interval_convention": "inclusive",
+        "subjects": 1,
     }
+    assert {name: result[name] for name in expected} == expected
 
 
 def test_tables_for_people_show_every_figure():
-    result = score_tables([row(1, 20), row(50, 60)], [row(1, 20)], classes=CLASSES, bootstrap=10)
+    predictions = [(*row(1, 20), 0.9), (*row(50, 60, subject="s2"), 0.3)]
+    result = score_tables(predictions, [row(1, 20)], classes=CLASSES, against=predictions[:1], threshold=0.2)
     tables = tables_for_people(result)
     assert all(len(cells) == len(columns) for _, columns, rows in tables for cells in rows)
-    title, columns, rows = tables[0]
-    assert title == "Spotting: strict, IoU >= 0.5, 1 videos"
+    assert all(isinstance(cell, str) for _, _, rows in tables for cells in rows for cell in cells)
+    by_title = {title: (columns, rows) for title, columns, rows in tables}
+    assert dict(by_title["How it was scored"][1]) == {
+        "scorer": "strict",
+        "a hit": "IoU >= 0.5 on frames from 1, both ends inclusive",
+        "classes": "negative, positive, surprise",
+        "videos": "2 (all videos that the tables or the list of videos name); 1 of them without truth, 0 ignored",
+        "subjects": "2",
+        "confidence": ">= 0.2",
+    }
+    columns, rows = by_title["Spotting"]
     assert dict(zip(columns, rows[0], strict=True)) == {
         "hits": "1",
         "false alarms": "1",
@@ -163,8 +395,22 @@ def test_tables_for_people_show_every_figure():
         "recall": "1.0000",
         "F1": "0.6667",
         "mean IoU": "1.0000",
+        "false alarms per video": "0.5000",
     }
-    assert any("resamples" in title for title, _, _ in tables)
+    curve = by_title["Spotting by threshold of the confidence (2 of 2 thresholds)"][1]
+    assert curve[-1] == ("0.9", "1.0000", "1.0000", "1.0000", "0.0000", "best on this very data: not a fair estimate")
+    assert by_title["Misses by cause"][0] == ("no peak", "below threshold", "wrong interval", "taken")
+    difference = {name: value for name, value, *_ in tables[-1].rows}
+    assert difference["spotting F1"] == "-0.3333"
+    assert any(title == "95 % over resamples of the subjects" for title in by_title)
+
+
+def test_a_long_curve_is_shown_in_parts():
+    predictions = [(*row(100 * i + 1, 100 * i + 9), i / 1000) for i in range(1000)]
+    tables = tables_for_people(score_tables(predictions, predictions[::2]))
+    shown = next(table for table in tables if "threshold" in table.title)
+    assert "(10 of 1000 thresholds)" in shown.title
+    assert [cells[0] for cells in (shown.rows[0], shown.rows[9])] == ["0.999", "0"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +421,11 @@ def test_tables_for_people_show_every_figure():
         ({"iou": 1.5}, "at most 1"),
         ({"classes": ()}, "got none"),
         ({"classes": ("positive", "Positive")}, "once each"),
+        ({"classes": ("positive", "")}, "once each"),
         ({"bootstrap": -1}, "negative"),
+        ({"rate_hz": 0.0}, "above 0, got 0.0"),
+        ({"rate_hz": float("nan")}, "above 0, got nan"),
+        ({"threshold": float("inf")}, "finite number, got inf"),
     ],
 )
 def test_bad_options(options, message):
@@ -189,15 +439,17 @@ def test_ten_thousand_against_ten_thousand_take_less_than_a_second():
 
     def table(shift):
         moved = onset + rng.integers(0, shift + 1, len(onset))
-        emotion = rng.choice(CLASSES, len(onset))
-        columns = {"subject": "s", "video": "v", "onset": moved, "offset": moved + length, "emotion": emotion}
-        return pd.DataFrame(columns).drop_duplicates()
+        emotions = rng.choice(CLASSES, len(onset)).tolist()
+        ends = zip(moved.tolist(), (moved + length).tolist(), emotions, strict=True)
+        return list({("s", "v", *interval) for interval in ends})
 
-    predictions, truth = table(10), table(0)
+    sure = [(*interval, number) for interval, number in zip(table(10), rng.random(10_000).tolist(), strict=False)]
+    truth = table(0)
     began = time.process_time()
-    result = score_tables(predictions, truth, scorer="strict")
+    result = score_tables(sure, truth, scorer="strict", threshold=0.05)
     assert time.process_time() - began < 1
-    assert result["spotting"]["tp"] > 8000
+    assert result["spotting"]["tp"] > 7500
+    assert len(result["curve"]["f1"]) == len(sure)
 
 
 # Tables
@@ -230,6 +482,7 @@ def test_a_header_alone_is_a_table_without_events(write):
 
 
 def test_files_frames_and_rows_score_alike(write):
+    pd = pytest.importorskip("pandas")
     rows = [row(1, 20), row(40, 60, "positive", subject="6")]
     path = write(COLUMNS + "".join(",".join(map(str, r)) + "\n" for r in rows))
     frame = pd.DataFrame(rows, columns=COLUMNS.strip().split(","))
@@ -271,6 +524,7 @@ def test_every_fault_of_a_file_is_named_at_once(write):
 
 
 def test_faults_of_tables_in_memory_are_counted_from_one():
+    pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"subject": ["a", None], "video": "v", "onset": [1, np.nan], "offset": 9, "emotion": "other"})
     with pytest.raises(DataError, match=r"truth has 2 faults: row 2, column onset: .* row 2, column subject"):
         score_tables([], frame)
@@ -307,3 +561,14 @@ def test_files_that_are_no_text_or_not_there(write, tmp_path):
         read_intervals_csv(tmp_path)
     with pytest.raises(UsageError, match="no file"):
         read_intervals_csv(tmp_path / "missing.csv")
+
+
+def test_a_list_of_videos(write):
+    assert read_videos_csv(write("video,note,subject\n006_1,,006\n006_2,x,006\n")) == [
+        ("006", "006_1"),
+        ("006", "006_2"),
+    ]
+    with pytest.raises(DataError, match="lacks the columns video: expected subject, video, got subject"):
+        read_videos_csv(write("subject\n"))
+    with pytest.raises(DataError, match="1 fault: row 3, column video: expected a text, got ''"):
+        read_videos_csv(write("subject,video\ns,v\ns,\n"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from metst.cli.console import AsJson, Quiet, Verbose, console, print_json, table, talk
 
@@ -13,29 +14,66 @@ Scorer = Literal["strict", "greedy", "many-to-many", "megc"]
 
 
 def score(
-    predictions: Annotated[Path, typer.Argument(help="CSV: subject, video, onset, offset, emotion; frames from 1.")],
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="CSV: subject, video, onset, offset, emotion, and confidence if there is; frames from 1."),
+    ],
     truth: Annotated[Path, typer.Argument(help="CSV with the same columns.")],
     scorer: Annotated[Scorer, typer.Option(help="Who counts how: see the documentation.")] = "strict",
     iou: Annotated[float, typer.Option(min=0.01, max=1, help="Lowest overlap that counts as found.")] = 0.5,
     classes: Annotated[str, typer.Option(help="Classes for recognition, with commas.")] = "negative,positive,surprise",
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the subjects for confidence intervals.")] = 0,
+    against: Annotated[
+        Path | None, typer.Option(help="Other predictions, CSV: print how much better the first are.")
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Lowest confidence of a prediction that counts.")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--fps", help="Frame rate, in frames per second: durations in seconds.")
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="CSV: subject, video of all videos, also those without any event.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the subjects for confidence intervals.")] = 1000,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Compare predicted intervals with the truth under a named scorer."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.metrics import score_tables, tables_for_people
+    from metst.metrics import read_videos_csv, score_tables, tables_for_people
 
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
-    tables = score_tables(predictions, truth, scorer=scorer, iou=iou, classes=names, bootstrap=bootstrap)
-    for title, columns, rows in tables_for_people(tables):
+    listed = read_videos_csv(videos) if videos is not None else ()
+    result = score_tables(
+        predictions,
+        truth,
+        scorer=scorer,
+        iou=iou,
+        classes=names,
+        against=against,
+        threshold=threshold,
+        rate_hz=rate,
+        videos=listed,
+        bootstrap=bootstrap,
+    )
+    for title, columns, rows in tables_for_people(result):
         table(title, list(columns), [list(row) for row in rows])
-    if "others" not in names:
+    if "others" not in result["classes"]:
         # The field reports recognition over three classes or over these and "others": both belong in sight.
-        four = score_tables(predictions, truth, scorer=scorer, iou=iou, classes=(*names, "others"))
-        tables["with_others"] = {key: four[key] for key in ("classes", "recognition", "strs")}
+        four = score_tables(
+            predictions,
+            truth,
+            scorer=scorer,
+            iou=iou,
+            classes=(*names, "others"),
+            threshold=threshold,
+            videos=listed,
+            bootstrap=0,
+        )
+        result["with_others"] = {key: four[key] for key in ("classes", "recognition", "strs")}
         f1, strs = four["recognition"]["f1"], four["strs"]
-        console.print(f"With class others as well: recognition F1 {f1:.4f}, STRS {strs:.4f}")
+        absent = "" if "others" in result["emotions"]["truth"] else " (no true interval has it: it counts as 0)"
+        console.print(f"With class others as well{absent}: recognition F1 {f1:.4f}, STRS {strs:.4f}")
+    for note in result["notes"]:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}")
     if as_json:
-        print_json(tables)
+        print_json(result)

@@ -24,31 +24,42 @@ Spotting counts hits, false alarms and misses over all videos.  Recognition look
 true class is one of the classes asked for: precision and recall are means over the classes (0 where
 there is nothing to divide by), ``f1 = 2 P R / (P + R)``, UF1 is the mean F1 of the classes and UAR
 the mean recall.  ``STRS = spotting f1 * recognition f1`` (Liong et al., MEAN, 2023).
+
+A false alarm is one of these, and a miss one of those (:mod:`metst.metrics.breakdown`):
+
+``background``, ``wrong_interval``, ``duplicate``
+    Nothing true near; near, but overlapping too little; overlapping enough what others hit.
+``no_peak``, ``below_threshold``, ``wrong_interval``, ``taken``
+    No prediction near; one of too low a confidence would have matched; near, but overlapping too
+    little; overlapped enough by a prediction that hits another one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from metst.errors import UsageError
-from metst.metrics.matching import (
-    SCORERS,
-    Events,
-    Float64Array,
-    Pairs,
-    close_pairs,
-    interval_iou,
-    match_intervals,
-    overlapped,
-    scorer_hits,
+from metst.metrics.breakdown import (
+    false_alarm_causes,
+    miss_causes,
+    spotting_by_class,
+    spotting_by_duration,
+    spotting_by_subject,
 )
-from metst.metrics.tables import COLUMNS, IntervalTable, Table, checked_table, read_intervals_csv, tables_for_people
-from metst.timeline import BoolArray, IntArray
+from metst.metrics.comparison import Comparison, Rules, compare
+from metst.metrics.curve import threshold_curve
+from metst.metrics.figures import ratio, total_figures
+from metst.metrics.matching import SCORERS, close_pairs, interval_iou, match_intervals
+from metst.metrics.notes import comparison_notes, emotion_counts, emotion_notes, resampling_notes
+from metst.metrics.resampling import differences, drawn_subjects, intervals
+from metst.metrics.tables import COLUMNS, Table, checked_table, read_intervals_csv, read_videos_csv
+from metst.metrics.videos import Videos, counted_rule, place_tables
+from metst.metrics.wording import tables_for_people
+from metst.timeline import IntArray
 
 __all__ = [
     "COLUMNS",
@@ -56,11 +67,10 @@ __all__ = [
     "interval_iou",
     "match_intervals",
     "read_intervals_csv",
+    "read_videos_csv",
     "score_tables",
     "tables_for_people",
 ]
-
-_INTERVAL_PERCENT = (2.5, 97.5)
 
 
 def score_tables(
@@ -70,8 +80,11 @@ def score_tables(
     scorer: str = "strict",
     iou: float = 0.5,
     classes: Sequence[str] = ("negative", "positive", "surprise"),
+    against: Table | None = None,
+    threshold: float | None = None,
+    rate_hz: float | None = None,
     videos: Iterable[tuple[str, str]] = (),
-    bootstrap: int = 0,
+    bootstrap: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Compare predicted intervals with the truth; the module says what the scorers count.
@@ -80,224 +93,144 @@ def score_tables(
     ----------
     predictions, truth : DataFrame, path of a CSV file, or rows
         Columns ``subject, video, onset, offset, emotion``; frames from 1, both ends inclusive.
+        Predictions may have a column ``confidence`` (any finite numbers, higher is surer).
     scorer : {"strict", "greedy", "many-to-many", "megc"}
         How hits are counted.
     iou : float
         Lowest IoU of a hit, in (0, 1].
     classes : sequence of str
         Classes of recognition: three without "others", or four.
+    against : like predictions, optional
+        Other predictions for the same truth, to be compared with in pairs of subjects.
+    threshold : float, optional
+        Only predictions of at least this confidence count, in both tables of predictions.
+    rate_hz : float, optional
+        Frames per second of all videos: bands of duration are then in seconds.
     videos : iterable of (subject, video)
-        Videos of the split that neither table names; their subjects are resampled as well.
+        Videos of the split that no table names; their subjects are resampled as well.
     bootstrap, seed : int
         Number of resamples of the subjects for 95 % confidence intervals (0 for none), and its seed.
 
     Returns
     -------
     dict
-        Plain numbers, ready for JSON: ``scorer, iou, classes, frame_base, interval_convention, videos,
-        subjects, strs``; ``spotting`` with ``tp, fp, fn, precision, recall, f1, mean_iou`` of the hits,
-        ``false_alarms`` and ``misses`` split by cause; ``recognition`` with ``f1, uf1, uar, precision,
-        recall, tp, fp, fn, pairs, dropped, per_class, confusion`` (rows true, columns predicted, the
-        last one for any other class); ``confidence_intervals`` if asked for.
+        Plain values, ready for JSON.
+
+        - how it was scored: ``scorer, iou, classes, threshold, rate_hz, frame_base,
+          interval_convention, subjects`` and ``videos`` (``rule, counted, without_truth, ignored``
+          and names by subject in ``names, ignored_names``);
+        - ``strs``;
+        - ``spotting``: ``tp, fp, fn, precision, recall, f1, mean_iou`` of the hits,
+          ``false_alarms_per_video``, ``false_alarms`` and ``misses`` by cause, ``per_class`` and
+          ``per_duration``;
+        - ``recognition``: ``f1, uf1, uar, precision, recall, tp, fp, fn, pairs, dropped, per_class,
+          confusion`` (rows true, columns predicted, the last one for any other class);
+        - ``per_subject``: counts and rates of spotting, recognised pairs;
+        - ``curve``, if there is a confidence: see :func:`~metst.metrics.curve.threshold_curve`;
+        - ``confidence_intervals`` of the figures, empty for fewer than two subjects, if asked for;
+        - ``against``, if given: ``strs, spotting, recognition`` of the other table, and
+          ``difference`` (predictions minus against) with ``value`` and ``interval`` of every figure;
+        - ``emotions`` of each table with their counts, and ``notes`` in words on what may be wrong.
 
     Raises
     ------
     UsageError
-        If an option has no valid value or a file is missing.
+        If an option has no valid value, a file is missing, or a threshold meets no confidence.
     DataError
         If a table is faulty; all faults of a table are named at once.
     """
     names = tuple(name.strip().lower() for name in classes)
-    _check_options(scorer, iou=iou, classes=names, bootstrap=bootstrap)
-    tables = (checked_table(predictions, name="predictions"), checked_table(truth, name="truth"))
-    predicted, true, subject = _events(*tables, videos=videos, classes=names)
-    counted = _counted(predicted, true, subject=subject, scorer=scorer)
-    predicted, true = predicted.of(counted[predicted.video]), true.of(counted[true.video])
-    pairs = close_pairs(predicted, true, iou=iou)
-    hits = scorer_hits(scorer, pairs, predictions=predicted)
-    tally = _tally(predicted, true, hits, subject=subject, classes=len(names))
-    result = _conditions(counted, true, subject=subject) | _figures(tally, hits, names=names, scorer=scorer)
-    result["spotting"] |= _causes(predicted, true, pairs=pairs, hits=hits)
-    if bootstrap:
-        chosen = tally.of(np.unique(subject[counted]))
-        result["confidence_intervals"] = _confidence(chosen, scorer=scorer, bootstrap=bootstrap, seed=seed)
-    return {"scorer": scorer, "iou": iou, "classes": list(names)} | result
+    rules = Rules(scorer, iou=iou, classes=names, threshold=threshold)
+    _check_numbers(rate_hz=rate_hz, bootstrap=bootstrap)
+    tables = {"predictions": checked_table(predictions, name="predictions", with_confidence=True)}
+    if against is not None:
+        tables["against"] = checked_table(against, name="against", with_confidence=True)
+    true_table = checked_table(truth, name="truth")
+    every, (*placed, true) = place_tables((*tables.values(), true_table), videos=videos, classes=names)
+    sides = {
+        name: compare(events, true, confidence=table.confidence, videos=every, rules=rules)
+        for (name, table), events in zip(tables.items(), placed, strict=True)
+    }
+    result = _conditions(sides["predictions"], videos=every, rules=rules) | {"rate_hz": rate_hz}
+    result |= _figures(sides["predictions"], rules=rules)
+    result |= _details(sides["predictions"], spotting=result["spotting"], videos=every, rules=rules, rate_hz=rate_hz)
+    if (confidence := tables["predictions"].confidence) is not None:
+        pairs = close_pairs(placed[0], true, iou=iou)
+        result["curve"] = threshold_curve(
+            placed[0], true, confidence=confidence, pairs=pairs, subject=every.subject, scorer=scorer
+        )
+    result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap, seed=seed)
+    emotions = {name: emotion_counts(table) for name, table in (tables | {"truth": true_table}).items()}
+    notes = [*emotion_notes(emotions, names=names), *comparison_notes(sides, rules=rules)]
+    notes += resampling_notes(result["subjects"]) if bootstrap else []
+    return result | {"emotions": emotions, "notes": notes}
 
 
-def _check_options(scorer: str, *, iou: float, classes: tuple[str, ...], bootstrap: int) -> None:
-    if scorer not in SCORERS:
-        raise UsageError(f"unknown scorer {scorer!r}: expected one of {', '.join(SCORERS)}")
-    if not 0 < iou <= 1:
-        raise UsageError(f"the IoU threshold must be above 0 and at most 1, got {iou}")
-    if not classes or len(set(classes)) < len(classes):
-        raise UsageError(f"classes must be given once each, got {', '.join(classes) or 'none'}")
+def _check_numbers(*, rate_hz: float | None, bootstrap: int) -> None:
+    if rate_hz is not None and not 0 < rate_hz < math.inf:
+        raise UsageError(f"the frame rate must be a number of frames per second above 0, got {rate_hz}")
     if bootstrap < 0:
         raise UsageError(f"the number of resamples must not be negative, got {bootstrap}")
 
 
-def _events(
-    predictions: IntervalTable, truth: IntervalTable, *, videos: Iterable[tuple[str, str]], classes: tuple[str, ...]
-) -> tuple[Events, Events, IntArray]:
-    """Both tables as events, and the number of the subject of every video."""
-    tables = (predictions, truth)
-    keys = [key for table in tables for key in zip(table.subject, table.video, strict=True)]
-    listed = sorted({*keys, *((str(subject), str(video)) for subject, video in videos)})
-    numbers = {key: number for number, key in enumerate(listed)}
-    subjects = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in (*keys, *listed)))}
-    subject = np.array([subjects[name] for name, _ in listed], dtype=np.int64)
-    video = np.array([numbers[key] for key in keys], dtype=np.int64)
-    length = np.zeros(len(listed), dtype=np.int64)
-    np.maximum.at(length, video, np.concatenate([table.offset for table in tables]))
-    start = (np.cumsum(length + 1) - length - 1)[video]
-    onset, offset = (start + np.concatenate([getattr(table, end) for table in tables]) for end in ("onset", "offset"))
-    place = {name: number for number, name in enumerate(classes)}
-    emotion = np.array([place.get(name, -1) for table in tables for name in table.emotion], dtype=np.int64)
-    events, first = Events(video, onset, offset, emotion), np.arange(len(video)) < len(predictions)
-    return events.of(first), events.of(~first), subject
-
-
-def _counted(predictions: Events, truth: Events, *, subject: IntArray, scorer: str) -> BoolArray:
-    """Which videos a scorer counts, ``(V,)``."""
-    if scorer != "megc":
-        return np.ones(len(subject), dtype=bool)
-    with_truth = np.isin(np.arange(len(subject)), truth.video)
-    return with_truth & np.isin(subject, subject[predictions.video])
-
-
-@dataclass(frozen=True)
-class _Tally:
-    """Per subject: hits, false alarms, misses ``(S, 3)``; true by predicted class ``(S, K, K + 1)``."""
-
-    counts: IntArray
-    confusion: IntArray
-
-    def of(self, subjects: IntArray) -> _Tally:
-        return _Tally(self.counts[subjects], self.confusion[subjects])
-
-
-def _tally(predictions: Events, truth: Events, hits: Pairs, *, subject: IntArray, classes: int) -> _Tally:
-    size = int(subject.max(initial=-1)) + 1
-
-    def per_subject(video: IntArray) -> IntArray:
-        return np.bincount(subject[video], minlength=size)
-
-    hit = per_subject(truth.video[hits.truth])
-    false_alarm = per_subject(predictions.video) - per_subject(predictions.video[np.unique(hits.prediction)])
-    counts = np.stack([hit, false_alarm, per_subject(truth.video) - hit], axis=1)
-    looked_at = hits.of(truth.emotion[hits.truth] >= 0)
-    confusion = np.zeros((size, classes, classes + 1), dtype=np.int64)
-    where = (subject[truth.video[looked_at.truth]], truth.emotion[looked_at.truth])
-    # A predicted class of -1 falls into the last column: none of the classes.
-    np.add.at(confusion, (*where, predictions.emotion[looked_at.prediction]), 1)
-    return _Tally(counts, confusion)
-
-
-def _scores(counts: IntArray, confusion: IntArray, *, scorer: str) -> dict[str, Float64Array]:
-    """All figures for counts ``(..., 3)`` and confusions ``(..., K, K + 1)``; leading axes are resamples."""
-    hit, false_alarm, miss = np.moveaxis(counts, -1, 0)
-    precision, recall = _ratio(hit, hit + false_alarm), _ratio(hit, hit + miss)
-    predicted, true = confusion[..., :-1].sum(axis=-2), confusion.sum(axis=-1)
-    right = np.diagonal(confusion[..., :-1], axis1=-2, axis2=-1)
-    if scorer == "megc":
-        right = np.where(right == true.sum(axis=-1, keepdims=True), 0, right)
-    class_precision, class_recall = _ratio(right, predicted), _ratio(right, true)
-    class_f1 = _harmonic(class_precision, class_recall)
-    mean_precision, mean_recall = class_precision.mean(axis=-1), class_recall.mean(axis=-1)
-    spotting_f1, recognition_f1 = _harmonic(precision, recall), _harmonic(mean_precision, mean_recall)
+def _conditions(compared: Comparison, *, videos: Videos, rules: Rules) -> dict[str, Any]:
+    """How it was scored."""
+    counted = int(compared.counted.sum())
     return {
-        "strs": spotting_f1 * recognition_f1,
-        "spotting_precision": precision,
-        "spotting_recall": recall,
-        "spotting_f1": spotting_f1,
-        "recognition_precision": mean_precision,
-        "recognition_recall": mean_recall,
-        "recognition_f1": recognition_f1,
-        "uf1": class_f1.mean(axis=-1),
-        "uar": mean_precision if scorer == "megc" else mean_recall,
-        "class_precision": class_precision,
-        "class_recall": class_recall,
-        "class_f1": class_f1,
-    }
-
-
-def _conditions(counted: BoolArray, truth: Events, *, subject: IntArray) -> dict[str, Any]:
-    videos = int(counted.sum())
-    return {
+        "scorer": rules.scorer,
+        "iou": rules.iou,
+        "classes": list(rules.classes),
+        "threshold": rules.threshold,
         "frame_base": 1,
         "interval_convention": "inclusive",
         "videos": {
-            "counted": videos,
-            "without_truth": videos - np.unique(truth.video).size,
-            "ignored": len(counted) - videos,
+            "rule": counted_rule(rules.scorer),
+            "counted": counted,
+            "without_truth": counted - np.unique(compared.truth.video).size,
+            "ignored": len(videos) - counted,
+            "names": videos.by_subject(compared.counted),
+            "ignored_names": videos.by_subject(~compared.counted),
         },
-        "subjects": np.unique(subject[counted]).size,
+        "subjects": np.unique(videos.subject[compared.counted]).size,
     }
 
 
-def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Float64Array:
-    """Quotient, 0 where there is nothing to divide by."""
-    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
-    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole != 0))
+def _figures(compared: Comparison, *, rules: Rules) -> dict[str, Any]:
+    figures = total_figures(compared.tally, hits=compared.hits, names=rules.classes, scorer=rules.scorer)
+    spotting = figures["spotting"]
+    spotting["false_alarms_per_video"] = float(ratio(spotting["fp"], compared.counted.sum()))
+    return figures
 
 
-def _harmonic(precision: Float64Array, recall: Float64Array) -> Float64Array:
-    return _ratio(2 * precision * recall, precision + recall)
-
-
-def _figures(tally: _Tally, hits: Pairs, *, names: tuple[str, ...], scorer: str) -> dict[str, Any]:
-    """STRS, spotting and recognition over all subjects."""
-    counts, confusion = tally.counts.sum(axis=0), tally.confusion.sum(axis=0)
-    scores = _scores(counts, confusion, scorer=scorer)
-    pairs, right = int(confusion.sum()), int(np.trace(confusion))
-    wrong = int(confusion[:, :-1].sum()) - right
-    plain = {name: float(value) for name, value in scores.items() if value.ndim == 0}
-    spotting = dict(zip(("tp", "fp", "fn"), counts.tolist(), strict=True))
-    spotting |= {name: plain[f"spotting_{name}"] for name in ("precision", "recall", "f1")}
-    recognition = {name: plain[f"recognition_{name}"] for name in ("f1", "precision", "recall")}
-    return {
-        "strs": plain["strs"],
-        "spotting": spotting | {"mean_iou": float(hits.iou.mean()) if len(hits.iou) else 0.0},
-        "recognition": recognition
-        | {"uf1": plain["uf1"], "uar": plain["uar"]}
-        | {"tp": right, "fp": wrong, "fn": wrong if scorer == "megc" else pairs - right}
-        | {"pairs": pairs, "dropped": len(hits.iou) - pairs, "confusion": confusion.tolist()}
-        | {"per_class": {name: _class_figures(scores, i, confusion=confusion) for i, name in enumerate(names)}},
+def _details(
+    compared: Comparison, *, spotting: dict[str, Any], videos: Videos, rules: Rules, rate_hz: float | None
+) -> dict[str, Any]:
+    """Spotting by cause, class and duration, beside its figures, and by subject."""
+    details = {
+        "false_alarms": false_alarm_causes(compared),
+        "misses": miss_causes(compared, iou=rules.iou),
+        "per_class": spotting_by_class(compared, names=rules.classes),
+        "per_duration": spotting_by_duration(compared, rate_hz=rate_hz),
     }
+    return {"spotting": spotting | details, "per_subject": spotting_by_subject(compared, videos=videos)}
 
 
-def _class_figures(scores: Mapping[str, Float64Array], number: int, *, confusion: IntArray) -> dict[str, float]:
-    figures = {name: float(scores[f"class_{name}"][number]) for name in ("precision", "recall", "f1")}
-    return figures | {"support": int(confusion[number].sum())}
+def _resampled(
+    sides: Mapping[str, Comparison], *, videos: Videos, rules: Rules, bootstrap: int, seed: int
+) -> dict[str, Any]:
+    """Intervals, and the comparison with the other table if there is one."""
 
+    def drawn(subjects: IntArray) -> IntArray:
+        return drawn_subjects(len(subjects), bootstrap=bootstrap, seed=seed)
 
-def _causes(predictions: Events, truth: Events, *, pairs: Pairs, hits: Pairs) -> dict[str, dict[str, int]]:
-    """Why predictions are false alarms and why true intervals are missed.
-
-    ``background`` and ``unseen`` touch nothing on the other side, ``interval`` touches but overlaps
-    too little, ``duplicate`` and ``taken`` overlap enough with a partner that another one has.
-    """
-
-    def split(events: Events, others: Events, hit: IntArray, close: IntArray) -> tuple[int, int, int]:
-        place = np.arange(len(events))
-        left, near = ~np.isin(place, hit), np.isin(place, close)
-        touching = overlapped(events, others)
-        return int((left & ~touching).sum()), int((left & touching & ~near).sum()), int((left & near).sum())
-
-    alarms = split(predictions, truth, hits.prediction, pairs.prediction)
-    misses = split(truth, predictions, hits.truth, pairs.truth)
-    return {
-        "false_alarms": dict(zip(("background", "interval", "duplicate"), alarms, strict=True)),
-        "misses": dict(zip(("unseen", "interval", "taken"), misses, strict=True)),
-    }
-
-
-def _confidence(tally: _Tally, *, scorer: str, bootstrap: int, seed: int) -> dict[str, list[float]]:
-    """95 % percentile intervals over resamples of the subjects."""
-    size = len(tally.counts)
-    if size == 0:
-        return {}
-    drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=bootstrap)
-    counts, confusion = (np.tensordot(drawn, part, axes=1) for part in (tally.counts, tally.confusion))
-    scores = _scores(counts, confusion, scorer=scorer)
-    names = [name for name in scores if not name.startswith("class_")]
-    return {name: np.percentile(scores[name], _INTERVAL_PERCENT).tolist() for name in names}
+    side, other = sides["predictions"], sides.get("against")
+    result: dict[str, Any] = {}
+    if bootstrap:
+        own = np.unique(videos.subject[side.counted])
+        result["confidence_intervals"] = intervals(side.tally.of(own), scorer=rules.scorer, drawn=drawn(own))
+    if other is not None:
+        either = np.unique(videos.subject[side.counted | other.counted])
+        pair = side.tally.of(either), other.tally.of(either)
+        change = differences(*pair, scorer=rules.scorer, drawn=drawn(either))
+        result["against"] = _figures(other, rules=rules) | {"subjects": len(either), "difference": change}
+    return result

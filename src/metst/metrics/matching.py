@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import lap
@@ -170,20 +171,65 @@ def _assigned(pairs: Pairs, members: IntArray) -> IntArray:
 
 
 def _greedy(pairs: Pairs, predictions: Events) -> IntArray:
-    """In time order each prediction looks at the true interval of its highest IoU (of equal ones the last)."""
-    best = np.lexsort((-pairs.truth, -pairs.iou, pairs.prediction))
-    best = best[_first_of(pairs.prediction[best])]
+    """In time order each prediction takes the true interval that it looks at, if that is still free."""
+    best = looked_at(pairs)
     in_time = np.argsort(np.argsort(predictions.onset, kind="stable"))
     looked = pairs.of(best)
     return np.asarray(best[_first_taken(looked, order=in_time[looked.prediction])])
 
 
+def looked_at(pairs: Pairs) -> IntArray:
+    """The pair of each prediction with the true interval of its highest IoU (of equal ones the last)."""
+    best = np.lexsort((-pairs.truth, -pairs.iou, pairs.prediction))
+    return np.asarray(best[first_of(pairs.prediction[best])])
+
+
 def _first_taken(pairs: Pairs, *, order: IntArray) -> IntArray:
     """For each true interval the pair whose prediction comes first."""
     taken = np.lexsort((order, pairs.truth))
-    return np.asarray(taken[_first_of(pairs.truth[taken])])
+    return np.asarray(taken[first_of(pairs.truth[taken])])
 
 
-def _first_of(groups: IntArray) -> BoolArray:
+def first_of(groups: IntArray) -> BoolArray:
     """Marks the first of each run of equal neighbours."""
     return np.asarray(np.diff(groups, prepend=-1) != 0)
+
+
+def matched_in_turn(pairs: Pairs, *, order: Iterable[int]) -> list[int]:
+    """Predictions that make the maximum one-to-one matching larger by one pair, when they come in this order.
+
+    After any number of them the matching has as many pairs as are possible by then: a prediction
+    that finds no chain of exchanges to a free true interval (Berge, 1957) will not find one later.
+    """
+    sorted_pairs = np.argsort(pairs.prediction, kind="stable")
+    own, start = np.unique(pairs.prediction[sorted_pairs], return_index=True)
+    reachable = {
+        int(prediction): near.tolist()
+        for prediction, near in zip(own, np.split(pairs.truth[sorted_pairs], start[1:]), strict=False)
+    }
+    holder: dict[int, int] = {}
+    closed: set[int] = set()  # no chain from these ends at a free one, now or later
+    return [p for p in order if p in reachable and _takes(p, reachable=reachable, holder=holder, closed=closed)]
+
+
+def _takes(prediction: int, *, reachable: dict[int, list[int]], holder: dict[int, int], closed: set[int]) -> bool:
+    """Give the prediction a true interval, exchanging those of others where that frees one."""
+    came_from: dict[int, int] = {}
+    given_up: dict[int, int | None] = {prediction: None}
+    queue = [prediction]
+    for asking in queue:
+        for wanted in reachable[asking]:
+            if wanted in came_from or wanted in closed:
+                continue
+            came_from[wanted] = asking
+            if wanted in holder:
+                given_up[holder[wanted]] = wanted
+                queue.append(holder[wanted])
+                continue
+            free: int | None = wanted
+            while free is not None:
+                holder[free] = came_from[free]
+                free = given_up[came_from[free]]
+            return True
+    closed.update(came_from)
+    return False

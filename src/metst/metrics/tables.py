@@ -1,4 +1,4 @@
-"""Tables of intervals for people: read and checked on the way in, figures as text on the way out."""
+"""Tables of intervals for people, read and checked."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from metst.errors import DataError, UsageError
 from metst.timeline import BoolArray, IntArray
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
+CONFIDENCE = "confidence"
 
 
 class DataFrame(Protocol):
@@ -28,10 +29,13 @@ class DataFrame(Protocol):
 
 
 Table = DataFrame | str | PathLike[str] | Sequence[Sequence[Any]] | Sequence[Mapping[str, Any]]
-TextTable = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
 # What a cell of each column is.
-_EXPECTED = ("a text", "a text", "a whole frame number from 1", "a whole frame number from 1", "a text")
+_EXPECTED = {
+    **dict.fromkeys(("subject", "video", "emotion"), "a text"),
+    **dict.fromkeys(("onset", "offset"), "a whole frame number from 1"),
+    CONFIDENCE: "a finite number",
+}
 _LAST_FRAME = 10**9
 _MISSING = ("NAType", "NaTType")  # pandas' marks of an empty cell
 _FAULTS_SHOWN = 50
@@ -39,13 +43,17 @@ _FAULTS_SHOWN = 50
 
 @dataclass(frozen=True, eq=False)
 class IntervalTable:
-    """Checked rows: texts without outer spaces, emotions in lower case, frames from 1 and both ends included."""
+    """Checked rows: texts without outer spaces, emotions in lower case, frames from 1 and both ends included.
+
+    ``confidence`` is None where the table has none, or none was asked for.
+    """
 
     subject: tuple[str, ...]
     video: tuple[str, ...]
     onset: IntArray
     offset: IntArray
     emotion: tuple[str, ...]
+    confidence: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -70,8 +78,15 @@ class _Fault(NamedTuple):
         return f"row {self.row}{', column ' + self.column if self.column else ''}: {self.text}"
 
 
-def read_intervals_csv(path: str | PathLike[str]) -> IntervalTable:
+def read_intervals_csv(path: str | PathLike[str], *, with_confidence: bool = False) -> IntervalTable:
     """Read a table of intervals: UTF-8, commas, a header with at least the five columns.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    with_confidence : bool
+        Read a column ``confidence`` as well, if there is one.
 
     Returns
     -------
@@ -85,9 +100,36 @@ def read_intervals_csv(path: str | PathLike[str]) -> IntervalTable:
     DataError
         If it cannot be read, or naming every fault with its row (the header is row 1) and column.
     """
-    path = Path(path)
+    cells = _csv_cells(Path(path), needed=COLUMNS)
+    return _checked(cells, name=str(path), with_confidence=with_confidence)
+
+
+def read_videos_csv(path: str | PathLike[str]) -> list[tuple[str, str]]:
+    """Read a list of videos: a CSV file like that of intervals with at least the columns ``subject, video``.
+
+    Raises
+    ------
+    UsageError, DataError
+        As from :func:`read_intervals_csv`.
+    """
+    needed = COLUMNS[:2]
+    table = _csv_cells(Path(path), needed=needed)
+    _require(table, needed=needed, name=str(path))
+    cells = {column: [_text(cell) for cell in table.columns[column]] for column in needed}
+    faults = [
+        _Fault(table.rows[i], column, f"expected {_EXPECTED[column]}, got ''")
+        for column in needed
+        for i, cell in enumerate(cells[column])
+        if not cell
+    ]
+    if faults:
+        _raise(faults, name=str(path))
+    return list(zip(*cells.values(), strict=True))
+
+
+def _csv_cells(path: Path, *, needed: Sequence[str]) -> _Cells:
     if not path.exists():
-        raise UsageError(f"no file {path}: expected a table with the columns {', '.join(COLUMNS)}")
+        raise UsageError(f"no file {path}: expected a table with the columns {', '.join(needed)}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -100,15 +142,16 @@ def read_intervals_csv(path: str | PathLike[str]) -> IntervalTable:
     if faults:
         _raise(faults, name=str(path))
     columns = {name.strip(): [row[place] for _, row in rows] for place, name in enumerate(header)}
-    return _checked(_Cells(columns, [at for at, _ in rows]), name=str(path))
+    return _Cells(columns, [at for at, _ in rows])
 
 
-def checked_table(source: Table, *, name: str) -> IntervalTable:
+def checked_table(source: Table, *, name: str, with_confidence: bool = False) -> IntervalTable:
     """The same from a file or from memory, where rows count from 1 and ``name`` stands for the file's."""
     if isinstance(source, str | PathLike):
-        return read_intervals_csv(source)
+        return read_intervals_csv(source, with_confidence=with_confidence)
     columns = _columns(source, name=name)
-    return _checked(_Cells(columns, range(1, 1 + max(map(len, columns.values()), default=0))), name=name)
+    cells = _Cells(columns, range(1, 1 + max(map(len, columns.values()), default=0)))
+    return _checked(cells, name=name, with_confidence=with_confidence)
 
 
 def _columns(source: DataFrame | Sequence[Sequence[Any]] | Sequence[Mapping[str, Any]], *, name: str) -> dict[str, Any]:
@@ -120,23 +163,32 @@ def _columns(source: DataFrame | Sequence[Sequence[Any]] | Sequence[Mapping[str,
         named = dict.fromkeys(column for row in records for column in row)
         return {column: [row.get(column) for row in records] for column in named}
     rows = cast("list[Sequence[Any]]", list(source))
-    wrong = [i for i, row in enumerate(rows, start=1) if len(row) != len(COLUMNS)]
+    expected = (*COLUMNS, CONFIDENCE) if rows and len(rows[0]) == len(COLUMNS) + 1 else COLUMNS
+    wrong = [i for i, row in enumerate(rows, start=1) if len(row) != len(expected)]
     if wrong:
-        _raise([_Fault(i, "", f"expected the values {', '.join(COLUMNS)}") for i in wrong], name=name)
-    return {column: [row[place] for row in rows] for place, column in enumerate(COLUMNS)}
+        _raise([_Fault(i, "", f"expected the values {', '.join(expected)}") for i in wrong], name=name)
+    return {column: [row[place] for row in rows] for place, column in enumerate(expected)}
 
 
-def _checked(table: _Cells, *, name: str) -> IntervalTable:
-    """The five columns with their types."""
-    if missing := [column for column in COLUMNS if column not in table.columns]:
+def _require(table: _Cells, *, needed: Sequence[str], name: str) -> None:
+    if missing := [column for column in needed if column not in table.columns]:
         have = ", ".join(table.columns) or "none"
-        raise DataError(f"{name} lacks the columns {', '.join(missing)}: expected {', '.join(COLUMNS)}, got {have}")
-    cells = {column: np.array([_text(cell) for cell in table.columns[column]], dtype=object) for column in COLUMNS}
-    sound = {column: cells[column] != "" for column in COLUMNS}
+        raise DataError(f"{name} lacks the columns {', '.join(missing)}: expected {', '.join(needed)}, got {have}")
+
+
+def _checked(table: _Cells, *, name: str, with_confidence: bool) -> IntervalTable:
+    """The five columns, and the confidence if there is one, with their types."""
+    _require(table, needed=COLUMNS, name=name)
+    wanted = (*COLUMNS, CONFIDENCE) if with_confidence and CONFIDENCE in table.columns else COLUMNS
+    cells = {column: np.array([_text(cell) for cell in table.columns[column]], dtype=object) for column in wanted}
+    sound = {column: cells[column] != "" for column in wanted}
     for column in ("onset", "offset"):
-        number = np.array([_number(cell) for cell in cells[column]], dtype=np.float64)
+        number = _numbers(cells[column])
         sound[column] = (number >= 1) & (number <= _LAST_FRAME) & (number == np.floor(number))
         cells[column] = np.where(sound[column], number, 0).astype(np.int64)
+    if CONFIDENCE in wanted:
+        cells[CONFIDENCE] = _numbers(cells[CONFIDENCE])
+        sound[CONFIDENCE] = np.isfinite(cells[CONFIDENCE])
     cells["emotion"] = np.array([emotion.lower() for emotion in cells["emotion"]], dtype=object)
     faults = list(_faults(table, cells=cells, sound=sound))
     if faults:
@@ -147,16 +199,20 @@ def _checked(table: _Cells, *, name: str) -> IntervalTable:
         onset=cells["onset"],
         offset=cells["offset"],
         emotion=tuple(cells["emotion"]),
+        confidence=cells.get(CONFIDENCE),
     )
 
 
 def _faults(table: _Cells, *, cells: dict[str, npt.NDArray[Any]], sound: dict[str, BoolArray]) -> Iterator[_Fault]:
     """All faults, given the cells with their types and which of them are what they should be."""
-    for column, expected in zip(COLUMNS, _EXPECTED, strict=True):
-        for i in np.flatnonzero(~sound[column]).tolist():
-            yield _Fault(table.rows[i], column, f"expected {expected}, got {_text(table.columns[column][i])!r}")
+    for column, good in sound.items():
+        for i in np.flatnonzero(~good).tolist():
+            yield _Fault(
+                table.rows[i], column, f"expected {_EXPECTED[column]}, got {_text(table.columns[column][i])!r}"
+            )
     seen: dict[tuple[Any, ...], int] = {}
-    for i, (row, key) in enumerate(zip(table.rows, zip(*cells.values(), strict=True), strict=True)):
+    intervals = zip(*(cells[column] for column in COLUMNS), strict=True)
+    for i, (row, key) in enumerate(zip(table.rows, intervals, strict=True)):
         _, _, onset, offset, _ = key
         if onset > offset > 0:
             yield _Fault(row, "onset", f"is after the offset, {offset}")
@@ -171,12 +227,16 @@ def _raise(faults: Sequence[_Fault], *, name: str) -> None:
     raise DataError(f"{name} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {'; '.join(shown + more)}")
 
 
-def _number(text: str) -> float:
-    """A cell's number, NaN where there is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
+def _numbers(texts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Cells as numbers, NaN where there is none."""
+
+    def number(text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            return float("nan")
+
+    return np.array([number(text) for text in texts], dtype=np.float64)
 
 
 def _text(cell: object) -> str:
@@ -186,39 +246,3 @@ def _text(cell: object) -> str:
     if isinstance(cell, float):
         return "" if np.isnan(cell) else str(int(cell)) if cell.is_integer() else str(cell)
     return str(cell).strip()
-
-
-def tables_for_people(result: Mapping[str, Any]) -> list[TextTable]:
-    """What :func:`~metst.metrics.score_tables` returned as tables of text: title, column names, rows."""
-    spotting, recognition, names = result["spotting"], result["recognition"], result["classes"]
-    rates = ("precision", "recall", "f1")
-    counts = tuple(str(spotting[name]) for name in ("tp", "fp", "fn"))
-    per_class = [(name, *_figures(row, rates), str(row["support"])) for name, row in recognition["per_class"].items()]
-    means = ("all", *_figures(recognition, rates), str(recognition["pairs"]))
-    confusion = zip(names, recognition["confusion"], strict=True)
-    together = (
-        *_figures(spotting, ("f1",)),
-        *_figures(recognition, ("f1", "uf1", "uar")),
-        *_figures(result, ("strs",)),
-    )
-    title = f"Spotting: {result['scorer']}, IoU >= {result['iou']:g}, {result['videos']['counted']} videos"
-    columns = ("hits", "false alarms", "misses", "precision", "recall", "F1", "mean IoU")
-    tables: list[TextTable] = [(title, columns, [counts + _figures(spotting, (*rates, "mean_iou"))])]
-    for kind in ("false_alarms", "misses"):
-        causes = spotting[kind]
-        tables.append((kind.replace("_", " ").capitalize(), tuple(causes), [tuple(str(n) for n in causes.values())]))
-    tables += [
-        (f"Recognition: {len(names)} classes", ("class", "precision", "recall", "F1", "hits"), [*per_class, means]),
-        ("True class by predicted class", ("", *names, "other"), [(name, *map(str, row)) for name, row in confusion]),
-        ("Spotting and recognition", ("spotting F1", "recognition F1", "UF1", "UAR", "STRS"), [together]),
-    ]
-    if intervals := result.get("confidence_intervals"):
-        ends: list[tuple[str, ...]] = [
-            (name.replace("_", " "), *(f"{end:.4f}" for end in interval)) for name, interval in intervals.items()
-        ]
-        tables.append(("95 % over resamples of the subjects", ("figure", "from", "to"), ends))
-    return tables
-
-
-def _figures(source: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"{source[name]:.4f}" for name in names)

@@ -1,0 +1,73 @@
+"""What a reader of the figures must know: unknown emotions, classes without a sample, names that do not meet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from metst.labels import CLASSES, EMOTION_MAPS, EMOTIONS
+from metst.metrics.comparison import Comparison, Rules
+from metst.metrics.resampling import FEWEST_SUBJECTS
+from metst.metrics.tables import IntervalTable
+
+
+def emotion_counts(table: IntervalTable) -> dict[str, int]:
+    """Every emotion of a table with its count, the most frequent first."""
+    return dict(sorted(Counter(table.emotion).items(), key=lambda item: (-item[1], item[0])))
+
+
+def emotion_notes(counts: Mapping[str, Mapping[str, int]], *, names: Sequence[str]) -> Iterator[str]:
+    """Class names nobody knows, and emotions of the tables that are no class at all.
+
+    Parameters
+    ----------
+    counts : mapping
+        What :func:`emotion_counts` gives, by table; one of them is ``truth``.
+    names : sequence of str
+        Classes of recognition.
+    """
+    if unknown := [name for name in names if name not in EMOTIONS and name not in counts["truth"]]:
+        yield f"unknown class {', '.join(unknown)}: neither one of {', '.join(EMOTIONS)} nor an emotion of the truth"
+    for table, emotions in counts.items():
+        strange = {name: count for name, count in emotions.items() if name not in names and name not in CLASSES}
+        if strange:
+            listed = ", ".join(f"{name} ({count}{_meaning(name)})" for name, count in strange.items())
+            fate = "is left out of recognition" if table == "truth" else "counts as a wrong class"
+            yield f"{table}: unknown emotion {listed}; a hit with it {fate}"
+
+
+def comparison_notes(compared: Mapping[str, Comparison], *, rules: Rules) -> Iterator[str]:
+    """Classes without a sample, tables that do not meet, predictions that do not count.
+
+    Parameters
+    ----------
+    compared : mapping of str to Comparison
+        By name of the table of predictions, all with the same truth.
+    rules : Rules
+        Those of all of them.
+    """
+    for name, one in compared.items():
+        if one.below is not None and len(one.below):
+            yield f"{name}: {len(one.below)} with a confidence below {rules.threshold:g} do not count"
+        if len(one.predictions) and len(one.truth) and not np.isin(one.predictions.video, one.truth.video).any():
+            yield f"{name} and truth have no video in common: compare how subjects and videos are written"
+    first, *others = compared.values()
+    emotion = first.truth.emotion
+    samples = np.bincount(emotion[emotion >= 0], minlength=len(rules.classes))
+    if missing := [name for name, count in zip(rules.classes, samples, strict=True) if not count]:
+        yield f"class without any sample: {', '.join(missing)}; it counts as 0 in the means over the classes"
+    if any(not np.array_equal(first.counted, other.counted) for other in others):
+        yield f"the {rules.scorer} scorer counts other videos in each table of predictions: the difference is not fair"
+
+
+def resampling_notes(subjects: int) -> Iterator[str]:
+    """Too few subjects to say how far the figures may be trusted."""
+    if subjects < FEWEST_SUBJECTS:
+        yield f"fewer than {FEWEST_SUBJECTS} subjects: no intervals over resamples of the subjects"
+
+
+def _meaning(emotion: str) -> str:
+    """What a name of a data set stands for."""
+    return f", perhaps {EMOTION_MAPS['manifest'][emotion]}" if emotion in EMOTION_MAPS["manifest"] else ""

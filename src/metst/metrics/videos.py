@@ -1,0 +1,68 @@
+"""The videos of a comparison, and tables as events in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metst.metrics.matching import Events
+from metst.metrics.tables import IntervalTable
+from metst.timeline import BoolArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Videos:
+    """Every (subject, video), in order of name, and the number of its subject ``(V,)``."""
+
+    names: tuple[tuple[str, str], ...]
+    subjects: tuple[str, ...]
+    subject: IntArray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def by_subject(self, chosen: BoolArray) -> dict[str, list[str]]:
+        """Names of the chosen videos."""
+        listed: dict[str, list[str]] = {}
+        for i in np.flatnonzero(chosen).tolist():
+            subject, video = self.names[i]
+            listed.setdefault(subject, []).append(video)
+        return listed
+
+
+def place_tables(
+    tables: Sequence[IntervalTable], *, videos: Iterable[tuple[str, str]], classes: Sequence[str]
+) -> tuple[Videos, list[Events]]:
+    """All tables on one axis on which no two videos touch; subjects count in the order in which they appear."""
+    keys = [key for table in tables for key in zip(table.subject, table.video, strict=True)]
+    listed = sorted({*keys, *((str(subject), str(video)) for subject, video in videos)})
+    numbers = {key: number for number, key in enumerate(listed)}
+    subjects = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in (*keys, *listed)))}
+    subject = np.array([subjects[name] for name, _ in listed], dtype=np.int64)
+    video = np.array([numbers[key] for key in keys], dtype=np.int64)
+    length = np.zeros(len(listed), dtype=np.int64)
+    np.maximum.at(length, video, np.concatenate([table.offset for table in tables]))
+    start = (np.cumsum(length + 1) - length - 1)[video]
+    onset, offset = (start + np.concatenate([getattr(table, end) for table in tables]) for end in ("onset", "offset"))
+    place = {name: number for number, name in enumerate(classes)}
+    emotion = np.array([place.get(name, -1) for table in tables for name in table.emotion], dtype=np.int64)
+    events = Events(video, onset, offset, emotion)
+    of_table = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    return Videos(tuple(listed), tuple(subjects), subject), [events.of(of_table == i) for i in range(len(tables))]
+
+
+def counted_videos(predictions: Events, truth: Events, *, subject: IntArray, scorer: str) -> BoolArray:
+    """Which videos a scorer counts, ``(V,)``."""
+    if scorer != "megc":
+        return np.ones(len(subject), dtype=bool)
+    with_truth = np.isin(np.arange(len(subject)), truth.video)
+    return with_truth & np.isin(subject, subject[predictions.video])
+
+
+def counted_rule(scorer: str) -> str:
+    """The same in words."""
+    if scorer != "megc":
+        return "all videos that the tables or the list of videos name"
+    return "videos with truth, of subjects with predictions"
