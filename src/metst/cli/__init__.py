@@ -8,16 +8,21 @@ results only, and only with ``--json``.
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 from typer.exceptions import TyperException
 
 from metst.cli.analyze import analyze
+from metst.cli.cache import cache
 from metst.cli.console import console
 from metst.cli.convert import convert
+from metst.cli.datasets import datasets
 from metst.cli.demo import demo
+from metst.cli.evaluate import evaluate
+from metst.cli.export import export
+from metst.cli.live import live
 from metst.cli.score import score
 from metst.cli.synthesize import synthesize
 from metst.cli.train import train
@@ -26,10 +31,29 @@ from metst.errors import MetstError, UsageError
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
+    no_args_is_help=True,
     help="Finds micro-expressions in videos of a face. What it finds are movement candidates for a person to review.",
 )
-for command in (demo, analyze, score, synthesize, train, convert):
+for command in (demo, analyze, live, score, synthesize, train, evaluate, convert, export, cache):
     app.command()(command)
+app.add_typer(datasets, name="datasets")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"metst {version('metst')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -48,6 +72,7 @@ def main() -> None:
 
 
 def _fail(message: str, *, code: int) -> NoReturn:
-    console.quiet = False
-    console.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    if message:  # there is none where the help was shown instead
+        console.quiet = False
+        console.print(f"[red]error:[/red] {escape(message)}")
     sys.exit(code)

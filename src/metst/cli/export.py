@@ -6,30 +6,68 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from metst.cli.console import Quiet, Verbose, console, talk
 from metst.errors import UsageError
 
-Format = Literal["onnx"]
+Format = Literal["onnx", "megc"]
+Part = Literal["cas", "samm"]
 
 
 def export(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="A packaged model or checkpoint folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
-    to: Annotated[Format, typer.Option("--format", help="What to write: onnx, a network to run elsewhere.")] = "onnx",
-    batch: Annotated[int, typer.Option(min=1, help="Sequences scored side by side.")] = 1,
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="onnx: a packaged model or checkpoint folder. megc: results."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write; with --data-set its folder.")],
+    to: Annotated[
+        Format,
+        typer.Option("--format", help="onnx: a network to run elsewhere. megc: a submission to the grand challenge."),
+    ] = "onnx",
+    batch: Annotated[int, typer.Option(min=1, help="onnx: sequences scored side by side.")] = 1,
+    data_set: Annotated[Part | None, typer.Option(help="megc: write cas_pred.csv or samm_pred.csv.")] = None,
+    names: Annotated[Path | None, typer.Option(help="megc: CSV with the columns input, subject, video.")] = None,
+    drop_others: Annotated[bool, typer.Option("--drop-others", help="megc: leave out the class others.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write what other programs read: a network as an ONNX file, one frame per step."""
+    """Write what other programs read: a network as an ONNX file, or results as a challenge submission."""
     talk(quiet=quiet, verbose=verbose)
+    if to == "onnx":
+        if data_set is not None or names is not None or drop_others:
+            raise UsageError("--data-set, --names and --drop-others belong to --format megc")
+        _network(sources, output, batch=batch, overwrite=overwrite)
+    else:
+        _submission(sources, output, part=data_set, names=names, drop_others=drop_others, overwrite=overwrite)
+
+
+def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -> None:
     from metst.checkpoint import load_model
     from metst.export import export_onnx
 
     if len(sources) != 1:
-        raise UsageError(f"--format {to} takes one model, got {len(sources)}: {', '.join(sources)}")
+        raise UsageError(f"--format onnx takes one model, got {len(sources)}: {', '.join(sources)}")
     model = load_model(sources[0])
     with console.status(f"exporting {model.info.name}"):
         export_onnx(model, output, batch=batch, overwrite=overwrite)
     console.print(f"{output}: network {model.info.name}, compared with PyTorch")
+
+
+def _submission(
+    sources: list[str], output: Path, *, part: Part | None, names: Path | None, drop_others: bool, overwrite: bool
+) -> None:
+    from metst.formats.megc import name_results, submission_path, write_submission
+    from metst.results import read_analysis
+
+    folders = [Path(source) for source in sources]
+    path = submission_path(output, part=part)
+    named = name_results(folders, names=names)
+    with console.status(f"reading {len(folders)} results"):
+        analyses = [(name, read_analysis(folder)) for name, folder in zip(named, folders, strict=True)]
+    done = write_submission(analyses, path, drop_others=drop_others, overwrite=overwrite)
+    for folder, (subject, video) in zip(folders, done.names, strict=True):
+        console.print(escape(f"{folder}: subject {subject}, video {video}"))
+    left_out = f", {done.left_out} left out (no class that is scored)" if done.left_out else ""
+    console.print(escape(f"{done.path}: {done.rows} intervals of {len(folders)} videos{left_out}"))

@@ -1,0 +1,1 @@
+"""Files for and from other programs; one format per module."""

@@ -1,0 +1,187 @@
+"""Submissions to the Micro-Expression Grand Challenge: one CSV file per part of the test set.
+
+Columns ``subject,video,onset,offset,emotion``; frames count from 1 and both ends are included; names are compared as
+text, so they are kept as they are, zeros in front included.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from metst.errors import DataError, OutputError, UsageError
+from metst.results import Analysis, write_whole
+from metst.timeline import frames_for_people
+
+Part = Literal["cas", "samm"]
+
+FILES: dict[Part, str] = {"cas": "cas_pred.csv", "samm": "samm_pred.csv"}
+COLUMNS = ("subject", "video", "onset", "offset", "emotion")
+NAMES_COLUMNS = ("input", "subject", "video")
+
+_OTHERS = "others"
+_NO_EMOTION = "neutral"
+
+Name = tuple[str, str]
+"""Subject and video."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was written.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    names : tuple of (str, str)
+        Subject and video of each result, in the order given.
+    rows : int
+        Intervals written.
+    left_out : int
+        Intervals of class others (if asked for) or neutral.
+    """
+
+    path: Path
+    names: tuple[Name, ...]
+    rows: int
+    left_out: int
+
+
+def submission_path(output: str | Path, *, part: Part | None) -> Path:
+    """File to write: in the folder ``output`` under the name of the part, or ``output`` itself.
+
+    Raises
+    ------
+    UsageError
+        If no part is given and ``output`` is no CSV file name.
+    """
+    output = Path(output)
+    if part is not None:
+        return output / FILES[part]
+    if output.suffix.lower() != ".csv" or output.is_dir():
+        raise UsageError(f"{output} is no name of a CSV file: give one, or say with --data-set cas|samm which it is")
+    return output
+
+
+def name_results(folders: Sequence[Path], *, names: str | Path | None = None) -> tuple[Name, ...]:
+    """Subject and video of each result folder.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Result folders of ``metst analyze``.
+    names : path, optional
+        CSV file with the columns ``input, subject, video``; ``input`` is a folder as given, or its name.  By default
+        a folder is called like its video, and the subject is what stands before the first ``_`` of that name.
+
+    Raises
+    ------
+    UsageError
+        If there is no such table, if a folder has no name in it, or if two have the same.
+    DataError
+        If the table cannot be read, lacks a column or has empty cells.
+    """
+    listed = {} if names is None else _listed(names)
+    found = [_name(folder, listed=listed, names=names) for folder in folders]
+    twice = {"/".join(name) for name in found if found.count(name) > 1}
+    if twice:
+        raise UsageError(f"several results are of the same video ({', '.join(sorted(twice))}): give each video once")
+    return tuple(found)
+
+
+def _listed(names: str | Path) -> dict[str, Name]:
+    rows = _read_names(Path(names))
+    listed: dict[str, Name] = {}
+    for key, subject, video in rows:
+        if listed.setdefault(key, (subject, video)) != (subject, video):
+            raise UsageError(f"{names} names {key} twice: expected one subject and video for each input")
+    return listed
+
+
+def _read_names(path: Path) -> list[tuple[str, str, str]]:
+    expected = f"a CSV table in UTF-8 with the columns {', '.join(NAMES_COLUMNS)}"
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            header = reader.fieldnames or ()
+            rows = [(reader.line_num, [(row.get(name) or "").strip() for name in NAMES_COLUMNS]) for row in reader]
+    except FileNotFoundError as error:
+        raise UsageError(f"no file {path}: expected {expected}") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read ({error}): expected {expected}") from error
+    if missing := [name for name in NAMES_COLUMNS if name not in header]:
+        raise DataError(f"{path} lacks the columns {', '.join(missing)}: expected {expected}")
+    empty = [
+        f"row {at}, column {name}"
+        for at, row in rows
+        for name, cell in zip(NAMES_COLUMNS, row, strict=True)
+        if not cell
+    ]
+    if empty:
+        raise DataError(f"{path} has empty cells ({'; '.join(empty[:10])}): expected a name in each")
+    return [(key, subject, video) for _, (key, subject, video) in rows]
+
+
+def _name(folder: Path, *, listed: Mapping[str, Name], names: str | Path | None) -> Name:
+    video = folder.resolve().name
+    if names is not None:
+        found = next((listed[key] for key in (str(folder), str(folder.resolve()), video) if key in listed), None)
+        if found is None:
+            raise UsageError(f"{names} does not name {folder}: expected a row with this input or with {video}")
+        return found
+    subject, separator, _ = video.partition("_")
+    if not subject or not separator:
+        raise UsageError(
+            f"the name of the result folder {folder} does not tell its subject: expected one like 006_1 (subject 006,"
+            " video 006_1), or a table with the columns input, subject, video given with --names"
+        )
+    return subject, video
+
+
+def write_submission(
+    analyses: Sequence[tuple[Name, Analysis]], path: Path, *, drop_others: bool = False, overwrite: bool = False
+) -> Submission:
+    """Write the movement candidates of several videos as one submission, whole or not at all.
+
+    Parameters
+    ----------
+    analyses : sequence of ((str, str), Analysis)
+        Subject, video, and what was found in it.
+    path : Path
+        The file; its folder is made as needed.
+    drop_others : bool
+        Leave out intervals of class ``others``, which the challenge does not score.
+    overwrite : bool
+        Replace a file that is there.
+
+    Raises
+    ------
+    UsageError
+        If the file is there already.
+    OutputError
+        If it cannot be written.
+    """
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise UsageError(f"{path} is there already: give another file, or ask to overwrite it")
+    dropped = {_NO_EMOTION, _OTHERS} if drop_others else {_NO_EMOTION}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    rows = 0
+    for name, analysis in analyses:
+        onset, offset = frames_for_people(analysis.events.onset, analysis.events.offset)
+        kept = [row for row in zip(onset, offset, analysis.events.label, strict=True) if row[2] not in dropped]
+        writer.writerows((*name, *row) for row in kept)
+        rows += len(kept)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}; choose another one") from error
+    write_whole(path, text.getvalue().encode())
+    total = sum(len(analysis.events) for _, analysis in analyses)
+    return Submission(path, tuple(name for name, _ in analyses), rows, total - rows)
