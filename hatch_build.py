@@ -13,9 +13,8 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -25,8 +24,7 @@ ASSETS = "src/metst/assets"
 _WHEEL_OF = ("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux_2_28_x86_64")
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):  # no dataclass: hatchling loads this file without making it a module
     """A wheel and the files that are taken out of it.
 
     Parameters
