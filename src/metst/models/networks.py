@@ -23,7 +23,8 @@ from torch.nn import functional
 
 from metst.config import NetworkConfig
 from metst.errors import DataError
-from metst.models.scan import selective_scan
+from metst.models.layers import LayerNorm, Linear, linear
+from metst.models.scan import causal_convolution, selective_scan
 
 State = dict[str, Tensor]
 """What a network carries from one chunk to the next, by layer."""
@@ -96,29 +97,27 @@ class CentredConv(nn.Conv1d):
         memory.keep(self.memory_name, padded[:, frames * stride :])
         if frames == 0:
             return x.new_zeros(x.shape[0], 0, self.out_channels)
-        return self.forward(padded.transpose(1, 2)).transpose(1, 2)
+        # One matrix product over the three frames side by side: the frames stay rows, as all layers have them.
+        last = (frames - 1) * stride + 1
+        triples = torch.cat([padded[:, lag : lag + last : stride] for lag in range(3)], dim=2)
+        return linear(triples, self.weight.transpose(1, 2).flatten(1), self.bias)
 
 
 class CausalConv(nn.Conv1d):
-    """Convolution of each channel by itself over the frames up to the present one."""
+    """Convolution of each channel by itself over the frames up to the present one, and SiLU."""
 
     def __init__(self, channels: int, *, kernel: int) -> None:
         super().__init__(channels, channels, kernel_size=kernel, groups=channels)
         self.memory_name = ""
 
-    def stream(self, x: Tensor, memory: Memory) -> Tensor:
-        """``(B, T, channels)`` to the same shape."""
-        past = self.kernel_size[0] - 1
-        padded = memory.prepend(self.memory_name, x, zeros=past)
-        memory.keep(self.memory_name, padded[:, padded.shape[1] - past :])
-        if torch.is_grad_enabled():
-            return self.forward(padded.transpose(1, 2)).transpose(1, 2)
-        # Sums of shifted frames read the memory in order: several times faster, but not with gradients.
+    def stream(self, xz: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """``(B, T, 2 channels)``: the first half convolved and activated, and the second, which passes by."""
+        past, channels = memory.recall(self.memory_name), self.out_channels
+        if not memory.last:
+            frames = memory.prepend(self.memory_name, xz[:, :, :channels], zeros=self.kernel_size[0] - 1)
+            memory.keep(self.memory_name, frames[:, frames.shape[1] - self.kernel_size[0] + 1 :])
         assert self.bias is not None
-        out = self.bias.expand_as(x).clone()
-        for lag, weight in enumerate(self.weight[:, 0].T):
-            out.addcmul_(padded[:, lag : lag + x.shape[1]], weight)
-        return out
+        return causal_convolution(xz, past, weight=self.weight, bias=self.bias)
 
 
 class ConvNormReLU(nn.Module):
@@ -131,7 +130,8 @@ class ConvNormReLU(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """``(B, T, in_channels)`` to ``(B, T', out_channels)``."""
-        return functional.relu(self.norm(self.conv.stream(x, memory).transpose(1, 2))).transpose(1, 2)
+        frames = self.conv.stream(x, memory).transpose(1, 2)
+        return functional.relu(self.norm(frames)).transpose(1, 2)
 
 
 class Mamba(nn.Module):
@@ -140,23 +140,22 @@ class Mamba(nn.Module):
     def __init__(self, width: int, config: NetworkConfig) -> None:
         super().__init__()
         inner, self.d_state, self.dt_rank = config.expand * width, config.d_state, math.ceil(width / 16)
-        self.in_proj = nn.Linear(width, 2 * inner, bias=False)
+        self.in_proj = Linear(width, 2 * inner, bias=False)
         self.conv = CausalConv(inner, kernel=config.d_conv)
-        self.x_proj = nn.Linear(inner, self.dt_rank + 2 * self.d_state, bias=False)
-        self.dt_proj = nn.Linear(self.dt_rank, inner)
+        self.x_proj = Linear(inner, self.dt_rank + 2 * self.d_state, bias=False)
+        self.dt_proj = Linear(self.dt_rank, inner)
         self.A_log = nn.Parameter(torch.log(torch.arange(1.0, self.d_state + 1)).repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
-        self.out_proj = nn.Linear(inner, width, bias=False)
+        self.out_proj = Linear(inner, width, bias=False)
         self.memory_name = ""
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """``(B, T, width)`` to the same shape."""
-        x, z = self.in_proj(x).chunk(2, dim=-1)
-        x = functional.silu(self.conv.stream(x, memory))
+        x, z = self.conv.stream(self.in_proj(x), memory)
         dt, B, C = self.x_proj(x).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        y, state = selective_scan(
+        scanned = selective_scan(
             x,
-            functional.linear(dt, self.dt_proj.weight),
+            linear(dt, self.dt_proj.weight),
             -torch.exp(self.A_log),
             B,
             C,
@@ -165,10 +164,12 @@ class Mamba(nn.Module):
             delta_bias=self.dt_proj.bias,
             delta_softplus=True,
             initial_state=memory.recall(self.memory_name),
-            return_last_state=True,
+            return_last_state=not memory.last,
         )
-        memory.keep(self.memory_name, state)
-        out: Tensor = self.out_proj(y)
+        if isinstance(scanned, tuple):
+            scanned, state = scanned
+            memory.keep(self.memory_name, state)
+        out: Tensor = self.out_proj(scanned)
         return out
 
 
@@ -177,9 +178,9 @@ class MambaBlock(nn.Module):
 
     def __init__(self, width: int, *, config: NetworkConfig, drop_path: float) -> None:
         super().__init__()
-        self.norm_in = nn.LayerNorm(width)
+        self.norm_in = LayerNorm(width)
         self.mixer = Mamba(width, config)
-        self.norm_out = nn.LayerNorm(width)
+        self.norm_out = LayerNorm(width)
         self.drop_path = drop_path
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
@@ -271,8 +272,8 @@ class StateTransitionNetwork(nn.Module):
         )
         self.pathways = nn.ModuleList(pathway(config) for _ in range(1 if config.pathways == "shared" else 2))
         features = config.width * (3 if config.slow_fast else 1)
-        self.spot_head = nn.Linear(features, 1)
-        self.recog_head = nn.Linear(features, config.classes)
+        self.spot_head = Linear(features, 1)
+        self.recog_head = Linear(features, config.classes)
         self.apply(_initialise)
         for name, module in self.named_modules():
             if isinstance(module, CentredConv | CausalConv | Mamba | SlowFast):

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from metst.models.scan.compile import compiled, hot_loop, hot_loop_with_sums
 from metst.models.scan.math import LN_2, decay_change, flush_denormals, fma, restore_denormals, sigmoid
 from metst.models.scan.rows import (
@@ -35,80 +37,70 @@ Where several tasks contribute to one value there is an axis for them, to be sum
 """
 
 
-def _make_trace(bounded: bool) -> Callable[..., None]:
-    """Loop that computes the states of a chunk again, keeps them and the decays, and sums the gradient of ``C``.
+def _make_sweep(bounded: bool) -> Callable[..., None]:
+    """Loop that takes one chunk forth and back, one state index after the other.
 
-    Row ``t N + n`` of ``history`` is state n before step t.
+    Forth, the states before each step and the decays are computed again and the gradient of ``C`` is summed.  Back,
+    with ``g_t = dL/dh_t`` and ``q = g_t exp(step A) h_{t-1}``: ``through_decay = sum_n q rate``,
+    ``through_input = sum_n g_t B``, ``grad_rate += q step``; ``grad_state`` leaves as ``exp(step A) g_t``.
+
+    With the state index outside, what is kept of a chunk fits the first-level cache, and the row of a state stays in
+    registers over all steps.
     """
 
     @hot_loop_with_sums
     def run(
+        grad_state: Array,
+        grad_rate: Array,
+        through_decay: Array,
+        through_input: Array,
+        grad_B: Array,
+        grad_C: Array,
+        state: Array,
         history: Array,
         change: Array,
-        grad_C: Array,
         rate: Array,
         step: Array,
         drive: Array,
         grad_out: Array,
         B: Array,
-        span: Span,
+        C: Array,
+        count: int,
     ) -> None:
-        begin, states = span[1], rate.shape[0]
-        for t in range(span[2]):
-            for n in range(states):
-                b, at = B[begin + t, n], t * states + n
-                total = B.dtype.type(0)
+        for n in range(rate.shape[0]):
+            for t in range(count):
+                b, total = B[n, t], B.dtype.type(0)
                 for j in range(LANES):
-                    now = decay_change(step[t, j], rate[n, j], bounded)
-                    value = advance(history[at, j], now, drive[t, j], b)
-                    change[at, j] = now
-                    history[at + states, j] = value
+                    before, now = state[n, j], decay_change(step[t, j], rate[n, j], bounded)
+                    value = advance(before, now, drive[t, j], b)
+                    history[t, j], change[t, j], state[n, j] = before, now, value
                     total += value * grad_out[t, j]
-                grad_C[begin + t, n] = total
+                grad_C[n, t] = total
+            for t in range(count - 1, -1, -1):
+                b, c, total = B[n, t], C[n, t], B.dtype.type(0)
+                for j in range(LANES):
+                    g = grad_state[n, j] + grad_out[t, j] * c
+                    passed = g + change[t, j] * g
+                    q = passed * history[t, j]
+                    through_decay[t, j] += q * rate[n, j]
+                    through_input[t, j] += g * b
+                    grad_rate[n, j] += q * step[t, j]
+                    grad_state[n, j] = passed
+                    total += g * drive[t, j]
+                grad_B[n, t] = total
 
     return run
 
 
-_trace_bounded, _trace = _make_trace(True), _make_trace(False)
+_sweep_bounded, _sweep = _make_sweep(True), _make_sweep(False)
 
 
-@hot_loop_with_sums
-def _sweep(
-    grad_state: Array,
-    grad_rate: Array,
-    through_decay: Array,
-    through_input: Array,
-    grad_B: Array,
-    history: Array,
-    change: Array,
-    rate: Array,
-    step: Array,
-    drive: Array,
-    grad_out: Array,
-    B: Array,
-    C: Array,
-    span: Span,
-) -> None:
-    """Backwards through a chunk.
-
-    With ``g_t = dL/dh_t`` and ``q = g_t exp(step A) h_{t-1}``: ``through_decay = sum_n q rate``,
-    ``through_input = sum_n g_t B``, ``grad_rate += q step``; ``grad_state`` leaves as ``exp(step A) g_t``.
-    """
-    begin, states = span[1], rate.shape[0]
-    for t in range(span[2] - 1, -1, -1):
-        for n in range(states):
-            b, c, at = B[begin + t, n], C[begin + t, n], t * states + n
-            total = B.dtype.type(0)
-            for j in range(LANES):
-                g = grad_state[n, j] + grad_out[t, j] * c
-                passed = g + change[at, j] * g
-                q = passed * history[at, j]
-                through_decay[t, j] += q * rate[n, j]
-                through_input[t, j] += g * b
-                grad_rate[n, j] += q * step[t, j]
-                grad_state[n, j] = passed
-                total += g * drive[t, j]
-            grad_B[begin + t, n] = total
+@compiled
+def _turn(target: Array, source: Array) -> None:
+    """``target`` from the transposed ``source``, as far as both reach."""
+    for m in range(min(target.shape[0], source.shape[1])):
+        for k in range(min(target.shape[1], source.shape[0])):
+            target[m, k] = source[k, m]
 
 
 @compiled
@@ -200,7 +192,9 @@ def backward(
     chunk_rate, total_rate = workspace(states, u), workspace(states, u)
     step, drive, grad_out = workspace(CHUNK, u), workspace(CHUNK, u), workspace(CHUNK, u)
     through_decay, through_input = workspace(CHUNK, u), workspace(CHUNK, u)
-    history, change = workspace((CHUNK + 1) * states, u), workspace(CHUNK * states, u)
+    state, history, change = workspace(states, u), workspace(CHUNK, u), workspace(CHUNK, u)
+    B_turned, C_turned = np.empty((states, CHUNK), u.dtype), np.empty((states, CHUNK), u.dtype)
+    sum_B, sum_C = np.empty((states, CHUNK), u.dtype), np.empty((states, CHUNK), u.dtype)
     for task in range(tasks[0], tasks[1]):
         i, block = task // blocks, task % blocks
         first = block * LANES
@@ -213,20 +207,22 @@ def backward(
             load_steps(step, drive, u, delta, bias, use_softplus, span)
             _load_grad_output(grad_out, grad_z, grad_y, ungated, z, span)
             if begin:
-                load_block(history[:states], checkpoints[i, begin // CHUNK - 1], first)
+                load_block(state, checkpoints[i, begin // CHUNK - 1], first)
             else:
-                load_state(history[:states], initial, i, first)
-            trace = (grad_C[block, i], r, step, drive, grad_out, B[i])
-            if stays_normal(step, fastest, span[2]):
-                _trace_bounded(history, change, *trace, span)
-            else:
-                _trace(history, change, *trace, span)
+                load_state(state, initial, i, first)
             chunk_rate[:], through_decay[:], through_input[:] = 0, 0, 0
-            swept = (g, chunk_rate, through_decay, through_input, grad_B[block, i])
-            _sweep(*swept, history, change, r, step, drive, grad_out, B[i], C[i], span)
+            _turn(B_turned, B[i, begin : begin + span[2]])
+            _turn(C_turned, C[i, begin : begin + span[2]])
+            sums = (g, chunk_rate, through_decay, through_input, sum_B, sum_C)
+            given = (r, step, drive, grad_out, B_turned, C_turned)
+            if stays_normal(step, fastest, span[2]):
+                _sweep_bounded(*sums, state, history, change, *given, span[2])
+            else:
+                _sweep(*sums, state, history, change, *given, span[2])
+            _turn(grad_B[block, i, begin : begin + span[2]], sum_B)
+            _turn(grad_C[block, i, begin : begin + span[2]], sum_C)
             total_rate += chunk_rate  # sums over long sequences lose fewer digits chunk by chunk
-            sums = (through_decay, through_input, step, grad_out)
-            _store_input_gradients(grad_u, grad_skip, *sums, u, skip, span)
+            _store_input_gradients(grad_u, grad_skip, through_decay, through_input, step, grad_out, u, skip, span)
             _store_step_gradients(grad_delta, grad_bias, through_decay, delta, bias, use_softplus, span)
         store_block(grad_rate[i], total_rate, first)
         if grad_state.size:

@@ -15,7 +15,8 @@ from metst.models.scan.rows import Array
 from metst.models.scan.threads import thread_limit
 
 
-def _array(tensor: Tensor) -> Array:
+def as_array(tensor: Tensor) -> Array:
+    """The values of a processor tensor as the compiled loops want them; copied only where they must be."""
     array: Array = tensor.detach().numpy()
     return plain(array)
 
@@ -23,17 +24,18 @@ def _array(tensor: Tensor) -> Array:
 def _operands(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None, delta_bias: Tensor | None
 ) -> Operands:
-    required = (_array(tensor) for tensor in (u, delta, A, B, C, D))
-    optional = (None if tensor is None else _array(tensor) for tensor in (z, delta_bias))
+    required = (as_array(tensor) for tensor in (u, delta, A, B, C, D))
+    optional = (None if tensor is None else as_array(tensor) for tensor in (z, delta_bias))
     return Operands(*required, *optional)
 
 
 def _state(state: Tensor | None) -> Array | None:
     """In the layout ``(B, N, D)`` of the loops."""
-    return None if state is None else _array(state.transpose(1, 2))
+    return None if state is None else as_array(state.transpose(1, 2))
 
 
-def _threads() -> int:
+def usable_threads() -> int:
+    """Threads that torch and this process may use."""
     return min(torch.get_num_threads(), thread_limit())
 
 
@@ -62,7 +64,7 @@ def _scan(
         state = state.copy()  # the loops replace it, and the initial state is the caller's
     elif return_last_state:
         state = u.new_zeros(u.shape[0], A.shape[1], u.shape[2]).numpy()
-    outputs = run_forward(operands, delta_softplus=delta_softplus, state=state, keep=keep, threads=_threads())
+    outputs = run_forward(operands, delta_softplus=delta_softplus, state=state, keep=keep, threads=usable_threads())
     wanted = state is not None and return_last_state
     last = torch.from_numpy(state).transpose(1, 2) if wanted else u.new_empty(0)
     return torch.from_numpy(outputs.y), last, torch.from_numpy(outputs.ungated), torch.from_numpy(outputs.checkpoints)
@@ -114,18 +116,18 @@ def _backward(
         carried = carried.copy()  # replaced by the gradient of the initial state
     elif initial is not None:
         carried = u.new_zeros(u.shape[0], A.shape[1], u.shape[2]).numpy()
-    outputs = Outputs(y=operands.u, ungated=_array(ungated), checkpoints=_array(checkpoints))
+    outputs = Outputs(y=operands.u, ungated=as_array(ungated), checkpoints=as_array(checkpoints))
     if not outputs.fit(operands):  # the forward pass was told that no gradient would be wanted
         state = None if initial is None else initial.copy()
-        outputs = run_forward(operands, delta_softplus=delta_softplus, state=state, keep=True, threads=_threads())
+        outputs = run_forward(operands, delta_softplus=delta_softplus, state=state, keep=True, threads=usable_threads())
     gradients = run_backward(
         operands,
         outputs,
         delta_softplus=delta_softplus,
         initial=initial,
-        grad_y=_array(grad_y),
+        grad_y=as_array(grad_y),
         grad_state=carried,
-        threads=_threads(),
+        threads=usable_threads(),
     )
     named = {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
     if initial is not None and carried is not None:
@@ -166,11 +168,16 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None
     _, _, ungated, checkpoints = output
     ctx.save_for_backward(*tensors, ungated, checkpoints)
     ctx.flags = (delta_softplus, return_last_state)
+    ctx.set_materialize_grads(False)  # zeros for results that nobody used would cost more than the checks below
 
 
-def _differentiate(ctx: Any, grad_y: Tensor, grad_state: Tensor, *_unused: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(
+    ctx: Any, grad_y: Tensor | None, grad_state: Tensor | None, *_unused: Tensor | None
+) -> tuple[Tensor | None, ...]:
     delta_softplus, returned_state = ctx.flags
     *tensors, ungated, checkpoints = ctx.saved_tensors
+    if grad_y is None:
+        grad_y = torch.zeros_like(tensors[0])
     gradients = _backward_operator(
         grad_y, grad_state if returned_state else None, *tensors, ungated, checkpoints, delta_softplus
     )
@@ -178,15 +185,18 @@ def _differentiate(ctx: Any, grad_y: Tensor, grad_state: Tensor, *_unused: Tenso
     return (*present, None, None, None)
 
 
-def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     """Nothing is needed to refuse."""
 
 
-def _refuse(_ctx: Any, *_gradients: Tensor) -> None:
-    raise UsageError("selective_scan can be differentiated once, not twice: use reference_scan for higher derivatives")
+def refuse_second(_ctx: Any, *_gradients: Tensor) -> None:
+    """Backward of a backward operator; raises ``UsageError``."""
+    raise UsageError(
+        "the compiled operators can be differentiated once, not twice: use reference_scan for higher derivatives"
+    )
 
 
-def _register(name: str, function: Callable[..., Any], shapes: Callable[..., Any]) -> Callable[..., Any]:
+def register(name: str, function: Callable[..., Any], shapes: Callable[..., Any]) -> Callable[..., Any]:
     """Make a torch operator of a function on processor tensors.
 
     As ``torch.library.custom_op`` does, without its wrapper, whose first call imports the compiler for two seconds.
@@ -199,9 +209,9 @@ def _register(name: str, function: Callable[..., Any], shapes: Callable[..., Any
     return cast(Callable[..., Any], getattr(torch.ops.metst, name).default)
 
 
-_backward_operator = _register("selective_scan_backward", _backward, _backward_shapes)
-scan_operator = _register("selective_scan", _scan, _scan_shapes)
+_backward_operator = register("selective_scan_backward", _backward, _backward_shapes)
+scan_operator = register("selective_scan", _scan, _scan_shapes)
 """Output, last state, output before the gate and checkpoints of a scan, see :func:`_scan`."""
 
-torch.library.register_autograd("metst::selective_scan_backward", _refuse, setup_context=_save_nothing)
+torch.library.register_autograd("metst::selective_scan_backward", refuse_second, setup_context=save_nothing)
 torch.library.register_autograd("metst::selective_scan", _differentiate, setup_context=_save)
