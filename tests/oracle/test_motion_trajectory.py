@@ -215,6 +215,14 @@ def test_no_frames_is_an_empty_motion() -> None:
     assert motion.reason == ()
 
 
+def test_every_frame_of_a_long_video_is_there() -> None:
+    frames = [Frame(index, index / RATE_HZ, np.zeros((8, 8), np.uint8)) for index in range(2500)]
+    motion = extract_motion(FaceFrame(frame, None, False, 0.0, "no face") for frame in frames)
+    np.testing.assert_array_equal(motion.displacement.grid.time_s, [frame.time_s for frame in frames])
+    assert motion.reason == ("no face",) * 2500
+    assert motion.displacement.values.shape == (2500, 18, 2)
+
+
 def test_progress_counts_frames(texture: npt.NDArray[np.float64]) -> None:
     seen: list[tuple[str, int, int | None]] = []
     extract_motion(

@@ -8,10 +8,18 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from metst.face import Face, FaceFrame
-from metst.motion.anchor import Similarity
-from metst.motion.canonical import depth_at, displacement_at, make_grid, pixel_weights, pool_nodes, region_masks
+from metst.motion.canonical import (
+    depth_at,
+    displacement_at,
+    make_grid,
+    pixel_weights,
+    pool_nodes,
+    reach_of,
+    region_masks,
+)
 from metst.motion.head import HeadFit
 from metst.motion.normal import normal_matrix
+from metst.motion.picture import Similarity, make_picture
 from metst.motion.registration import right_side
 from metst.motion.tracker import MotionTracker
 from metst.motion.trajectory import extract_motion
@@ -228,6 +236,35 @@ def test_a_motion_of_the_head_is_the_same_motion_of_every_pixel(unit: int) -> No
     truth = [(one, zero), (zero, one), (x + zero, y + zero), (-y + zero, x + zero), (depth, zero), (zero, depth)]
     for motion, expected, allowed in zip(grid.head, truth, [1e-5] * 4 + [5e-3] * 2, strict=True):
         np.testing.assert_allclose(down @ motion @ across.T, expected, atol=allowed)
+
+
+def test_nodes_without_pixels_follow_the_head() -> None:
+    grid = make_grid(64, 8)
+    reach = reach_of(grid, pixel_weights(grid, POINTS.astype(np.float32)))
+    assert len(reach.nodes) + len(reach.rest) == len(grid.covariance)
+    whole = grid.head.reshape(6, 2, -1)
+    np.testing.assert_allclose(reach.head @ reach.carry.T, whole[..., reach.rest], atol=1e-4)
+
+
+@given(seeds, st.integers(0, 60), st.integers(0, 60))
+@settings(max_examples=10, deadline=None)
+def test_a_picture_shows_what_is_there_without_its_brightness(seed: int, right: int, down: int) -> None:
+    """Linear in the frame, blind to its brightness, and it moves along with the face by whole blocks."""
+    grey = clip(seed, 1)[0]
+    grid, face = make_grid(64, 8), Similarity(UNIT + 3j, complex(*CENTRE))
+    wide = np.pad(grey, ((64, 64), (64, 64)), mode="symmetric")
+    picture = make_picture(wide // 2, Similarity(face.scale, face.shift + 64 + 64j), grid=grid, px_per_pixel=1.3)
+    bright = make_picture(wide // 2 + 90, Similarity(face.scale, face.shift + 64 + 64j), grid=grid, px_per_pixel=1.3)
+    np.testing.assert_allclose(bright.values, picture.values, atol=1e-3)
+    shift = 4 * np.array([right // 4, down // 4])
+    moved = np.roll(wide // 2, shift[::-1], axis=(0, 1))
+    there = Similarity(face.scale, face.shift + 64 + 64j + complex(*shift))
+    other = make_picture(moved, there, grid=grid, px_per_pixel=1.3)
+    at = there.apply(POINTS[17:]), Similarity(face.scale, face.shift + 64 + 64j).apply(POINTS[17:])
+    for mine, theirs in zip(*(np.round(at_).astype(int) for at_ in at), strict=True):
+        x, y = np.round(other.to_picture.apply(mine[None].astype(float))[0]).astype(int)
+        u, v = np.round(picture.to_picture.apply(theirs[None].astype(float))[0]).astype(int)
+        np.testing.assert_allclose(other.values[y, x], picture.values[v, u], atol=1e-3)
 
 
 @given(st.complex_numbers(min_magnitude=0.1, max_magnitude=9), st.complex_numbers(max_magnitude=99))

@@ -229,6 +229,14 @@ def test_what_is_no_freeze_is_not_told(tmp_path: Path, shown: list[int]) -> None
     assert {frame.cut for frame in frames} == {""}
 
 
+def test_a_still_that_is_encoded_anew_is_no_freeze(tmp_path: Path) -> None:
+    still = [picture(0) + np.uint8(5 * (k // 10 % 2)) for k in range(60)]
+    frames, problems = read(lossless(tmp_path / "a.mp4", still))
+    assert len({frame.grey.tobytes() for frame in frames}) == 2
+    assert problems == []
+    assert {frame.cut for frame in frames} == {""}
+
+
 def test_black_frames_are_given_as_they_are(tmp_path: Path) -> None:
     pictures = [picture(k) for k in range(20)]
     pictures[8:12] = [np.full((HEIGHT, WIDTH), 16, np.uint8)] * 4

@@ -16,12 +16,13 @@ import numpy as np
 from metst.face.models import Float32, Grey
 
 _GLANCE = 24
-_GLANCE_STRIDE = 4  # pixels averaged per cell and axis; more would only cost time
+_SAMPLES = (4 * _GLANCE, 2 * _GLANCE)  # across, down: 8 pixels averaged to a cell; each costs a cache miss
 _NOISE_GREY = 2.0  # contrast below this is noise: it must not be blown up to unit contrast
 
 _SCENE_MEMORY = 0.2  # weight of the newest frame in what counts as usual change
 _CUT_LOWEST, _CUT_HIGHEST = 0.6, 1.0  # a hand raised before a close-up face changes a frame by 0.31, fast heads by 0.5
 _CUT_FACTOR = 4.0
+_BLACK = 24  # video black is 16, and it is noisy
 
 _STRANGER = 0.5  # likeness that even a turned or half covered face of one person keeps
 _FAR_STRANGER = 0.65  # ... and what is asked of a face in another place
@@ -108,17 +109,30 @@ class SceneWatch:
         self._shape: tuple[int, ...] | None = None
         self._last: Float32 | None = None
         self._usual: float | None = None
+        self._brightest = 255
 
     def is_cut(self, grey: Grey) -> bool:
         """Whether this frame starts another scene, or another picture size; remembers it."""
-        last, self._last = self._last, glance(grey)
+        cells = _shrunk(grey)
+        self._brightest = int(cells.max())
+        last, self._last = self._last, _normalised(cells)
         resized, self._shape = self._shape not in (None, grey.shape), grey.shape
         if last is None:
             return False
         change = difference(self._last, last)
         usual = change if self._usual is None else self._usual
         self._usual = usual + _SCENE_MEMORY * (change - usual)
-        return resized or bool(change > np.clip(_CUT_FACTOR * usual, _CUT_LOWEST, _CUT_HIGHEST))
+        return resized or change > min(max(_CUT_FACTOR * usual, _CUT_LOWEST), _CUT_HIGHEST)
+
+    @property
+    def view(self) -> Float32:
+        """Glance of the whole frame that :meth:`is_cut` has seen last."""
+        assert self._last is not None
+        return self._last
+
+    def is_black(self, grey: Grey) -> bool:
+        """Whether the frame, which :meth:`is_cut` has just seen, shows nothing at all."""
+        return self._brightest < _BLACK and int(grey.max()) < _BLACK
 
 
 class MeshFilter:
@@ -154,14 +168,12 @@ def gain(cutoff_hz: float | Float32, *, step_s: float) -> Float32:
 
 def glance(grey: Grey, *, box: Float32 | None = None) -> Float32:
     """The frame, or what ``box`` (left, top, right, bottom) holds of it, as a normalised (24, 24) picture."""
-    cells = _shrunk(grey if box is None else _cut_out(grey, box)).astype(np.float32)
-    cells -= cells.mean()
-    return np.asarray(cells / (cells.std() + _NOISE_GREY), np.float32)
+    return _normalised(_shrunk(grey if box is None else _cut_out(grey, box)))
 
 
 def difference(one: Float32, other: Float32) -> float:
     """Root mean square difference of two glances: 0 for equal ones, 1.4 for unrelated ones."""
-    return float(np.sqrt(np.mean((one - other) ** 2)))
+    return cv2.norm(one, other, cv2.NORM_L2) / _GLANCE
 
 
 def face_looks(grey: Grey, mesh: Float32, *, box: Float32) -> Float32:
@@ -176,11 +188,16 @@ def face_looks(grey: Grey, mesh: Float32, *, box: Float32) -> Float32:
 
 
 def _cut_out(grey: Grey, box: Float32) -> Grey:
-    left, top = (int(v) for v in np.clip(box[:2], 0, np.array(grey.shape[::-1]) - 1))
-    right, bottom = (max(int(v), low + 1) for v, low in zip(box[2:], (left, top), strict=True))
-    return grey[top:bottom, left:right]
+    height, width = grey.shape
+    left, top = min(max(int(box[0]), 0), width - 1), min(max(int(box[1]), 0), height - 1)
+    return grey[top : max(int(box[3]), top + 1), left : max(int(box[2]), left + 1)]
 
 
 def _shrunk(grey: Grey) -> Grey:
-    step_y, step_x = (max(1, length // (_GLANCE * _GLANCE_STRIDE)) for length in grey.shape)
-    return np.asarray(cv2.resize(grey[::step_y, ::step_x], (_GLANCE, _GLANCE), interpolation=cv2.INTER_AREA))
+    samples = cv2.resize(grey, _SAMPLES, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.resize(samples, (_GLANCE, _GLANCE), interpolation=cv2.INTER_AREA))
+
+
+def _normalised(cells: Grey) -> Float32:
+    mean, spread = (float(value[0, 0]) for value in cv2.meanStdDev(cells))
+    return (cells - np.float32(mean)) * np.float32(1 / (spread + _NOISE_GREY))

@@ -33,14 +33,14 @@ _JAW_ENDS, _NOSE_TIP, _INNER_POINTS = (0, 16), 30, slice(17, 68)
 _YAW_PER_RATIO_DEG = 41.0
 
 _SEARCH_SIZES = (256, 128, 384)  # the detector's long sides, the most successful first
-_BEST_FACE_SIZE = 50  # pixels of the detector's picture
 _MAX_CANDIDATES = 8
+_SURE = 0.85  # presence of a face that is new; things that are no face reach 0.78, faces behind hands fall to 0.9
 _SAME_PLACE_IOU = 0.3
 _DRIFT_CHECKS = 3  # detections missed in a row before the mesh is believed to sit on something else
 
 _MOVED = 0.3  # by 2 % of the face; strong noise gives 0.06, a change of light 0.05
+_CHANGED = 0.1  # of the whole picture: somebody may have come
 _JUMP, _JUMP_PER_S = 0.06, 2.5  # face sizes; people turn and nod at up to 1.3 a second
-_BLACK = 24  # video black is 16, and it is noisy
 _TIME_SLACK_S = 1e-3  # containers round their timestamps
 
 _DEFAULTS = FaceSettings()
@@ -102,7 +102,8 @@ class FaceFrame:
         beyond half the largest yaw.
     reason : str
         Empty when the face can be used, else why not: "no face", "face lost", "another person",
-        "scene cut", "face jumped", "black frame", "face cut off", "profile view", "face too small".
+        "scene cut", "face jumped", "black frame", "face cut off", "profile view", "face too small",
+        or what :attr:`metst.video.Frame.cut` says.
     """
 
     frame: Frame
@@ -122,11 +123,22 @@ class _Track:
     """The followed face as of the last key frame."""
 
     face: Face
+    quality: float
+    reason: str
     glance: Float32
     seen_s: float
     fitted_s: float
     detected_s: float
     missed_checks: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _VainSearch:
+    """When the person was looked for in vain, what the frame looked like, and what was reported."""
+
+    time_s: float
+    view: Float32
+    reason: str
 
 
 class FaceTracker:
@@ -157,6 +169,7 @@ class FaceTracker:
         self._filter = MeshFilter()
         self._track: _Track | None = None
         self._searched_s = -math.inf
+        self._vain: _VainSearch | None = None
 
     def update(self, frame: Frame) -> FaceFrame:
         """Find the person in the next frame.
@@ -168,21 +181,24 @@ class FaceTracker:
         """
         if self._given is not None:
             return self._from_given(frame, self._given)
-        cut = self._scene.is_cut(frame.grey)
-        if frame.grey[::8, ::8].max() < _BLACK and frame.grey.max() < _BLACK:
+        other_scene = self._scene.is_cut(frame.grey)
+        cut = frame.cut or ("scene cut" if other_scene else "")
+        if self._scene.is_black(frame.grey):
             return self._lose(frame, "black frame")
         if self._track is None:
-            return self._search(frame, wide=cut)
+            return self._search_when_due(frame, cut=bool(cut))
         if cut:
             # Nothing may be measured across a cut, even when the person is there on both sides.
             self._search(frame, wide=True)
-            return _gap(frame, "scene cut")
+            return _gap(frame, cut)
         return self._follow(frame, self._track)
 
     def _from_given(self, frame: Frame, given: Float32) -> FaceFrame:
         if not 0 <= frame.index < len(given):
             raise DataError(f"landmarks of {len(given)} frames were given, but the video has a frame {frame.index}")
         points = given[frame.index]
+        if frame.cut:
+            return _gap(frame, frame.cut)
         if not np.isfinite(points).all():
             return _gap(frame, "no face")
         mesh = np.full((MESH_POINTS, 2), np.nan, np.float32)
@@ -193,7 +209,7 @@ class FaceTracker:
         elapsed_s, track.seen_s = frame.time_s - track.seen_s, frame.time_s
         due = frame.time_s - track.fitted_s >= self.settings.landmark_interval_s - _TIME_SLACK_S
         if not due and difference(glance(frame.grey, box=track.face.box), track.glance) < _MOVED:
-            return self._report(frame, track.face, fresh=False)
+            return FaceFrame(frame, track.face, fresh=False, quality=track.quality, reason=track.reason)
         fit = self._refit(frame.grey, track.face.mesh)
         if fit.presence < self.settings.min_score or self._person.is_stranger(fit):
             return self._search(frame, wide=True)
@@ -209,12 +225,21 @@ class FaceTracker:
         """False when the detector has repeatedly seen no face where the mesh is."""
         if frame.time_s - track.detected_s < self.settings.detect_interval_s - _TIME_SLACK_S:
             return True
-        share = float((fit.box[2:] - fit.box[:2]).max()) / max(frame.grey.shape)
-        long_side = min(_SEARCH_SIZES, key=lambda size: abs(math.log(size * share / _BEST_FACE_SIZE)))
-        boxes = [found.box for found in self._networks.detect(frame.grey, long_side=long_side)]
+        boxes = [found.box for found in self._networks.detect_near(frame.grey, fit.box)]
         track.detected_s = frame.time_s
         track.missed_checks = 0 if _is_among(fit.box, boxes) else track.missed_checks + 1
         return track.missed_checks < _DRIFT_CHECKS
+
+    def _search_when_due(self, frame: Frame, *, cut: bool) -> FaceFrame:
+        """Look for the person when something has changed in the picture since nobody was found, else now and then."""
+        vain = self._vain
+        if vain is not None and not cut:
+            due = frame.time_s - vain.time_s >= self.settings.landmark_interval_s - _TIME_SLACK_S
+            if not due and difference(self._scene.view, vain.view) < _CHANGED:
+                return _gap(frame, vain.reason)
+        found = self._search(frame, wide=cut)
+        self._vain = None if found.face else _VainSearch(frame.time_s, self._scene.view, found.reason)
+        return found
 
     def _search(self, frame: Frame, *, wide: bool) -> FaceFrame:
         """Look for the person everywhere; at all sizes when ``wide`` and now and then, else at the likeliest."""
@@ -237,7 +262,7 @@ class FaceTracker:
                     continue
                 first = self._fit(grey, detection.crop)
                 fit = self._refit(grey, first.mesh)
-                if min(first.presence, fit.presence) >= self.settings.min_score:
+                if min(first.presence, fit.presence) >= max(self.settings.min_score, _SURE):
                     found.append(fit)
         return found
 
@@ -259,11 +284,15 @@ class FaceTracker:
         mesh = self._filter.smooth(fit.mesh, time_s=frame.time_s)
         face = Face(mesh, landmarks_from_mesh(mesh), fit.presence, _box(mesh))
         self._person.remember(fit, time_s=frame.time_s)
-        view = glance(frame.grey, box=face.box)
+        report, view = self._report(frame, face, fresh=True), glance(frame.grey, box=face.box)
+        at_s = frame.time_s
         if self._track is None:
-            self._track = _Track(face, view, seen_s=frame.time_s, fitted_s=frame.time_s, detected_s=frame.time_s)
-        self._track.face, self._track.glance, self._track.fitted_s = face, view, frame.time_s
-        return self._report(frame, face, fresh=True)
+            self._track = _Track(face, report.quality, report.reason, view, seen_s=at_s, fitted_s=at_s, detected_s=at_s)
+        else:
+            track = self._track
+            track.face, track.quality, track.reason = face, report.quality, report.reason
+            track.glance, track.fitted_s = view, at_s
+        return report
 
     def _lose(self, frame: Frame, reason: str) -> FaceFrame:
         self._forget_track()

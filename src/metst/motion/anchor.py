@@ -8,48 +8,30 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import lapack
 
-from metst.motion.canonical import Grid
-from metst.motion.registration import HEAD_UNKNOWNS, Float32, normal_matrix, right_side, sample
+from metst.motion.canonical import LEFT, TOP, Grid, reach_of
+from metst.motion.normal import normal_matrix
+from metst.motion.picture import Picture, Similarity, reduced
+from metst.motion.registration import (
+    HEAD_UNKNOWNS,
+    Float32,
+    Model,
+    SparseMasks,
+    block_energies,
+    gauss_newton,
+    mix,
+    region_sums,
+    sample,
+)
 
-_HIGH_PASS = 0.1
+_INVERTED_WHOLE = 48  # rows of a matrix that is not halved
 _LIGHT_SD, _TURN_SD = 0.1, 0.008
-_HUBER = 4.0
+_HUBER, _LEARN = 16.0, 4.0  # bounds of a residual that pulls at the face, and that changes the template; by the noise
 _MIN_NOISE = 0.6
 _NOISE_FACTOR = 20.0
 _NOISE_CHANGE = 0.25
 _SD_OF_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)
 _DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """``p -> scale p + shift`` on complex numbers: rotation and scale in one factor."""
-
-    scale: complex
-    shift: complex
-
-    def __matmul__(self, other: Similarity) -> Similarity:
-        """The map that applies ``other`` first."""
-        return Similarity(self.scale * other.scale, self.scale * other.shift + self.shift)
-
-    def inverse(self) -> Similarity:
-        """The map back."""
-        return Similarity(1 / self.scale, -self.shift / self.scale)
-
-    def apply(self, points: npt.NDArray[np.floating]) -> Float32:
-        """Map points ``(..., 2)``."""
-        moved = self.scale * (points[..., 0] + 1j * points[..., 1]) + self.shift
-        return np.stack([moved.real, moved.imag], axis=-1).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """Part of a frame, freed of its local brightness: where it lies and its resolution."""
-
-    values: Float32
-    to_picture: Similarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,36 +65,6 @@ def still_pose(grid: Grid, similarity: Similarity) -> Pose:
     return Pose(similarity, nodes, np.zeros(2, np.float32), light)
 
 
-def make_picture(grey: npt.NDArray[np.uint8], similarity: Similarity, *, grid: Grid, px_per_pixel: float) -> Picture:
-    """Cut the face out of a frame, smooth it to the grid's resolution and remove its local mean.
-
-    Parameters
-    ----------
-    grey : (H, W) uint8
-        The frame.
-    similarity : Similarity
-        Canonical face units to pixels of the frame; only says where the face is.
-    grid : Grid
-        Where the face is going to be compared.
-    px_per_pixel : float
-        Source pixels per canonical pixel: the resolution.
-    """
-    reach, centre = 1.45 * abs(similarity.scale), similarity.apply(np.array([0.0, 0.125]))
-    factor = max(1, int(px_per_pixel / 1.6))
-    left, top = (int(max(0, c - reach) // factor * factor) for c in centre)
-    right, bottom = (int(min(n, c + reach)) for c, n in zip(centre, grey.shape[::-1], strict=True))
-    cut = grey[top : max(bottom, top + 1), left : max(right, left + 1)].astype(np.float32)
-    if factor > 1:
-        size = max(cut.shape[1] // factor, 1), max(cut.shape[0] // factor, 1)
-        cut = cv2.resize(cut[: size[1] * factor, : size[0] * factor], size, interpolation=cv2.INTER_AREA)
-    relative = px_per_pixel / factor
-    values = cv2.GaussianBlur(cut, (0, 0), 0.7 * max(relative, 0.8))
-    width = 2 * round(_HIGH_PASS * grid.unit * relative * 1.2) + 1
-    values -= cv2.blur(cv2.blur(values, (width, width)), (width, width))
-    offset = complex(left, top) + (factor - 1) / 2 * (1 + 1j)
-    return Picture(np.ascontiguousarray(values), Similarity(1 / factor, -offset / factor))
-
-
 @dataclass(frozen=True, eq=False)
 class Match:
     """Residual (rows, columns) at the last step, the pixels used, and the frame's contrast."""
@@ -123,18 +75,19 @@ class Match:
 
     def noise(self) -> float:
         """Robust standard deviation of the residual."""
-        return _SD_OF_MEAN_ABSOLUTE * float(np.abs(self.residual).sum()) / max(float(self.used.sum()), 1.0)
+        return _SD_OF_MEAN_ABSOLUTE * cv2.norm(self.residual, cv2.NORM_L1) / max(cv2.sumElems(self.used)[0], 1.0)
 
     def explained(self, template: Float32) -> float:
-        """Share of the template's contrast that the frame explains; at most 1."""
-        return 1 - float((self.residual**2).sum()) / (float((self.used * template**2).sum()) + 1e-6)
+        """Share of the template's contrast that the frame explains, fine detail and its noise left out; at most 1."""
+        left, whole = block_energies(self.residual, self.used, template)
+        return float(1 - left / (whole + 1e-6))
 
-    def by_region(self, anchor: Anchor, masks: Float32, *, noise: float) -> Float32:
+    def by_region(self, anchor: Anchor, masks: SparseMasks, *, noise: float) -> Float32:
         """How far the frame shows and matches the template in each region, beyond noise: ``(R,)`` in [0, 1]."""
-        energy = masks @ (self.used * anchor.template**2).ravel()
-        excess = np.maximum(masks @ (self.residual**2).ravel() - noise**2, 0)
-        in_view = masks @ self.used.ravel() / np.maximum(masks @ anchor.weight.ravel(), 1e-6)
-        agreement: Float32 = (in_view * energy / (energy + excess + 1e-6)).astype(np.float32)
+        sums = np.empty((len(masks.start) - 1, 4), np.float32)
+        region_sums(self.residual, self.used, anchor.template, anchor.weight, masks, sums)
+        energy, off, seen, whole = sums.T
+        agreement: Float32 = seen / np.maximum(whole, 1e-6) * energy / (energy + np.maximum(off - noise**2, 0) + 1e-6)
         return agreement
 
 
@@ -169,19 +122,21 @@ class Anchor:
         noise: float,
     ) -> None:
         self.grid = grid
-        self.template, seen = self._sample(picture, still_pose(grid, similarity), np.ones(grid.shape, np.float32))
+        self.template, seen = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+        everywhere, ones = np.tile(np.array([0, grid.shape[1]], np.int32), (grid.shape[0], 1)), np.ones_like(seen)
+        still, _ = self._still(picture, still_pose(grid, similarity))
+        sample(picture.values, still, grid.basis, everywhere, ones, self.template, seen)
         self.weight = weight * cv2.erode(seen, np.ones((5, 5), np.uint8))
+        self._span, self._gradient = _spans(self.weight), np.empty((2, *grid.shape), np.float32)
+        self._reach = reach_of(grid, self.weight)
         self._derive()
         self.refresh(noise)
 
     def _derive(self) -> None:
         """Gradient of the template."""
-        self._gradient = np.stack(
-            [
-                cv2.sepFilter2D(self.template, -1, _DERIVATIVE, np.ones(1, np.float32)),
-                cv2.sepFilter2D(self.template, -1, np.ones(1, np.float32), _DERIVATIVE),
-            ]
-        )
+        one = np.ones(1, np.float32)
+        cv2.sepFilter2D(self.template, -1, _DERIVATIVE, one, dst=self._gradient[0])
+        cv2.sepFilter2D(self.template, -1, one, _DERIVATIVE, dst=self._gradient[1])
 
     def refresh_for(self, noise: float) -> None:
         """Renew the normal matrix when the noise is no longer what it was made for."""
@@ -190,107 +145,111 @@ class Anchor:
 
     def refresh(self, noise: float) -> None:
         """Assemble and invert the normal matrix for the present template and noise."""
-        grid, nodes = self.grid, len(self.grid.precision)
-        size = 2 * nodes + HEAD_UNKNOWNS + grid.light_shape[0] * grid.light_shape[1]
-        normal = np.empty((size, size))
-        normal_matrix(self.weight, self.template, self._gradient, grid.basis, grid.light_shape, grid.node_shape, normal)
+        grid, reach = self.grid, self._reach
+        whole, count = len(grid.covariance), len(reach.nodes)
+        normal = np.empty((2 * whole + grid.light_shape[0] * grid.light_shape[1],) * 2, np.float32)
+        normal_matrix(
+            self.weight, self.template, self._gradient, self._span, grid.basis, grid.light_shape, grid.node_shape,
+            normal,
+        )  # fmt: skip
+        unknown = np.concatenate([reach.nodes, whole + reach.nodes, np.arange(2 * whole, len(normal))])
+        normal = normal[np.ix_(unknown, unknown)]
         self._noise = max(noise, _MIN_NOISE)
         variance = _NOISE_FACTOR * self._noise**2
-        self._prior = (variance * grid.precision).astype(np.float32)
-        self._turn_prior, self._light_prior = variance / _TURN_SD**2, variance / _LIGHT_SD**2
-        normal[:nodes, :nodes] += self._prior
-        normal[nodes : 2 * nodes, nodes : 2 * nodes] += self._prior
-        diagonal = np.full(size, 1e-3)
-        diagonal[2 * nodes + 4 : 2 * nodes + HEAD_UNKNOWNS] += self._turn_prior
-        diagonal[2 * nodes + HEAD_UNKNOWNS :] += self._light_prior
-        normal[np.diag_indices(size)] += diagonal
-        self._inverse = _inverse(normal).astype(np.float32)
-        self._variance = variance
+        prior, head = variance * reach.precision, grid.unit * reach.head
+        pulled = head @ prior
+        tie = np.diag([1e-3] * 4 + [variance / _TURN_SD**2] * 2)
+        cover = np.linalg.inv(np.einsum("hak,gak->hg", head, pulled) + tie)
+        self._prior, self._cover = prior.astype(np.float32), cover.astype(np.float32)
+        self._head = pulled.reshape(HEAD_UNKNOWNS, 2 * count).astype(np.float32)
+        normal[:count, :count] += self._prior
+        normal[count : 2 * count, count : 2 * count] += self._prior
+        normal[: 2 * count, : 2 * count] -= self._head.T @ (self._cover @ self._head)
+        self._light_prior = variance / _LIGHT_SD**2
+        normal[np.diag_indices(len(normal))] += np.repeat(
+            [1e-3, self._light_prior], [2 * count, len(normal) - 2 * count]
+        )
+        self._inverse, self._variance = _inverse(normal), variance
 
     def certainty(self, pool: Float32) -> Float32:
         """Share of the prior variance of each region's motion that a registration removes: ``(R,)`` in [0, 1]."""
-        nodes = len(self.grid.precision)
-        prior = np.einsum("rk,kr->r", pool, np.linalg.solve(self.grid.precision, pool.T.astype(np.float64)))
+        reach, count = self._reach, len(self._reach.nodes)
+        pool = pool[:, reach.nodes] + pool[:, reach.rest] @ reach.carry
+        prior = (pool @ reach.covariance * pool).sum(axis=1)
         left = [
-            self._variance * np.einsum("rk,kl,rl->r", pool, self._inverse[at : at + nodes, at : at + nodes], pool)
-            for at in (0, nodes)
+            self._variance * (pool @ self._inverse[at : at + count, at : at + count] * pool).sum(axis=1)
+            for at in (0, count)
         ]
         share = np.clip(1 - np.mean(left, axis=0) / np.maximum(prior, 1e-9), 0, 1)
         return np.asarray(share, np.float32)
 
     def register(
-        self, picture: Picture, start: Pose, *, steps: int, tolerance: float, noise: float
+        self,
+        picture: Picture,
+        start: Pose,
+        *,
+        steps: int,
+        tolerance: float,
+        noise: float,
+        centre: Float32 | None = None,
     ) -> tuple[Pose, Match]:
-        """Refine a pose by Gauss-Newton: ``steps`` steps, fewer once nothing moves by ``tolerance`` (face units)."""
-        pose = start
-        for _ in range(steps):
-            pose, match, change = self._step(picture, pose, noise=noise, last_turn=start.turn)
-            if change < tolerance:
-                break
-        return pose, match
+        """Refine a pose by Gauss-Newton: ``steps`` steps, fewer once nothing moves by ``tolerance`` (face units).
+
+        The motion of the head stays in the local displacement: its similarity and turn are those of the start.
+        """
+        grid, unit = self.grid, np.float32(self.grid.unit)
+        still, turn = self._still(picture, start)
+        nodes, light = start.nodes * unit, start.light.copy()
+        centre = np.zeros_like(nodes) if centre is None else centre * unit
+        residual, used = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+        reach = self._reach
+        model = Model(
+            self.template, self.weight, self._gradient, self._span, reach.nodes, reach.rest, reach.carry, self._inverse,
+            self._prior, self._head, self._cover, self._light_prior,
+        )  # fmt: skip
+        contrast, _ = gauss_newton(
+            picture.values, still, turn, model, grid.basis, centre, _HUBER * max(noise, _MIN_NOISE), steps,
+            tolerance * grid.unit, nodes, light, residual, used,
+        )  # fmt: skip
+        return Pose(start.similarity, nodes / unit, start.turn, light, contrast), Match(residual, used, contrast)
+
+    def reduced(self, grid: Grid, *, weight: Float32, noise: float) -> Anchor:
+        """The same template at the resolution of a coarser grid."""
+        whole = Picture(self.template, Similarity(self.grid.unit, -complex(LEFT, TOP) * self.grid.unit))
+        picture = reduced(whole, self.grid, coarse=grid, px_per_pixel=1.0)
+        return Anchor(picture, grid=grid, similarity=Similarity(1, 0), weight=weight, noise=noise)
 
     def learn(self, match: Match, *, share: float, noise: float) -> None:
         """Mix a registered frame into the template, as far as it agrees with it."""
-        limit = np.float32(_HUBER * max(noise, _MIN_NOISE))
-        self.template += np.float32(share) * np.clip(match.residual, -limit, limit)
+        mix(self.template, match.residual, np.float32(share), np.float32(_LEARN * max(noise, _MIN_NOISE)))
         self._derive()
 
-    def _sample(self, picture: Picture, pose: Pose, weight: Float32) -> tuple[Float32, Float32]:
-        """Frame values at the warped pixels of the grid, and where there are any."""
+    def _still(self, picture: Picture, pose: Pose) -> tuple[Float32, Float32]:
+        """Where the spline nodes lie in the picture without displacement, and its pixels per canonical pixel."""
         grid, warp = self.grid, picture.to_picture @ pose.similarity
-        scale, shift = warp.scale / grid.unit, warp.shift
-        values, seen = np.empty(grid.shape, np.float32), np.empty(grid.shape, np.float32)
-        numbers = np.array([scale.real, scale.imag, shift.real, shift.imag], np.float32)
-        nodes = pose.nodes * np.float32(grid.unit)
-        sample(picture.values, numbers, pose.turn, nodes, grid.basis, weight, values, seen)
-        return values, seen
-
-    def _step(self, picture: Picture, pose: Pose, *, noise: float, last_turn: Float32) -> tuple[Pose, Match, float]:
-        """One Gauss-Newton step; the match is that of the pose given."""
-        grid, size = self.grid, pose.nodes.size
-        values, seen = self._sample(picture, pose, self.weight)
-        used = self.weight * seen
-        contrast = self._contrast(values, used)
-        residual, right = np.empty(grid.shape, np.float32), np.empty(len(self._inverse), np.float32)
-        splines, head, lights = np.split(right, [size, size + HEAD_UNKNOWNS])
-        right_side(
-            values, used, self.template, self._gradient, grid.basis, contrast, pose.light,
-            _HUBER * max(noise, _MIN_NOISE), residual, splines.reshape(pose.nodes.shape), head,
-            lights.reshape(grid.light_shape),
-        )  # fmt: skip
-        nodes = pose.nodes.reshape(2, -1) * np.float32(grid.unit)
-        splines += (nodes @ self._prior).ravel()
-        head[4:] += np.float32(self._turn_prior) * (pose.turn - last_turn)
-        lights += np.float32(self._light_prior) * pose.light.ravel()
-        move = -(self._inverse @ right)
-        return self._moved(pose, move, contrast=contrast), Match(residual, used, contrast), self._size(move)
-
-    def _contrast(self, values: Float32, used: Float32) -> float:
-        """Contrast of a frame over the template's."""
-        weighted = (used * self.template).ravel()
-        return min(max(float(weighted @ values.ravel()) / (float(weighted @ self.template.ravel()) + 1e-3), 0.1), 10.0)
-
-    def _moved(self, pose: Pose, move: Float32, *, contrast: float) -> Pose:
-        """The pose after a step: the head's part is composed, the rest added."""
-        size, unit = pose.nodes.size, np.float32(self.grid.unit)
-        splines, head, lights = np.split(move, [size, size + HEAD_UNKNOWNS])
-        step = Similarity(complex(1 + head[2], head[3]), complex(head[0], head[1]) / self.grid.unit)
-        return Pose(
-            pose.similarity @ step,
-            pose.nodes + splines.reshape(pose.nodes.shape) / unit,
-            pose.turn + head[4:],
-            pose.light + lights.reshape(pose.light.shape),
-            contrast,
-        )
-
-    def _size(self, move: Float32) -> float:
-        """Largest displacement that a step makes, face units."""
-        nodes = 2 * len(self.grid.precision)
-        return float(np.abs(move[:nodes]).max() + np.abs(move[nodes : nodes + 2]).max()) / self.grid.unit
+        z = warp.scale * (grid.places + complex(*pose.turn.tolist()) * grid.head[4, 0]) + warp.shift
+        scale = warp.scale / grid.unit
+        return np.array([z.real, z.imag], np.float32), np.array([scale.real, scale.imag], np.float32)
 
 
-def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Inverse of a symmetric positive definite matrix."""
-    factor, _ = lapack.dpotrf(matrix, lower=1)
-    lower, _ = lapack.dpotri(factor, lower=1)
-    return np.asarray(lower + lower.T - np.diag(np.diagonal(lower)))
+def _spans(weight: Float32) -> npt.NDArray[np.int32]:
+    """First column of each row that has a weight, and the end of the last: ``(rows, 2)``."""
+    some = weight.astype(np.bool_)
+    first, behind = some.argmax(axis=1), some.shape[1] - some[:, ::-1].argmax(axis=1)
+    behind = np.where(weight.max(axis=1) > 0, behind, first)
+    return np.stack([first, behind], axis=-1).astype(np.int32)
+
+
+def _inverse(matrix: Float32) -> Float32:
+    """Inverse of a symmetric positive definite matrix, by halves: nearly all of it is matrix products."""
+    size, half = len(matrix), len(matrix) // 2
+    if size <= _INVERTED_WHOLE:
+        return np.linalg.inv(matrix)
+    corner, beside = _inverse(matrix[:half, :half]), matrix[:half, half:]
+    pulled = corner @ beside
+    rest = _inverse(matrix[half:, half:] - beside.T @ pulled)
+    across = pulled @ rest
+    inverse = np.empty_like(matrix)
+    inverse[:half, :half], inverse[half:, half:] = corner + across @ pulled.T, rest
+    inverse[:half, half:], inverse[half:, :half] = -across, -across.T
+    return inverse

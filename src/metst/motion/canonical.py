@@ -7,21 +7,22 @@ the outer eye corners lie one *face unit* apart on the x axis.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metst.motion.registration import Basis, Float32
+from metst.motion.registration import Basis, Float32, SparseMasks, spline_at
 from metst.regions import REGIONS
 
 LEFT, TOP, RIGHT, BOTTOM = -0.75, -0.625, 0.75, 1.25
 """Extent of the canonical frame in face units: from the forehead to the chin."""
 
 _LIGHT_STEP = 0.375
-_CORRELATION_LENGTH = 0.12
+_CORRELATION_LENGTH = 0.2
 _LOCAL_SD = 0.02
+_LEAST_COVER = 2.0  # pixels under a spline, of up to 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +39,31 @@ class Grid:
         Positions of the spline nodes, face units.
     light_shape : tuple of int
         Rows and columns of contrast nodes.
-    precision : (K, K) float64
-        Prior precision of the spline coefficients of one axis, per squared pixel: a Gaussian process (Matern 3/2).
+    covariance, precision : (K, K) float64
+        Prior covariance of the spline coefficients of one axis (squared pixels), and its inverse: a Gaussian process
+        (Matern 3/2).
+    head : (6, 2, node_rows, node_columns) float64
+        Spline coefficients of the head's motions: shift x, y, dilation, rotation, yaw, pitch (the last two move a
+        point in proportion to its depth).
     """
 
     unit: int
     basis: Basis
     nodes: Float32
     light_shape: tuple[int, int]
+    covariance: npt.NDArray[np.float64]
     precision: npt.NDArray[np.float64]
+    head: npt.NDArray[np.float64]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of pixels."""
         return len(self.basis.row_node), len(self.basis.column_node)
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.complex128]:
+        """Spline nodes as complex numbers, face units: ``(node_rows, node_columns)``."""
+        return self.nodes[..., 0] + 1j * self.nodes[..., 1].astype(np.float64)
 
     @property
     def node_shape(self) -> tuple[int, int]:
@@ -84,22 +96,46 @@ def make_grid(unit: int, step: int) -> Grid:
     apart = np.linalg.norm(nodes.reshape(-1, 1, 2) - nodes.reshape(1, -1, 2), axis=-1)
     distance = np.sqrt(3) * apart / _CORRELATION_LENGTH
     correlation = (1 + distance) * np.exp(-distance) + 1e-3 * np.eye(len(apart))
-    depth = unit * _depth(LEFT + np.arange(columns)[None] / unit, TOP + np.arange(rows)[:, None] / unit)
-    light_step = _LIGHT_STEP * unit
+    variance = (_LOCAL_SD * unit) ** 2
+    row_light, row_share = _between(rows, _LIGHT_STEP * unit)
+    column_light, column_share = _between(columns, _LIGHT_STEP * unit)
     basis = Basis(
-        origin=np.array([LEFT * unit, TOP * unit], np.float32),
-        depth=depth.astype(np.float32),
         row_node=row_node,
         column_node=column_node,
         row_spline=row_spline,
         column_spline=column_spline,
-        row_light=(np.arange(rows) / light_step).astype(np.float32),
-        column_light=(np.arange(columns) / light_step).astype(np.float32),
+        row_light=row_light,
+        column_light=column_light,
+        row_share=row_share,
+        column_share=column_share,
     )
-    light_shape = int(np.ceil((rows - 1) / light_step)) + 1, int(np.ceil((columns - 1) / light_step)) + 1
     return Grid(
-        unit, basis, nodes.astype(np.float32), light_shape, np.linalg.inv(correlation) / (_LOCAL_SD * unit) ** 2
+        unit,
+        basis,
+        nodes.astype(np.float32),
+        (int(row_light[-1]) + 2, int(column_light[-1]) + 2),
+        variance * correlation,
+        np.linalg.inv(correlation) / variance,
+        _head_motions(nodes, _dense(row_node, row_spline, len(y)), _dense(column_node, column_spline, len(x))),
     )
+
+
+def _head_motions(nodes: npt.NDArray[np.float64], down: Float32, across: Float32) -> npt.NDArray[np.float64]:
+    """Coefficients of the head's motions; splines reproduce straight lines, the depth is fitted."""
+    x, y = nodes[..., 0], nodes[..., 1]
+    at_x = LEFT + (RIGHT - LEFT) * np.linspace(0, 1, len(across))
+    at_y = TOP + (BOTTOM - TOP) * np.linspace(0, 1, len(down))
+    fitted = np.linalg.pinv(down.astype(np.float64)) @ _depth(at_x[None], at_y[:, None])
+    depth = fitted @ np.linalg.pinv(across.astype(np.float64)).T
+    zero, one = np.zeros_like(x), np.ones_like(x)
+    return np.array([[one, zero], [zero, one], [x, y], [-y, x], [depth, zero], [zero, depth]])
+
+
+def _between(length: int, step: float) -> tuple[npt.NDArray[np.int32], Float32]:
+    """First of the two nodes that lie around each of ``length`` pixels, and the share of the second."""
+    place = np.arange(length) / step
+    first = np.minimum(place.astype(np.int32), max(int(np.ceil(place[-1])) - 1, 0)).astype(np.int32)
+    return first, (place - first).astype(np.float32)
 
 
 def _splines(length: int, step: int) -> tuple[npt.NDArray[np.int32], Float32]:
@@ -126,6 +162,46 @@ def _depth(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArra
     nose = 0.32 * np.exp(-0.5 * (x / 0.124) ** 2 - 0.5 * ((y - 0.332) / 0.149) ** 2)
     chin = 0.94 * np.exp(-0.5 * (x / 0.776) ** 2 - 0.5 * ((y - 1.116) / 0.447) ** 2)
     return bowl + nose + chin
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Spline nodes that the compared pixels determine, and how the rest of the nodes follow them.
+
+    Parameters
+    ----------
+    nodes, rest : (N,), (K - N,) int64
+        Which nodes are determined, and which follow.
+    carry : (K - N, N) float32
+        Coefficients of the rest, given those of ``nodes``: most likely under the prior, exact for the head's motions.
+    covariance, precision : (N, N) float64
+        Of the prior, for one axis, as in :class:`Grid`.
+    head : (6, 2, N) float64
+        The head's motions, as in :class:`Grid`.
+    """
+
+    nodes: npt.NDArray[np.int64]
+    rest: npt.NDArray[np.int64]
+    carry: Float32
+    covariance: npt.NDArray[np.float64]
+    precision: npt.NDArray[np.float64]
+    head: npt.NDArray[np.float64]
+
+
+def reach_of(grid: Grid, weight: Float32) -> Reach:
+    """Nodes whose spline covers more than a few of the pixels that have a ``weight`` (rows, columns)."""
+    down, across = grid.spline_matrices()
+    covered = (down.T @ weight @ across).ravel() > _LEAST_COVER
+    nodes, rest = np.flatnonzero(covered), np.flatnonzero(~covered)
+    covariance = grid.covariance[np.ix_(nodes, nodes)]
+    precision = np.asarray(np.linalg.inv(covariance), np.float64)
+    follow = grid.covariance[np.ix_(rest, nodes)] @ precision
+    trend = np.stack([grid.head[0, 0], grid.head[2, 0], grid.head[2, 1], grid.head[4, 0]]).reshape(4, -1)
+    pulled = trend[:, nodes] @ precision
+    missed = trend[:, rest].T - follow @ trend[:, nodes].T
+    carry = follow + missed @ np.linalg.solve(pulled @ trend[:, nodes].T, pulled)
+    head = grid.head.reshape(len(grid.head), 2, -1)[..., nodes]
+    return Reach(nodes, rest, carry.astype(np.float32), covariance, precision, head)
 
 
 def nodes_on_face(grid: Grid, landmarks: Float32) -> npt.NDArray[np.bool_]:
@@ -184,6 +260,21 @@ def region_masks(grid: Grid, landmarks: Float32) -> Float32:
     return masks.reshape(len(REGIONS), -1)
 
 
+def sparse_masks(masks: Float32) -> SparseMasks:
+    """Masks ``(R, rows * columns)`` without their zeros."""
+    region, pixel = np.nonzero(masks)
+    start = np.searchsorted(region, np.arange(len(masks) + 1))
+    return SparseMasks(start.astype(np.int32), pixel.astype(np.int32), masks[region, pixel])
+
+
+def mask_centres(grid: Grid, masks: Float32) -> Float32:
+    """Centre of each mask, x and y, and the depth of the face there: ``(R, 3)``, face units."""
+    x, y = grid.coordinates()
+    pixels = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
+    centres = (masks @ pixels / np.maximum(masks.sum(axis=1, keepdims=True), 1e-6)).astype(np.float32)
+    return np.column_stack([centres, depth_at(centres)])
+
+
 def pool_nodes(grid: Grid, masks: Float32) -> Float32:
     """Weights of the spline coefficients in the mean displacement of each mask: ``(R, K)``."""
     down, across = grid.spline_matrices()
@@ -199,8 +290,8 @@ def depth_at(points: Float32) -> Float32:
 
 def displacement_at(grid: Grid, nodes: Float32, points: Float32) -> Float32:
     """Local displacement at canonical points (face units), in the unit of the coefficients: ``(N, 2)``."""
-    down, across = grid.spline_matrices()
-    field = (down @ nodes @ across.T).transpose(1, 2, 0)
-    at = ((points - np.array([LEFT, TOP], np.float32)) * grid.unit).astype(np.float32)
-    moved = cv2.remap(field, at[:, None, 0], at[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.float32).reshape(-1, 2)
+    last = np.array(grid.node_shape[::-1]) - 3.0
+    place = np.clip((points - np.array([LEFT, TOP])) * (last / (RIGHT - LEFT, BOTTOM - TOP)), 0, last)
+    out = np.empty((len(points), 2), np.float32)
+    spline_at(nodes, place.astype(np.float32), out)
+    return out

@@ -2,29 +2,28 @@
 
 The registration finds the motion of the whole face well but shares it between head and expression by a Gaussian
 prior, which lets a strong expression pull the head along.  Here the head is fitted again to least absolute deviations:
-parts that move on their own have a bounded say, the stable parts (nose bridge, eye corners) most, the mouth least.
+parts that move on their own have a bounded say, the stable parts (nose bridge, eye corners) most.
 The problem is convex, so the head never jumps from one explanation to another.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
-from metst.motion.anchor import Pose, Similarity
+from metst.motion.anchor import Pose
 from metst.motion.canonical import Grid, nodes_on_face
+from metst.motion.picture import Similarity
 from metst.motion.registration import HEAD_UNKNOWNS, Float32
 
 _STABLE_POINTS = (27, 28, 39, 42, 36, 45)
 _STABLE_REACH = 0.1
-_NOSE_BASE = 33
-_FREE_SHARE, _MOUTH_SHARE = 0.3, 0.1
-_SCALE = 0.001  # face units under which deviations count as noise, squared
+_FREE_SHARE = 0.3  # of the say that the stable parts have
+_SCALE = 0.0003  # face units; smaller deviations count squared
 _GAIN = 3000.0  # weight of the fit against the tie of yaw and pitch to the frame before
 _TURN_STEP_SD = 0.008
-_ROUNDS = 4
+_ROUNDS, _SETTLED = 8, 1e-5
 
 
 class HeadFit:
@@ -42,32 +41,20 @@ class HeadFit:
         apart = np.linalg.norm(grid.nodes.reshape(-1, 1, 2) - stable, axis=-1).astype(np.float64)
         near = np.exp(-0.5 * (apart / _STABLE_REACH) ** 2).max(axis=-1)
         inside = np.flatnonzero(nodes_on_face(grid, landmarks))
-        below_nose = grid.nodes.reshape(-1, 2)[:, 1] > landmarks[_NOSE_BASE, 1]
-        self._share = (np.where(below_nose, _MOUTH_SHARE, _FREE_SHARE) * (1 - near) + near)[inside]
-        x, y = grid.nodes.reshape(-1, 2).astype(np.float64).T
-        rows, columns = grid.shape
-        pixel_x = np.clip(np.round((x - grid.nodes[1, 1, 0]) * grid.unit), 0, columns - 1).astype(int)
-        pixel_y = np.clip(np.round((y - grid.nodes[1, 1, 1]) * grid.unit), 0, rows - 1).astype(int)
-        depth = grid.basis.depth[pixel_y, pixel_x] / grid.unit
-        zero, one = np.zeros_like(x), np.ones_like(x)
-        effect_x = np.stack([one, zero, x, -y, depth, zero], axis=-1)
-        effect_y = np.stack([zero, one, y, x, zero, depth], axis=-1)
-        self._effect = np.concatenate([effect_x, effect_y])
-        self._inside = np.concatenate([inside, inside + len(x)])
-        self._shape = (2, *grid.node_shape)
+        self._share = (_FREE_SHARE * (1 - near) + near)[inside]
+        self._motions, self._inside = grid.head.reshape(HEAD_UNKNOWNS, -1).astype(np.float32), inside
+        self._shape = grid.head.shape[1:]
+        self._effect = np.stack([_values_at(motion, inside) for motion in grid.head], axis=-1)
 
     def separated(self, pose: Pose, *, last_turn: Float32) -> Pose:
         """The same motion, shared anew between head and expression; arguments as in :meth:`split`."""
         head = self.split(pose.nodes, pose.turn, last_turn=last_turn)
         step = Similarity(complex(1 + head[2], head[3]), complex(head[0], head[1]))
-        rest = pose.nodes - self.field(head)
-        own = (rest[0] + 1j * rest[1]) / step.scale
-        return replace(
-            pose,
-            similarity=pose.similarity @ step,
-            nodes=np.stack([own.real, own.imag]).astype(np.float32),
-            turn=pose.turn + head[4:].astype(np.float32),
-        )
+        own, (x, y) = np.empty_like(pose.nodes), pose.nodes - self.field(head)
+        back = 1 / step.scale
+        own[0], own[1] = back.real * x - back.imag * y, back.imag * x + back.real * y
+        turn = pose.turn + head[4:].astype(np.float32)
+        return Pose(pose.similarity @ step, own, turn, pose.light, pose.contrast)
 
     def split(self, nodes: Float32, turn: Float32, *, last_turn: Float32) -> npt.NDArray[np.float64]:
         """Motion of the head that is left in the local displacement.
@@ -84,25 +71,87 @@ class HeadFit:
         (6,) float64
             Shift x, y, dilation, rotation, change of the yaw and pitch terms.
         """
-        moved = np.stack([_values(plane) for plane in nodes.astype(np.float64)]).ravel()[self._inside]
-        effect = self._effect[self._inside]
-        tie = np.array([0, 0, 0, 0, 1, 1]) / _TURN_STEP_SD**2
-        pull, head = np.zeros(HEAD_UNKNOWNS), np.zeros(HEAD_UNKNOWNS)
-        pull[4:] = tie[4:] * (last_turn - turn)
-        for _ in range(_ROUNDS):
-            square = (moved - effect @ head).reshape(2, -1) ** 2
-            weight = _GAIN / np.sqrt(_SCALE**2 + square.sum(axis=0)) * self._share
-            weighted = effect * np.tile(weight, 2)[:, None]
-            head = np.linalg.solve(weighted.T @ effect + np.diag(tie), weighted.T @ moved + pull)
-        return head
+        moved = _values_at(nodes.astype(np.float64), self._inside)
+        head = _least_deviations(moved, self._effect, self._share, (last_turn - turn).astype(np.float64))
+        return np.asarray(head, np.float64)
 
     def field(self, head: npt.NDArray[np.float64]) -> Float32:
         """Spline coefficients of a motion of the head: ``(2, node_rows, node_columns)``."""
-        return (self._effect @ head).reshape(self._shape).astype(np.float32)
+        return (head.astype(np.float32) @ self._motions).reshape(self._shape)
 
 
-def _values(nodes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Values of a cubic spline at its own nodes."""
-    padded = np.pad(nodes, 1, mode="edge")
-    across = (padded[:, :-2] + 4 * padded[:, 1:-1] + padded[:, 2:]) / 6
-    return (across[:-2] + 4 * across[1:-1] + across[2:]) / 6
+@njit(cache=True, nogil=True)
+def _solved(lower: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Solution of a symmetric positive definite system by Cholesky; Numba's own needs SciPy.
+
+    Of the matrix the lower triangle is read, and replaced by its factor.
+    """
+    size = len(right)
+    found = right.copy()
+    for i in range(size):
+        for j in range(i + 1):
+            left = lower[i, j]
+            for k in range(j):
+                left -= lower[i, k] * lower[j, k]
+            lower[i, j] = np.sqrt(left) if i == j else left / lower[j, j]
+        for k in range(i):
+            found[i] -= lower[i, k] * found[k]
+        found[i] /= lower[i, i]
+    for i in range(size - 1, -1, -1):
+        for k in range(i + 1, size):
+            found[i] -= lower[k, i] * found[k]
+        found[i] /= lower[i, i]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _least_deviations(
+    moved: npt.NDArray[np.float64],
+    effect: npt.NDArray[np.float64],
+    share: npt.NDArray[np.float64],
+    pull: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Head ``(6,)`` that explains the motion ``moved`` (2, N) of points with ``effect`` (2, N, 6), reweighted."""
+    head = np.zeros(HEAD_UNKNOWNS)
+    normal, right = np.empty((HEAD_UNKNOWNS, HEAD_UNKNOWNS)), np.empty(HEAD_UNKNOWNS)
+    for _ in range(_ROUNDS):
+        normal[:], right[:] = 0, 0
+        for h in range(2):
+            normal[4 + h, 4 + h] = 1 / _TURN_STEP_SD**2
+            right[4 + h] = pull[h] / _TURN_STEP_SD**2
+        for n in range(len(share)):
+            off_x, off_y = moved[0, n], moved[1, n]
+            for h in range(HEAD_UNKNOWNS):
+                off_x -= effect[0, n, h] * head[h]
+                off_y -= effect[1, n, h] * head[h]
+            weight = share[n] * _GAIN / np.sqrt(_SCALE**2 + off_x**2 + off_y**2)
+            for h in range(HEAD_UNKNOWNS):
+                x, y = weight * effect[0, n, h], weight * effect[1, n, h]
+                right[h] += x * moved[0, n] + y * moved[1, n]
+                for other in range(h + 1):
+                    normal[h, other] += x * effect[0, n, other] + y * effect[1, n, other]
+        found = _solved(normal, right)
+        change = np.abs(found - head).max()
+        head[:] = found
+        if change < _SETTLED:
+            break
+    return head
+
+
+@njit(cache=True, nogil=True)
+def _values_at(nodes: npt.NDArray[np.float64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Values of cubic splines ``(2, node_rows, node_columns)`` at some of their own nodes, ``(2, N)``."""
+    rows, columns = nodes.shape[1:]
+    out = np.empty((2, len(places)))
+    for n, place in enumerate(places):
+        i, j = divmod(place, columns)
+        up, down, left, right = max(i - 1, 0), min(i + 1, rows - 1), max(j - 1, 0), min(j + 1, columns - 1)
+        for axis in range(2):
+            own = nodes[axis]
+            above, here, below = (
+                own[up, left] + 4 * own[up, j] + own[up, right],
+                own[i, left] + 4 * own[i, j] + own[i, right],
+                own[down, left] + 4 * own[down, j] + own[down, right],
+            )
+            out[axis, n] = (above + 4 * here + below) / 36
+    return out

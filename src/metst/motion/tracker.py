@@ -14,24 +14,30 @@ import numpy as np
 
 from metst.config import MotionSettings
 from metst.face import OUTER_EYE_CORNERS, Face, FaceFrame
-from metst.motion.anchor import Anchor, Match, Picture, Pose, Similarity, make_picture, still_pose
+from metst.motion.anchor import Anchor, Match, Pose, still_pose
 from metst.motion.canonical import (
     Grid,
     depth_at,
     displacement_at,
     make_grid,
+    mask_centres,
     pixel_weights,
     pool_nodes,
     region_masks,
+    sparse_masks,
 )
+from metst.motion.conditions import ConditionWatch, Sites, make_sites, outside_picture
 from metst.motion.head import HeadFit
-from metst.motion.registration import Float32
+from metst.motion.picture import Picture, Similarity, make_picture, reduced
+from metst.motion.registration import Float32, SparseMasks
 from metst.regions import REGIONS
+from metst.results import Flags
 from metst.video import Frame
 
 _FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 24, 8
-_FINE_STEPS, _COARSE_STEPS = 4, 6
-_FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-4, 3e-3  # face units
+_FINE_STEPS, _COARSE_STEPS = 3, 6
+_DOUBTFUL = 0.06  # fall of the fit from one frame to the next above which the face is looked for at low resolution
+_FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-3, 3e-3  # face units
 _START_NOISE, _NOISE_RATE = 2.0, 0.2
 _LOST_FIT, _RENEW_FIT = 0.45, 0.8  # share of the template that the frame explains
 _RENEW_SCALE, _RENEW_TURN = 0.15, 0.2
@@ -40,6 +46,10 @@ _LANDMARK_RATE = 0.3
 _REFRESH_S = 0.5
 _SLACK_S = 1e-3
 _INNER_POINTS = slice(17, 68)
+
+_MEAN_OF_LANDMARKS = np.array(
+    [np.isin(np.arange(68), region.landmarks) / len(region.landmarks) for region in REGIONS], np.float32
+)
 
 _DEFAULTS = MotionSettings()
 _STILL = Similarity(1, 0)
@@ -58,6 +68,10 @@ class MotionFrame:
         Face units since the start of the segment; NaN where nothing was measured.
     quality : (18,) float32
         In [0, 1].
+    conditions : (18,) uint8
+        Sets of :class:`metst.results.Condition`.
+    centres : (18, 2) float32
+        Centres of the regions, source pixels; NaN where nothing was measured.
     face_px : float
         Face unit in source pixels; NaN where nothing was measured.
     head : (4,) float32
@@ -73,6 +87,8 @@ class MotionFrame:
     time_s: float
     displacement: Float32
     quality: Float32
+    conditions: Flags
+    centres: Float32
     face_px: float
     head: Float32
     face: Float32
@@ -87,17 +103,28 @@ class MotionFrame:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """The anchor at both resolutions and what belongs to its frame."""
+    """The anchor and what belongs to its frame; landmarks are canonical."""
 
     time_s: float
-    coarse: Anchor
-    fine: Anchor
+    landmarks: Float32
+    anchor: Anchor
     head_fit: HeadFit
     px_per_pixel: float
     pool: Float32
-    masks: Float32
+    masks: SparseMasks
+    sites: Sites
+    centres: Float32
     certainty: Float32
     displacement: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A registration, and the share of the template that the frame explains."""
+
+    pose: Pose
+    match: Match
+    fit: float
 
 
 @dataclass(eq=False)
@@ -106,13 +133,15 @@ class _Segment:
 
     reference: _Reference
     pose: Pose
-    coarse_pose: Pose
     landmarks: Float32
     start: Similarity
     quality: Float32
     agreement: Float32
+    watch: ConditionWatch
     seen_s: float
     refreshed_s: float
+    coarse: Anchor | None = None
+    fit: float = 1.0
     head: Similarity = _STILL
     velocity: Similarity = _STILL
     learnt: int = 1
@@ -160,11 +189,11 @@ class MotionTracker:
         return _Segment(
             reference,
             still_pose(self._fine_grid, similarity),
-            still_pose(self._coarse_grid, similarity),
             canonical,
             start=similarity,
             quality=reference.certainty,
             agreement=full,
+            watch=ConditionWatch(),
             seen_s=time_s,
             refreshed_s=time_s,
         )
@@ -174,120 +203,136 @@ class MotionTracker:
     ) -> _Reference:
         """Make a frame the anchor; ``landmarks`` are canonical."""
         grid, px = self._fine_grid, abs(similarity.scale) / _FINE_UNIT
-        coarse, fine = (
-            Anchor(picture, grid=g, similarity=similarity, weight=pixel_weights(g, landmarks), noise=self._noise)
-            for g, picture in zip(
-                (self._coarse_grid, grid), self._pictures(frame, similarity, px_per_pixel=px), strict=True
-            )
-        )
+        picture = make_picture(frame.grey, similarity, grid=grid, px_per_pixel=px)
+        weight = pixel_weights(grid, landmarks)
+        anchor = Anchor(picture, grid=grid, similarity=similarity, weight=weight, noise=self._noise)
         masks = region_masks(grid, landmarks)
         pool = pool_nodes(grid, masks)
         return _Reference(
-            frame.time_s, coarse, fine, HeadFit(grid, landmarks), px, pool, masks, fine.certainty(pool), displacement
-        )
-
-    def _pictures(self, frame: Frame, similarity: Similarity, *, px_per_pixel: float) -> tuple[Picture, Picture]:
-        """The face in a frame for the coarse and for the fine grid."""
-        coarse_px = px_per_pixel * _FINE_UNIT / _COARSE_UNIT
-        return (
-            make_picture(frame.grey, similarity, grid=self._coarse_grid, px_per_pixel=coarse_px),
-            make_picture(frame.grey, similarity, grid=self._fine_grid, px_per_pixel=px_per_pixel),
+            frame.time_s,
+            landmarks,
+            anchor,
+            HeadFit(grid, landmarks),
+            px,
+            pool,
+            sparse_masks(masks),
+            sites=make_sites(grid, masks, landmarks=landmarks),
+            centres=mask_centres(grid, masks),
+            certainty=anchor.certainty(pool),
+            displacement=displacement,
         )
 
     def _follow(self, face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
         """Register a frame; renew the anchor when it is due; end the segment when the face cannot be bridged."""
-        frame, reference = face_frame.frame, segment.reference
-        for guess in self._guesses(face_frame, segment):
-            coarse, fine = self._pictures(frame, guess, px_per_pixel=reference.px_per_pixel)
-            coarse_pose, coarse_match = self._align(coarse, guess, segment)
-            fit = coarse_match.explained(reference.coarse.template)
-            if fit >= _LOST_FIT:
-                break
-        else:
+        frame, reference, last = face_frame.frame, segment.reference, segment.pose
+        found = self._register(frame, replace(last, similarity=segment.velocity @ last.similarity), reference)
+        if found.fit < segment.fit - _DOUBTFUL:
+            found = self._search(face_frame, segment, best=found)
+        if found.fit < _LOST_FIT:
             return self._lose(face_frame)
-        pose, match = self._register(fine, coarse_pose, segment)
+        pose = reference.head_fit.separated(found.pose, last_turn=last.turn)
         off = self._distance_to_landmarks(face_frame, pose, segment)
-        if np.median(off) > _LOST_OFF:
+        if off > _LOST_OFF:
             return self._lose(face_frame)
-        self._learn(frame.time_s, match, coarse_match, segment)
-        self._advance(pose, coarse_pose, match, segment)
+        self._learn(frame.time_s, found.match, segment)
+        agreement = self._advance(pose, found, segment)
         measured = _measured(face_frame, segment)
-        if self._is_due(frame.time_s, fit, segment):
+        conditions = segment.watch.update(
+            frame.grey,
+            time_s=frame.time_s,
+            sites=reference.sites,
+            scale=pose.similarity.scale,
+            shift=pose.similarity.shift,
+            displacement=measured.displacement,
+            agreement=agreement,
+        )
+        if self._is_due(frame.time_s, segment):
             self._renew(frame, segment, displacement=measured.displacement)
-        return measured
+        return replace(measured, conditions=conditions)
 
-    def _guesses(self, face_frame: FaceFrame, segment: _Segment) -> list[Similarity]:
-        """Where the face may be: where it was going, where it was, where its fresh landmarks are."""
-        last = segment.pose.similarity
-        guesses = [segment.velocity @ last, last]
-        return [*guesses, _eyes(_face(face_frame).landmarks)] if face_frame.fresh else guesses
-
-    def _align(self, picture: Picture, guess: Similarity, segment: _Segment) -> tuple[Pose, Match]:
-        """Bring the face to within a pixel, at low resolution."""
-        start = replace(segment.coarse_pose, similarity=guess)
-        return segment.reference.coarse.register(
-            picture, start, steps=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE, noise=self._noise
-        )
-
-    def _register(self, picture: Picture, coarse_pose: Pose, segment: _Segment) -> tuple[Pose, Match]:
-        """Register at full resolution from where the coarse registration has moved, and set the head apart."""
-        last, coarse_last = segment.pose, segment.coarse_pose
-        start = Pose(
-            coarse_pose.similarity @ coarse_last.similarity.inverse() @ last.similarity,
-            last.nodes + coarse_pose.nodes - coarse_last.nodes,
-            last.turn,
-            last.light,
-            coarse_pose.contrast,
-        )
-        pose, match = segment.reference.fine.register(
+    def _register(self, frame: Frame, start: Pose, reference: _Reference) -> _Found:
+        """Register at full resolution; what the head moved stays in the local displacement."""
+        picture = self._picture(frame, start.similarity, reference)
+        pose, match = reference.anchor.register(
             picture, start, steps=_FINE_STEPS, tolerance=_FINE_TOLERANCE, noise=self._noise
         )
-        return segment.reference.head_fit.separated(pose, last_turn=last.turn), match
+        return _Found(pose, match, match.explained(reference.anchor.template))
 
-    def _distance_to_landmarks(self, face_frame: FaceFrame, pose: Pose, segment: _Segment) -> Float32:
+    def _picture(self, frame: Frame, guess: Similarity, reference: _Reference) -> Picture:
+        """The face in a frame at the anchor's resolution."""
+        return make_picture(frame.grey, guess, grid=self._fine_grid, px_per_pixel=reference.px_per_pixel)
+
+    def _search(self, face_frame: FaceFrame, segment: _Segment, *, best: _Found) -> _Found:
+        """Look at low resolution where the face was going, where it was, and where its fresh landmarks are."""
+        last, reference = segment.pose, segment.reference
+        guesses = [segment.velocity @ last.similarity, last.similarity]
+        if face_frame.fresh:
+            guesses.append(_eyes(_face(face_frame).landmarks))
+        for guess in guesses:
+            aligned = self._align(face_frame.frame, replace(last, similarity=guess), segment)
+            start = replace(reference.head_fit.separated(aligned, last_turn=last.turn), light=last.light)
+            found = self._register(face_frame.frame, start, reference)
+            best = found if found.fit > best.fit else best
+            if best.fit >= segment.fit - _DOUBTFUL:
+                break
+        return best
+
+    def _align(self, frame: Frame, start: Pose, segment: _Segment) -> Pose:
+        """Bring the face to within a pixel, at low resolution, with little change of its local motion."""
+        reference, grid = segment.reference, self._coarse_grid
+        if segment.coarse is None:
+            weight = pixel_weights(grid, reference.landmarks)
+            segment.coarse = reference.anchor.reduced(grid, weight=weight, noise=self._noise)
+        picture = self._picture(frame, start.similarity, reference)
+        pixel = reference.px_per_pixel * abs(picture.to_picture.scale)
+        small = reduced(picture, self._fine_grid, coarse=grid, px_per_pixel=pixel)
+        pose, _ = segment.coarse.register(
+            small, start, steps=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE, noise=self._noise, centre=start.nodes
+        )
+        return pose
+
+    def _distance_to_landmarks(self, face_frame: FaceFrame, pose: Pose, segment: _Segment) -> float:
         """How far fresh landmarks lie from where they should have moved, face units; also follows them slowly."""
         if not face_frame.fresh:
-            return np.zeros(1, np.float32)
+            return 0.0
         moved = segment.landmarks + _moved(self._fine_grid, pose, segment.landmarks)
         off = pose.similarity.inverse().apply(_face(face_frame).landmarks) - moved
         segment.landmarks = (segment.landmarks + _LANDMARK_RATE * off).astype(np.float32)
         distance = np.linalg.norm(off, axis=-1)
-        by_region = np.array([distance[list(region.landmarks)].mean() for region in REGIONS])
+        by_region = _MEAN_OF_LANDMARKS @ distance
         segment.agreement = (1 / (1 + (by_region / _REGION_OFF) ** 4)).astype(np.float32)
-        inner: Float32 = distance[_INNER_POINTS].astype(np.float32)
-        return inner
+        return float(np.median(distance[_INNER_POINTS]))
 
-    def _learn(self, time_s: float, match: Match, coarse_match: Match, segment: _Segment) -> None:
+    def _learn(self, time_s: float, match: Match, segment: _Segment) -> None:
         """Let the templates follow, and the normal equations the noise."""
         reference = segment.reference
         segment.learnt += 1
         share = 1 - math.exp(-(time_s - segment.seen_s) / self.settings.template_memory_s)
         share = max(share, 1 / segment.learnt)
-        reference.fine.learn(match, share=share, noise=self._noise)
-        reference.coarse.learn(coarse_match, share=share, noise=self._noise)
+        reference.anchor.learn(match, share=share, noise=self._noise)
         segment.seen_s = time_s
         if time_s - segment.refreshed_s > _REFRESH_S - _SLACK_S:
             segment.refreshed_s = time_s
-            reference.fine.refresh_for(self._noise)
-            reference.coarse.refresh_for(self._noise)
+            reference.anchor.refresh_for(self._noise)
 
-    def _advance(self, pose: Pose, coarse_pose: Pose, match: Match, segment: _Segment) -> None:
-        """Keep the new pose and what the match says about noise and quality."""
+    def _advance(self, pose: Pose, found: _Found, segment: _Segment) -> Float32:
+        """Keep the new pose and what the match says about noise and quality; returns the agreement by region."""
         reference = segment.reference
-        self._noise += _NOISE_RATE * (match.noise() - self._noise)
+        self._noise += _NOISE_RATE * (found.match.noise() - self._noise)
         segment.velocity = pose.similarity @ segment.pose.similarity.inverse()
         segment.head = segment.velocity @ segment.head
-        segment.pose, segment.coarse_pose = pose, coarse_pose
-        agreement = match.by_region(reference.fine, reference.masks, noise=self._noise)
-        segment.quality = reference.certainty * agreement * segment.agreement
+        segment.pose, segment.fit = pose, found.fit
+        agreement = found.match.by_region(reference.anchor, reference.masks, noise=self._noise) * segment.agreement
+        segment.quality = reference.certainty * agreement
+        return agreement
 
-    def _is_due(self, time_s: float, fit: float, segment: _Segment) -> bool:
+    def _is_due(self, time_s: float, segment: _Segment) -> bool:
         """Whether the anchor is old, or the face no longer looks like it."""
         reference, pose = segment.reference, segment.pose
         scale = abs(pose.similarity.scale) / (_FINE_UNIT * reference.px_per_pixel)
         return (
             time_s - reference.time_s >= self.settings.anchor_interval_s - _SLACK_S
-            or fit < _RENEW_FIT
+            or segment.fit < _RENEW_FIT
             or abs(math.log(scale)) > _RENEW_SCALE
             or float(np.abs(pose.turn).max()) > _RENEW_TURN
         )
@@ -300,7 +345,7 @@ class MotionTracker:
         segment.landmarks = placement.inverse().apply(moved)
         segment.reference = self._reference(frame, similarity, landmarks=segment.landmarks, displacement=displacement)
         segment.pose = still_pose(self._fine_grid, similarity)
-        segment.coarse_pose = still_pose(self._coarse_grid, similarity)
+        segment.coarse, segment.fit = None, 1.0
         segment.learnt, segment.refreshed_s = 1, frame.time_s
 
     def _lose(self, face_frame: FaceFrame) -> MotionFrame:
@@ -332,12 +377,15 @@ def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
     """Row of a frame with motion."""
     reference, head, start = segment.reference, segment.head, segment.start
     local = (reference.pool @ segment.pose.nodes.reshape(2, -1).T).astype(np.float32)
+    canonical = reference.centres[:, :2] + local + reference.centres[:, 2:] * segment.pose.turn
     shift = ((head @ start).shift - start.shift) / abs(start.scale)
     return MotionFrame(
         index=face_frame.frame.index,
         time_s=face_frame.frame.time_s,
         displacement=reference.displacement + local,
         quality=segment.quality,
+        conditions=np.zeros(len(REGIONS), np.uint8),
+        centres=segment.pose.similarity.apply(canonical),
         face_px=abs(segment.pose.similarity.scale),
         head=np.array([shift.real, shift.imag, np.log(abs(head.scale)), np.angle(head.scale)], np.float32),
         face=_face_row(face_frame),
@@ -348,11 +396,15 @@ def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
 
 def _unmeasured(face_frame: FaceFrame, reason: str) -> MotionFrame:
     """Row of a frame without motion."""
+    face, shape = face_frame.face, face_frame.frame.grey.shape
+    unseen = np.zeros(len(REGIONS), np.uint8)
     return MotionFrame(
         index=face_frame.frame.index,
         time_s=face_frame.frame.time_s,
         displacement=np.full((len(REGIONS), 2), np.nan, np.float32),
         quality=np.zeros(len(REGIONS), np.float32),
+        conditions=unseen if face is None else outside_picture(face.landmarks, shape=shape),
+        centres=np.full((len(REGIONS), 2), np.nan, np.float32),
         face_px=math.nan,
         head=np.full(4, np.nan, np.float32),
         face=_face_row(face_frame),
@@ -366,5 +418,5 @@ def _face_row(face_frame: FaceFrame) -> Float32:
     face = face_frame.face
     if face is None:
         return np.full(8, np.nan, np.float32)
-    eyes = [face.landmarks[36:42].mean(axis=0), face.landmarks[42:48].mean(axis=0)]
-    return np.concatenate([face.box, *eyes]).astype(np.float32)
+    eyes = face.landmarks[36:48].reshape(2, 6, 2).mean(axis=1)
+    return np.concatenate([face.box, eyes.ravel()]).astype(np.float32)

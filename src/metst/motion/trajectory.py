@@ -5,17 +5,21 @@ One registration per frame serves all regions (:mod:`metst.motion.tracker`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from metst.config import MotionSettings
 from metst.face import FaceFrame
+from metst.motion.conditions import backdated
 from metst.motion.registration import Float32
 from metst.motion.tracker import MotionFrame, MotionTracker
 from metst.regions import AXES, REGION_NAMES
-from metst.results import FACE_CHANNELS
+from metst.results import FACE_CHANNELS, Flags
 from metst.timeline import Series, TimeGrid
 
 _DEFAULTS = MotionSettings()
@@ -34,6 +38,10 @@ class Motion:
     quality : (T, 18) float32
         In [0, 1]; 0 where invalid: how well a region's texture determines its motion, times how well the frame agrees
         with the template there (occlusion, blur, blinks lower it), times how well fresh landmarks agree.
+    conditions : (T, 18) uint8
+        Sets of :class:`metst.results.Condition`.
+    centres : (T, 18, 2) float32
+        Centres of the regions, source pixels; NaN where invalid.
     face_px : (T,) float32
         Face unit in source pixels; NaN where invalid.
     head : (T, 4) float32
@@ -48,6 +56,8 @@ class Motion:
 
     displacement: Series
     quality: Float32
+    conditions: Flags
+    centres: Float32
     face_px: Float32
     head: Float32
     face: Series
@@ -80,28 +90,65 @@ def extract_motion(
     DataError
         The frames' timestamps do not increase.
     """
-    tracker = MotionTracker(settings)
-    rows: list[MotionFrame] = []
-    for face_frame in track:
+    tracker, rows = MotionTracker(settings), _Rows()
+    for done, face_frame in enumerate(track, start=1):
         rows.append(tracker.update(face_frame))
         if on_progress is not None:
-            on_progress("motion", len(rows), total)
+            on_progress("motion", done, total)
     return _collect(rows)
 
 
-def _collect(rows: list[MotionFrame]) -> Motion:
+_BLOCK = 1024
+_ROW = np.dtype(
+    [
+        ("time_s", np.float64),
+        ("valid", np.bool_),
+        ("displacement", np.float32, (len(REGION_NAMES), len(AXES))),
+        ("quality", np.float32, len(REGION_NAMES)),
+        ("conditions", np.uint8, len(REGION_NAMES)),
+        ("centres", np.float32, (len(REGION_NAMES), len(AXES))),
+        ("face_px", np.float32),
+        ("head", np.float32, 4),
+        ("face", np.float32, len(FACE_CHANNELS)),
+        ("face_quality", np.float32),
+    ]
+)
+
+
+class _Rows:
+    """Rows of frames, packed: half a kilobyte each, so that long videos take little memory."""
+
+    def __init__(self) -> None:
+        self._blocks: list[npt.NDArray[np.void]] = []
+        self.reasons: list[str] = []
+
+    def append(self, row: MotionFrame) -> None:
+        """Add the next frame."""
+        at = len(self.reasons) % _BLOCK
+        if at == 0:
+            self._blocks.append(np.empty(_BLOCK, _ROW))
+        assert _ROW.names is not None
+        self._blocks[-1][at] = tuple(getattr(row, name) for name in _ROW.names)
+        self.reasons.append(sys.intern(row.reason))
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """One value of all frames, as an array of its own."""
+        empty = np.empty(0, _ROW)[name]
+        joined = np.concatenate([empty, *(block[name] for block in self._blocks)])
+        return joined[: len(self.reasons)]
+
+
+def _collect(rows: _Rows) -> Motion:
     """Rows of frames as arrays over time."""
-    grid = TimeGrid(np.array([row.time_s for row in rows], np.float64))
-    valid = np.array([row.valid for row in rows], bool)
-    regions = len(REGION_NAMES)
-    displacement = np.array([row.displacement for row in rows], np.float32).reshape(-1, regions, len(AXES))
-    face = np.array([row.face for row in rows], np.float32).reshape(-1, len(FACE_CHANNELS))
+    grid, face = TimeGrid(rows.column("time_s")), rows.column("face")
     return Motion(
-        displacement=Series(grid, displacement, valid, REGION_NAMES),
-        quality=np.array([row.quality for row in rows], np.float32).reshape(-1, regions),
-        face_px=np.array([row.face_px for row in rows], np.float32),
-        head=np.array([row.head for row in rows], np.float32).reshape(-1, 4),
+        displacement=Series(grid, rows.column("displacement"), rows.column("valid"), REGION_NAMES),
+        quality=rows.column("quality"),
+        conditions=backdated(rows.column("conditions"), time_s=grid.time_s),
+        centres=rows.column("centres").round(2),
+        face_px=rows.column("face_px"),
+        head=rows.column("head"),
         face=Series(grid, face, np.array(np.isfinite(face).all(axis=1)), FACE_CHANNELS),
-        face_quality=np.array([row.face_quality for row in rows], np.float32),
-        reason=tuple(row.reason for row in rows),
+        face_quality=rows.column("face_quality"),
+        reason=tuple(rows.reasons),
     )

@@ -4,16 +4,21 @@ Decoding is lazy and takes constant memory.  Three decisions hold everywhere:
 
 * **Grey is the luma as stored.**  Video range (16-235) stays as it is and deeper luma keeps its
   upper 8 bits: no arithmetic stands between the camera and the motion measured.  Sources
-  without a luma plane (RGB, palettes, still images) give full-range grey.
+  without a luma plane (RGB, palettes, still images) give full-range grey.  Only interlaced
+  frames, which show two moments, are brought to one: every second row is averaged anew.
 * **Time is the container's**, ``pts * time_base``, never ``index / rate``; for the exceptions
   see :class:`metst.video.clock.Clock`.
 * **What is lost leaves a hole.**  A missing image or a frame that cannot be decoded is a jump
   in index and time, reported; nothing is invented to fill it.
 
 ``reading`` is the way in for both kinds of source; ``stream`` decodes files, with ``clock`` for
-their timestamps; ``folder`` reads images; ``writer`` writes mp4.
+their timestamps and ``index`` for what vanished from AVI; ``seeking`` gets single pictures;
+``folder`` reads images; ``repeats`` notices pictures that stand still; ``measurable`` refuses
+what cannot be analysed; ``writer`` writes mp4; ``hashing`` tells recordings apart.
 """
 
+from metst.video.hashing import content_hash
+from metst.video.measurable import check_measurable
 from metst.video.reading import ColourFrame, Frame, probe_video, read_colour_frames, read_colour_stream, read_frames
 from metst.video.stream import VideoInfo
 from metst.video.writer import write_video
@@ -22,6 +27,8 @@ __all__ = [
     "ColourFrame",
     "Frame",
     "VideoInfo",
+    "check_measurable",
+    "content_hash",
     "probe_video",
     "read_colour_frames",
     "read_colour_stream",

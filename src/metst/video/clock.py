@@ -7,7 +7,6 @@ The time of a frame is the container's: its timestamp in ticks times the seconds
 from __future__ import annotations
 
 import heapq
-import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
@@ -22,6 +21,8 @@ Report = Callable[[str, str], None]
 _Packet: TypeAlias = "av.Packet[av.VideoStream]"
 Source = Literal["presentation", "decoding", "count"]
 
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 5.0, 1000.0
+
 _RESTART_S = 0.2  # a step back in decoding time longer than this is a restart, not jitter
 _LONGEST_PAUSE_S = 3600.0  # a longer step forward is a fault, not a pause
 _REPORTED_PAUSE_S = 0.5
@@ -33,9 +34,10 @@ def ignore(_kind: str, _message: str) -> None:
 
 
 def check_rate(rate_hz: float | None) -> None:
-    """Refuse a frame rate that is no positive number."""
-    if rate_hz is not None and not (math.isfinite(rate_hz) and rate_hz > 0):
-        raise UsageError(f"the frame rate must be a positive number of frames per second, got {rate_hz}")
+    """Refuse a frame rate at which no camera films a face that moves."""
+    if rate_hz is not None and not LOWEST_RATE_HZ <= rate_hz <= HIGHEST_RATE_HZ:
+        expected = f"{LOWEST_RATE_HZ:g} to {HIGHEST_RATE_HZ:g} frames per second"
+        raise UsageError(f"expected a frame rate of {expected}, got {rate_hz:g}: give the rate of the recording")
 
 
 def needed_rate(path: Path, rate_hz: float | None) -> float:
@@ -155,6 +157,10 @@ class Clock:
         stamp = packet.dts if self._source == "decoding" else packet.pts
         if stamp is not None and not packet.is_discard:
             heapq.heappush(self._due, stamp)
+
+    def expect_lost(self, stamp: int) -> None:
+        """Note a packet that should be in the file and is not."""
+        heapq.heappush(self._due, stamp + self._shift)
 
     def _after_restart(self, dts: int) -> int:
         shifted = dts + self._shift

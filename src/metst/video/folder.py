@@ -41,12 +41,7 @@ def list_images(folder: Path, *, report: Report) -> list[tuple[int, Path]]:
     VideoError
         The folder cannot be read or holds no images.
     """
-    try:
-        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]
-    except OSError as error:
-        raise VideoError(f"the folder {folder} cannot be read: {error.strerror}") from error
-    if not paths:
-        raise VideoError(f"{folder} holds no images; expected numbered files ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    paths = image_files(folder)
     numbers = _frame_numbers(paths)
     if not numbers:
         report("no numbers", "file names carry no frame number: taken in order of name, gaps cannot be seen")
@@ -56,6 +51,23 @@ def list_images(folder: Path, *, report: Report) -> list[tuple[int, Path]]:
     ordered = sorted(numbers.items())
     _report_gaps([number for number, _ in ordered], report)
     return [(number - ordered[0][0], path) for number, path in ordered]
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Images in a folder by their names' endings, in no particular order; hidden files are left out.
+
+    Raises
+    ------
+    VideoError
+        The folder cannot be read or holds no images.
+    """
+    try:
+        paths = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]
+    except OSError as error:
+        raise VideoError(f"the folder {folder} cannot be read: {error.strerror}") from error
+    if not paths:
+        raise VideoError(f"{folder} holds no images; expected numbered files ({' '.join(sorted(IMAGE_SUFFIXES))})")
+    return paths
 
 
 def _frame_numbers(paths: Sequence[Path]) -> dict[int, Path]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 from av.buffer import Buffer
@@ -36,9 +37,12 @@ class Converter:
     def __call__(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
         """Array of a frame: ``(H, W)``, or ``(H, W, 3)`` in colour."""
         if frame.rotation != self._rotation:
-            # Looking at side data makes a reference cycle that keeps the frame alive: not for every frame.
-            self._rotation, self._turn = frame.rotation, _turn(frame)
+            # Looking at side data makes a reference cycle that keeps the frame in memory: a tiny copy has them, too.
+            tiny = self._reformatter.reformat(frame, width=16, height=16, format="gray", threads=1)
+            self._rotation, self._turn = frame.rotation, _turn(tiny)
         picture = self._rgb(frame) if self._colour else self._grey(frame)
+        if frame.interlaced_frame and not self._colour:
+            picture = _one_field(picture)
         transposed, down, right = self._turn
         picture = picture.swapaxes(0, 1) if transposed else picture
         # The copy lets the decoder have its buffer back, which a view would keep alive.
@@ -63,6 +67,16 @@ class Converter:
         # A negative line size: FFmpeg stores the rows from the bottom up.
         rows = rows[::-1] if plane.line_size < 0 else rows
         return rows >> (bits - 8) if bits > 8 else rows
+
+
+def _one_field(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Even rows as they are, odd rows averaged from them: the two fields show two moments."""
+    whole = np.array(picture, dtype=np.uint8)
+    field = whole[::2]
+    between = len(field) - 1
+    whole[1 : 2 * between : 2] = cv2.addWeighted(field[:-1], 0.5, field[1:], 0.5, 0) if between > 0 else 0
+    whole[2 * between + 1 :: 2] = field[between]
+    return whole
 
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:

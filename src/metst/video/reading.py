@@ -17,7 +17,9 @@ from metst.errors import UsageError, VideoError
 from metst.timeline import TimeGrid
 from metst.video.clock import Report, check_rate, ignore, needed_rate
 from metst.video.folder import bit_depth, list_images, read_image, to_eight_bits
-from metst.video.stream import Picture, VideoInfo, nothing_decoded, pictures_at, probe_stream, stream_pictures
+from metst.video.repeats import Repeats
+from metst.video.seeking import pictures_at
+from metst.video.stream import Picture, VideoInfo, nothing_decoded, probe_stream, stream_pictures
 
 Image = npt.NDArray[np.uint8]
 OnProblem = Callable[[str], None]
@@ -37,11 +39,15 @@ class Frame:
         Seconds, from the container's timestamp.
     grey : (H, W) uint8
         Upright picture (rotation metadata applied).
+    cut : str
+        Why nothing may be measured from the frame before to this one ("change of resolution",
+        "frozen picture"); empty when it may.
     """
 
     index: int
     time_s: float
     grey: Image
+    cut: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +81,8 @@ def probe_video(path: Path | str, *, rate_hz: float | None = None) -> VideoInfo:
     if not _is_folder(path):
         return probe_stream(path, rate_hz=rate_hz)
     rate_hz = needed_rate(path, rate_hz)
-    with closing(_pictures(path, colour=False, rate_hz=rate_hz)) as pictures:
-        height, width = next(pictures)[2].shape
+    with closing(_pictures(path, colour=False, rate_hz=rate_hz, problems=_Problems(path, None))) as pictures:
+        height, width = next(pictures)[0][2].shape
     count = list_images(path, report=ignore)[-1][0] + 1
     return VideoInfo(path, width, height, count, count / rate_hz, rate_hz, "images", False)
 
@@ -92,7 +98,8 @@ def read_frames(
 
     Index and time increase from frame to frame.  Damage does not end the reading: what can be
     decoded is given, and each loss is told to ``on_problem``.  A picture of another size than
-    the first is resized to the first's.
+    the first is resized to the first's.  Of interlaced video one field is kept, and the rows of
+    the other are averaged from it.  Frames that repeat the picture before them are counted.
 
     Parameters
     ----------
@@ -104,7 +111,7 @@ def read_frames(
     on_problem : callable, optional
         Called with one line per problem: at most ten of a kind, then a count.
     threads : int, optional
-        Decoder threads; all cores by default.
+        Decoder threads; by default as many as :func:`metst.threads.thread_limit` allows, but no more than 4.
 
     Raises
     ------
@@ -113,8 +120,20 @@ def read_frames(
     VideoError
         Not a video (found while iterating), or not one frame of it can be decoded.
     """
-    pictures = _pictures(Path(path), colour=False, rate_hz=rate_hz, on_problem=on_problem, threads=threads)
-    return (Frame(*picture) for picture in pictures)
+    problems = _Problems(Path(path), on_problem)
+    return _grey_frames(
+        _pictures(Path(path), colour=False, rate_hz=rate_hz, problems=problems, threads=threads), problems
+    )
+
+
+def _grey_frames(pictures: Iterator[tuple[Picture, bool]], problems: _Problems) -> Iterator[Frame]:
+    repeats = Repeats()
+    for (index, time_s, grey), resized in pictures:
+        thawed = repeats.ends_freeze(grey, time_s=time_s)
+        cut = "change of resolution" if resized else "frozen picture" if thawed else ""
+        yield Frame(index, time_s, grey, cut)
+    repeats.close(problems.report)
+    problems.close()
 
 
 def read_colour_stream(
@@ -124,9 +143,17 @@ def read_colour_stream(
     on_problem: OnProblem | None = None,
     threads: int | None = None,
 ) -> Iterator[ColourFrame]:
-    """Decode all frames in colour; index, time and all else as in :func:`read_frames`."""
-    pictures = _pictures(Path(path), colour=True, rate_hz=rate_hz, on_problem=on_problem, threads=threads)
-    return (ColourFrame(*picture) for picture in pictures)
+    """Decode all frames in colour, as they are stored; index, time and all else as in :func:`read_frames`."""
+    problems = _Problems(Path(path), on_problem)
+    return _colour_frames(
+        _pictures(Path(path), colour=True, rate_hz=rate_hz, problems=problems, threads=threads), problems
+    )
+
+
+def _colour_frames(pictures: Iterator[tuple[Picture, bool]], problems: _Problems) -> Iterator[ColourFrame]:
+    for picture, _ in pictures:
+        yield ColourFrame(*picture)
+    problems.close()
 
 
 def read_colour_frames(path: Path | str, *, times_s: Sequence[float], rate_hz: float | None = None) -> list[Image]:
@@ -186,21 +213,15 @@ class _Problems:
 
 
 def _pictures(
-    path: Path,
-    *,
-    colour: bool,
-    rate_hz: float | None,
-    on_problem: OnProblem | None = None,
-    threads: int | None = None,
-) -> Generator[Picture, None, None]:
-    """Check the call now, decode later."""
-    problems = _Problems(path, on_problem)
+    path: Path, *, colour: bool, rate_hz: float | None, problems: _Problems, threads: int | None = None
+) -> Generator[tuple[Picture, bool], None, None]:
+    """Check the call now, decode later; with each picture whether its size has changed."""
     check_rate(rate_hz)
     if _is_folder(path):
         pictures = _folder_pictures(path, colour=colour, rate_hz=needed_rate(path, rate_hz), report=problems.report)
     else:
         pictures = stream_pictures(path, colour=colour, rate_hz=rate_hz, report=problems.report, threads=threads)
-    return _one_size(path, pictures, problems)
+    return _one_size(path, pictures, problems.report)
 
 
 def _is_folder(path: Path) -> bool:
@@ -220,18 +241,20 @@ def _is_folder(path: Path) -> bool:
     return False
 
 
-def _one_size(path: Path, pictures: Iterator[Picture], problems: _Problems) -> Generator[Picture, None, None]:
+def _one_size(path: Path, pictures: Iterator[Picture], report: Report) -> Generator[tuple[Picture, bool], None, None]:
     """Resize every picture to the size of the first: one track and one motion need one scale."""
-    size: tuple[int, int] | None = None
+    first: tuple[int, int] | None = None
+    last: tuple[int, int] | None = None
     for index, time_s, picture in pictures:
         height, width = picture.shape[:2]
-        size = size or (width, height)
-        if (width, height) != size:
-            change = f"{width}x{height}, resized to {size[0]}x{size[1]}"
-            problems.report("another size", f"frame {index} ({time_s:.3f} s) is {change}")
-        yield index, time_s, _resized(picture, size)
-    problems.close()
-    if size is None:
+        size = (width, height)
+        first, last = first or size, last or size
+        changed, last = size != last, size
+        if changed and size != first:
+            change = f"{width}x{height}, resized to {first[0]}x{first[1]}"
+            report("another size", f"from frame {index} ({time_s:.3f} s) on pictures are {change}")
+        yield (index, time_s, _resized(picture, first)), changed
+    if first is None:
         raise nothing_decoded(path)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import av
 import numpy as np
@@ -19,15 +16,17 @@ from av.format import Flags as FormatFlags
 from av.stream import Disposition
 
 from metst.errors import VideoError
+from metst.threads import thread_limit
 from metst.video.clock import Clock, Report, Source, ignore, needed_rate
+from metst.video.index import with_index_times
 from metst.video.pixels import Converter
 
 Picture = tuple[int, float, npt.NDArray[np.uint8]]
-_T = TypeVar("_T")
 
 _READ_ATTEMPTS = 10
-_SEEK_LEADS_S = (1.0, 10.0)
-_UNKNOWN_RATE_HZ = 25.0  # only spaces frames whose own timestamps are missing or wrong
+_MOST_THREADS = 4  # more would only hold more frames: what comes after decoding takes longer
+_ALL_FRAMES_S = 0.5  # within it of a picture that is wanted, nothing is skipped
+UNKNOWN_RATE_HZ = 25.0  # only spaces frames whose own timestamps are missing or wrong
 # Formats that FFmpeg "plays" although they are no video: text drawn as a terminal screen.
 _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
@@ -70,10 +69,10 @@ def probe_stream(path: Path, *, rate_hz: float | None) -> VideoInfo:
         if (first := next(pictures, None)) is None:
             raise nothing_decoded(path)
     height, width = first[2].shape
-    with _open_video(path, threads=1) as (container, stream):
-        mean_hz, duration_s = _mean_rate_hz(stream), _duration_s(container, stream)
+    with open_video(path, threads=1) as (container, stream):
+        mean_hz, duration_s = mean_rate_hz(stream), _duration_s(container, stream)
         varies: bool | None = None
-        if not _has_timestamps(container):
+        if not has_timestamps(container):
             mean_hz, varies = rate_hz, False
         elif stream.base_rate and mean_hz:
             varies = abs(float(stream.base_rate) / mean_hz - 1) > 0.02
@@ -91,17 +90,25 @@ def stream_pictures(
 ) -> Generator[Picture, None, None]:
     """All frames of a file that can be decoded: index, seconds, ``(H, W)`` grey or ``(H, W, 3)`` RGB."""
     to_array = Converter(colour=colour)
-    with _open_video(path, threads=threads) as (container, stream):
-        clock = _clock(path, container, stream, rate_hz=rate_hz, report=report)
+    with open_video(path, threads=threads) as (container, stream):
+        clock = make_clock(path, container, stream, rate_hz=rate_hz, report=report)
         if (count := len(container.streams.video)) > 1:
             report("several streams", f"holds {count} video streams, stream {stream.index} is read")
-        for index, time_s, frame in _decode(container, stream, clock=clock, report=report):
+        interlaced = False
+        for index, time_s, frame in decode(container, stream, clock=clock, report=report):
+            if frame.interlaced_frame and not interlaced:
+                interlaced = True
+                report(
+                    "interlaced",
+                    f"is interlaced from {time_s:.3f} s on: motion is measured on one field, half the rows",
+                )
             yield index, time_s, to_array(frame)
         _report_missing_end(container, stream, clock=clock, report=report)
 
 
 @contextmanager
-def _open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+def open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """Container and first stream of moving pictures; closed at the end."""
     # Without the whitelist a playlist could make FFmpeg fetch from the network.
     options = {"protocol_whitelist": "file"}
     try:
@@ -115,7 +122,7 @@ def _open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputConta
     with container:
         stream = _video_stream(path, container)
         stream.thread_type = "AUTO"
-        stream.thread_count = threads or 0
+        stream.thread_count = threads or min(thread_limit(), _MOST_THREADS)
         yield container, stream
 
 
@@ -144,16 +151,19 @@ def _video_stream(path: Path, container: InputContainer) -> av.VideoStream:
     return streams[0]
 
 
-def _has_timestamps(container: InputContainer) -> bool:
+def has_timestamps(container: InputContainer) -> bool:
+    """Whether the format stores any times at all; bare H.264 does not."""
     flag = FormatFlags.no_timestamps.value  # an integer, whatever PyAV's type stub says
     return not container.format.flags & flag  # type: ignore[operator]
 
 
-def _stores_decoding_times(container: InputContainer) -> bool:
+def stores_decoding_times(container: InputContainer) -> bool:
+    """Whether the format numbers frames in order of decoding, and stores nothing else."""
     return container.format.name == "avi"
 
 
-def _mean_rate_hz(stream: av.VideoStream) -> float | None:
+def mean_rate_hz(stream: av.VideoStream) -> float | None:
+    """Frames per second by the header; None where it says nothing."""
     rate = stream.average_rate or stream.guessed_rate
     return float(rate) if rate else None
 
@@ -167,16 +177,17 @@ def _duration_s(container: InputContainer, stream: av.VideoStream) -> float | No
     return None
 
 
-def _clock(
+def make_clock(
     path: Path, container: InputContainer, stream: av.VideoStream, *, rate_hz: float | None, report: Report
 ) -> Clock:
-    if not _has_timestamps(container):
+    """Clock that fits what the container stores."""
+    if not has_timestamps(container):
         return Clock(stream, source="count", rate_hz=needed_rate(path, rate_hz), report=report)
-    mean_hz = _mean_rate_hz(stream)
+    mean_hz = mean_rate_hz(stream)
     if rate_hz and mean_hz and abs(mean_hz / rate_hz - 1) > 0.01:
         report("rate", f"the rate given, {rate_hz:g} Hz, is not used: its timestamps say {mean_hz:g} Hz")
-    source: Source = "decoding" if _stores_decoding_times(container) else "presentation"
-    return Clock(stream, source=source, rate_hz=mean_hz or rate_hz or _UNKNOWN_RATE_HZ, report=report)
+    source: Source = "decoding" if stores_decoding_times(container) else "presentation"
+    return Clock(stream, source=source, rate_hz=mean_hz or rate_hz or UNKNOWN_RATE_HZ, report=report)
 
 
 def _packets(
@@ -194,15 +205,29 @@ def _packets(
     yield None
 
 
-def _decode(
-    container: InputContainer, stream: av.VideoStream, *, clock: Clock, report: Report
+def decode(
+    container: InputContainer,
+    stream: av.VideoStream,
+    *,
+    clock: Clock,
+    report: Report,
+    wanted: Sequence[float] | None = None,
 ) -> Iterator[tuple[int, float, av.VideoFrame]]:
-    """Index, time and picture of all frames that can be decoded."""
-    for packet in clock.mended(_packets(container, stream, report)):
+    """Index, time and picture of all frames that can be decoded.
+
+    With sorted times ``wanted``, frames far from each and needed for no other are left out, and indices mean nothing.
+    """
+    packets = _packets(container, stream, report)
+    if stores_decoding_times(container):
+        packets = with_index_times(packets, stream, on_lost=clock.expect_lost)
+    for packet in clock.mended(packets):
         if packet is not None:
             clock.expect(packet)
             if packet.dts is not None and packet.size == 0:
                 continue  # a lost frame's place; the decoder would take it for the end of the stream
+            if wanted is not None and packet.pts is not None:
+                near = _is_near(clock.seconds(packet.pts), wanted)
+                stream.codec_context.skip_frame = "DEFAULT" if near else "NONREF"
         try:
             frames = stream.decode(packet)
         except av.FFmpegError as error:
@@ -219,9 +244,14 @@ def _decode(
             yield *place, frame
 
 
+def _is_near(time_s: float, wanted: Sequence[float]) -> bool:
+    at = bisect_left(wanted, time_s - _ALL_FRAMES_S)
+    return at < len(wanted) and wanted[at] <= time_s + _ALL_FRAMES_S
+
+
 def _report_missing_end(container: InputContainer, stream: av.VideoStream, *, clock: Clock, report: Report) -> None:
     """Report a file that ends well before its header says."""
-    rate_hz, expected_s = _mean_rate_hz(stream) or _UNKNOWN_RATE_HZ, _duration_s(container, stream)
+    rate_hz, expected_s = mean_rate_hz(stream) or UNKNOWN_RATE_HZ, _duration_s(container, stream)
     if container.format.name == "avi":  # its duration is guessed from the size of the file
         expected_s = stream.frames / rate_hz
     elif expected_s is not None and stream.duration is not None:
@@ -229,80 +259,9 @@ def _report_missing_end(container: InputContainer, stream: av.VideoStream, *, cl
         expected_s += clock.seconds(stream.start_time or 0)
     if expected_s is None or clock.end_s is None:
         return
-    if clock.end_s < expected_s - max(0.2, 3 / rate_hz):
+    short_s = expected_s - clock.end_s
+    if short_s > max(0.2, 3 / rate_hz):
         report("cut short", f"ends at {clock.end_s:.3f} s instead of {expected_s:.3f} s, the rest is missing")
-
-
-def _groups(values: Sequence[float], *, gap: float) -> Iterator[list[float]]:
-    """Split sorted values where two neighbours are more than ``gap`` apart."""
-    group: list[float] = []
-    for value in values:
-        if group and value - group[-1] > gap:
-            yield group
-            group = []
-        group.append(value)
-    if group:
-        yield group
-
-
-def _nearest(frames: Iterable[tuple[float, _T]], wanted: Sequence[float]) -> Iterator[tuple[float, float, _T]]:
-    """For each of the sorted times: itself, time and picture of the nearest frame (the earlier of two)."""
-    pending = deque(wanted)
-    before: tuple[float, _T] | None = None
-    for time_s, frame in frames:
-        while pending and pending[0] <= time_s:
-            target = pending.popleft()
-            yield target, *(before if before and target - before[0] <= time_s - target else (time_s, frame))
-        if not pending:
-            return
-        before = (time_s, frame)
-    if before:
-        yield from ((target, *before) for target in pending)
-
-
-def pictures_at(path: Path, times_s: Sequence[float], *, rate_hz: float | None) -> list[npt.NDArray[np.uint8]]:
-    """Frames of a file nearest to the given times, ``(H, W, 3)`` RGB, in the order of the times."""
-    pictures: dict[float, npt.NDArray[np.uint8]] = {}
-    for group in _groups(sorted(set(times_s)), gap=_SEEK_LEADS_S[0]):
-        pictures |= _pictures_near(path, group, rate_hz=rate_hz)
-    return [pictures[time_s] for time_s in times_s]
-
-
-def _pictures_near(path: Path, wanted: Sequence[float], *, rate_hz: float | None) -> dict[float, npt.NDArray[np.uint8]]:
-    """Pictures nearest to a few close times, decoded from a key frame well before the first.
-
-    An earlier start is tried, at last the beginning of the file, when decoding did not begin
-    before the first time or no frame is where one was asked for.
-    """
-    to_array = Converter(colour=True)
-    for lead_s in (*_SEEK_LEADS_S, math.inf):
-        with _open_video(path, threads=None) as (container, stream):
-            clock = _clock(path, container, stream, rate_hz=rate_hz, report=ignore)
-            if math.isfinite(lead_s) and not _seek_to(container, stream, wanted[0] - lead_s):
-                continue
-            decoded = _decode(container, stream, clock=clock, report=ignore)
-            frames = ((time_s, frame) for _, time_s, frame in decoded)
-            first = next(frames, None)
-            if first is None or (math.isfinite(lead_s) and first[0] > wanted[0] - lead_s / 2):
-                continue
-            near = list(_nearest(chain([first], frames), wanted))
-            slack_s = 0.51 / (_mean_rate_hz(stream) or _UNKNOWN_RATE_HZ)
-            if math.isinf(lead_s) or all(abs(time_s - target) <= slack_s for target, time_s, _ in near):
-                return {target: to_array(frame) for target, _, frame in near}
-    raise nothing_decoded(path)
-
-
-def _seek_to(container: InputContainer, stream: av.VideoStream, time_s: float) -> bool:
-    """Go to the key frame before a time; false where that is the beginning or cannot be found."""
-    if not _has_timestamps(container) or not stream.time_base:
-        return False
-    if _stores_decoding_times(container) and stream.codec_context.has_b_frames:
-        return False  # only from the beginning are times of decoding and of frames in step
-    ticks = math.floor(time_s / stream.time_base)
-    if ticks <= (stream.start_time or 0):
-        return False
-    try:
-        container.seek(ticks, stream=stream)
-    except av.FFmpegError:
-        return False
-    return True
+    elif container.format.name == "avi" and short_s * rate_hz > 1.5:
+        # Without a usable index nothing tells where: see metst.video.index.
+        report("count", f"holds {short_s:.3f} s less than its header says: times after what is missing are too early")
