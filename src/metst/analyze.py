@@ -66,9 +66,9 @@ def analyze(
     # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
     from metst.checkpoint import Model, load_model
     from metst.config import AnalyzeSettings
-    from metst.results import Analysis
+    from metst.results import Analysis, usable_problem
     from metst.scoring import decode_events, score_motion
-    from metst.video import probe_video
+    from metst.video import check_measurable, probe_video
     from metst.video.hashing import content_hash
 
     started = time.perf_counter()
@@ -80,8 +80,10 @@ def analyze(
         on_progress=on_progress,
     )  # fmt: skip
     motion = measured.motion
+    check_measurable(motion.displacement.grid, name=path.name)
     if not motion.displacement.valid.any():
         raise FaceError(f"{path.name}: {_why_unusable(motion.reason)}")
+    note = usable_problem(motion.reason, name=path.name)
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
     return Analysis(
         source=_source(path, info=info, grid=scores.grid, content=content),
@@ -97,7 +99,7 @@ def analyze(
         model=loaded.describe(),
         settings=settings.model_dump(mode="json")
         | loaded.info.model_dump(mode="json", include={"input", "scoring", "decode"}),
-        problems=measured.problems,
+        problems=(*measured.problems, *([note] if note else [])),
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,

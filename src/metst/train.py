@@ -121,7 +121,7 @@ def train_model(
     torch.manual_seed(seed)
     network = StateTransitionNetwork(recipe.network)
     simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps)
     network.train()
     batches = _batches(simulator, recipe=recipe, info=info, seed=seed, steps=steps)

@@ -152,10 +152,16 @@ def test_an_output_that_cannot_be_written(files: Path, tmp_path: Path, capsys: p
     assert "/dev/full" in err
 
 
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys)
+    assert code == 2
+    assert "Usage:" in out + err
+    assert "error:" not in err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
         ("analyse",),
         ("analyze",),
         ("score", "a.csv"),

@@ -1,5 +1,6 @@
 """The engine against its definition, the torch module; and its own invariants: chunks, batches, single frames."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from functools import cache
 
@@ -71,9 +72,10 @@ def motion(config: NetworkConfig, length: int, *, seed: int = 0, batch: int = 2)
 
 
 def by_torch(network: StateTransitionNetwork, x: Array) -> Answer:
+    """By the torch module in double precision: in single precision it would add rounding errors of its own."""
     with torch.inference_mode():
-        score, logits = network(torch.from_numpy(x.transpose(0, 2, 1).copy()))
-    return score.numpy(), logits.numpy()
+        score, logits = copy.deepcopy(network).double()(torch.from_numpy(x.transpose(0, 2, 1).astype(np.float64)))
+    return score.float().numpy(), logits.float().numpy()
 
 
 def in_chunks(engine: Engine, x: Array, sizes: Sequence[int]) -> Answer:

@@ -28,7 +28,8 @@ from metst.models.scan import selective_scan
 from metst.models.scan import threads as scan_threads
 from metst.models.scan.compile import KernelCacheWarning, hot_loop
 from metst.models.scan.kernels import scan_numpy
-from metst.models.scan.threads import run_tasks, thread_limit
+from metst.models.scan.threads import run_tasks
+from metst.threads import thread_limit
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 

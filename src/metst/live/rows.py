@@ -16,8 +16,11 @@ EventRow = dict[str, int | float | str]
 
 
 def columns(table: str, *, classes: Sequence[str]) -> list[str]:
-    """Column names of ``"events.csv"`` or ``"frames.csv"`` in order."""
-    names = [name for key in COLUMNS[table] for name in key.split(", ")]
+    """Column names of ``"events.csv"`` or ``"frames.csv"`` in order.
+
+    Conditions are left out: what a frame shows, a blink say, is known only some frames later.
+    """
+    names = [name for key in COLUMNS[table] for name in key.split(", ") if name != "conditions"]
     return [*names[:-1], *(names[-1].replace("<class>", name) for name in classes)]
 
 

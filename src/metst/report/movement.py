@@ -33,8 +33,8 @@ def recent_movement(motion: Series) -> Float32:
     starts = motion.valid & ~np.concatenate([[False], motion.valid[:-1]])
     stretch = np.maximum.accumulate(np.where(starts, frames, 0))
     before = np.maximum(motion.grid.frame_at(motion.grid.time_s - LAG_S), stretch)
-    moved = np.empty(motion.values.shape[:2], np.float32)
-    for region in range(moved.shape[1]):  # one by one: a long recording would take a dozen megabytes at once
+    moved = np.empty((len(motion), len(motion.channels)), np.float32)
+    for region in range(len(motion.channels)):  # one by one: a long recording would take a dozen megabytes at once
         x, y = (motion.values[:, region] - motion.values[before, region]).T
         np.hypot(x, y, out=moved[:, region])
     return moved

@@ -26,7 +26,8 @@ from metst.models.engine.tensors import TAPS
 from metst.models.scan.forward import forward
 from metst.models.scan.kernels import StepParameters
 from metst.models.scan.rows import block_count
-from metst.models.scan.threads import run_tasks, thread_limit
+from metst.models.scan.threads import run_tasks
+from metst.threads import thread_limit
 
 Weights = Mapping[str, Float32Array]
 

@@ -16,7 +16,8 @@ from metst.models.scan.checks import check_operands, check_values
 from metst.models.scan.forward import forward, one_step
 from metst.models.scan.math import LOG2_E
 from metst.models.scan.rows import CHUNK, Array, Inputs, block_count
-from metst.models.scan.threads import run_tasks, thread_limit
+from metst.models.scan.threads import run_tasks
+from metst.threads import thread_limit
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,7 @@ def scan_numpy(
         State before the first step, replaced in place by the one after the last; best from :func:`zero_state`.
         Carrying it through pieces of a sequence gives the bits of the whole.
     threads : int, optional
-        Most threads to use, by default :func:`~metst.models.scan.threads.thread_limit`; the bits do not depend on it.
+        Most threads to use, by default :func:`~metst.threads.thread_limit`; the bits do not depend on it.
 
     Returns
     -------

@@ -12,7 +12,7 @@ from metst.errors import UsageError
 from metst.models.scan.checks import check_values
 from metst.models.scan.kernels import Operands, Outputs, checkpoint_shape, plain, run_backward, run_forward
 from metst.models.scan.rows import Array
-from metst.models.scan.threads import thread_limit
+from metst.threads import thread_limit
 
 
 def as_array(tensor: Tensor) -> Array:
