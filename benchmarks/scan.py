@@ -214,8 +214,9 @@ def resident_kb(field: str) -> int:
 
 
 def in_process(stage: str, *, rounds: int, fair: bool = False, threads: int = 1, script: str | Path = __file__) -> Any:
-    """Run a stage of a benchmark in a fresh process."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)} | ({"GLIBC_TUNABLES": FAIR} if fair else {})
+    """Run a stage of a benchmark in a fresh process; matrix threads rest as they do where metst is imported first."""
+    rest = {"OPENBLAS_THREAD_TIMEOUT": "14", "GOMP_SPINCOUNT": "2000"}
+    environment = os.environ | rest | {"OMP_NUM_THREADS": str(threads)} | ({"GLIBC_TUNABLES": FAIR} if fair else {})
     command = [sys.executable, str(Path(script)), "--stage", stage, "--rounds", str(rounds)]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)

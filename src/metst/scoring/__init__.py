@@ -43,7 +43,7 @@ def score_motion(
     model: ScoringModel,
     quality: Float32Array | None = None,
     batch_size: int = 64,
-    chunk_frames: int = 1024,
+    chunk_frames: int = 2048,
     on_progress: OnProgress | None = None,
 ) -> Series:
     """Score a whole video, as :class:`ScoreStream` does piece by piece.

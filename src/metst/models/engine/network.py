@@ -16,7 +16,7 @@ from metst.models.scan.kernels import plain
 from metst.models.scan.rows import CHUNK, first_outside
 from metst.odds import probability
 
-_ROWS = 512  # frames of all sequences that go through a layer together: what they need stays in the cache
+_ROWS = 2048  # frames of all sequences that go through a layer together: what they need stays in the cache
 _LARGEST = float(np.finfo(np.float32).max)
 
 
