@@ -27,12 +27,13 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import av
 import cv2
 import numpy as np
-from motion_speed import face_and_motion, published
+from motion_speed import measured_speed
 
 from metst.synthesis.clip import ClipRecipe, write_clip
 from metst.video import read_colour_stream, read_frames, write_video
@@ -132,15 +133,8 @@ def in_memory(video: Path, *, repeat: int) -> dict[str, float]:
     """Milliseconds per frame at 640 x 480 of face and motion, and how many times as long the published one takes."""
     frames = (frame.grey for frame, _ in zip(read_frames(video), range(120), strict=False))
     small = np.stack([cv2.resize(grey, (640, 480), interpolation=cv2.INTER_AREA) for grey in frames])
-    face_and_motion(small, count=5)
-    runs = []
-    for _ in range(repeat):
-        face_s, motion_s = face_and_motion(small, count=150)
-        other_ms = 1e3 * published(small) / len(small)
-        face_ms, motion_ms = 1e3 * face_s / 150, 1e3 * motion_s / 150
-        runs.append((face_ms, motion_ms, other_ms / (face_ms + motion_ms)))
-    face, motion, ratio = np.median(runs, axis=0).tolist()
-    return {"face": face, "motion": motion, "ratio": ratio}
+    found = measured_speed(small, repeats=repeat)
+    return {"face": found.face_ms, "motion": found.motion_ms, "ratio": median(found.ratios)}
 
 
 def start(arguments: list[str], *, core: int) -> subprocess.Popen[str]:

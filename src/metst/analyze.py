@@ -75,7 +75,7 @@ def analyze(
     path, settings = Path(path), settings or AnalyzeSettings()
     loaded = model if isinstance(model, Model) else load_model(model)
     info, content = probe_video(path, rate_hz=rate_hz), content_hash(path)
-    measured = _measure(
+    measured = measure_motion(
         info, settings=settings, content=content, rate_hz=rate_hz, landmarks=landmarks, cache=cache,
         on_progress=on_progress,
     )  # fmt: skip
@@ -106,7 +106,7 @@ def analyze(
     )
 
 
-def _measure(
+def measure_motion(
     info: VideoInfo,
     *,
     settings: AnalyzeSettings,

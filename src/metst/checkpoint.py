@@ -38,7 +38,7 @@ DEFAULT_MODEL = "starter"
 
 # Released networks read pixels of a crop that is 4.5 distances of the inner eye corners wide.
 # A face unit is the distance of the outer ones, in adults some 2.6 times the inner distance.
-_RELEASED_SCALE = round(CROP_PX / 4.5 * 2.6, 1)
+PUBLISHED_SCALE = round(CROP_PX / 4.5 * 2.6, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +205,7 @@ def save_model(
 
 
 @dataclass(frozen=True)
-class _Protocol:
+class Protocol:
     """How the released checkpoints of one data set were trained and decoded."""
 
     title: str
@@ -215,10 +215,11 @@ class _Protocol:
     k_p_extensible: int
 
 
-_PROTOCOLS = {
-    "casme3": _Protocol("CAS(ME)3", rate_hz=30.0, window=50, k_p=17, k_p_extensible=11),
-    "samm-lv": _Protocol("SAMM Long Videos", rate_hz=200 / 7, window=30, k_p=5, k_p_extensible=6),
+PROTOCOLS = {
+    "casme3": Protocol("CAS(ME)3", rate_hz=30.0, window=50, k_p=17, k_p_extensible=11),
+    "samm-lv": Protocol("SAMM Long Videos", rate_hz=200 / 7, window=30, k_p=5, k_p_extensible=6),
 }
+"""Of the data sets that the published networks were trained on."""
 
 
 def convert_released(
@@ -263,8 +264,8 @@ def convert_released(
         from metst.models.weights import build_network, read_released
 
     released = Path(released)
-    if data_set not in _PROTOCOLS:
-        raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(_PROTOCOLS)}")
+    if data_set not in PROTOCOLS:
+        raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(PROTOCOLS)}")
     if not released.is_file():
         raise UsageError(f"no file {released}: give a released checkpoint")
     check_target(Path(folder), overwrite=overwrite)
@@ -274,12 +275,12 @@ def convert_released(
         "converted_from_sha256": _sha256(released),
         "left_out": f"{unused} tensors that the published forward pass never uses",
     }
-    info = _released_info(PUBLISHED[name], _PROTOCOLS[data_set], provenance)
+    info = _released_info(PUBLISHED[name], PROTOCOLS[data_set], provenance)
     network = build_network(PUBLISHED[name], state, where=str(released))
     return save_model(folder, network=network, info=info, overwrite=overwrite).info
 
 
-def _released_info(network: NetworkConfig, protocol: _Protocol, provenance: dict[str, str]) -> ModelInfo:
+def _released_info(network: NetworkConfig, protocol: Protocol, provenance: dict[str, str]) -> ModelInfo:
     every = len(REGIONS) * 2 == network.in_channels
     extensible = network.name == "boosting-vrme"
     return ModelInfo(
@@ -289,7 +290,7 @@ def _released_info(network: NetworkConfig, protocol: _Protocol, provenance: dict
             rate_hz=protocol.rate_hz,
             regions=tuple(REGIONS[i].number for i in (range(len(REGIONS)) if every else METST_REGIONS)),
             reference="window",
-            scale=_RELEASED_SCALE,
+            scale=PUBLISHED_SCALE,
         ),
         scoring=ScoringSettings(mode="windows", window=protocol.window, hop=protocol.window // 2),
         decode=PublishedDecodeSettings(

@@ -19,7 +19,11 @@ class Settings(BaseModel):
 class FaceSettings(Settings):
     """Stage 2, the face track."""
 
-    landmark_interval_s: float = Field(0.2, ge=0, description="seconds between two runs of the landmark model")
+    landmark_interval_s: float = Field(
+        0.2,
+        ge=0,
+        description="seconds between two runs of the landmark model while the face moves; three times as long at rest",
+    )
     detect_interval_s: float = Field(
         1.0, gt=0, description="seconds between two runs of the face detector while tracking"
     )

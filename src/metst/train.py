@@ -1,257 +1,318 @@
-"""Training on simulated motion: one flat loop, then the decoding constants on recordings it never saw."""
+"""The training loop: one, for every network and every kind of data.
+
+Batches are a pure function of their number, and so are the random numbers that the network draws in a step.
+A training that was cut off at any moment therefore goes on from its last whole epoch to the very weights that
+it would have had anyway.
+"""
 
 from __future__ import annotations
 
-import logging
+import json
+import math
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
+import safetensors
+import safetensors.torch
 import torch
-from pydantic import Field
-from scipy.optimize import minimize
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from metst import odds
-from metst.checkpoint import check_target, save_model
-from metst.config import DecodeSettings, InputSettings, ModelInfo, NetworkConfig, ScoringSettings, Settings
-from metst.decode import decode_scores
-from metst.labels import CLASSES, NEUTRAL
-from metst.metrics import interval_iou, match_intervals
-from metst.models.engine import Engine
-from metst.models.networks import StateTransitionNetwork
-from metst.regions import REGION_NAMES
-from metst.scoring import network_input, score_motion
-from metst.synthesis.faces import simulated_responses
-from metst.synthesis.trajectories import MotionSimulator, SimulatedMotion, SimulationSettings
-from metst.timeline import Series, TimeGrid, true_runs
+from metst.errors import DataError, OutputError, UsageError
+from metst.results import write_whole
 
 OnProgress = Callable[[str, int, int | None], None]
-logger = logging.getLogger(__name__)
+Batch = tuple[Tensor, ...]
+Losses = dict[str, Tensor]
+Metrics = dict[str, float | int | None]
+
+STATE_FILE = "state.safetensors"
+METRICS_FILE = "metrics.jsonl"
+_FORMAT = "1"
 
 
-class TrainRecipe(Settings):
-    """All that decides a training besides its seed."""
-
-    name: str = Field(description="name of the recipe")
-    network: NetworkConfig
-    input: InputSettings
-    scoring: ScoringSettings
-    simulation: SimulationSettings
-    faces: int = Field(64, ge=1, description="number of simulated face shapes")
-    steps: int = Field(ge=1, description="optimiser steps")
-    batch_size: int = Field(16, ge=1, description="recordings per step")
-    clip_frames: int = Field(480, ge=1, description="frames per recording")
-    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
-    class_weight: float = Field(0.3, ge=0, description="weight of the class loss beside the spotting loss")
-    neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
-    validation_minutes: float = Field(60.0, gt=0, description="simulated minutes for threshold and calibration")
-    false_alarms_per_min: float = Field(0.5, gt=0, description="highest rate of false alarms the threshold may allow")
-
-
-RECIPES: dict[str, TrainRecipe] = {
-    "starter": TrainRecipe(
-        name="starter",
-        network=NetworkConfig(name="starter", in_channels=36, width=48, blocks=6, slow_fast=True, d_state=16),
-        input=InputSettings(rate_hz=30.0, reference="leaky", baseline_s=1.0, scale=100.0),
-        scoring=ScoringSettings(mode="whole", lag=12),
-        simulation=SimulationSettings(),
-        steps=2400,
-    ),
-}
-
-TRAINED_ON = (
-    "simulated motion of the 18 regions only (planted micro-expressions among blinks, speech, lasting expressions, head"
-    " rotation and measurement noise); no recording of a spontaneous micro-expression"
-)
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """A trained network with its description: what scoring asks for."""
-
-    info: ModelInfo
-    engine: Engine
-
-
-def train_model(
-    folder: Path,
-    *,
-    recipe: TrainRecipe,
-    steps: int | None = None,
-    seed: int = 100,
-    on_progress: OnProgress | None = None,
-) -> ModelInfo:
-    """Train by a recipe and write a checkpoint folder.
+@dataclass(frozen=True)
+class Optimisation:
+    """How weights follow the gradient: one-cycle schedule (Smith, arXiv 1708.07120) up to ``learning_rate``.
 
     Parameters
     ----------
-    folder : Path
-        Checkpoint folder to make.
-    recipe : TrainRecipe
-        Network, data and schedule.
-    steps : int, optional
-        Fewer or more steps than the recipe's.
+    learning_rate : float
+        Peak of the schedule.
+    optimiser : {"adam", "adamw"}
+    weight_decay : float
+    clip_norm : float or None
+        Longest gradient; None for any.
+    """
+
+    learning_rate: float
+    optimiser: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: kept in its state file.
+
+    Parameters
+    ----------
+    step : int
+        Steps that were made.
+    history : tuple of dict
+        Metrics of each whole epoch.
+    best : float
+        Best validation so far; minus infinity before the first.
+    best_epoch : int
+        The epoch it came from; 0 before the first.
+    """
+
+    step: int = 0
+    history: tuple[Metrics, ...] = ()
+    best: float = -math.inf
+    best_epoch: int = 0
+
+
+def fit_network(
+    network: nn.Module,
+    batch: Callable[[int], Batch],
+    *,
+    loss: Callable[[nn.Module, Batch], Losses],
+    optimisation: Optimisation,
+    steps: int,
+    epoch_steps: int,
+    seed: int,
+    folder: Path | None = None,
+    fingerprint: str = "",
+    validate: Callable[[nn.Module], float] | None = None,
+    patience: int = 0,
+    device: str | torch.device = "cpu",
+    on_progress: OnProgress | None = None,
+) -> tuple[Metrics, ...]:
+    """Train a network in place.
+
+    Parameters
+    ----------
+    network : module
+        With fresh weights.
+    batch : callable
+        ``batch(step)`` gives the tensors of step 0, 1, ...: always the same for a step.
+    loss : callable
+        ``loss(network, batch)`` gives tensors by name; ``"loss"`` is minimised, all are recorded.
+    optimisation : Optimisation
+        Optimiser and schedule.
+    steps, epoch_steps : int
+        Steps in all, and between two records of metrics and state.
     seed : int
-        Of weights and data; the same seed on the same machine gives the same weights.
+        Of what the network draws at random.
+    folder : Path, optional
+        Keeps the state (one file, replaced whole) and ``metrics.jsonl``.  Training goes on from a state
+        that is there; on the processor the result is bit for bit that of an unbroken run.
+    fingerprint : str
+        Names all that decides the training; a state of another one is refused.
+    validate : callable, optional
+        Called with the network in evaluation mode after each epoch; higher is better.  The weights of the
+        best epoch are what the network has in the end.
+    patience : int
+        Epochs without a better validation after which training stops; 0: never.
+    device : str
+        ``"cuda"`` trains with mixed precision (bfloat16) where the processor has it.
     on_progress : callable, optional
-        Called as ``on_progress(stage, done, total)``.
+        Called as ``on_progress("training", step, steps)``.
 
     Returns
     -------
-    ModelInfo
-        What was written to ``model.json``.
-    """
-    check_target(folder, overwrite=True)
-    steps = steps or recipe.steps
-    info = ModelInfo(
-        network=recipe.network,
-        classes=CLASSES,
-        input=recipe.input,
-        scoring=recipe.scoring,
-        decode=DecodeSettings(),
-        decode_fitted_on="simulated recordings that training never saw",
-        training_subjects=(),
-        trained_on=TRAINED_ON,
-        provenance={"recipe": recipe.model_dump_json(), "steps": str(steps), "seed": str(seed)},
-    )
-    torch.manual_seed(seed)
-    network = StateTransitionNetwork(recipe.network)
-    simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps)
-    network.train()
-    batches = _batches(simulator, recipe=recipe, info=info, seed=seed, steps=steps)
-    for step, (motion, score, label) in enumerate(batches, start=1):
-        loss = _loss(network, motion, score=score, label=label, recipe=recipe)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        if step % 50 == 0:
-            logger.info("step %d loss %.4f", step, float(loss.detach()))
-        if on_progress:
-            on_progress("training", step, steps)
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    engine = Engine(recipe.network, weights, where="the trained network")
-    decode = fit_decoding(
-        _Candidate(info, engine), simulator=simulator, recipe=recipe, seed=seed + 1, on_progress=on_progress
-    )
-    return save_model(folder, network=network, info=info.model_copy(update={"decode": decode}), overwrite=True).info
-
-
-def _batches(
-    simulator: MotionSimulator, *, recipe: TrainRecipe, info: ModelInfo, seed: int, steps: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Input (B, 36, T) and, delayed by the model's lag, score (B, T) and class (B, T)."""
-    lag = recipe.scoring.lag
-    for step in range(steps):
-        rng = np.random.default_rng([seed, step])
-        drawn = [simulator.draw(rng, frames=recipe.clip_frames) for _ in range(recipe.batch_size)]
-        motion = np.stack([network_input(_series(each, info=info), settings=recipe.input).values.T for each in drawn])
-        score = np.stack([each.score for each in drawn])
-        label = np.stack([each.label for each in drawn])
-        late_score = np.pad(score, ((0, 0), (lag, 0)))[:, : recipe.clip_frames]
-        late_label = np.pad(label, ((0, 0), (lag, 0)), constant_values=NEUTRAL)[:, : recipe.clip_frames]
-        yield torch.from_numpy(motion.copy()), torch.from_numpy(late_score), torch.from_numpy(late_label)
-
-
-def _loss(
-    network: StateTransitionNetwork, motion: Tensor, *, score: Tensor, label: Tensor, recipe: TrainRecipe
-) -> Tensor:
-    """Cross-entropy of the score per frame, and of the class, mostly inside micro-expressions."""
-    predicted, logits = network(motion)
-    spotting = functional.binary_cross_entropy(predicted.clamp(1e-6, 1 - 1e-6), score)
-    weight = torch.ones(len(CLASSES))
-    weight[NEUTRAL] = recipe.neutral_weight
-    recognition = functional.cross_entropy(logits.transpose(1, 2), label, weight=weight)
-    return spotting + recipe.class_weight * recognition
-
-
-def fit_decoding(
-    model: _Candidate,
-    *,
-    simulator: MotionSimulator,
-    recipe: TrainRecipe,
-    seed: int,
-    on_progress: OnProgress | None = None,
-) -> DecodeSettings:
-    """Absolute threshold and calibration of the confidence, on simulated recordings training never saw.
-
-    Every peak of the score is an event first; each is then right (IoU >= 0.5 with a planted one) or
-    wrong.  A logistic fit of right over the peak's log-odds is the confidence; the threshold is the
-    lowest peak at which wrong events come no more often than the recipe allows.
-    """
-    minutes_each = 1.0
-    frames = round(minutes_each * 60 * recipe.input.rate_hz)
-    count = max(round(recipe.validation_minutes / minutes_each), 1)
-    everything = DecodeSettings(peak_threshold=0.02)
-    peaks: list[float] = []
-    right: list[bool] = []
-    for i in range(count):
-        recording = simulator.draw(np.random.default_rng([seed, i]), frames=frames)
-        peak, hit = _peaks_and_hits(model, recording, decode=everything)
-        peaks.extend(peak)
-        right.extend(hit)
-        if on_progress:
-            on_progress("calibration", i + 1, count)
-    if not any(right) or all(right):
-        logger.warning("no event to calibrate on after so little training: the default threshold is kept")
-        return DecodeSettings()
-    slope, offset = fit_logistic(np.array(peaks), right=np.array(right))
-    threshold = pick_threshold(
-        np.array(peaks), right=np.array(right), minutes=count * minutes_each, per_min=recipe.false_alarms_per_min
-    )
-    logger.info("threshold %.3f, calibration slope %.3f offset %.3f", threshold, slope, offset)
-    return DecodeSettings(peak_threshold=threshold, confidence_slope=slope, confidence_offset=offset)
-
-
-def _peaks_and_hits(
-    model: _Candidate, recording: SimulatedMotion, *, decode: DecodeSettings
-) -> tuple[list[float], list[bool]]:
-    events = decode_scores(score_motion(_series(recording, info=model.info), model=model), settings=decode)
-    truth = np.array([(run.start, run.stop - 1) for run in true_runs(recording.score > 0)]).reshape(-1, 2)
-    found = np.stack([events.onset, events.offset - 1], axis=1)
-    hits = {int(p) for p, _ in match_intervals(interval_iou(found, truth), threshold=0.5)}
-    return [float(value) for value in events.confidence], [i in hits for i in range(len(events))]
-
-
-def _series(recording: SimulatedMotion, *, info: ModelInfo) -> Series:
-    length = len(recording.score)
-    grid = TimeGrid.uniform(length, rate_hz=info.input.rate_hz)
-    return Series(grid, recording.displacement, np.ones(length, dtype=bool), REGION_NAMES)
-
-
-def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope (> 0) and offset of P(right) over the peak's log-odds, by maximum likelihood with a weak prior.
+    tuple of dict
+        Per epoch: ``epoch, learning_rate, seconds``, mean losses, ``validation``.
 
     Raises
     ------
-    ValueError
-        No peak, or all of one kind: nothing to fit.
+    UsageError
+        The state in the folder is that of another training.
+    DataError
+        The loss is not finite.
+    OutputError
+        The folder cannot be written.
     """
-    if not right.any() or right.all():
-        raise ValueError("calibration needs both right and wrong events")
-    x = odds.log_odds(np.clip(peaks, 1e-6, 1 - 1e-6))
+    with torch.random.fork_rng():
+        network.to(device)
+        optimiser = _optimiser(network, optimisation)
+        # OneCycleLR is a function of the step alone: a restart only sets the step.
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, optimisation.learning_rate, total_steps=steps)
+        path = None if folder is None else _folder(folder) / STATE_FILE
+        best: dict[str, Tensor] = {}
+        progress = Progress()
+        if path is not None and path.exists():
+            progress, best = _restore(path, network, optimiser, fingerprint=fingerprint)
+            schedule.last_epoch = progress.step
+        while progress.step < steps and not _is_over(progress, patience=patience):
+            progress, improved = _epoch(
+                network, batch, loss=loss, optimiser=optimiser, schedule=schedule, clip_norm=optimisation.clip_norm,
+                progress=progress, last=min(progress.step + epoch_steps, steps), steps=steps, seed=seed,
+                validate=validate, device=device, on_progress=on_progress,
+            )  # fmt: skip
+            if improved:
+                best = _copy(network)
+            if path is not None:
+                _save(path, network, optimiser, progress=progress, best=best, fingerprint=fingerprint)
+                write_whole(path.with_name(METRICS_FILE), _lines(progress.history))
+        if best:
+            network.load_state_dict(best)
+        network.eval()
+    return progress.history
 
-    def negative_log_likelihood(parameters: npt.NDArray[np.float64]) -> float:
-        probability = np.clip(odds.probability(np.exp(parameters[0]) * x + parameters[1]), 1e-9, 1 - 1e-9)
-        fit = -np.where(right, np.log(probability), np.log1p(-probability)).sum()
-        return float(fit + 0.5 * (parameters**2).sum() / 25)
 
-    best = minimize(negative_log_likelihood, np.zeros(2), method="BFGS")
-    return float(np.exp(best.x[0])), float(best.x[1])
+def _folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error}") from error
+    return folder
 
 
-def pick_threshold(
-    peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_], minutes: float, per_min: float
-) -> float:
-    """Lowest threshold at which wrong events number at most ``per_min`` per minute; within 0.05 .. 0.95."""
-    wrong = np.sort(peaks[~right])[::-1]
-    allowed = int(per_min * minutes)
-    threshold = wrong[allowed] if allowed < len(wrong) else 0.0
-    return round(float(np.clip(threshold + 1e-3, 0.05, 0.95)), 3)
+def _optimiser(network: nn.Module, optimisation: Optimisation) -> torch.optim.Adam:
+    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[optimisation.optimiser](
+        network.parameters(), lr=optimisation.learning_rate, weight_decay=optimisation.weight_decay, fused=True
+    )
+
+
+def _epoch(
+    network: nn.Module,
+    batch: Callable[[int], Batch],
+    *,
+    loss: Callable[[nn.Module, Batch], Losses],
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    clip_norm: float | None,
+    progress: Progress,
+    last: int,
+    steps: int,
+    seed: int,
+    validate: Callable[[nn.Module], float] | None,
+    device: str | torch.device,
+    on_progress: OnProgress | None,
+) -> tuple[Progress, bool]:
+    """Steps up to ``last``, then the metrics; and whether the validation was the best so far."""
+    started, totals = time.perf_counter(), dict[str, float]()
+    learning_rate = float(optimiser.param_groups[0]["lr"])
+    network.train()
+    for step in range(progress.step, last):
+        tensors = tuple(tensor.to(device) for tensor in batch(step))
+        torch.manual_seed(_number(seed, step))
+        with _precision(device):
+            losses = loss(network, tensors)
+        if not torch.isfinite(losses["loss"]):
+            raise DataError(f"the loss of step {step + 1} is not finite: lower the learning rate, or look at the data")
+        optimiser.zero_grad()
+        torch.autograd.backward(losses["loss"])
+        if clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+        optimiser.step()
+        schedule.step()
+        for name, value in losses.items():
+            totals[name] = totals.get(name, 0.0) + float(value.detach())
+        if on_progress is not None:
+            on_progress("training", step + 1, steps)
+    network.eval()
+    score = None if validate is None else validate(network)
+    record: Metrics = {"epoch": len(progress.history) + 1, "step": last, "learning_rate": learning_rate}
+    record |= {name: total / (last - progress.step) for name, total in totals.items()}
+    record |= {"validation": score, "seconds": round(time.perf_counter() - started, 3)}
+    improved = score is not None and score > progress.best
+    return Progress(
+        last,
+        (*progress.history, record),
+        best=score if improved and score is not None else progress.best,
+        best_epoch=len(progress.history) + 1 if improved else progress.best_epoch,
+    ), improved
+
+
+def _is_over(progress: Progress, *, patience: int) -> bool:
+    return patience > 0 and len(progress.history) - progress.best_epoch >= patience
+
+
+def _number(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+@contextmanager
+def _precision(device: str | torch.device) -> Iterator[None]:
+    """Mixed precision where there is a graphics processor that has bfloat16; it needs no scaling of the loss."""
+    mixed = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
+    with torch.autocast("cuda", dtype=torch.bfloat16) if mixed else nullcontext():
+        yield
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def _save(
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    *,
+    progress: Progress,
+    best: dict[str, Tensor],
+    fingerprint: str,
+) -> None:
+    """One file, so that weights, moments and step are always of one moment."""
+    tensors = {f"network.{name}": value for name, value in _copy(network).items()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    moments = optimiser.state_dict()
+    for number, values in moments["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": value.detach().cpu().clone() for name, value in values.items()}
+    group = {name: moments["param_groups"][0][name] for name in ("lr", "betas", "initial_lr", "max_lr", "min_lr")
+             if name in moments["param_groups"][0]}  # fmt: skip
+    about = {
+        "format": _FORMAT,
+        "fingerprint": fingerprint,
+        "step": progress.step,
+        "history": progress.history,
+        "best": progress.best if math.isfinite(progress.best) else None,
+        "best_epoch": progress.best_epoch,
+        "group": group,
+    }
+    write_whole(path, safetensors.torch.save(tensors, metadata={"about": json.dumps(about)}))
+
+
+def _restore(
+    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, fingerprint: str
+) -> tuple[Progress, dict[str, Tensor]]:
+    about, tensors = _read(path)
+    if about["format"] != _FORMAT or about["fingerprint"] != fingerprint:
+        raise UsageError(f"{path} is of another training: give another folder, or delete this one to start again")
+    network.load_state_dict(_under("network.", tensors))
+    moments = optimiser.state_dict()
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimiser.", tensors).items():
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    moments["state"] = state
+    moments["param_groups"][0] |= about["group"] | {"betas": tuple(about["group"]["betas"])}
+    optimiser.load_state_dict(moments)
+    best = -math.inf if about["best"] is None else float(about["best"])
+    progress = Progress(about["step"], tuple(about["history"]), best, about["best_epoch"])
+    return progress, _under("best.", tensors)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            return json.loads(file.metadata()["about"]), tensors
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise DataError(f"{path} is damaged ({error}): delete it to start again") from error
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _lines(history: tuple[Metrics, ...]) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in history).encode()

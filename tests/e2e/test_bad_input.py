@@ -33,6 +33,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.mp4").write_text("this is no video")
     (folder / "damaged.mp4").write_bytes(_damaged(folder, picture))
     (folder / "empty-folder").mkdir()
+    for name, count in (("one-frame", 1), ("ten-frames", 10)):
+        (folder / name).mkdir()
+        for number in range(count):
+            cv2.imwrite(str(folder / name / f"{number:02}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     with wave.open(str(folder / "audio.wav"), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
@@ -52,11 +56,11 @@ def _damaged(folder: Path, picture: np.ndarray) -> bytes:
     return bytes(data)
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+def run(capsys: pytest.CaptureFixture[str], *arguments: object, width: int = 400) -> tuple[int, str, str]:
     """Exit code, standard output, standard error of one call."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["metst", *map(str, arguments)])
-        patch.setattr(cli.console, "width", 400)
+        patch.setattr(cli.console, "width", width)
         with pytest.raises(SystemExit) as stop:
             cli.main()
     out, err = capsys.readouterr()
@@ -75,6 +79,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         ("no-face.mp4", 1, "no face"),
         ("corner.mp4", 1, "face"),
         ("empty-folder", 1, "no image"),
+        ("one-frame", 1, "too short"),
     ],
 )
 def test_one_bad_input_is_one_line_and_an_exit_code(
@@ -85,6 +90,35 @@ def test_one_bad_input_is_one_line_and_an_exit_code(
     assert out == ""
     assert len(err.strip().splitlines()) == 1
     assert words in err.lower()
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "code", "words"),
+    [("1000", 1, "too short"), ("1e9", 2, "frame rate"), ("2", 2, "frame rate"), ("inf", 2, "frame rate"),
+     ("nan", 2, "--fps"), ("-3", 2, "--fps")],
+)  # fmt: skip
+def test_an_absurd_frame_rate_is_named(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate_hz: str, code: int, words: str
+) -> None:
+    got, _, err = run(capsys, "analyze", files / "ten-frames", "-o", tmp_path / "o", "--fps", rate_hz, "-q")
+    assert (got, len(err.strip().splitlines())) == (code, 1)
+    assert words in err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_each_failure_of_several_is_told_once_on_one_line(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], quiet: bool
+) -> None:
+    inputs = [files / name for name in ("no-face.mp4", "missing.mp4", "empty.mp4")]
+    flags = ["-q"] if quiet else []
+    code, _, err = run(capsys, "analyze", *inputs, "-o", tmp_path, *flags, width=40)
+    assert code == 3
+    lines = err.strip().splitlines()
+    for words in ("no frame with a usable face", "no such file or folder", "is empty (0 bytes)"):
+        assert [words in line for line in lines].count(True) == 1
+    assert lines[-1].startswith("3 of 3 inputs failed: ")
+    assert len(lines) == 4 + (not quiet)  # the model is named first
 
 
 def test_one_bad_input_does_not_stop_the_others(

@@ -7,8 +7,9 @@ import pytest
 from metst.config import FaceSettings
 from metst.face import FaceTracker
 from metst.motion import MotionTracker
-from metst.motion.conditions import BlinkWatch, SpeechWatch, backdated
-from metst.regions import REGION_NAMES
+from metst.motion.canonical import make_grid, region_masks
+from metst.motion.conditions import BlinkWatch, SpeechWatch, backdated, make_sites
+from metst.regions import REGION_NAMES, REGIONS
 from metst.results import Condition, face_conditions, in_words
 from metst.synthesis.portrait import portrait, portrait_landmarks
 from metst.video import Frame
@@ -139,6 +140,56 @@ def test_a_hand_before_the_mouth_hides_it_and_nothing_else(face: Grey, landmarks
     assert not found[:, :8].any()
 
 
+def with_spots(face: Grey, landmarks: np.ndarray, *, right: float = 0.0, share: float = 1.0) -> Grey:
+    """Reflections as of a window on glasses, ``right`` pixels beside the left eye and below the right one."""
+    rows, columns = np.indices(face.shape)
+    picture = face.astype(np.float32)
+    for eye, (across, down) in ((BOTH[0], (right, 0.0)), (BOTH[1], (0.0, right / 2))):
+        x, y = landmarks[eye].mean(axis=0)
+        spot = share * np.exp(-(((columns - x - across) / 9) ** 4) - ((rows - y - down) / 6) ** 4)
+        picture += spot * (250 - picture)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+EYES = [*range(8), *LIDS]
+
+
+@pytest.mark.parametrize("kind", ["flash", "sweep"])
+def test_glare_on_glasses_is_noticed_around_the_eyes(face: Grey, landmarks: np.ndarray, kind: str) -> None:
+    glare = [with_spots(face, landmarks, right=0 if kind == "flash" else 3 * (k - 4)) for k in range(9)]
+    found = conditions_of([*still(face, 15), *glare, *still(face, 30)], landmarks) & Condition.GLARE
+    assert not found[:15].any()
+    assert found[16:19][:, EYES].all()
+    assert not found[:, 8:16].any()
+    assert not found[-5:].any()
+
+
+def test_a_spot_that_stays_becomes_usual(face: Grey, landmarks: np.ndarray) -> None:
+    found = conditions_of([with_spots(face, landmarks)] * 60, landmarks) & Condition.GLARE
+    assert not found.any()
+
+
+def test_blinks_light_and_a_glint_in_the_eye_are_no_glare(face: Grey, landmarks: np.ndarray) -> None:
+    closed = with_closed_eyes(face, landmarks, eyes=BOTH, share=1.0)
+    brighter = np.clip(1.2 * face.astype(np.float32), 0, 255).astype(np.uint8)
+    glint = face.copy()
+    for eye in BOTH:
+        x, y = np.rint(landmarks[eye].mean(axis=0)).astype(int)
+        glint[y - 1 : y + 2, x : x + 3] = 250
+    pictures = [*still(face, 20), *[closed] * 5, *still(face, 20), *[glint] * 10, *still(face, 10), *[brighter] * 20]
+    assert not (conditions_of(pictures, landmarks) & Condition.GLARE).any()
+
+
+def test_a_turned_face_has_sites_although_a_region_lies_outside_the_grid(landmarks: np.ndarray) -> None:
+    grid = make_grid(64, 8)
+    turned = ((landmarks - landmarks[[36, 45]].mean(axis=0)) / 30).astype(np.float32)  # eyes much too close together
+    masks = region_masks(grid, turned)
+    assert (masks.max(axis=1) == 0).any()
+    sites = make_sites(grid, masks, landmarks=turned)
+    assert np.isfinite(sites.regions).all()
+    np.testing.assert_allclose(sites.regions[10, 0], turned[REGIONS[10].landmarks[0]], atol=0.3)
+
+
 def test_a_picture_out_of_focus_is_blurred_until_it_is_usual(face: Grey, landmarks: np.ndarray) -> None:
     soft = cv2.GaussianBlur(face, (0, 0), 2.5)
     found = conditions_of(still(face, 30) + [soft] * 8 + still(face, 10), landmarks) & Condition.BLURRED
@@ -185,7 +236,7 @@ def test_speech_and_blinks_are_dated_back_to_where_they_began() -> None:
 
 def test_words_say_every_condition_once() -> None:
     everything = int(np.bitwise_or.reduce([int(c) for c in Condition]))
-    assert len(in_words(everything).split()) == len(Condition) == 7
+    assert len(in_words(everything).split()) == len(Condition) == 8
     assert in_words(0) == ""
     assert in_words(Condition.BLINK | Condition.OCCLUDED) == "occlusion blink"
     some = np.array([[1, 32], [0, 0]], np.uint8)

@@ -9,7 +9,7 @@ import pytest
 
 from metst.errors import DataError
 from metst.report.conditions import hints
-from metst.report.overlay import enlargement, recent_displacement, write_overlay
+from metst.report.overlay import enlargements, recent_displacement, write_overlay
 from metst.report.thumbnails import Face, eye_bar
 from metst.results import Analysis, Condition
 from metst.timeline import Series, TimeGrid
@@ -129,11 +129,34 @@ def test_arrows_are_motion_against_the_second_before_and_never_across_a_gap() ->
     assert np.isnan(shown[55:60]).all()
 
 
-def test_small_motion_is_enlarged_more() -> None:
+def test_arrows_are_enlarged_by_what_moves_around_a_frame() -> None:
+    time_s = np.arange(200) / 20
     rng = np.random.default_rng(0)
-    small = rng.normal(0, 0.004, (50, 18, 2)).astype(np.float32)
-    assert enlargement(small) > enlargement(5 * small) >= 2
-    assert enlargement(np.full((5, 18, 2), np.nan, np.float32)) == enlargement(small * 0)
+    motion = rng.normal(0, 0.004, (200, 18, 2)).astype(np.float32)
+    motion[100:104] *= 8  # a strong movement 5 s from the start
+    motion[180:] = np.nan
+    drawn = enlargements(motion, time_s=time_s)
+    near = (time_s >= 5.0 - 0.9) & (time_s < 5.2 + 0.9)
+    far = np.abs(time_s - 5.1) > 1.2
+    assert drawn.shape == (200,)
+    assert drawn[near].max() < drawn[far].min()
+    length = np.linalg.norm(motion, axis=-1) * drawn[:, None]
+    assert (np.percentile(length[:180], 90, axis=1) <= 0.2).all()
+    assert (enlargements(motion * 0, time_s=time_s) == enlargements(np.full_like(motion, np.nan), time_s=time_s)).all()
+    assert (enlargements(motion * 1000, time_s=time_s)[:160] == 2).all()
+
+
+def test_the_enlargement_is_said_in_the_picture(analysis: Analysis, video: Path, tmp_path: Path) -> None:
+    def corner(scale: float) -> np.ndarray:
+        moved = Series(analysis.grid, analysis.motion.values * np.float32(scale), analysis.motion.valid,
+                       analysis.motion.channels)  # fmt: skip
+        write_overlay(replace(analysis, motion=moved), tmp_path / "overlay.mp4", video=video)
+        frame = [frame.rgb for frame in read_colour_stream(tmp_path / "overlay.mp4")][30]
+        return frame[25:44, :420].astype(int)
+
+    weak, same, strong = corner(1.0), corner(1.0), corner(50.0)
+    assert np.abs(weak - same).max() == 0
+    assert np.abs(weak - strong).max() > 60
 
 
 def test_hints_name_what_overlaps_an_event() -> None:

@@ -1,16 +1,33 @@
 """Planted movements: where, when and how far pixels move."""
 
+import hashlib
 import itertools
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
+from typer import Typer
+from typer.testing import CliRunner
 
-from metst.errors import UsageError
+from metst.cli.synthesize import synthesize
+from metst.errors import DataError, FaceError, UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, unit_displacement
-from metst.synthesis.clip import ClipRecipe, write_clip
-from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, draw_schedule
+from metst.synthesis.clip import ClipRecipe, read_recipe, write_clip
+from metst.synthesis.events import (
+    EMOTION_UNITS,
+    MEAN_RISE_SHARE,
+    PlantedEvent,
+    draw_event,
+    draw_schedule,
+    label_of,
+    parse_units,
+)
 from metst.synthesis.inject import PlantedFields, inject_events, truth_intervals, warp_frame
+from metst.synthesis.resample import FinePicture, to_picture
 from metst.timeline import TimeGrid
+from metst.video import read_colour_stream, write_video
 
 
 @pytest.fixture
@@ -114,4 +131,166 @@ def test_an_empty_stretch_is_refused_even_without_events(count):
 def test_a_recipe_that_cannot_be_met_leaves_nothing_behind(tmp_path):
     with pytest.raises(UsageError, match="plant fewer"):
         write_clip(tmp_path / "clip", recipe=ClipRecipe(count=100, duration_s=5.0))
+    assert not (tmp_path / "clip").exists()
+
+
+def test_rise_and_fall_take_as_long_as_in_real_ones() -> None:
+    rng = np.random.default_rng(9)
+    drawn = [draw_event(rng, start_s=0.0, label="positive", amplitude=0.1) for _ in range(500)]
+    rise = np.median([each.apex_s for each in drawn])
+    fall = np.median([each.offset_s - each.apex_s for each in drawn])
+    assert 0.18 <= rise <= 0.24
+    assert 0.16 <= fall <= 0.20
+    assert np.median([each.apex_s / each.offset_s for each in drawn]) == pytest.approx(MEAN_RISE_SHARE, abs=0.02)
+
+
+def test_units_durations_and_amplitudes_are_planted_as_asked() -> None:
+    events = draw_schedule(
+        np.random.default_rng(3),
+        count=8,
+        start_s=0,
+        end_s=20,
+        amplitude=0.05,
+        amplitude_max=0.2,
+        units=("4+7", "26"),
+        durations_s=(0.2, 0.4),
+    )
+    assert sorted("+".join(each.units) for each in events) == ["26"] * 4 + ["4+7"] * 4
+    assert {each.label for each in events if "4" in each.units} == {"negative"}
+    assert {each.label for each in events if "26" in each.units} == {"others"}
+    lengths = sorted(round(each.offset_s - each.onset_s, 9) for each in events)
+    assert lengths == [0.2] * 4 + [0.4] * 4
+    weights = [weight for each in events for weight in each.units.values()]
+    assert 0.04 <= min(weights) <= max(weights) <= 0.24
+    assert len(set(weights)) == len(weights)
+
+
+def test_mixes_are_read_and_belong_to_the_class_that_lists_them() -> None:
+    assert parse_units("4+7") == ("4", "7")
+    assert label_of(("7", "4")) == "negative"
+    assert label_of(("45",)) == "others"
+    with pytest.raises(UsageError, match="unknown action unit '99'"):
+        parse_units("4+99")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"amplitude": 0.0}, "placebo"),
+        ({"amplitude": 0.2, "placebo": True}, "amplitude 0"),
+        ({"amplitude": 0.2, "amplitude_max": 0.1}, "smaller"),
+        ({"size": (20, 20)}, "64 px"),
+    ],
+)
+def test_a_recipe_that_contradicts_itself_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        ClipRecipe(**changes)
+
+
+def decoded(video: Path) -> str:
+    """Hash of the decoded frames and their times."""
+    digest = hashlib.sha256()
+    for frame in read_colour_stream(video):
+        digest.update(np.float64(frame.time_s).tobytes() + frame.rgb.tobytes())
+    return digest.hexdigest()
+
+
+def test_a_portrait_clip_is_rebuilt_from_its_recipe(tmp_path: Path) -> None:
+    recipe = ClipRecipe(count=1, duration_s=1.6, rate_hz=20, size=(200, 240), seed=4, start_s=0.2)
+    first = write_clip(tmp_path / "a", recipe=recipe)
+    again = write_clip(tmp_path / "b", recipe=read_recipe(tmp_path / "a" / "recipe.json"))
+    other = write_clip(tmp_path / "c", recipe=recipe.model_copy(update={"seed": 5}))
+    assert decoded(first.video) == decoded(again.video) != decoded(other.video)
+    assert first.truth.read_bytes() == again.truth.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def noisy_footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The portrait, drifting as a sitting person does, with the noise of a camera, as it was recorded: 2.4 s."""
+    recipe = ClipRecipe(count=0, duration_s=2.4, rate_hz=25, size=(240, 300), noise_sigma=4, crf=0, seed=8)
+    return write_clip(tmp_path_factory.mktemp("footage"), recipe=recipe).video
+
+
+def test_a_clip_of_footage_is_rebuilt_and_another_file_is_refused(noisy_footage: Path, tmp_path: Path) -> None:
+    recipe = ClipRecipe(count=2, durations_s=(0.3,), start_s=0.2, seed=3)
+    first = write_clip(tmp_path / "a", recipe=recipe, footage=noisy_footage)
+    kept = read_recipe(tmp_path / "a" / "recipe.json")
+    assert decoded(write_clip(tmp_path / "b", recipe=kept).video) == decoded(first.video)
+    with pytest.raises(DataError, match="not the footage of this recipe"):
+        write_clip(tmp_path / "c", recipe=kept, footage=first.video)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_video_without_a_face_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "grey.mp4"
+    write_video(path, (np.full((120, 120), 90, np.uint8) for _ in range(40)), rate_hz=25)
+    with pytest.raises(FaceError, match="no face to plant into"):
+        write_clip(tmp_path / "clip", recipe=ClipRecipe(count=1, start_s=0.1), footage=path)
+    assert not (tmp_path / "clip").exists()
+
+
+def frame_statistics(picture: np.ndarray) -> dict[str, float]:
+    """What could give a planted frame away besides its motion."""
+    grey = picture.mean(axis=2)[90:250, 40:200]
+    grain = np.abs(cv2.filter2D(grey, cv2.CV_64F, np.array([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]])))
+    steps = np.abs(np.diff(grey, axis=1)).mean(axis=0)
+    return {
+        "brightness": float(grey.mean()),
+        "contrast": float(grey.std()),
+        "sharpness": float(cv2.Laplacian(grey, cv2.CV_64F).std()),
+        "noise": float(np.median(grain)),
+        "blocks": float(steps[7::8].mean() / steps.mean()),
+    }
+
+
+@pytest.mark.parametrize("crf", [0, 18, 28])
+def test_nothing_but_motion_gives_an_event_away(noisy_footage: Path, tmp_path: Path, crf: int) -> None:
+    common = {"count": 3, "durations_s": (0.4,), "start_s": 0.1, "crf": crf}
+    planted = write_clip(tmp_path / "a", recipe=ClipRecipe(amplitude=0.2, **common), footage=noisy_footage)
+    placebo = write_clip(tmp_path / "b", recipe=ClipRecipe(amplitude=0, placebo=True, **common), footage=noisy_footage)
+    time_s = planted.grid.time_s
+    moving = np.max([event.profile(time_s) for event in planted.events], axis=0) > 0.3
+    pairs = zip(read_colour_stream(planted.video), read_colour_stream(placebo.video), strict=True)
+    both = [(frame_statistics(a.rgb), frame_statistics(b.rgb)) for (a, b), on in zip(pairs, moving, strict=True) if on]
+    assert len(both) >= 15
+    for name in both[0][0]:
+        values = [each[name] for pair in zip(*both, strict=True) for each in pair]
+        chance = roc_auc_score(np.repeat([1, 0], len(both)), values)
+        assert 0.28 < chance < 0.72, f"{name} tells planted frames from others: AUC {chance:.2f}"
+
+
+def test_resampling_keeps_the_noise_that_lanczos_loses() -> None:
+    rng = np.random.default_rng(1)
+    noise = to_picture(128 + 12 * rng.standard_normal((160, 160), np.float32))
+    places = np.stack(np.meshgrid(np.arange(50, 110), np.arange(50, 110)), axis=-1).astype(np.float32)
+    assert np.array_equal(to_picture(FinePicture(noise).at(places)), noise[50:110, 50:110])
+    moved = places + np.float32([0.5, 0.5])
+    kept = to_picture(FinePicture(noise).at(moved)).std() / noise.std()
+    lost = cv2.remap(noise, moved, None, cv2.INTER_LANCZOS4).std() / noise.std()
+    assert kept == pytest.approx(1, abs=0.05)
+    assert lost < 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--amplitude", "0"], "placebo"),
+        (["--amplitude", "strong"], "--amplitude"),
+        (["--units", "4+99"], "unknown action unit"),
+        (["--labels", "boredom"], "unknown class"),
+        (["--count", "0", "--start", "30"], "is empty"),
+        (["--count", "50"], "plant fewer"),
+        (["--size", "wide"], "--size"),
+        (["--recipe", "missing.json"], "missing.json"),
+        (["--recipe", "missing.json", "--count", "3"], "leave out --count"),
+        (["clip.mp4", "--fps", "60"], "leave out --fps"),
+    ],
+)
+def test_what_cannot_be_made_is_one_clear_line(tmp_path: Path, arguments: list[str], words: str) -> None:
+    app = Typer()
+    app.command()(synthesize)
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "clip")])
+    assert isinstance(result.exception, UsageError), result.exception
+    assert words in str(result.exception)
+    assert "\n" not in str(result.exception)
     assert not (tmp_path / "clip").exists()

@@ -12,7 +12,7 @@ import pytest
 from av.codec.context import Flags
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from metst.video import Frame, read_colour_stream, read_frames
+from metst.video import Frame, read_colour_frames, read_colour_stream, read_frames
 
 Image = npt.NDArray[np.uint8]
 COUNT, RATE_HZ, HEIGHT, WIDTH = 60, 25, 72, 96
@@ -141,6 +141,18 @@ def test_of_interlaced_video_one_field_is_measured(tmp_path: Path) -> None:
         between = (frame.grey[:-2:2].astype(int) + frame.grey[2::2]) / 2
         np.testing.assert_allclose(frame.grey[1:-1:2], between, atol=0.51)
         np.testing.assert_array_equal(frame.grey[-1], frame.grey[-2])
+
+
+def test_of_interlaced_video_colour_shows_what_is_measured(tmp_path: Path) -> None:
+    """Pictures of the report and of the overlay show one moment, that of the grey frame."""
+    path, _ = interlaced(tmp_path / "a.ts")
+    frames = read(path)[0]
+    streamed = [frame.rgb for frame in read_colour_stream(path)]
+    found = read_colour_frames(path, times_s=[frame.time_s for frame in frames[3:9]])
+    for frame, one, other in zip(frames[3:9], streamed[3:9], found, strict=True):
+        np.testing.assert_array_equal(one, other)
+        expected = np.clip((frame.grey.astype(float) - 16) * 255 / 219, 0, 255)  # no colour in it
+        np.testing.assert_allclose(one, np.repeat(expected[:, :, None], 3, axis=2), atol=3)
 
 
 def test_a_change_of_resolution_is_told_once_and_cuts(tmp_path: Path) -> None:

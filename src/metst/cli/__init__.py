@@ -16,12 +16,14 @@ from typer.exceptions import TyperException
 
 from metst.cli.analyze import analyze
 from metst.cli.cache import cache
+from metst.cli.calibrate import calibrate
 from metst.cli.console import console
 from metst.cli.convert import convert
 from metst.cli.datasets import datasets
 from metst.cli.demo import demo
 from metst.cli.evaluate import evaluate
 from metst.cli.export import export
+from metst.cli.extract import extract
 from metst.cli.live import live
 from metst.cli.score import score
 from metst.cli.synthesize import synthesize
@@ -34,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Finds micro-expressions in videos of a face. What it finds are movement candidates for a person to review.",
 )
-for command in (demo, analyze, live, score, synthesize, train, evaluate, convert, export, cache):
+for command in (demo, analyze, live, score, synthesize, calibrate, extract, train, evaluate, convert, export, cache):
     app.command()(command)
 app.add_typer(datasets, name="datasets")
 

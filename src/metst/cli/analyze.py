@@ -63,7 +63,7 @@ def analyze(
         except MetstError as error:
             if len(inputs) == 1:
                 raise
-            console.print(f"[red]{escape(path.name)}:[/red] {escape(str(error))}")
+            console.print(f"[red]failed:[/red] {escape(_named(path, str(error)))}")
             results.append({"input": str(path), "error": str(error)})
     if as_json:
         print_json(results)
@@ -76,17 +76,20 @@ def _is_failed(result: dict[str, Any]) -> bool:
     return "error" in result
 
 
+def _named(path: Path, message: str) -> str:
+    """A message that names its input, once."""
+    return message if path.name in message else f"{path.name}: {message}"
+
+
 def _list_problems(results: list[dict[str, Any]], *, quiet: bool) -> None:
-    """Name what failed at the end, where it cannot be overlooked; when quiet, also what else was wrong."""
+    """Name what failed at the end, where it cannot be overlooked; when quiet, say why, and what else was wrong."""
     console.quiet = False
-    if failed := [result for result in results if _is_failed(result)]:
-        console.print(f"{len(failed)} of {len(results)} inputs failed:")
-        for result in failed:
-            console.print(f"  {escape(result['input'])}: {escape(result['error'])}", soft_wrap=True)
     if quiet:
         for result in results:
-            for problem in result.get("problems", ()):
-                console.print(f"{escape(result['input'])}: {escape(problem)}", soft_wrap=True)
+            for problem in [result["error"]] if _is_failed(result) else result["problems"]:
+                console.print(escape(_named(Path(result["input"]), problem)))
+    if failed := [result["input"] for result in results if _is_failed(result)]:
+        console.print(f"{len(failed)} of {len(results)} inputs failed: {escape(', '.join(failed))}")
 
 
 def _result_folders(inputs: list[Path], *, output: Path) -> list[Path]:

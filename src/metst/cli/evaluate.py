@@ -20,118 +20,186 @@ from metst.cli.console import (
     table,
     talk,
 )
+from metst.cli.published import Follow, HalfDuration, Published, rerun_published
+from metst.errors import UsageError
 
 if TYPE_CHECKING:
-    from metst.decode.published import Strategy
+    from metst.evaluate import Plan, Variant
+    from metst.evaluate.plan import Strategy
+    from metst.parallel import Executor
 
-Published = Literal["samm-lv", "casme3"]
-HalfDuration = Literal["published", "train"]
-Follow = Literal["description", "code"]
-
-_STAGES = {"raw": "raw", "after_strategy": "strategy"}
+_ALL = "all"
+_STRATEGIES = ("0", "1", "2", _ALL)
+_OWN, _PUBLISHED = "Cross-validation: FEATURES", "Published test: --published"
+_ONLY_OWN = ("recipe", "folds", "epochs", "width", "grid", "executor", "scheduler", "workers", "seed")
+_ONLY_PUBLISHED = ("features", "checkpoints", "labels", "k_p", "follow", "order", "errata", "allow_training_subjects")
 
 
 def evaluate(
-    published: Annotated[Published, typer.Option(help="Rerun the published test on this data set.")],
-    features: Annotated[list[Path], typer.Option(help="Cached features: a file, each of several parts, or a folder.")],
-    checkpoints: Annotated[Path, typer.Option(help="Folder with one checkpoint per subject, released or converted.")],
-    labels: Annotated[Path, typer.Option(help="Folder of the data set, or of its label sheets only.")],
-    output: OutputFolder,
-    strategy: Annotated[int, typer.Option(min=0, max=2, help="Synergy strategy; published results use 1.")] = 1,
-    k_p: Annotated[HalfDuration, typer.Option(help="As published, or from the other subjects of each.")] = "published",
+    context: typer.Context,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FEATURES]", help="What metst extract wrote: train and test on it.")
+    ] = None,
+    output: OutputFolder = Path("evaluation"),
+    strategy: Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; all: the three (FEATURES only).")] = "1",
+    recipe: Annotated[
+        str, typer.Option(help="metst, metst-2024, metst-plus or boosting-vrme.", rich_help_panel=_OWN)
+    ] = "metst-plus",
+    folds: Annotated[
+        str, typer.Option(help="loso (one fold per subject), or a number of folds.", rich_help_panel=_OWN)
+    ] = "loso",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.", rich_help_panel=_OWN)
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.", rich_help_panel=_OWN)
+    ] = None,
+    grid: Annotated[
+        Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
+    ] = None,
+    executor: Annotated[
+        Literal["local", "dask", "slurm"], typer.Option(help="Where folds run.", rich_help_panel=_OWN)
+    ] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, or Slurm partition.", rich_help_panel=_OWN)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Folds at a time; all processors when absent.", rich_help_panel=_OWN)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, windows and folds.", rich_help_panel=_OWN)] = 100,
+    published: Annotated[
+        Published | None, typer.Option(help="Rerun the published test on this data set.", rich_help_panel=_PUBLISHED)
+    ] = None,
+    features: Annotated[
+        list[Path],
+        typer.Option(
+            help="The authors' cached features: a file, each of several parts, or a folder.",
+            rich_help_panel=_PUBLISHED,
+        ),
+    ] = [],  # noqa: B006
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(help="Folder with one checkpoint per subject, released or converted.", rich_help_panel=_PUBLISHED),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the data set, or of its label sheets only.", rich_help_panel=_PUBLISHED),
+    ] = None,
+    k_p: Annotated[
+        HalfDuration,
+        typer.Option(help="As published, or from the other subjects of each.", rich_help_panel=_PUBLISHED),
+    ] = "published",
     follow: Annotated[
-        Follow, typer.Option(help="Windows become a curve as the papers describe it, or as the authors' program does.")
+        Follow,
+        typer.Option(
+            help="Windows become a curve as the papers describe it, or as the authors' program does.",
+            rich_help_panel=_PUBLISHED,
+        ),
     ] = "description",
     order: Annotated[
-        Path | None, typer.Option(help="CSV subject, video: the order of the videos in the cache.")
+        Path | None,
+        typer.Option(help="CSV subject, video: the order of the videos in the cache.", rich_help_panel=_PUBLISHED),
     ] = None,
-    errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
+    errata: Annotated[
+        bool,
+        typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.", rich_help_panel=_PUBLISHED),
+    ] = True,
     allow_training_subjects: Annotated[
-        bool, typer.Option("--allow-training-subjects", help="Score subjects that a checkpoint was trained on.")
+        bool,
+        typer.Option(
+            "--allow-training-subjects",
+            help="Score subjects that a checkpoint was trained on.",
+            rich_help_panel=_PUBLISHED,
+        ),
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Rerun a published test from the authors' cached features and released checkpoints."""
-    talk(quiet=quiet, verbose=verbose)
-    from metst.datasets import load_dataset
-    from metst.released import evaluate_published, read_features, write_evaluation
+    """Train and test on your recordings, no subject on both sides; or rerun a published test.
 
-    with console.status(f"reading {labels}"):
-        data_set = load_dataset(labels, kind=published, errata=errata)
-    with console.status("reading the features"):
-        windows = read_features(features)
-    with progress(published) as on_progress:
-        evaluation = evaluate_published(
-            data_set,
-            windows,
+    Stopped at any moment, the same command goes on where it was.
+    """
+    talk(quiet=quiet, verbose=verbose)
+    if strategy not in _STRATEGIES:
+        raise UsageError(f"unknown strategy {strategy!r}: expected one of {', '.join(_STRATEGIES)}")
+    if (folder is None) == (published is None):
+        raise UsageError("give either FEATURES (from metst extract) or --published, and not both")
+    _refuse_mixed(context, published=published is not None)
+    if published is not None:
+        if not features or checkpoints is None or labels is None or strategy == _ALL:
+            raise UsageError("--published needs --features, --checkpoints, --labels and one --strategy")
+        rerun_published(
+            published,
+            features=features,
             checkpoints=checkpoints,
-            strategy=cast("Strategy", strategy),
+            labels=labels,
+            output=output,
+            strategy=cast("Strategy", int(strategy)),
             k_p=k_p,
             follow=follow,
             order=order,
+            errata=errata,
             allow_training_subjects=allow_training_subjects,
-            on_progress=on_progress,
+            as_json=as_json,
         )
-    result = evaluation.result
-    result["protocol"]["errata"] = errata
-    write_evaluation(evaluation, output)
-    _show(result, output=output)
+        return
+    assert folder is not None
+    from metst.evaluate import make_plan
+    from metst.parallel import Executor
+
+    variants = _variants(recipe, strategy=strategy, changes={"epochs": epochs, "network.width": width}, grid=grid)
+    plan = make_plan(folder, variants=variants, folds=folds, seed=seed)
+    where = Executor(executor, workers=workers, scheduler=scheduler, folder=output / "slurm")
+    result = _run(folder, plan, output=output, executor=where)
     if as_json:
         print_json(result)
-    if any(tally.left_out for tally in data_set.tallies):
+    if result["problems"]:
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
 
-def _show(result: dict[str, Any], *, output: Path) -> None:
-    protocol, found = result["protocol"], result["found"]
-    half = sorted(set(protocol["k_p"].values()))
-    console.print(
-        escape(
-            f"{protocol['network']} on {protocol['data_set']}: {found['subjects']} subjects, {found['videos']} videos,"
-            f" {found['micro_expressions']} micro-expressions; {protocol['rule']} rule, k_p {protocol['k_p_from']}"
-            f" ({', '.join(map(str, half))}), strategy {protocol['strategy']}, as in the {protocol['follows']}"
-        )
-    )
-    table("Spotting, IoU >= 0.5", ["scorer", "stage", "hits", "false alarms", "misses", "F1"], _spotting(result))
-    columns = ["scorer", "stage", "classes", "pairs", "F1", "UF1", "UAR", "STRS"]
-    table("Recognition", columns, _recognition(result))
-    for scorer, what in protocol["scorers"].items():
-        console.print(escape(f"{scorer}: {what}"))
-    if protocol["strategy"] != 1 and result["published"]:
-        console.print("The published counts are those of strategy 1.")
-    for subject in result["trained_on"]:
-        console.print(f"[bold red]subject {escape(subject)} was scored by a model that was trained on it[/bold red]")
-    for warning in result["warnings"]:
-        console.print(f"[yellow]note:[/yellow] {escape(warning)}")
-    if faults := len(result["label_faults"]):
-        console.print(f"[yellow]note:[/yellow] inconsistencies of the labels: {faults} (see evaluation.json)")
-    console.print(escape(f"{output}: evaluation.json, predictions.csv, truth.csv, order.csv"))
+def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
+    """An option of the other form would be of no effect: nobody may believe that it had one."""
+    other = _ONLY_OWN if published else _ONLY_PUBLISHED
+    sources = {name: context.get_parameter_source(name) for name in other}
+    given = [
+        f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name == "COMMANDLINE"
+    ]
+    if given:
+        form = "for FEATURES from metst extract, not for --published" if published else "for --published only"
+        raise UsageError(f"{', '.join(given)}: {form}")
 
 
-def _spotting(result: dict[str, Any]) -> list[list[str]]:
-    rows = []
-    for scorer, stages in result["scorers"].items():
-        for stage, figures in stages.items():
-            spotting = figures["spotting"]
-            counts = [str(spotting[name]) for name in ("tp", "fp", "fn")]
-            rows.append([scorer, _STAGES[stage], *counts, f"{spotting['f1']:.4f}"])
-    for target in result["published"]:
-        stage, counts = target["stage"], [str(target[name]) for name in ("tp", "fp", "fn")]
-        rows.append([f"published ({target['scorer']})", _STAGES.get(stage, f"stage {stage}"), *counts, ""])
-    return rows
+def _variants(recipe: str, *, strategy: str, changes: dict[str, int | None], grid: Path | None) -> tuple[Variant, ...]:
+    from metst.evaluate import Variant, read_grid
+    from metst.recipes import changed_recipe, published_recipe
+
+    chosen = published_recipe(recipe)
+    if given := {name: value for name, value in changes.items() if value is not None}:
+        chosen = changed_recipe(chosen, given)
+    if grid is not None:
+        if strategy == _ALL:
+            raise UsageError("with --grid give one --strategy; each variant may have its own")
+        return read_grid(grid, recipe=chosen, strategy=cast("Strategy", int(strategy)))
+    wanted = (0, 1, 2) if strategy == _ALL else (cast("Strategy", int(strategy)),)
+    return tuple(Variant(name=f"{recipe}, strategy {each}", recipe=chosen, strategy=each) for each in wanted)
 
 
-def _recognition(result: dict[str, Any]) -> list[list[str]]:
-    rows = []
-    for scorer, stages in result["scorers"].items():
-        for stage, figures in stages.items():
-            for classes in ("3", "4"):
-                scores = figures[f"classes_{classes}"]
-                recognition = scores["recognition"]
-                numbers = [f"{recognition[name]:.4f}" for name in ("f1", "uf1", "uar")]
-                rows.append(
-                    [scorer, _STAGES[stage], classes, str(recognition["pairs"]), *numbers, f"{scores['strs']:.4f}"]
-                )
-    return rows
+def _run(features: Path, plan: Plan, *, output: Path, executor: Executor) -> dict[str, Any]:
+    """Run and show."""
+    from metst.evaluate import evaluate_run, run_plan, write_run_report
+    from metst.evaluate.page import summary_tables
+
+    with progress("evaluate") as on_progress:
+        run_plan(output, plan, features=features, executor=executor, on_progress=on_progress)
+    with console.status("scoring"):
+        result = evaluate_run(output, plan, features=features)
+    write_run_report(result, output / "report.html")
+    console.print(escape(f"{plan.data_set}: {len(plan.folds)} folds by subject, a hit is IoU >= 0.5"))
+    for title, columns, rows in summary_tables(result):
+        table(title, list(columns), [list(row) for row in rows])
+    console.print("strict: one to one, all videos; greedy: as in published results, videos with micro-expressions only")
+    for problem in result["problems"]:
+        console.print(f"[yellow]note:[/yellow] {escape(problem)}")
+    console.print(escape(f"{output}: report.html, evaluation.json, predictions/, truth.csv"))
+    return result

@@ -3,28 +3,100 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from metst.cli.console import Quiet, Verbose, console, progress, talk
 from metst.errors import UsageError
 
+if TYPE_CHECKING:
+    from metst.config import ModelInfo
+
+_VALIDATION_SHARE = 0.2
+
 
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint folder to write.")],
-    recipe: Annotated[str, typer.Option(help="Named recipe: starter.")] = "starter",
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps; the recipe's when absent.")] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="starter (simulated motion), or with --features: metst, metst-2024, metst-plus, boosting-vrme."
+        ),
+    ] = "starter",
+    features: Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")] = None,
+    strategy: Annotated[int, typer.Option(min=0, max=2, help="Synergy strategy (recordings only).")] = 1,
+    without: Annotated[list[str], typer.Option(help="Subject that training must not see; may be repeated.")] = [],  # noqa: B006
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.")] = None,
+    background: Annotated[bool, typer.Option("--background", help="Also train on videos without any event.")] = False,
+    early_stopping: Annotated[
+        int, typer.Option(min=0, help="Epochs without progress on a fifth of the training subjects; 0: never.")
+    ] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps (simulated motion only).")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and weights.")] = 100,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a model on simulated facial motion."""
+    """Train a model on labelled recordings, or on simulated facial motion."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.train import RECIPES, train_model
+    from metst.recipes import PUBLISHED_RECIPES, RECIPES
 
-    if recipe not in RECIPES:
-        raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join(RECIPES)}")
+    changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
+    if recipe in PUBLISHED_RECIPES:
+        if features is None or steps is not None:
+            raise UsageError(f"recipe {recipe} learns from recordings: give --features (metst extract), and no --steps")
+        info = _on_recordings(
+            output, recipe, features=features, strategy=strategy, without=without, changes=changes, seed=seed
+        )
+    elif recipe in RECIPES:
+        if features is not None or without or changes:
+            raise UsageError(f"recipe {recipe} learns from simulated motion: only --steps and --seed change it")
+        info = _on_simulation(output, recipe, steps=steps, seed=seed)
+    else:
+        raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
+    console.print(escape(f"{output}: {info.trained_on}"))
+
+
+def _changes(*, epochs: int | None, width: int | None, background: bool, early_stopping: int) -> dict[str, Any]:
+    """What differs from the recipe."""
+    values: dict[str, Any] = {"epochs": epochs, "network.width": width, "background": background or None}
+    if early_stopping:
+        values |= {"patience": early_stopping, "validation_share": _VALIDATION_SHARE}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _on_recordings(
+    output: Path,
+    recipe: str,
+    *,
+    features: Path,
+    strategy: int,
+    without: list[str],
+    changes: dict[str, Any],
+    seed: int,
+) -> ModelInfo:
+    from metst.recipes import changed_recipe, published_recipe
+
+    chosen = changed_recipe(published_recipe(recipe), changes)
+    from metst.train_recordings import train_recordings
+
     with progress("train") as on_progress:
-        info = train_model(output, recipe=RECIPES[recipe], steps=steps, seed=seed, on_progress=on_progress)
-    console.print(f"{output}: {info.trained_on}")
+        return train_recordings(
+            output,
+            features=features,
+            recipe=chosen,
+            strategy=strategy,
+            without=without,
+            seed=seed,
+            on_progress=on_progress,
+        )
+
+
+def _on_simulation(output: Path, recipe: str, *, steps: int | None, seed: int) -> ModelInfo:
+    from metst.recipes import RECIPES
+    from metst.train_simulation import train_model
+
+    with progress("train") as on_progress:
+        return train_model(output, recipe=RECIPES[recipe], steps=steps, seed=seed, on_progress=on_progress)

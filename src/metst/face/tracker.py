@@ -2,7 +2,7 @@
 
 The largest face at the start is followed from then on.  The mesh network runs at key frames,
 on a crop taken from the previous mesh as MediaPipe does; between them the mesh is carried,
-and a cheap comparison of the pictures tells when that is no longer right.  A face that is
+and a cheap comparison of the pictures tells how soon the next key frame is due.  A face that is
 lost is a gap with a reason.
 
 Whether a face is *the same person* is decided by place and by looks
@@ -39,6 +39,8 @@ _SAME_PLACE_IOU = 0.3
 _DRIFT_CHECKS = 3  # detections missed in a row before the mesh is believed to sit on something else
 
 _MOVED = 0.3  # by 2 % of the face; strong noise gives 0.06, a change of light 0.05
+_RESTLESS = 0.2  # by 1.3 %: landmarks err by half of that
+_PATIENCE = 3  # a face that rests is looked at so many times less often
 _CHANGED = 0.1  # of the whole picture: somebody may have come
 _JUMP, _JUMP_PER_S = 0.06, 2.5  # face sizes; people turn and nod at up to 1.3 a second
 _TIME_SLACK_S = 1e-3  # containers round their timestamps
@@ -207,8 +209,7 @@ class FaceTracker:
     def _follow(self, frame: Frame, track: _Track) -> FaceFrame:
         """Carry the mesh, or fit it anew when that is due or the picture asks for it."""
         elapsed_s, track.seen_s = frame.time_s - track.seen_s, frame.time_s
-        due = frame.time_s - track.fitted_s >= self.settings.landmark_interval_s - _TIME_SLACK_S
-        if not due and difference(glance(frame.grey, box=track.face.box), track.glance) < _MOVED:
+        if not self._is_due(frame, track):
             return FaceFrame(frame, track.face, fresh=False, quality=track.quality, reason=track.reason)
         fit = self._refit(frame.grey, track.face.mesh)
         if fit.presence < self.settings.min_score or self._person.is_stranger(fit):
@@ -220,6 +221,14 @@ class FaceTracker:
             self._filter = MeshFilter()
             return replace(self._accept(frame, fit), quality=0.0, reason="face jumped")
         return self._accept(frame, fit)
+
+    def _is_due(self, frame: Frame, track: _Track) -> bool:
+        """Whether the mesh must be fitted anew: how soon depends on how far the face has moved since the last time."""
+        since_s, interval_s = frame.time_s - track.fitted_s + _TIME_SLACK_S, self.settings.landmark_interval_s
+        if since_s >= _PATIENCE * interval_s:
+            return True
+        moved = difference(glance(frame.grey, box=track.face.box), track.glance)
+        return moved >= (_RESTLESS if since_s >= interval_s else _MOVED)
 
     def _confirmed_by_detector(self, frame: Frame, fit: Fit, track: _Track) -> bool:
         """False when the detector has repeatedly seen no face where the mesh is."""

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from metst.results.tables import COLUMNS
+from metst.results.tables import COLUMNS, cells_of, event_columns
 from metst.stream import Update
-from metst.timeline import frame_for_people, frames_for_people
+from metst.timeline import frame_for_people
 
 EventRow = dict[str, int | float | str]
 
@@ -26,26 +26,18 @@ def columns(table: str, *, classes: Sequence[str]) -> list[str]:
 
 def event_rows(update: Update, *, number: int) -> list[EventRow]:
     """Events of an update as in ``events.csv``, counted from ``number``."""
-    events = update.events
-    names = columns("events.csv", classes=events.classes)
-    first, last = frames_for_people(events.onset, events.offset)
-    frames = zip(first.tolist(), frame_for_people(events.apex).tolist(), last.tolist(), strict=True)
-    times_s, probability = update.event_times_s.round(6).tolist(), events.probability.tolist()
-    return [
-        dict(zip(names, (number + i, *three, *times_s[i], label, confidence, *probability[i]), strict=True))
-        for i, (three, label, confidence) in enumerate(
-            zip(frames, events.label, events.confidence.tolist(), strict=True)
-        )
-    ]
+    found = event_columns(update.events, times_s=update.event_times_s, number=number)
+    values = [block.tolist() if isinstance(block, np.ndarray) else block for block in found.values()]
+    return [dict(zip(found, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def frame_rows(update: Update, *, usable: deque[bool]) -> Iterator[list[str]]:
     """Cells of the frames of an update that became final, as in ``frames.csv``; ``usable`` loses one each."""
     scores = update.scores
-    for i, (time_s, values) in enumerate(zip(scores.grid.time_s.tolist(), scores.values, strict=True)):
-        number = int(frame_for_people(update.first_frame + i))
-        cells = ("" if np.isnan(value) else str(value) for value in values)
-        yield [str(number), str(time_s), str(usable.popleft()), *cells]
+    numbers = frame_for_people(update.first_frame + np.arange(len(scores)))
+    valid = np.array([usable.popleft() for _ in range(len(scores))], bool)
+    blocks = [numbers, scores.grid.time_s, valid, *np.asarray(scores.values).T]
+    return (list(row) for row in zip(*map(cells_of, blocks), strict=True))
 
 
 def event_json(row: EventRow) -> str:

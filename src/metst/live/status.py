@@ -13,7 +13,7 @@ from metst.config import DecodeSettings
 from metst.decode import SPOT
 from metst.live.rows import EventRow
 from metst.motion import MotionFrame
-from metst.motion.registration import Float32
+from metst.motion.warp import Float32
 from metst.regions import REGION_NAMES
 from metst.stream import Stream, Update
 

@@ -12,26 +12,17 @@ import numpy.typing as npt
 from metst.motion.canonical import LEFT, TOP, Grid, reach_of
 from metst.motion.normal import normal_matrix
 from metst.motion.picture import Picture, Similarity, reduced
-from metst.motion.registration import (
-    HEAD_UNKNOWNS,
-    Float32,
-    Model,
-    SparseMasks,
-    block_energies,
-    gauss_newton,
-    mix,
-    region_sums,
-    sample,
-)
+from metst.motion.registration import HEAD_UNKNOWNS, Model, gauss_newton
+from metst.motion.template import SparseMasks, block_energies, derivatives, mix, region_sums
+from metst.motion.warp import Float32, sample
 
 _INVERTED_WHOLE = 48  # rows of a matrix that is not halved
 _LIGHT_SD, _TURN_SD = 0.1, 0.008
 _HUBER, _LEARN = 16.0, 4.0  # bounds of a residual that pulls at the face, and that changes the template; by the noise
 _MIN_NOISE = 0.6
 _NOISE_FACTOR = 20.0
-_NOISE_CHANGE = 0.25
+_NOISE_CHANGE = 0.4
 _SD_OF_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)
-_DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,14 +120,8 @@ class Anchor:
         self.weight = weight * cv2.erode(seen, np.ones((5, 5), np.uint8))
         self._span, self._gradient = _spans(self.weight), np.empty((2, *grid.shape), np.float32)
         self._reach = reach_of(grid, self.weight)
-        self._derive()
+        derivatives(self.template, self._gradient)
         self.refresh(noise)
-
-    def _derive(self) -> None:
-        """Gradient of the template."""
-        one = np.ones(1, np.float32)
-        cv2.sepFilter2D(self.template, -1, _DERIVATIVE, one, dst=self._gradient[0])
-        cv2.sepFilter2D(self.template, -1, one, _DERIVATIVE, dst=self._gradient[1])
 
     def refresh_for(self, noise: float) -> None:
         """Renew the normal matrix when the noise is no longer what it was made for."""
@@ -222,7 +207,7 @@ class Anchor:
     def learn(self, match: Match, *, share: float, noise: float) -> None:
         """Mix a registered frame into the template, as far as it agrees with it."""
         mix(self.template, match.residual, np.float32(share), np.float32(_LEARN * max(noise, _MIN_NOISE)))
-        self._derive()
+        derivatives(self.template, self._gradient)
 
     def _still(self, picture: Picture, pose: Pose) -> tuple[Float32, Float32]:
         """Where the spline nodes lie in the picture without displacement, and its pixels per canonical pixel."""

@@ -13,14 +13,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metst.motion.registration import Basis, Float32, SparseMasks, spline_at
+from metst.motion.template import SparseMasks
+from metst.motion.warp import Basis, Float32, spline_at
 from metst.regions import REGIONS
 
 LEFT, TOP, RIGHT, BOTTOM = -0.75, -0.625, 0.75, 1.25
 """Extent of the canonical frame in face units: from the forehead to the chin."""
 
 _LIGHT_STEP = 0.375
-_CORRELATION_LENGTH = 0.2
+CORRELATION_LENGTH = 0.2
+"""Reach of the prior of the displacement, face units."""
+
 _LOCAL_SD = 0.02
 _LEAST_COVER = 2.0  # pixels under a spline, of up to 64
 
@@ -94,7 +97,7 @@ def make_grid(unit: int, step: int) -> Grid:
     y = TOP + (np.arange(row_node[-1] + 4) - 1) * step / unit
     nodes = np.stack(np.meshgrid(x, y), axis=-1)
     apart = np.linalg.norm(nodes.reshape(-1, 1, 2) - nodes.reshape(1, -1, 2), axis=-1)
-    distance = np.sqrt(3) * apart / _CORRELATION_LENGTH
+    distance = np.sqrt(3) * apart / CORRELATION_LENGTH
     correlation = (1 + distance) * np.exp(-distance) + 1e-3 * np.eye(len(apart))
     variance = (_LOCAL_SD * unit) ** 2
     row_light, row_share = _between(rows, _LIGHT_STEP * unit)

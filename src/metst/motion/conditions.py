@@ -15,10 +15,10 @@ import numpy.typing as npt
 from numba import njit
 
 from metst.motion.canonical import Grid
-from metst.motion.registration import Float32
+from metst.motion.warp import Float32
 from metst.regions import REGION_NAMES, REGIONS
 from metst.results import Condition, Flags
-from metst.timeline import BoolArray, true_runs
+from metst.timeline import BoolArray, FloatArray, true_runs
 
 _POINTS_PER_REGION = 25
 
@@ -43,6 +43,13 @@ _LONGEST_BLINK_S = 0.5
 _OPENING_S, _SETTLING_S = 0.3, 1.0
 _LEAST_OPEN = 0.02  # open eyes show 0.08 to 0.3; what shows less is closed, or hidden, to begin with
 
+_SPOT = 1.25  # times the brightest that the eyes usually show; lids and the white of the eye stay below
+_TOP = 8  # points over both eyes, of 216: the brightest few may be a reflection
+_CLIPPED, _LEAST_SPOT = 220.0, 1.08  # a bright face leaves less room: a spot that compression has made softer
+_SPOTS = 0.04  # of the points over an eye: a reflection on the eyeball is smaller
+_USUAL_SPOTS_S, _USUAL_TOP_S = 1.0, 2.0
+_GLARE_LASTS_S = 0.1
+
 _LEAST_SWING = 0.01  # face units: about a millimetre
 _LONGEST_SWING_S = 0.3  # half a cycle of 1.7 Hz
 _SHORTEST_SWING_S = 0.055  # half a cycle of 9 Hz
@@ -61,6 +68,10 @@ _LIDS = _indices("left lower eyelid", "right lower eyelid")
 _MOUTH = np.array(
     [region.number - 1 for region in REGIONS if REGION_NAMES.index("mouth") in (region.number - 1, region.parent)]
 )
+_AROUND_EYES = [
+    np.array([r.number - 1 for r in REGIONS if r.side == side and ("brow" in r.name or "eyelid" in r.name)])
+    for side in ("left", "right")
+]
 _INNER_MOUTH, _LIPS = _indices("mouth centre"), np.setdiff1d(_MOUTH, _indices("mouth centre"))
 _LOWER_LIP, _NOSE = _indices("lower lip"), _indices("left nose wing", "right nose wing")
 
@@ -96,9 +107,12 @@ def make_sites(grid: Grid, masks: Float32, *, landmarks: Float32) -> Sites:
     x, y = grid.coordinates()
     pixels = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
     regions = np.empty((len(masks), _POINTS_PER_REGION, 2), np.float32)
-    for points, mask in zip(regions, masks, strict=True):
+    for points, mask, region in zip(regions, masks, REGIONS, strict=True):
         inside = np.flatnonzero(mask > 0.5 * mask.max())
-        points[:] = pixels[inside[np.linspace(0, len(inside) - 1, _POINTS_PER_REGION).astype(int)]]
+        if inside.size:
+            points[:] = pixels[inside[np.linspace(0, len(inside) - 1, _POINTS_PER_REGION).astype(int)]]
+        else:  # a turned head: the eye corners come together, and what lies far below them leaves the frame
+            points[:] = landmarks[list(region.landmarks)].mean(axis=0)
     eyes = np.empty((2, len(_EYE_ROWS), len(_EYE_COLUMNS), 2), np.float32)
     for patch, (first, last) in zip(eyes, _EYE_CORNERS, strict=True):
         # Corners stay where they are when the lids close; the other points of the mesh do not.
@@ -118,8 +132,9 @@ def _look(
     step: int,
     counts: Float32,
     patches: Float32,
-) -> float:
-    """Look at the sites in a frame; returns the share of fine detail, -1 where there is none to tell.
+) -> tuple[float, float]:
+    """Look at the sites in a frame; returns the share of fine detail, -1 where there is none to tell, and the mean
+    grey level of the regions.
 
     ``warp`` (4,) maps face units to pixels; ``step`` is the finest distance compared, pixels.  Written are ``counts``
     (18, 3), the points of each region that are outside, too bright, too dark; and ``patches`` (2, rows, columns), the
@@ -128,6 +143,7 @@ def _look(
     height, width = grey.shape
     a, b, shift_x, shift_y = warp
     fine, coarse, reach = 0.0, 0.0, _COARSE_STEPS * step
+    total, seen = 0.0, 0
     counts[:] = 0
     for region in range(regions.shape[0]):
         for k in range(regions.shape[1]):
@@ -137,6 +153,7 @@ def _look(
                 counts[region, 0] += 1
                 continue
             level = float(grey[row, column])
+            total, seen = total + level, seen + 1
             counts[region, 1] += level >= _BRIGHTEST
             counts[region, 2] += level <= _DARKEST
             if column + reach + 1 < width and row + reach + 1 < height:
@@ -159,7 +176,7 @@ def _look(
                 upper = (1 - u) * grey[top, left] + u * grey[top, left + 1]
                 lower = (1 - u) * grey[top + 1, left] + u * grey[top + 1, left + 1]
                 patches[eye, i, j] = (1 - v) * upper + v * lower
-    return fine / coarse if coarse > 0 else -1.0
+    return fine / coarse if coarse > 0 else -1.0, total / max(seen, 1)
 
 
 def openness(patches: Float32) -> float:
@@ -200,6 +217,35 @@ class BlinkWatch:
 
 
 @dataclass
+class GlareWatch:
+    """Tells bright spots that come, move or go over an eye, as on glasses, from the eye itself.
+
+    A spot is brighter, against the face, than anything the eyes usually show.  One that stays where it is on the face
+    becomes usual; it hides the skin, but does not move it.
+    """
+
+    top: float = 0.0
+    spots: Float32 | None = None
+    seen_s: FloatArray = field(default_factory=lambda: np.full(2, -math.inf))
+
+    def update(self, patches: Float32, *, level: float, time_s: float, elapsed_s: float) -> BoolArray:
+        """Over which eyes there is glare, ``(2,)``; ``level`` is the mean grey level of the face."""
+        level = max(level, 1.0)
+        brightest = float(np.partition(patches, -_TOP, axis=None)[-_TOP]) / level
+        usual = (self.top if self.top else brightest) * level
+        limit = min(_SPOT * usual, max(_CLIPPED, _LEAST_SPOT * usual))
+        spots = (patches > limit).astype(np.float32)
+        if self.spots is None:
+            self.spots, self.top = spots, brightest
+        usual_s, top_s = 1 - math.exp(-elapsed_s / _USUAL_SPOTS_S), 1 - math.exp(-elapsed_s / _USUAL_TOP_S)
+        changed = (np.abs(spots - self.spots) > 0.5).mean(axis=(1, 2)) > _SPOTS
+        self.spots += np.float32(usual_s) * (spots - self.spots)
+        self.top += top_s * (brightest - self.top)
+        self.seen_s[changed] = time_s
+        return np.asarray(time_s - self.seen_s < _GLARE_LASTS_S, bool)
+
+
+@dataclass
 class SpeechWatch:
     """Tells sustained swings of the lower lip at the rate of syllables (2-8 Hz) from single movements."""
 
@@ -232,6 +278,7 @@ class ConditionWatch:
     sharpness: float = 0.0
     agreement: Float32 = field(default_factory=lambda: np.ones(len(REGIONS), np.float32))
     blink: BlinkWatch = field(default_factory=BlinkWatch)
+    glare: GlareWatch = field(default_factory=GlareWatch)
     speech: SpeechWatch = field(default_factory=SpeechWatch)
     _sites: Sites | None = None
     _counts: Float32 = field(default_factory=lambda: np.empty((len(REGIONS), 3), np.float32))
@@ -273,7 +320,7 @@ class ConditionWatch:
         elapsed_s = 0.0 if self.last_s is None else time_s - self.last_s
         warp = np.array([scale.real, scale.imag, shift.real, shift.imag], np.float32)
         step = max(1, round(abs(scale) / _FINE_PER_UNIT))
-        sharp = _look(grey, warp, sites.regions, sites.eyes, step, self._counts, self._patches)
+        sharp, level = _look(grey, warp, sites.regions, sites.eyes, step, self._counts, self._patches)
         outside, bright, dark = self._counts.T / _POINTS_PER_REGION
         unseen = outside > _MUCH_OUTSIDE
         hidden = self._hidden(agreement, elapsed_s=elapsed_s) & ~unseen
@@ -285,6 +332,8 @@ class ConditionWatch:
         ).astype(np.uint8)
         if self._is_blurred(sharp, sites=sites, elapsed_s=elapsed_s):
             flags |= np.uint8(Condition.BLURRED)
+        for eye in np.flatnonzero(self.glare.update(self._patches, level=level, time_s=time_s, elapsed_s=elapsed_s)):
+            flags[_AROUND_EYES[eye]] |= np.uint8(Condition.GLARE)
         opened = openness(self._patches)
         if self.last_s is None:
             self.blink.usual = opened

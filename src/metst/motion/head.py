@@ -15,7 +15,8 @@ from numba import njit
 from metst.motion.anchor import Pose
 from metst.motion.canonical import Grid, nodes_on_face
 from metst.motion.picture import Similarity
-from metst.motion.registration import HEAD_UNKNOWNS, Float32
+from metst.motion.registration import HEAD_UNKNOWNS
+from metst.motion.warp import Float32
 
 _STABLE_POINTS = (27, 28, 39, 42, 36, 45)
 _STABLE_REACH = 0.1
@@ -44,7 +45,7 @@ class HeadFit:
         self._share = (_FREE_SHARE * (1 - near) + near)[inside]
         self._motions, self._inside = grid.head.reshape(HEAD_UNKNOWNS, -1).astype(np.float32), inside
         self._shape = grid.head.shape[1:]
-        self._effect = np.stack([_values_at(motion, inside) for motion in grid.head], axis=-1)
+        self._effect = np.stack([_values_at(motion, inside) for motion in grid.head], axis=1)
 
     def separated(self, pose: Pose, *, last_turn: Float32) -> Pose:
         """The same motion, shared anew between head and expression; arguments as in :meth:`split`."""
@@ -104,38 +105,51 @@ def _solved(lower: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> n
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _least_deviations(
     moved: npt.NDArray[np.float64],
     effect: npt.NDArray[np.float64],
     share: npt.NDArray[np.float64],
     pull: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """Head ``(6,)`` that explains the motion ``moved`` (2, N) of points with ``effect`` (2, N, 6), reweighted."""
+    """Head ``(6,)`` that explains the motion ``moved`` (2, N) of points with ``effect`` (2, 6, N), reweighted."""
     head = np.zeros(HEAD_UNKNOWNS)
     normal, right = np.empty((HEAD_UNKNOWNS, HEAD_UNKNOWNS)), np.empty(HEAD_UNKNOWNS)
+    off, weight = np.empty_like(moved), np.empty_like(share)
     for _ in range(_ROUNDS):
         normal[:], right[:] = 0, 0
         for h in range(2):
             normal[4 + h, 4 + h] = 1 / _TURN_STEP_SD**2
             right[4 + h] = pull[h] / _TURN_STEP_SD**2
-        for n in range(len(share)):
-            off_x, off_y = moved[0, n], moved[1, n]
+        off[:] = moved
+        for axis in range(2):
             for h in range(HEAD_UNKNOWNS):
-                off_x -= effect[0, n, h] * head[h]
-                off_y -= effect[1, n, h] * head[h]
-            weight = share[n] * _GAIN / np.sqrt(_SCALE**2 + off_x**2 + off_y**2)
+                for n in range(np.uint64(len(share))):
+                    off[axis, n] -= effect[axis, h, n] * head[h]
+        for n in range(np.uint64(len(share))):
+            weight[n] = share[n] * _GAIN / np.sqrt(_SCALE**2 + off[0, n] ** 2 + off[1, n] ** 2)
+        for axis in range(2):
             for h in range(HEAD_UNKNOWNS):
-                x, y = weight * effect[0, n, h], weight * effect[1, n, h]
-                right[h] += x * moved[0, n] + y * moved[1, n]
+                for n in range(np.uint64(len(share))):
+                    off[axis, n] = weight[n] * effect[axis, h, n]
+                right[h] += _product(off[axis], moved[axis])
                 for other in range(h + 1):
-                    normal[h, other] += x * effect[0, n, other] + y * effect[1, n, other]
+                    normal[h, other] += _product(off[axis], effect[axis, other])
         found = _solved(normal, right)
         change = np.abs(found - head).max()
         head[:] = found
         if change < _SETTLED:
             break
     return head
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _product(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    """Inner product; Numba's own needs SciPy."""
+    total = 0.0
+    for n in range(np.uint64(len(one))):
+        total += one[n] * other[n]
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from metst.motion.registration import Basis, Float32, Int32
+from metst.motion.warp import Basis, Float32, Int32
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ import numpy.typing as npt
 from numba import njit
 
 from metst.motion.canonical import BOTTOM, LEFT, RIGHT, TOP, Grid
-from metst.motion.registration import Float32
+from metst.motion.warp import Float32
 
 _HIGH_PASS = 0.1  # reach of the local mean, face units
 _MEAN_STEP = 4
@@ -70,16 +72,17 @@ def make_picture(grey: npt.NDArray[np.uint8], similarity: Similarity, *, grid: G
     relative = px_per_pixel / factor
     high_pass = _HIGH_PASS * grid.unit * relative * 1.2
     left, top, right, bottom = _extent(grey.shape, similarity, margin=high_pass * factor, step=_MEAN_STEP * factor)
-    cut = grey[top:bottom, left:right].astype(np.float32)
+    cut = np.ascontiguousarray(grey[top:bottom, left:right])  # numba vectorises no other
     if factor > 1:
         size = cut.shape[1] // factor, cut.shape[0] // factor
-        cut = cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
-    values, small = np.empty_like(cut), np.empty((cut.shape[0] // _MEAN_STEP, cut.shape[1] // _MEAN_STEP), np.float32)
-    _smooth(cut, _gaussian(_SMOOTH * max(relative, 0.8)), values)
+        cut = cv2.resize(cut.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    small = np.empty((cut.shape[0] // _MEAN_STEP, cut.shape[1] // _MEAN_STEP), np.float32)
+    values = np.empty(cut.shape, np.float32)
     _block_means(cut, small)
     width = 2 * round(high_pass / _MEAN_STEP) + 1
     small = cv2.blur(cv2.blur(small, (width, width)), (width, width))
-    values -= cv2.resize(small, values.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    means = cv2.resize(small, (cut.shape[1], small.shape[0]), interpolation=cv2.INTER_LINEAR)
+    _smooth(cut, _gaussian(_SMOOTH * max(relative, 0.8)), means, values)
     offset = complex(left, top) + (factor - 1) / 2 * (1 + 1j)
     return Picture(values, Similarity(1 / factor, -offset / factor))
 
@@ -112,6 +115,7 @@ def reduced(picture: Picture, grid: Grid, *, coarse: Grid, px_per_pixel: float) 
     return Picture(cv2.GaussianBlur(picture.values, (0, 0), wider * px_per_pixel), picture.to_picture)
 
 
+@lru_cache(maxsize=8)
 def _gaussian(deviation: float) -> Float32:
     """Weights of a Gaussian, far enough for a deviation of 0.8 pixels."""
     weights = np.exp(-0.5 * ((np.arange(_TAPS) - _TAPS // 2) / deviation) ** 2)
@@ -119,8 +123,8 @@ def _gaussian(deviation: float) -> Float32:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _smooth(image: Float32, taps: Float32, out: Float32) -> None:
-    """Convolve with five ``taps`` each way; the border is repeated."""
+def _smooth(image: npt.NDArray[Any], taps: Float32, means: Float32, out: Float32) -> None:
+    """Convolve with five ``taps`` each way, the border repeated, and take away ``means`` over so many rows each."""
     height, width, one, two = image.shape[0], np.uint64(image.shape[1]), np.uint64(1), np.uint64(2)
     line = np.empty(image.shape[1] + 4, np.float32)
     t0, t1, t2, t3, t4 = taps[0], taps[1], taps[2], taps[3], taps[4]
@@ -129,15 +133,23 @@ def _smooth(image: Float32, taps: Float32, out: Float32) -> None:
         d, e = np.uint64(min(row + 1, height - 1)), np.uint64(min(row + 2, height - 1))
         c = np.uint64(row)
         for x in range(width):
-            line[x + two] = t0 * image[a, x] + t1 * image[b, x] + t2 * image[c, x] + t3 * image[d, x] + t4 * image[e, x]
+            line[x + two] = (
+                t0 * np.float32(image[a, x]) + t1 * np.float32(image[b, x]) + t2 * np.float32(image[c, x])
+                + t3 * np.float32(image[d, x]) + t4 * np.float32(image[e, x])
+            )  # fmt: skip
         line[:2], line[-2:] = line[2], line[-3]
+        place = min(max((row + 0.5) / _MEAN_STEP - 0.5, 0.0), means.shape[0] - 1.0)
+        above = np.uint64(place)
+        below, share = np.uint64(min(int(place) + 1, means.shape[0] - 1)), np.float32(place - int(place))
+        rest = np.float32(1) - share
         for x in range(width):
             p, q = x + one, x + two
-            out[c, x] = t0 * line[x] + t1 * line[p] + t2 * line[q] + t3 * line[q + one] + t4 * line[q + two]
+            smooth = t0 * line[x] + t1 * line[p] + t2 * line[q] + t3 * line[q + one] + t4 * line[q + two]
+            out[c, x] = smooth - rest * means[above, x] - share * means[below, x]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _block_means(image: Float32, out: Float32) -> None:
+def _block_means(image: npt.NDArray[Any], out: Float32) -> None:
     """Means over blocks of 4 by 4 pixels."""
     one, four, share = np.uint64(1), np.uint64(4), np.float32(1 / 16)
     line = np.empty(image.shape[1], np.float32)
@@ -145,7 +157,9 @@ def _block_means(image: Float32, out: Float32) -> None:
         a = four * i
         b, c, d = a + one, a + one + one, a + one + one + one
         for x in range(np.uint64(image.shape[1])):
-            line[x] = image[a, x] + image[b, x] + image[c, x] + image[d, x]
+            line[x] = (
+                np.float32(image[a, x]) + np.float32(image[b, x]) + np.float32(image[c, x]) + np.float32(image[d, x])
+            )
         for j in range(np.uint64(out.shape[1])):
             at = four * j
             out[i, j] = share * (line[at] + line[at + one] + line[at + one + one] + line[at + one + one + one])

@@ -27,9 +27,11 @@ from metst.motion.canonical import (
     sparse_masks,
 )
 from metst.motion.conditions import ConditionWatch, Sites, make_sites, outside_picture
+from metst.motion.doubt import Haste, influence, undisturbed
 from metst.motion.head import HeadFit
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
-from metst.motion.registration import Float32, SparseMasks
+from metst.motion.template import SparseMasks
+from metst.motion.warp import Float32
 from metst.regions import REGIONS
 from metst.results import Flags
 from metst.video import Frame
@@ -112,6 +114,7 @@ class _Reference:
     px_per_pixel: float
     pool: Float32
     masks: SparseMasks
+    influence: Float32
     sites: Sites
     centres: Float32
     certainty: Float32
@@ -138,6 +141,7 @@ class _Segment:
     quality: Float32
     agreement: Float32
     watch: ConditionWatch
+    haste: Haste
     seen_s: float
     refreshed_s: float
     coarse: Anchor | None = None
@@ -194,6 +198,7 @@ class MotionTracker:
             quality=reference.certainty,
             agreement=full,
             watch=ConditionWatch(),
+            haste=Haste(),
             seen_s=time_s,
             refreshed_s=time_s,
         )
@@ -216,6 +221,7 @@ class MotionTracker:
             px,
             pool,
             sparse_masks(masks),
+            influence=influence(grid, masks),
             sites=make_sites(grid, masks, landmarks=landmarks),
             centres=mask_centres(grid, masks),
             certainty=anchor.certainty(pool),
@@ -237,6 +243,7 @@ class MotionTracker:
         self._learn(frame.time_s, found.match, segment)
         agreement = self._advance(pose, found, segment)
         measured = _measured(face_frame, segment)
+        trust = segment.haste.trust(measured.displacement, turn=pose.turn - last.turn, time_s=frame.time_s)
         conditions = segment.watch.update(
             frame.grey,
             time_s=frame.time_s,
@@ -248,7 +255,7 @@ class MotionTracker:
         )
         if self._is_due(frame.time_s, segment):
             self._renew(frame, segment, displacement=measured.displacement)
-        return replace(measured, conditions=conditions)
+        return replace(measured, conditions=conditions, quality=measured.quality * trust)
 
     def _register(self, frame: Frame, start: Pose, reference: _Reference) -> _Found:
         """Register at full resolution; what the head moved stays in the local displacement."""
@@ -322,7 +329,9 @@ class MotionTracker:
         segment.velocity = pose.similarity @ segment.pose.similarity.inverse()
         segment.head = segment.velocity @ segment.head
         segment.pose, segment.fit = pose, found.fit
-        agreement = found.match.by_region(reference.anchor, reference.masks, noise=self._noise) * segment.agreement
+        match = found.match
+        agreement = match.by_region(reference.anchor, reference.masks, noise=self._noise) * segment.agreement
+        agreement *= undisturbed(match.residual, match.used, reference.influence, noise=self._noise)
         segment.quality = reference.certainty * agreement
         return agreement
 

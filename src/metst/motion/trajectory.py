@@ -16,8 +16,8 @@ import numpy.typing as npt
 from metst.config import MotionSettings
 from metst.face import FaceFrame
 from metst.motion.conditions import backdated
-from metst.motion.registration import Float32
 from metst.motion.tracker import MotionFrame, MotionTracker
+from metst.motion.warp import Float32
 from metst.regions import AXES, REGION_NAMES
 from metst.results import FACE_CHANNELS, Flags
 from metst.timeline import Series, TimeGrid

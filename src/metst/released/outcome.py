@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ from metst.metrics import COLUMNS
 from metst.released.counting import SCORERS, Detections, count, native_detections
 from metst.released.features import Features
 from metst.released.split import NO_CLASS, STEPS, Published, Split, TestVideo
-from metst.results import write_whole
+from metst.results import csv_bytes, write_whole
 from metst.timeline import frames_for_people
 
 Follow = Literal["description", "code"]
@@ -205,9 +203,9 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
         for i in np.flatnonzero(found.kept).tolist()
     ]
     contents = {
-        "predictions.csv": _csv(COLUMNS, predictions),
-        "truth.csv": _csv(COLUMNS, [row for video in videos for row in _truth_rows(video)]),
-        "order.csv": _csv(COLUMNS[:2], [(video.subject, video.name) for video in videos]),
+        "predictions.csv": csv_bytes(COLUMNS, predictions),
+        "truth.csv": csv_bytes(COLUMNS, [row for video in videos for row in _truth_rows(video)]),
+        "order.csv": csv_bytes(COLUMNS[:2], [(video.subject, video.name) for video in videos]),
         "evaluation.json": (json.dumps(evaluation.result, indent=2, allow_nan=False) + "\n").encode(),
     }
     for name, content in contents.items():
@@ -217,9 +215,3 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
 def _truth_rows(video: TestVideo) -> list[tuple[Any, ...]]:
     onset, offset = frames_for_people(video.onset, video.offset)
     return [(video.subject, video.name, *row) for row in zip(onset, offset, video.emotion, strict=True)]
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue().encode()

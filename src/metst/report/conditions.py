@@ -52,6 +52,7 @@ def hints(analysis: Analysis, event: int) -> tuple[str, ...]:
         (Condition.BLINK, beside, "beside a blink"),
         (Condition.SPEECH, during, "while speaking, or moving the mouth as in speech"),
         (Condition.BLURRED, during, "in a blurred picture"),
+        (Condition.GLARE, during, "while a bright spot moves over an eye, as on glasses"),
     ]
     whole = [words for condition, where, words in found if (where & condition).any()]
     partly = [

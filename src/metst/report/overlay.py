@@ -19,7 +19,7 @@ from metst.report.strip import ScoreStrip, event_colour, event_words
 from metst.report.thumbnails import Face, average_cells, covered, eye_bar
 from metst.report.wording import clock
 from metst.results import Analysis, in_words
-from metst.timeline import Series, frame_for_people, true_runs
+from metst.timeline import FloatArray, IntArray, Series, frame_for_people, true_runs
 from metst.video import read_colour_stream, write_video
 
 OnProgress = Callable[[str, int, int | None], None]
@@ -29,9 +29,10 @@ REFERENCE_S: Final = 1.0
 
 _LEAST_WIDTH, _MOST_WIDTH, _MOST_HEIGHT = 800, 1280, 960
 _CRF: Final = 20
-_FULL_ARROW, _STRONG = 0.2, 90.0  # face units; the percentile of all motion that is drawn so long
+_FULL_ARROW, _STRONG = 0.2, 90.0  # face units; the percentile of the motion around a frame that is drawn so long
+_AROUND_S = 1.0  # what has just been seen, and comes next, is drawn to the same scale
 _LONGEST_ARROW = 0.4  # what moved still farther gets no longer arrow
-_ENLARGEMENTS: Final = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)
+_ENLARGEMENTS: Final = (2, 3, 5, 8, 12, 20, 30)
 _SHORTEST_ARROW = 0.03
 _RING = 0.045
 _TRUSTED: Final = 0.5
@@ -111,13 +112,23 @@ def recent_displacement(motion: Series) -> Float32:
     return shown
 
 
-def enlargement(displacement: Float32) -> int:
-    """How many times longer than the motion arrows are drawn; one figure for the whole recording."""
+def enlargements(displacement: Float32, *, time_s: FloatArray) -> IntArray:
+    """How many times longer than the motion the arrows of each frame are drawn: ``(T,)``.
+
+    Parameters
+    ----------
+    displacement : (T, R, 2) float32
+        What is to be drawn, face units; NaN where there is no arrow.
+    time_s : (T,) float64
+        Timestamps.
+    """
     length = np.linalg.norm(displacement, axis=-1)
-    known = length[np.isfinite(length)]
-    strong = float(np.percentile(known, _STRONG)) if known.size else 0.0
-    fitting = [factor for factor in _ENLARGEMENTS if factor * strong <= _FULL_ARROW]
-    return fitting[-1] if fitting else _ENLARGEMENTS[0]
+    strong = np.percentile(np.where(np.isfinite(length), length, 0), _STRONG, axis=1)
+    first, after = (np.searchsorted(time_s, time_s + step_s) for step_s in (-_AROUND_S, _AROUND_S))
+    # Pairs of bounds: every second maximum is that from one frame's first neighbour to its last.
+    around = np.maximum.reduceat(np.append(strong, 0), np.stack([first, after], axis=1).ravel())[::2]
+    fitting = np.searchsorted(_ENLARGEMENTS, _FULL_ARROW / np.maximum(around, 1e-9), side="right") - 1
+    return np.array(_ENLARGEMENTS)[np.maximum(fitting, 0)]
 
 
 class _Painter:
@@ -133,7 +144,8 @@ class _Painter:
         self._text = max(11, round(self._size[0] / 60))
         self._strip = ScoreStrip(analysis, width=self._size[0], size=self._text)
         self._displacement = recent_displacement(analysis.motion)
-        self._enlarged = enlargement(self._displacement)
+        self._displacement[analysis.motion_quality < _TRUSTED] = np.nan
+        self._enlarged = enlargements(self._displacement[:, _SHOWN], time_s=analysis.grid.time_s)
         left, right = (drawn_landmarks()[first:after].mean(axis=0) for first, after in ((36, 42), (42, 48)))
         self._eyes_apart = float(right[0] - left[0])
         self._event = np.full(len(analysis.grid), -1)
@@ -184,11 +196,11 @@ class _Painter:
         for region in _SHOWN:
             centre = self._enlarged_points(analysis.centres[frame, region])
             flagged = analysis.conditions[frame, region] > 0
-            trusted = analysis.motion_quality[frame, region] >= _TRUSTED
+            moved = complex(*self._displacement[frame, region].tolist()) * self._enlarged[frame]
+            trusted = moved == moved  # not NaN
             colour = colours["class-4"] if flagged else colours["accent"] if trusted else colours["muted"]
             ring(image, centre.tolist(), radius=_RING * abs(unit), colour=(0, 0, 0), width=2)
             ring(image, centre.tolist(), radius=_RING * abs(unit), colour=colour)
-            moved = complex(*self._displacement[frame, region].tolist()) * self._enlarged
             if trusted and abs(moved) >= _SHORTEST_ARROW:
                 moved *= min(1.0, _LONGEST_ARROW / abs(moved))
                 tip = centre + (moved * unit).real * np.array([1, 0]) + (moved * unit).imag * np.array([0, 1])
@@ -201,7 +213,8 @@ class _Painter:
         ink, ground = colours["ink"], colours["page"]
         head = f"{clock(time_s, decimals=2)}   frame {int(frame_for_people(frame))}"
         below = chip(image, head, at=(margin, margin), size=self._text, ink=ink, ground=ground)
-        legend = f"arrows: motion against the last second, enlarged {self._enlarged} times, the longest cut"
+        times = self._enlarged[frame]
+        legend = f"arrows: motion against the last second, enlarged {times} times here; the longest are cut"
         chip(image, legend, at=below, size=self._text - 2, ink=colours["muted"], ground=ground)
         corner: Point = (image.shape[1] - margin, margin)
         words = in_words(int(np.bitwise_or.reduce(analysis.conditions[frame]))).split()

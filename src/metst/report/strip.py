@@ -133,7 +133,7 @@ class ScoreStrip:
             colour = event_colour(self.analysis, i)
             shade(image, box=(span[0], self.top, max(span[1], span[0] + 2), self.bottom), colour=colour, share=0.38)
             shade(image, box=(span[0], self.top - 3, max(span[1], span[0] + 2), self.top), colour=colour, share=1.0)
-            text = event_words(self.analysis, i)
+            text = f"{i + 1}  {event_words(self.analysis, i)}"
             width = text_size(text, size=self.size)[0]
             left = min(max((sum(span) - width) / 2, self.left), self.right - width)
             if left < busy:  # beside another: its number must do

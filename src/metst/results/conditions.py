@@ -30,6 +30,8 @@ class Condition(IntFlag):
     """Both eyes close for less than half a second.  Set on the eyelids."""
     SPEECH = 64
     """The mouth opens and closes again and again, as in speaking or chewing.  Set on the mouth's regions."""
+    GLARE = 128
+    """A bright spot over an eye, as on glasses, comes, moves or goes.  Set on the brow and the lid of that eye."""
 
 
 WORDS = {
@@ -40,6 +42,7 @@ WORDS = {
     Condition.OUT_OF_VIEW: "out-of-view",
     Condition.BLINK: "blink",
     Condition.SPEECH: "speech",
+    Condition.GLARE: "glare",
 }
 """The word for each condition, as in ``frames.csv``."""
 

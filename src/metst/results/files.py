@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import errno
+import io
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,13 @@ def write_whole(path: Path, data: bytes) -> None:
         No space, no permission, a folder in the way, ...
     """
     _write_parts(path, [data])
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue().encode()
 
 
 def _write_parts(path: Path, parts: Iterable[bytes]) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from metst.errors import DataError
 from metst.results.analysis import FACE_CHANNELS, Analysis
 from metst.results.conditions import WORDS, face_conditions, in_words
-from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
+from metst.timeline import FloatArray, Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 Float32 = npt.NDArray[np.float32]
 
@@ -71,12 +71,12 @@ class Table:
         """CSV in UTF-8, some rows at a time; NaN becomes an empty cell, numbers keep every digit they have."""
         yield (",".join(map(_quoted, self.columns)) + "\n").encode()
         for start in range(0, len(self.blocks[0]), _ROWS_AT_ONCE):
-            cells = [_cells(block[start : start + _ROWS_AT_ONCE]) for block in self.blocks]
+            cells = [cells_of(block[start : start + _ROWS_AT_ONCE]) for block in self.blocks]
             yield "".join(",".join(row) + "\n" for row in zip(*cells, strict=True)).encode()
 
 
-def _cells(block: Block) -> list[str]:
-    """Each row of a block as text."""
+def cells_of(block: Block) -> list[str]:
+    """Each row of a block as text; NaN becomes an empty cell, numbers keep every digit they have."""
     if not isinstance(block, np.ndarray):
         return [_quoted(text) for text in block]
     # Nine digits tell any two numbers of 32 bits apart.
@@ -114,15 +114,21 @@ def event_table(analysis: Analysis) -> dict[str, Block]:
     ``offset_frame`` is the last frame that belongs to the event, and ``offset_s`` is its timestamp.
     """
     events, time_s = analysis.events, analysis.grid.time_s
+    return event_columns(events, times_s=time_s[np.stack([events.onset, events.apex, events.offset - 1], axis=1)])
+
+
+def event_columns(events: Intervals, *, times_s: FloatArray, number: int = 1) -> dict[str, Block]:
+    """Columns of ``events.csv`` for events whose three frames were taken at ``times_s`` (N, 3), from ``number`` on."""
     first, last = frames_for_people(events.onset, events.offset)
+    times_s = times_s.round(6)
     columns: dict[str, Block] = {
-        "event": np.arange(1, len(events) + 1),
+        "event": np.arange(number, number + len(events)),
         "onset_frame": first,
         "apex_frame": frame_for_people(events.apex),
         "offset_frame": last,
-        "onset_s": time_s[events.onset].round(6),
-        "apex_s": time_s[events.apex].round(6),
-        "offset_s": time_s[events.offset - 1].round(6),
+        "onset_s": times_s[:, 0],
+        "apex_s": times_s[:, 1],
+        "offset_s": times_s[:, 2],
         "label": list(events.label),
         "confidence": events.confidence,
     }

@@ -2,43 +2,101 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
 from metst.config import FaceSettings, Settings
-from metst.errors import FaceError, OutputError
+from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
-from metst.results import Block, table_of
+from metst.results import Block, table_of, write_whole
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.inject import animate_portrait, inject_events, truth_intervals
 from metst.synthesis.portrait import portrait, portrait_landmarks
 from metst.timeline import TimeGrid, frame_for_people, frames_for_people
 from metst.video import read_colour_stream, read_frames, write_video
+from metst.video.hashing import content_hash
 
 OnProgress = Callable[[str, int, int | None], None]
 Image = npt.NDArray[np.uint8]
 
+_SMALLEST_PX = 64
+_FEWEST_FRAMES = 2
+
 
 class ClipRecipe(Settings):
-    """All that decides a planted clip besides its footage."""
+    """All that decides a planted clip; with the footage, where there is one, it rebuilds the clip bit by bit."""
 
     count: int = Field(10, ge=0, description="number of micro-expressions")
-    amplitude: float = Field(0.2, ge=0, le=1, description="fraction of full contraction")
+    amplitude: float = Field(0.2, ge=0, le=1, description="fraction of full contraction; 0 only for a placebo")
+    amplitude_max: float | None = Field(
+        None, gt=0, le=1, description="each amplitude is drawn between amplitude and this one; all alike when absent"
+    )
+    placebo: bool = Field(False, description="amplitude 0 is meant: events that move nothing")
     start_s: float = Field(0.5, ge=0, description="start of the stretch that is planted into, seconds")
     end_s: float | None = Field(None, ge=0, description="end of that stretch; the end of the clip when absent")
     labels: tuple[str, ...] = Field(
         ("negative", "positive", "surprise"), description="classes, planted in equal numbers"
     )
+    units: tuple[str, ...] = Field(
+        (), description='mixes of action units such as "4+7", in equal numbers; those of the classes when empty'
+    )
+    durations_s: tuple[float, ...] = Field(
+        (), description="durations, in equal numbers; drawn from the published distribution when empty"
+    )
     seed: int = Field(1, ge=0, description="seed of all chance")
     crf: int = Field(18, ge=0, le=51, description="H.264 quality")
-    duration_s: float = Field(20.0, gt=0, description="length of a portrait clip, seconds")
-    rate_hz: float = Field(30.0, gt=0, description="frame rate of a portrait clip")
+    duration_s: float = Field(20.0, gt=0, description="length of a portrait clip or a rendered one, seconds")
+    rate_hz: float = Field(30.0, gt=0, description="frame rate of a portrait clip or a rendered one")
+    size: tuple[int, int] | None = Field(
+        None, description="width and height of a portrait clip, px; those of the portrait when absent"
+    )
     noise_sigma: float = Field(1.5, ge=0, description="sensor noise of a portrait clip, grey levels")
+    head: dict[str, Any] | None = Field(
+        None, description="settings of a rendered head, those of metst.synthesis.heads; a portrait when absent"
+    )
+    footage: str = Field("", description="video that is planted into; a portrait or a head when empty")
+    footage_hash: str = Field("", description="hash of its content; another file is refused")
+
+    @model_validator(mode="after")
+    def _fits(self) -> ClipRecipe:
+        if self.amplitude == 0 and not self.placebo:
+            raise UsageError("amplitude 0 plants nothing that moves: ask for a placebo if that is what you want")
+        if self.placebo and (self.amplitude or self.amplitude_max):
+            raise UsageError(f"a placebo has amplitude 0, got {self.amplitude:g}")
+        if self.amplitude_max is not None and self.amplitude_max < self.amplitude:
+            raise UsageError(f"amplitudes from {self.amplitude:g} to {self.amplitude_max:g}: the second is smaller")
+        if self.size is not None and min(self.size) < _SMALLEST_PX:
+            raise UsageError(f"a clip of {self.size[0]}x{self.size[1]} px shows no face: {_SMALLEST_PX} px at least")
+        return self
+
+
+def read_recipe(file: Path) -> ClipRecipe:
+    """The recipe that :func:`write_clip` put beside a clip.
+
+    Raises
+    ------
+    UsageError
+        There is no such file.
+    DataError
+        It is no recipe.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read as a recipe: {error}") from error
+    try:
+        return ClipRecipe.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {first['msg']}") from error
 
 
 @dataclass(frozen=True)
@@ -63,40 +121,85 @@ def write_clip(
     recipe : ClipRecipe
         How many, how strong, when.
     footage : Path, optional
-        Video to plant into; the packaged portrait is set in motion when absent.
+        Video to plant into; when absent, that of the recipe, else its head, else the packaged portrait set in motion.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
     Raises
     ------
     UsageError
-        The stretch is too short for the events, or the face is not visible where one falls.
+        The stretch is too short for the events, the face is not visible where one falls, or an unknown class or unit.
     FaceError
-        The footage shows no face.
+        The footage shows no face, or one that is too small.
+    DataError
+        The footage is not that of the recipe.
+    OutputError
+        The folder or a file cannot be written.
     """
-    rng = np.random.default_rng(recipe.seed)
-    if footage is None:
-        time_s = np.arange(round(recipe.duration_s * recipe.rate_hz)) / recipe.rate_hz
-        events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
-        images = _portrait_images(recipe, time_s=time_s, events=events, rng=rng)
-    else:
-        time_s, landmarks = _track(footage)
-        events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
-        source = (frame.rgb for frame in read_colour_stream(footage))
-        images = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
-    grid = TimeGrid(time_s)
+    made = _planned(recipe, footage=footage)
+    make_folder(folder)
+    video, grid = folder / "planted.mp4", TimeGrid(made.time_s)
+    counted = _counted(made.images, total=len(grid), on_progress=on_progress)
+    write_video(video, counted, times_s=made.time_s.tolist(), crf=recipe.crf)
+    write_whole(folder / "recipe.json", made.recipe.model_dump_json(indent=2).encode())
+    truth = truth_table(made.events, grid=grid, video=video.name)
+    write_whole(folder / "truth.csv", b"".join(table_of(truth).csv_parts()))
+    return Clip(video, folder / "truth.csv", made.events, grid)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results where there is none.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
-    video = folder / "planted.mp4"
-    write_video(
-        video, _counted(images, total=len(grid), on_progress=on_progress), times_s=time_s.tolist(), crf=recipe.crf
-    )
-    (folder / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
-    truth = truth_table(events, grid=grid, video=video.name)
-    (folder / "truth.csv").write_bytes(b"".join(table_of(truth).csv_parts()))
-    return Clip(video, folder / "truth.csv", events, grid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Planned:
+    """A clip that can be made: all that could be refused has been checked."""
+
+    recipe: ClipRecipe
+    time_s: npt.NDArray[np.float64]
+    events: tuple[PlantedEvent, ...]
+    images: Iterator[Image]
+
+
+def _planned(recipe: ClipRecipe, *, footage: Path | None) -> _Planned:
+    rng = np.random.default_rng(recipe.seed)
+    if footage is None and recipe.footage:
+        footage = Path(recipe.footage)
+    if footage is not None:
+        return _footage_clip(recipe, footage=footage, rng=rng)
+    time_s = np.arange(round(recipe.duration_s * recipe.rate_hz)) / recipe.rate_hz
+    if len(time_s) < _FEWEST_FRAMES:
+        raise UsageError(f"{recipe.duration_s:g} s at {recipe.rate_hz:g} frames/s are {len(time_s)} frames: too few")
+    events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
+    if recipe.head is not None:
+        images = _head_images(recipe, time_s=time_s, events=events)
+    else:
+        images = _portrait_images(recipe, time_s=time_s, events=events, rng=rng)
+    return _Planned(recipe, time_s, events, images)
+
+
+def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator) -> _Planned:
+    found = content_hash(footage)
+    if recipe.footage_hash not in ("", found):
+        raise DataError(f"{footage} is not the footage of this recipe, which was {recipe.footage}: give that file")
+    if recipe.head is not None or recipe.size is not None:
+        raise UsageError("footage keeps its own picture: leave out the head and the size")
+    time_s, landmarks = _track(footage)
+    events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
+    source = (frame.rgb for frame in read_colour_stream(footage))
+    images = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
+    recorded = recipe.model_copy(update={"footage": str(footage), "footage_hash": found})
+    return _Planned(recorded, time_s, events, images)
 
 
 def truth_table(
@@ -126,16 +229,40 @@ def _schedule(recipe: ClipRecipe, *, rng: np.random.Generator, last_s: float) ->
         start_s=recipe.start_s,
         end_s=end_s,
         amplitude=recipe.amplitude,
+        amplitude_max=recipe.amplitude_max,
         labels=recipe.labels,
+        units=recipe.units,
+        durations_s=recipe.durations_s,
     )
+
+
+def _head_images(
+    recipe: ClipRecipe, *, time_s: npt.NDArray[np.float64], events: tuple[PlantedEvent, ...]
+) -> Iterator[Image]:
+    """A rendered head; its picture's size is that of the recipe where that names one."""
+    from metst.synthesis.heads.render import render_scene
+    from metst.synthesis.heads.scene import HeadScene
+
+    settings = dict(recipe.head or {})
+    if recipe.size is not None:
+        width, height = recipe.size
+        settings["camera"] = settings.get("camera", {}) | {"width": width, "height": height}
+    try:
+        scene = HeadScene.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its settings"
+        raise UsageError(f"a head cannot be made: {where}: {first['msg']}") from error
+    return render_scene(scene, time_s=time_s, events=events, rng_seed=recipe.seed)
 
 
 def _portrait_images(
     recipe: ClipRecipe, *, time_s: npt.NDArray[np.float64], events: tuple[PlantedEvent, ...], rng: np.random.Generator
 ) -> Iterator[Image]:
+    picture = portrait(recipe.size)
     return animate_portrait(
-        portrait(),
-        landmarks=portrait_landmarks(),
+        picture,
+        landmarks=portrait_landmarks(picture),
         time_s=time_s,
         events=events,
         rng=rng,
@@ -148,12 +275,17 @@ def _track(footage: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float
     every_frame = FaceSettings(landmark_interval_s=0.0)
     time_s: list[float] = []
     landmarks: list[npt.NDArray[np.float64]] = []
+    reasons: Counter[str] = Counter()
     for found in track_face(read_frames(footage), settings=every_frame):
         time_s.append(found.frame.time_s)
         landmarks.append(_points(found))
+        if found.face is None:
+            reasons[found.reason] += 1
+    if not landmarks:
+        raise FaceError(f"{footage.name}: no frame to plant into")
     points = np.stack(landmarks)
     if not np.isfinite(points).any():
-        raise FaceError(f"{footage.name}: no face to plant into")
+        raise FaceError(f"{footage.name}: no face to plant into ({reasons.most_common(1)[0][0]})")
     return np.array(time_s), points
 
 

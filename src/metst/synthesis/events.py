@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metst.errors import UsageError
-from metst.synthesis.action_units import Side
+from metst.synthesis.action_units import ACTION_UNITS, Side
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -94,8 +94,37 @@ def minimum_jerk(x: FloatArray) -> FloatArray:
     return np.asarray(x**3 * (10 - 15 * x + 6 * x**2))
 
 
+def parse_units(text: str) -> tuple[str, ...]:
+    """Action units that contract together, as in ``"4+7"``.
+
+    Raises
+    ------
+    UsageError
+        One of them is not in the table.
+    """
+    units = tuple(part.strip() for part in text.split("+"))
+    for unit in units:
+        if unit not in ACTION_UNITS:
+            raise UsageError(f"unknown action unit {unit!r} in {text!r}: expected some of {', '.join(ACTION_UNITS)}")
+    return units
+
+
+def label_of(units: Sequence[str]) -> str:
+    """Class in which this mix of action units is listed; ``"others"`` when in none."""
+    for label, mixes in EMOTION_UNITS.items():
+        if any(set(mix) == set(units) for _, mix, _ in mixes):
+            return label
+    return "others"
+
+
 def draw_event(
-    rng: np.random.Generator, *, start_s: float, label: str, amplitude: float, duration_s: float | None = None
+    rng: np.random.Generator,
+    *,
+    start_s: float,
+    label: str,
+    amplitude: float,
+    duration_s: float | None = None,
+    units: Sequence[str] = (),
 ) -> PlantedEvent:
     """A micro-expression of one class that starts at ``start_s``.
 
@@ -111,6 +140,8 @@ def draw_event(
         Fraction of full contraction; 0.05-0.2 is micro.
     duration_s : float, optional
         Onset to offset; drawn from the published distribution when absent.
+    units : sequence of str
+        Action units that contract together on both sides; drawn as they are in the class when empty.
 
     Raises
     ------
@@ -119,8 +150,10 @@ def draw_event(
     """
     if label not in EMOTION_UNITS:
         raise UsageError(f"unknown class {label!r}: expected one of {', '.join(EMOTION_UNITS)}")
-    mixes = EMOTION_UNITS[label]
-    _, units, one_sided = mixes[rng.choice(len(mixes), p=np.array([share for share, _, _ in mixes]))]
+    one_sided = False
+    if not units:
+        mixes = EMOTION_UNITS[label]
+        _, units, one_sided = mixes[rng.choice(len(mixes), p=np.array([share for share, _, _ in mixes]))]
     if duration_s is None:
         duration_s = float(np.clip(rng.normal(MEAN_DURATION_S, SD_DURATION_S), MIN_DURATION_S, MAX_DURATION_S))
     rise = duration_s * float(np.clip(rng.normal(MEAN_RISE_SHARE, SD_RISE_SHARE), 0.35, 0.7))
@@ -136,27 +169,60 @@ def draw_schedule(
     start_s: float,
     end_s: float,
     amplitude: float,
+    amplitude_max: float | None = None,
     labels: Sequence[str] = ("negative", "positive", "surprise"),
+    units: Sequence[str] = (),
+    durations_s: Sequence[float] = (),
     gap_s: float = 0.3,
 ) -> tuple[PlantedEvent, ...]:
-    """``count`` micro-expressions of the classes in turn, spread over a stretch of time without overlap.
+    """``count`` micro-expressions, spread over a stretch of time without overlap.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Source of all chance.
+    count : int
+        How many.
+    start_s, end_s : float
+        The stretch, seconds.
+    amplitude : float
+        Fraction of full contraction.
+    amplitude_max : float, optional
+        Each amplitude is drawn between ``amplitude`` and this one.
+    labels : sequence of str
+        Classes, in equal numbers and random order.
+    units : sequence of str
+        Mixes such as ``"4+7"``, in equal numbers, in place of those of the classes.
+    durations_s : sequence of float
+        Durations, in equal numbers; drawn from the published distribution when empty.
+    gap_s : float
+        Rest between two events at least.
 
     Raises
     ------
     UsageError
-        The stretch is too short for that many events, or ends before it starts.
+        The stretch is too short for that many events, or ends before it starts; an unknown class or action unit;
+        a duration that is not above 0.
     """
     if end_s <= start_s:
         raise UsageError(f"the stretch from {start_s:.1f} s to {end_s:.1f} s is empty: the clip may end before it")
-    slot = (end_s - start_s) / max(count, 1)
-    if count and slot < MAX_DURATION_S + gap_s:
-        need = count * (MAX_DURATION_S + gap_s)
+    mixes = [parse_units(text) for text in units]
+    kinds = [(label_of(mix), mix) for mix in mixes] if mixes else [(label, ()) for label in labels]
+    if not kinds:
+        raise UsageError("name at least one class or action unit to plant")
+    if min(durations_s, default=1.0) <= 0:
+        raise UsageError(f"durations must be above 0 s, got {min(durations_s):g}")
+    longest_s, slot = max(durations_s, default=MAX_DURATION_S), (end_s - start_s) / max(count, 1)
+    if count and slot < longest_s + gap_s:
+        need = count * (longest_s + gap_s)
         raise UsageError(f"{count} events need {need:.1f} s, the stretch has {end_s - start_s:.1f} s: plant fewer")
-    order = rng.permutation([labels[i % len(labels)] for i in range(count)])
-    free = slot - MAX_DURATION_S - gap_s
-    return tuple(
-        draw_event(
-            rng, start_s=start_s + i * slot + gap_s / 2 + rng.uniform(0, free), label=str(order[i]), amplitude=amplitude
-        )
-        for i in range(count)
-    )
+    order = rng.permutation(count) % len(kinds)
+    lengths = [durations_s[i % len(durations_s)] for i in rng.permutation(count)] if durations_s else [None] * count
+    free = slot - longest_s - gap_s
+    events = []
+    for i in range(count):
+        label, mix = kinds[order[i]]
+        onset_s = start_s + i * slot + gap_s / 2 + rng.uniform(0, free)
+        strong = amplitude if amplitude_max is None else float(rng.uniform(amplitude, amplitude_max))
+        events.append(draw_event(rng, start_s=onset_s, label=label, amplitude=strong, duration_s=lengths[i], units=mix))
+    return tuple(events)

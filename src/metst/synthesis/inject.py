@@ -1,8 +1,8 @@
 """Plants movements into pictures of real faces: a portrait set in motion, or real footage.
 
 The displacement field of :mod:`metst.synthesis.action_units` lives in face coordinates, so it
-follows the head.  A frame is resampled once, by its displacement only: light, texture, noise
-and background stay those of the source.
+follows the head.  A frame is resampled once, by its displacement only and as sharp as it was
+(:mod:`metst.synthesis.resample`): light, texture, noise and background stay those of the source.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from metst.errors import UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, mix_displacement
 from metst.synthesis.events import PlantedEvent
+from metst.synthesis.resample import FinePicture, to_picture
 from metst.synthesis.smoothing import gaussian_over_time
 from metst.timeline import Intervals, TimeGrid, true_runs
 
@@ -25,6 +26,9 @@ Image = npt.NDArray[np.uint8]
 
 FIELD_LEFT, FIELD_TOP, FIELD_RIGHT, FIELD_BOTTOM, FIELD_STEP = -1.2, -1.0, 1.2, 1.8, 0.03
 """Extent and step of the sampled field in face units: brow to chin with room to fade out."""
+
+_MARGIN_PX = 48  # reach of the resampling filter beyond the part that moves
+_DRIFT_PX = 32  # a portrait goes on, mirrored, this far beyond its edges: what drift and roll bring into view
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +109,10 @@ def warp_frame(image: Image, *, field: npt.NDArray[np.float32] | None, pose: Fac
         return image
     points = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), axis=-1).astype(np.float32)
     source = displacement_map(points, field=field, pose=pose)
+    first_x, first_y = max(left - _MARGIN_PX, 0), max(top - _MARGIN_PX, 0)
+    fine = FinePicture(image[first_y : bottom + _MARGIN_PX, first_x : right + _MARGIN_PX])
     out = image.copy()
-    out[top:bottom, left:right] = cv2.remap(image, source, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    out[top:bottom, left:right] = to_picture(fine.at(source - np.array([first_x, first_y], np.float32)))
     return out
 
 
@@ -127,10 +133,10 @@ def inject_events(
     events : sequence of PlantedEvent
         What to plant.
 
-    Yields
-    ------
-    uint8 image
-        Each frame in order.
+    Returns
+    -------
+    iterator of uint8 images
+        Each frame in order; made one by one.
 
     Raises
     ------
@@ -143,7 +149,18 @@ def inject_events(
         if not inside.any() or not valid[inside].all():
             span = f"{event.onset_s:.2f}-{event.offset_s:.2f} s"
             raise UsageError(f"cannot plant an event at {span}: the face is not visible there; choose another moment")
-    if not valid.any():
+    return _injected(frames, landmarks=landmarks, valid=valid, time_s=time_s, events=events)
+
+
+def _injected(
+    frames: Iterable[Image],
+    *,
+    landmarks: FloatArray,
+    valid: npt.NDArray[np.bool_],
+    time_s: FloatArray,
+    events: Sequence[PlantedEvent],
+) -> Iterator[Image]:
+    if not valid.any() or not events:
         yield from frames
         return
     aligned = np.stack([FacePose.from_landmarks(points).to_face(points) for points in landmarks[valid]])
@@ -223,6 +240,7 @@ def animate_portrait(
     drift = gaussian_over_time(noise, sigma=sigma, ends="mirror")[: len(time_s)]
     drift *= np.array([head.drift_px, head.drift_px, head.roll_rad]) / drift.std(axis=0)
     points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    fine = FinePicture(np.pad(portrait, [(_DRIFT_PX, _DRIFT_PX)] * 2 + [(0, 0)] * (portrait.ndim - 2), mode="reflect"))
     for moment, (dx, dy, roll) in zip(time_s, drift, strict=True):
         back = cv2.getRotationMatrix2D(pose.centre, float(np.degrees(roll)), 1.0)
         still = (points - np.array([dx, dy], dtype=np.float32)) @ back[:, :2].T.astype(np.float32)
@@ -230,10 +248,9 @@ def animate_portrait(
         field = fields.at(float(moment))
         if field is not None:
             source = displacement_map(source, field=field, pose=pose)
-        image = cv2.remap(portrait, source, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101)
-        noise = rng.standard_normal(image.shape[:2] + (1,) * (image.ndim - 2), dtype=np.float32)
-        noisy = image + np.float32(noise_sigma) * noise
-        yield np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        image = fine.at(source + np.float32(_DRIFT_PX))
+        grain = rng.standard_normal(image.shape[:2] + (1,) * (image.ndim - 2), dtype=np.float32)
+        yield to_picture(image + np.float32(noise_sigma) * grain)
 
 
 def truth_intervals(events: Sequence[PlantedEvent], *, grid: TimeGrid) -> Intervals:

@@ -12,9 +12,16 @@ from metst.errors import FaceError
 from metst.face import FaceTracker
 from metst.video import Frame
 
+_SIZE = (360, 450)
 
-def portrait() -> npt.NDArray[np.uint8]:
-    """A public-domain portrait, (450, 360, 3) uint8 in red, green, blue: head and shoulders.
+
+def portrait(size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+    """A public-domain portrait, (H, W, 3) uint8 in red, green, blue: head and shoulders.
+
+    Parameters
+    ----------
+    size : (int, int), optional
+        Width and height, px; the picture fills it and is cut at the sides or at the bottom.  360 x 450 when absent.
 
     Raises
     ------
@@ -25,12 +32,24 @@ def portrait() -> npt.NDArray[np.uint8]:
     if not path.is_file():
         raise FaceError("the installation lacks its portrait, assets/astronaut.png: build and install metst again")
     picture = np.asarray(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB))
-    return np.asarray(cv2.resize(picture[:300, 100:340], (360, 450), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    width, height = size or _SIZE
+    scale = max(width / 240, height / 300)
+    whole = (max(round(240 * scale), width), max(round(300 * scale), height))
+    large = cv2.resize(picture[:300, 100:340], whole, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    left = (whole[0] - width) // 2
+    return np.asarray(large[:height, left : left + width], dtype=np.uint8)
 
 
-def portrait_landmarks() -> npt.NDArray[np.float64]:
-    """Landmarks ``(68, 2)`` of :func:`portrait`, px, as the face tracker finds them."""
-    grey = np.asarray(np.rint(portrait() @ [0.299, 0.587, 0.114]), dtype=np.uint8)
+def portrait_landmarks(picture: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.float64]:
+    """Landmarks ``(68, 2)`` of :func:`portrait`, or of another size of it, px, as the face tracker finds them.
+
+    Raises
+    ------
+    FaceError
+        None is found, or it is too small to measure.
+    """
+    picture = portrait() if picture is None else picture
+    grey = np.asarray(np.rint(picture @ [0.299, 0.587, 0.114]), dtype=np.uint8)
     found = FaceTracker().update(Frame(index=0, time_s=0.0, grey=grey))
     if found.face is None:
         raise FaceError(f"no face found in the portrait: {found.reason}")

@@ -1,9 +1,9 @@
 """Simulated ROI motion: micro-expressions among all that is not one, without rendering a pixel.
 
 A face is reduced to how far its 18 regions move.  Micro-expressions, blinks, speech, lasting
-expressions and head rotation are spatial patterns times a course over time; measurement noise
-and its drift come on top.  Training can draw such recordings without end and without any
-licensed data.
+expressions and head rotation are spatial patterns times a course over time; what measuring adds
+(:mod:`metst.synthesis.measurement`) comes on top.  Training can draw such recordings without end
+and without any licensed data.
 """
 
 from __future__ import annotations
@@ -18,9 +18,21 @@ from pydantic import Field
 from metst.config import Settings
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import REGIONS
-from metst.synthesis.action_units import field_weights, mix_displacement
+from metst.synthesis.action_units import Side, field_weights, mix_displacement
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, minimum_jerk
-from metst.synthesis.smoothing import gaussian_over_time
+from metst.synthesis.measurement import (
+    add_course,
+    add_glitches,
+    deformation,
+    head_leak,
+    hold_regions,
+    log_uniform,
+    moments,
+    noise,
+    region_gain,
+    smooth_noise,
+    wandering,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,16 +40,27 @@ FloatArray = npt.NDArray[np.float64]
 class SimulationSettings(Settings):
     """How often and how strongly things happen in a simulated recording."""
 
-    rate_hz: float = Field(30.0, gt=0, description="frames per second")
+    rate_hz: float = Field(30.0, gt=0, description="frames per second, unless a recording is drawn at another rate")
+    camera_rates_hz: tuple[float, ...] = Field(
+        (24.0, 25.0, 30.0, 30.0, 60.0), min_length=1, description="frame rates of the recordings that train a network"
+    )
     events_per_min: float = Field(14.0, ge=0, description="micro-expressions per minute, in recordings that have any")
     event_free_share: float = Field(0.3, ge=0, le=1, description="share of recordings without any micro-expression")
+    speech_event_share: float = Field(0.5, ge=0, le=1, description="share of micro-expressions kept during speech")
     amplitude: tuple[float, float] = Field((0.04, 0.45), description="range of contraction, log-uniform")
     others_share: float = Field(0.12, ge=0, le=1, description="share of micro-expressions of class others")
+    asymmetry: float = Field(0.15, ge=0, description="standard deviation of the strength of either half of the face")
     blinks_per_min: float = Field(14.0, ge=0, description="blinks per minute")
-    macros_per_min: float = Field(4.0, ge=0, description="lasting expressions per minute")
+    macros_per_min: float = Field(5.0, ge=0, description="lasting expressions per minute")
+    lively_share: float = Field(0.35, ge=0, le=1, description="share of recordings of a face that is never at rest")
     nods_per_min: float = Field(4.0, ge=0, description="quick head movements per minute")
+    deformation: tuple[float, float] = Field(
+        (0.0005, 0.012), description="range of stretch and shear that the head's motion leaves behind, log-uniform"
+    )
     glitches_per_min: float = Field(3.0, ge=0, description="measurement faults of a few regions per minute")
-    speech_share: float = Field(0.3, ge=0, le=1, description="share of recordings with speech")
+    held_share: float = Field(0.25, ge=0, le=1, description="share of recordings with regions that are lost at times")
+    speech_share: float = Field(0.4, ge=0, le=1, description="share of recordings with speech")
+    beats_per_min: float = Field(10.0, ge=0, description="movements of the brows per minute of speech")
     noise: tuple[float, float] = Field(
         (0.0004, 0.006), description="range of white noise per region, face units, log-uniform"
     )
@@ -46,16 +69,11 @@ class SimulationSettings(Settings):
 BROWS, LIDS = slice(0, 8), slice(16, 18)
 """Positions of the brow and of the lower eyelid regions."""
 
-REGION_DEPTH = np.array(
-    [0.12, 0.20, 0.14, 0.06, 0.12, 0.20, 0.14, 0.06, 0.32, 0.18, 0.18, 0.36, 0.33, 0.32, 0.25, 0.25, 0.08, 0.08]
-)
-"""How far each region lies in front of the outer eye corners, face units: what head rotation moves apart."""
-
 MACRO_MIN_S = 0.8
 """A facial movement from here on is a lasting expression; between this and the longest micro-expression lie none."""
 
-STABLE_DEPTH = 0.12
-"""Mean depth of the stable parts that head motion is measured on."""
+PLAY_UNITS = ("1", "2", "4", "5", "6", "7", "10", "12", "14", "15", "17", "20", "24", "25", "45")
+"""Action units that a lively face goes from level to level with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +88,14 @@ class SimulatedMotion:
         1 inside a micro-expression, else 0.
     label : (T,) int64
         Class index per frame (neutral outside).
+    rate_hz : float
+        Frames per second.
     """
 
     displacement: npt.NDArray[np.float32]
     score: npt.NDArray[np.float32]
     label: npt.NDArray[np.int64]
+    rate_hz: float
 
 
 def region_response(control: FloatArray, *, points: FloatArray, masks: npt.NDArray[np.floating]) -> FloatArray:
@@ -107,25 +128,40 @@ class MotionSimulator:
         self.responses = responses
         self.settings = settings or SimulationSettings()
 
-    def draw(self, rng: np.random.Generator, *, frames: int) -> SimulatedMotion:
-        """One recording of ``frames`` frames."""
-        time_s = np.arange(frames) / self.settings.rate_hz
+    def draw(self, rng: np.random.Generator, *, frames: int, rate_hz: float | None = None) -> SimulatedMotion:
+        """One recording of ``frames`` frames at a rate, that of the settings when absent."""
+        settings, rate_hz = self.settings, rate_hz or self.settings.rate_hz
+        time_s = np.arange(frames) / rate_hz
         response = self.responses[rng.integers(len(self.responses))]
-        response = response * _region_gain(rng)[:, None]
-        speech = _speech_span(rng, time_s=time_s, share=self.settings.speech_share)
+        response = response * region_gain(rng)[:, None]
+        speech = _speech_span(rng, time_s=time_s, share=settings.speech_share)
         events = self._draw_events(rng, time_s=time_s, speech=speech)
         motion = np.zeros((frames, len(REGIONS), 2))
         for event in events:
-            _add(motion, event.profile(time_s), response @ mix_displacement(event.units, side=event.side))
+            add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response))
         self._add_macros(rng, motion, time_s=time_s, response=response)
         self._add_blinks(rng, motion, time_s=time_s, response=response)
+        if rng.random() < settings.lively_share:
+            _add_play(rng, motion, time_s=time_s, response=response)
         _add_speech(rng, motion, time_s=time_s, span=speech, response=response)
-        motion += _head_leak(rng, time_s=time_s, nods_per_min=self.settings.nods_per_min)
-        motion += _wandering(rng, time_s=time_s)
-        _add_glitches(rng, motion, time_s=time_s, per_min=self.settings.glitches_per_min)
-        motion += _noise(rng, frames=frames, bounds=self.settings.noise)
+        self._add_beats(rng, motion, time_s=time_s, span=speech, response=response)
+        motion += head_leak(rng, time_s=time_s, nods_per_min=settings.nods_per_min)
+        motion += deformation(rng, time_s=time_s, bounds=settings.deformation) + wandering(rng, time_s=time_s)
+        add_glitches(rng, motion, time_s=time_s, per_min=settings.glitches_per_min)
+        motion += noise(rng, frames=frames, bounds=settings.noise)
+        hold_regions(rng, motion, time_s=time_s, share=settings.held_share)
         score, label = _truth(events, time_s=time_s)
-        return SimulatedMotion(motion.astype(np.float32), score, label)
+        return SimulatedMotion(motion.astype(np.float32), score, label, rate_hz)
+
+    def _pattern(self, rng: np.random.Generator, event: PlantedEvent, *, response: FloatArray) -> FloatArray:
+        """How the regions move at the apex ``(18, 2)``: the halves of a face are never quite alike."""
+        left, right = rng.normal(1, self.settings.asymmetry, 2).clip(0.4, 1.6)
+        if event.side == "both":
+            shift = left * mix_displacement(event.units, side="left")
+            shift += right * mix_displacement(event.units, side="right")
+        else:
+            shift = mix_displacement(event.units, side=event.side)
+        return np.asarray(response @ shift * rng.normal(1, self.settings.asymmetry / 2, (len(REGIONS), 1)))
 
     def _draw_events(
         self, rng: np.random.Generator, *, time_s: FloatArray, speech: tuple[float, float]
@@ -137,8 +173,8 @@ class MotionSimulator:
         start = float(rng.exponential(60 / settings.events_per_min)) * 0.5 + 0.3
         while start < time_s[-1] - 0.7:
             label = "others" if rng.random() < settings.others_share else CLASSES[rng.integers(3)]
-            event = draw_event(rng, start_s=start, label=label, amplitude=_log_uniform(rng, settings.amplitude))
-            if not speech[0] - 0.5 < start < speech[1]:
+            event = draw_event(rng, start_s=start, label=label, amplitude=log_uniform(rng, settings.amplitude))
+            if not speech[0] - 0.5 < start < speech[1] or rng.random() < settings.speech_event_share:
                 events.append(event)
             start = event.offset_s + 0.4 + float(rng.exponential(60 / settings.events_per_min))
         return events
@@ -148,20 +184,20 @@ class MotionSimulator:
     ) -> None:
         """Lasting expressions: the same action units for longer; they may come or go as fast as a micro-expression."""
         labels = list(EMOTION_UNITS)
-        for start in _moments(rng, time_s=time_s, per_min=self.settings.macros_per_min):
-            amplitude = _log_uniform(rng, (0.08, 1.0))
+        for start in moments(rng, time_s=time_s, per_min=self.settings.macros_per_min):
+            amplitude = log_uniform(rng, (0.08, 1.0))
             shape = draw_event(rng, start_s=0.0, label=labels[rng.integers(len(labels))], amplitude=amplitude)
-            rise, fall = _log_uniform(rng, (0.12, 1.5)), _log_uniform(rng, (0.12, 2.5))
+            rise, fall = log_uniform(rng, (0.12, 1.5)), log_uniform(rng, (0.12, 2.5))
             hold = max(rng.uniform(0.0, 4.0), MACRO_MIN_S - rise - fall)
             since_onset, until_offset = time_s - start, start + rise + hold + fall - time_s
             course = minimum_jerk(np.minimum(since_onset / rise, until_offset / fall))
-            _add(motion, course, response @ mix_displacement(shape.units, side=shape.side))
+            add_course(motion, course, self._pattern(rng, shape, response=response))
 
     def _add_blinks(
         self, rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray
     ) -> None:
         """A blink closes the lids and tugs brows and cheeks a little, each time in its own way."""
-        for start in _moments(rng, time_s=time_s, per_min=self.settings.blinks_per_min):
+        for start in moments(rng, time_s=time_s, per_min=self.settings.blinks_per_min):
             length = rng.uniform(0.15, 0.45)
             units = {
                 "45": float(rng.uniform(0.3, 1.0)),
@@ -177,36 +213,25 @@ class MotionSimulator:
             pattern[LIDS] += rng.normal(0, 0.010, (2, 2))
             pattern[BROWS] += rng.normal(0, 0.002, (8, 2)) + rng.normal(0, [0.003, 0.010])
             pattern += rng.normal(0, [0.002, 0.004])
-            _add(motion, blink.profile(time_s), pattern)
+            add_course(motion, blink.profile(time_s), pattern)
 
-
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
-
-
-def _moments(rng: np.random.Generator, *, time_s: FloatArray, per_min: float) -> FloatArray:
-    """Times of a Poisson process over the recording."""
-    count = rng.poisson(per_min * (time_s[-1] - time_s[0]) / 60)
-    return np.asarray(rng.uniform(time_s[0] - 0.3, time_s[-1], count))
-
-
-def _add(motion: FloatArray, course: FloatArray, pattern: FloatArray) -> None:
-    active = np.flatnonzero(course > 0)
-    if active.size:
-        motion[active] += course[active, None, None] * pattern
-
-
-def _region_gain(rng: np.random.Generator) -> FloatArray:
-    """What registration returns of each region's motion; now and then a region is hidden."""
-    gain = rng.uniform(0.75, 1.1, len(REGIONS))
-    gain[rng.random(len(REGIONS)) < 0.03] *= 0.2
-    return np.asarray(gain)
-
-
-def _smooth_noise(rng: np.random.Generator, *, shape: tuple[int, ...], sigma: float) -> FloatArray:
-    """Unit-variance noise smoothed over time with a Gaussian of ``sigma`` frames."""
-    values = gaussian_over_time(rng.standard_normal(shape), sigma=sigma, ends="wrap")
-    return np.asarray(values * np.sqrt(2 * sigma * np.sqrt(np.pi)))
+    def _add_beats(
+        self,
+        rng: np.random.Generator,
+        motion: FloatArray,
+        *,
+        time_s: FloatArray,
+        span: tuple[float, float],
+        response: FloatArray,
+    ) -> None:
+        """Brows that stress what is said: as short as a micro-expression at times, and part of speech all the same."""
+        for start in moments(rng, time_s=time_s, per_min=self.settings.beats_per_min):
+            if span[0] - 0.3 <= start < span[1]:
+                units = ({"1": 1.0, "2": 1.0}, {"1": 1.0}, {"4": 1.0})[rng.choice(3, p=[0.5, 0.2, 0.3])]
+                strength, length = log_uniform(rng, (0.05, 0.5)), log_uniform(rng, (0.2, 1.5))
+                units = {unit: strength * float(rng.uniform(0.7, 1.3)) for unit in units}
+                beat = PlantedEvent(start, start + length * rng.uniform(0.3, 0.7), start + length, "beat", units)
+                add_course(motion, beat.profile(time_s), self._pattern(rng, beat, response=response))
 
 
 def _speech_span(rng: np.random.Generator, *, time_s: FloatArray, share: float) -> tuple[float, float]:
@@ -224,7 +249,7 @@ def _add_speech(
     if not inside.size:
         return
     rate = 1 / float(time_s[1] - time_s[0])
-    strength = _log_uniform(rng, (0.06, 0.6))
+    strength = log_uniform(rng, (0.06, 0.6))
     units: Mapping[str, float] = {
         "26": 0.5,
         "25": 1.0,
@@ -238,69 +263,25 @@ def _add_speech(
     }
     fade = np.clip(np.minimum(time_s[inside] - span[0], span[1] - time_s[inside]) / 0.2, 0, 1)
     for unit, share in units.items():
-        course = _smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(0.035, 0.10))
-        course += 0.5 * _smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(0.2, 0.6))
+        course = smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(0.035, 0.10))
+        course += 0.5 * smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(0.2, 0.6))
         pattern = response @ mix_displacement({unit: strength * share})
         motion[inside] += (fade * course)[:, None, None] * pattern
 
 
-def _head_leak(rng: np.random.Generator, *, time_s: FloatArray, nods_per_min: float) -> FloatArray:
-    """What is left of head rotation after a similarity is removed: parts at other depths shift."""
-    frames, rate = len(time_s), 1 / float(time_s[1] - time_s[0])
-    strength = _log_uniform(rng, (0.002, 0.06))
-    angles = strength * _smooth_noise(rng, shape=(frames, 2), sigma=rate * rng.uniform(0.3, 2.0))
-    for start in _moments(rng, time_s=time_s, per_min=nods_per_min):
-        length = rng.uniform(0.3, 1.2)
-        nod = PlantedEvent(start, start + length * rng.uniform(0.3, 0.7), start + length, "nod", {})
-        angles += nod.profile(time_s)[:, None] * rng.normal(0, _log_uniform(rng, (0.01, 0.12)), 2)
-    relative = REGION_DEPTH - STABLE_DEPTH + rng.normal(0, 0.03, len(REGIONS))
-    return np.asarray(angles[:, None, :] * relative[None, :, None])
-
-
-def _wandering(rng: np.random.Generator, *, time_s: FloatArray) -> FloatArray:
-    """Slow common movement in any direction: light that wanders over the face, poses the model does not know."""
-    rate = 1 / float(time_s[1] - time_s[0])
-    total = np.zeros((len(time_s), len(REGIONS), 2))
-    for _ in range(3):
-        pattern = rng.standard_normal((len(REGIONS), 2)) + rng.standard_normal(2)
-        course = _smooth_noise(rng, shape=(len(time_s),), sigma=rate * rng.uniform(0.4, 2.5))
-        total += _log_uniform(rng, (0.0003, 0.008)) * course[:, None, None] * pattern
-    return total
-
-
-def _add_glitches(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, per_min: float) -> None:
-    """Measurement faults: one region and those that share its pixels jump and come back, or stay."""
-    for start in _moments(rng, time_s=time_s, per_min=per_min):
-        length = rng.uniform(0.1, 0.8)
-        fault = PlantedEvent(start, start + length * rng.uniform(0.2, 0.8), start + length, "fault", {})
-        chosen = int(rng.integers(len(REGIONS)))
-        group = [i for i, region in enumerate(REGIONS) if i == chosen or chosen == region.parent]
-        pattern = np.zeros((len(REGIONS), 2))
-        pattern[group] = rng.normal(0, 0.3, (len(group), 2)) + rng.normal(0, 1, 2)
-        pattern *= _log_uniform(rng, (0.003, 0.03))
-        course = fault.profile(time_s)
-        if rng.random() < 0.3:
-            course[time_s > fault.apex_s] = 1.0
-        _add(motion, course, pattern)
-
-
-def _noise(rng: np.random.Generator, *, frames: int, bounds: tuple[float, float]) -> FloatArray:
-    """White noise, its slow part, and the walk that chained anchors add; fine regions share their parent's."""
-    level = _log_uniform(rng, bounds)
-    own = level * np.exp(rng.normal(0, 0.4, (len(REGIONS), 1)) + rng.normal(0, 0.15, (len(REGIONS), 2)))
-    white = rng.standard_normal((frames, len(REGIONS), 2))
-    slow = _smooth_noise(rng, shape=(frames, len(REGIONS), 2), sigma=rng.uniform(1.5, 8.0))
-    steps = np.zeros_like(white)
-    renewals = np.flatnonzero((np.arange(frames) + rng.integers(15)) % 15 == 0)
-    steps[renewals] = rng.standard_normal((renewals.size, len(REGIONS), 2))
-    walk = np.cumsum(steps, axis=0)
-    mixed = white + rng.uniform(0.2, 1.2) * slow + rng.uniform(0.2, 0.8) * walk
-    for region in REGIONS:
-        if region.parent is not None:
-            mixed[:, region.number - 1] = 0.6 * mixed[:, region.parent] + 0.8 * mixed[:, region.number - 1]
-    # Motion blur and compression come and go: so does the noise.
-    swell = np.exp(0.4 * _smooth_noise(rng, shape=(frames, 1, 1), sigma=rng.uniform(5, 40)))
-    return np.asarray(mixed * own * swell)
+def _add_play(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray) -> None:
+    """A lively face: some action units go from one level to the next and stay there, longer than micro-expressions."""
+    for unit in rng.choice(PLAY_UNITS, size=rng.integers(1, 5), replace=False):
+        strongest, pace_s = log_uniform(rng, (0.08, 0.8)), log_uniform(rng, (0.5, 4.0))
+        side: Side = ("both", "both", "left", "right")[rng.integers(4)]
+        pattern = response @ mix_displacement({str(unit): 1.0}, side=side)
+        level, at_s = 0.0, float(rng.uniform(0, pace_s))
+        while at_s < time_s[-1]:
+            target = 0.0 if level and rng.random() < 0.4 else strongest * float(rng.random())
+            length = log_uniform(rng, (0.12, 0.9))
+            motion += ((target - level) * minimum_jerk((time_s - at_s) / length))[:, None, None] * pattern
+            at_s += max(length + float(rng.exponential(pace_s)), MACRO_MIN_S)
+            level = target
 
 
 def _truth(events: list[PlantedEvent], *, time_s: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

@@ -41,7 +41,7 @@ class Converter:
             tiny = self._reformatter.reformat(frame, width=16, height=16, format="gray", threads=1)
             self._rotation, self._turn = frame.rotation, _turn(tiny)
         picture = self._rgb(frame) if self._colour else self._grey(frame)
-        if frame.interlaced_frame and not self._colour:
+        if frame.interlaced_frame:
             picture = _one_field(picture)
         transposed, down, right = self._turn
         picture = picture.swapaxes(0, 1) if transposed else picture

@@ -143,7 +143,7 @@ def read_colour_stream(
     on_problem: OnProblem | None = None,
     threads: int | None = None,
 ) -> Iterator[ColourFrame]:
-    """Decode all frames in colour, as they are stored; index, time and all else as in :func:`read_frames`."""
+    """Decode all frames in colour; index, time, field of interlaced video and all else as in :func:`read_frames`."""
     problems = _Problems(Path(path), on_problem)
     return _colour_frames(
         _pictures(Path(path), colour=True, rate_hz=rate_hz, problems=problems, threads=threads), problems

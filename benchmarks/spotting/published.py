@@ -1,0 +1,87 @@
+"""The published networks, trained on the training split by their own recipes with fewer epochs."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+from clips import Recording, Say, load, simulated
+from plan import Plan
+
+from metst.checkpoint import Model, load_model
+from metst.config import AnalyzeSettings
+from metst.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
+from metst.recipes import published_recipe
+from metst.results import write_whole
+
+STRATEGY = 1
+"""Of the published results: a detection that is voted neutral is dropped."""
+
+
+def train_published(name: str, *, plan: Plan, folder: Path, epochs: int | None, say: Say) -> Model:
+    """A published network, trained once: what is there already is kept, and what was cut off goes on.
+
+    Parameters
+    ----------
+    name : str
+        Of the network and its recipe.
+    plan : Plan
+    folder : Path
+        A build.
+    epochs : int, optional
+        In place of the plan's.
+    say : callable
+        Told where training stands.
+    """
+    from metst.train_recordings import train_recordings
+
+    training = plan.published
+    recipe = published_recipe(name).model_copy(
+        update={"epochs": epochs or training.epochs[name], "plans": {"manifest": training.windows}}
+    )
+    features = write_features(plan, folder=folder)
+    index = hashlib.sha256((features / INDEX_FILE).read_bytes()).hexdigest()
+    home = folder / "systems" / f"{name}-{recipe.epochs}-{index[:8]}"
+    if not (home / "model.json").is_file():
+        train_recordings(
+            home, features=features, recipe=recipe, strategy=STRATEGY, without=plan.split["development"],
+            seed=training.seed, on_progress=lambda stage, done, total: say(f"{name}: {stage} {done} of {total}"),
+        )  # fmt: skip
+    return load_model(home)
+
+
+def write_features(plan: Plan, *, folder: Path) -> Path:
+    """Motion and labels of the training and the development split in the folder that training reads."""
+    home = folder / "features"
+    recordings: Iterable[Recording] = itertools.chain(
+        simulated(plan.simulated), *(load(plan, folder=folder, split=split) for split in ("train", "development"))
+    )
+    home.mkdir(parents=True, exist_ok=True)
+    videos = [_written(each, home / f"{number:04d}.safetensors") for number, each in enumerate(recordings)]
+    index = FeatureIndex(data_set="manifest", settings=AnalyzeSettings(), videos=tuple(videos))
+    write_whole(home / INDEX_FILE, index.model_dump_json(indent=1).encode())
+    return home
+
+
+def _written(recording: Recording, path: Path) -> FeatureVideo:
+    motion, truth = recording.motion, recording.truth
+    tensors = {
+        "displacement": np.ascontiguousarray(motion.values),
+        "quality": np.ascontiguousarray(recording.quality),
+        "valid": motion.valid,
+        "time_s": motion.grid.time_s,
+    }
+    write_whole(path, safetensors.numpy.save(tensors))
+    events = zip(truth.onset.tolist(), truth.apex.tolist(), truth.offset.tolist(), truth.label, strict=True)
+    return FeatureVideo(
+        subject=recording.person,
+        video=recording.name,
+        frames=len(motion),
+        rate_hz=1 / motion.grid.frame_s,
+        file=path.name,
+        events=tuple(TrueEvent(onset=a, apex=b, offset=c, emotion=emotion) for a, b, c, emotion in events),
+    )

@@ -1,0 +1,81 @@
+"""The systems by name: how each is made from a build, and how it finds events."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from baselines import Chance, rule_system, windows_system
+from clips import Recording, Say, load, simulated
+from plan import Plan
+
+from metst.checkpoint import Model, known_models, load_model
+from metst.errors import UsageError
+from metst.recipes import PUBLISHED_RECIPES
+from metst.scoring import decode_events, score_motion
+from metst.timeline import Intervals
+
+BASELINES = ("chance", "rule", "windows")
+
+
+class System(Protocol):
+    """What finds events in a clip."""
+
+    def find(self, recording: Recording) -> Intervals:
+        """Events in native frames, with confidences."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkSystem:
+    """A checkpoint with its own decoding."""
+
+    model: Model
+
+    def find(self, recording: Recording) -> Intervals:
+        """What an analysis with this checkpoint would report."""
+        scores = score_motion(recording.motion, model=self.model, quality=recording.quality)
+        return decode_events(scores, model=self.model)
+
+
+def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | None = None) -> System:
+    """One system, trained or fitted on the build where it needs that.
+
+    Parameters
+    ----------
+    name : str
+        One of :data:`BASELINES`, a published network, a packaged model, or a checkpoint folder.
+    plan : Plan
+    folder : Path
+        A build.
+    say : callable
+        Told where training stands.
+    epochs : int, optional
+        Of the published networks, in place of the plan's.
+
+    Raises
+    ------
+    UsageError
+        Nothing has that name.
+    """
+    if name in BASELINES:
+        return _baseline(name, plan=plan, development=load(plan, folder=folder, split="development"), folder=folder)
+    if name in PUBLISHED_RECIPES:
+        from published import train_published
+
+        return NetworkSystem(train_published(name, plan=plan, folder=folder, epochs=epochs, say=say))
+    if name in known_models() or Path(name).is_dir():
+        return NetworkSystem(load_model(name))
+    known = ", ".join((*BASELINES, *PUBLISHED_RECIPES, *known_models()))
+    raise UsageError(f"unknown system {name!r}: expected one of {known}, or a checkpoint folder")
+
+
+def _baseline(name: str, *, plan: Plan, development: Sequence[Recording], folder: Path) -> System:
+    if name == "chance":
+        return Chance.like(development)
+    if name == "rule":
+        return rule_system(development)
+    training = itertools.chain(simulated(plan.simulated), load(plan, folder=folder, split="train"))
+    return windows_system(training, development=development)

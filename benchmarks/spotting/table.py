@@ -1,0 +1,105 @@
+"""The figures as people read them: one table of systems in Markdown, and reliability diagrams."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from figures import Figures, Share
+
+from metst.report.drawing import Box, Drawing
+
+_WIDTH, _HEIGHT, _SIDE = 150.0, 165.0, 110.0
+_PAGE = "--ink:#1b1f24;--muted:#5b6570;--line:#9aa4ae;--accent:#0b62b8"
+
+
+def table(rows: Sequence[Figures]) -> str:
+    """Systems in lines, figures in columns; 95 % intervals over persons in brackets."""
+    heads = (
+        "system", "spotting F1", "recognition F1", "STRS", "hits / false alarms / misses", "F1 real, amplitude >= 0.1",
+        "false alarms per min, ME-free real", "the same, hard negatives", "still photograph: events",
+        "onset error ms", "offset error ms", "ECE",
+    )  # fmt: skip
+    lines = [
+        (
+            row.system,
+            _with_interval(row.spotting_f1, row.spotting_interval),
+            _with_interval(row.recognition_f1, row.recognition_interval),
+            _with_interval(row.strs, row.strs_interval),
+            " / ".join(map(str, row.counts)),
+            _number(row.real_f1, 3),
+            _number(row.free_per_min, 2),
+            _number(row.negatives_per_min, 2),
+            str(row.still_events),
+            _number(row.onset_ms, 0),
+            _number(row.offset_ms, 0),
+            _number(row.ece, 3),
+        )
+        for row in rows
+    ]
+    return markdown(heads, lines)
+
+
+def recalls(rows: Sequence[Figures]) -> str:
+    """Recall over amplitude and over duration, per system."""
+    if not rows:
+        return ""
+    first = rows[0]
+    heads = (
+        "system",
+        *(f"amplitude {each.of}" for each in first.recall_amplitude),
+        *(each.of for each in first.recall_duration),
+    )
+    lines = [(row.system, *map(_share, (*row.recall_amplitude, *row.recall_duration))) for row in rows]
+    return markdown(heads, lines)
+
+
+def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    rule = ["---"] * len(heads)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))
+
+
+def reliability(rows: Sequence[Figures]) -> str:
+    """One diagram per system as SVG: how often events were right over how sure the system was."""
+    drawing = Drawing(_WIDTH * len(rows), _HEIGHT, key="reliability", label="share of right events over confidence")
+    drawing.root.set("xmlns", "http://www.w3.org/2000/svg")
+    drawing.root.set("style", f"{_PAGE};background:#fff;font-family:sans-serif")
+    for number, row in enumerate(rows):
+        box = Box(_WIDTH * number + 30, 22, _SIDE, _SIDE)
+        panel = drawing.panel(box, x=(0.0, 1.0), y=(0.0, 1.0))
+        panel.frame()
+        ticks = (0.0, 0.5, 1.0)
+        panel.x_ticks(ticks, text=lambda value: f"{value:g}")
+        panel.y_ticks(ticks, [f"{value:g}" for value in ticks])
+        panel.curve(_array(0, 1), _array(0, 1), colour="var(--muted)", width=0.6, dashes="2 2")
+        x, y = _array(*(each.confidence for each in row.bins)), _array(*(each.right for each in row.bins))
+        panel.curve(x, y, colour="var(--accent)", width=1.2)
+        for each in row.bins:
+            size = 0.012 + 0.02 * math.log10(each.events)
+            panel.curve(
+                _array(each.confidence - size, each.confidence + size), _array(each.right, each.right),
+                colour="var(--accent)", width=4,
+            )  # fmt: skip
+        panel.write(0.5, 1.06, f"{row.system}: ECE {_number(row.ece, 3)}", bold=True)
+        panel.write(0.5, -0.27, "confidence", colour="var(--muted)")
+    return drawing.svg()
+
+
+def _array(*values: float) -> npt.NDArray[np.float64]:
+    return np.array(values, dtype=np.float64)
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{value:.3f} [{low:.2f}, {high:.2f}]" if math.isfinite(low) else f"{value:.3f}"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def _share(share: Share) -> str:
+    return f"{share.value:.2f} ({share.part}/{share.whole})" if share.whole else "-"

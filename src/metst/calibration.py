@@ -1,0 +1,40 @@
+"""Threshold and confidence of a model, fitted on peaks that were found right or wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+from metst import odds
+
+
+def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope (> 0) and offset of P(right) over the peak's log-odds, by maximum likelihood with a weak prior.
+
+    Raises
+    ------
+    ValueError
+        No peak, or all of one kind: nothing to fit.
+    """
+    if not right.any() or right.all():
+        raise ValueError("calibration needs both right and wrong events")
+    x = odds.log_odds(np.clip(peaks, 1e-6, 1 - 1e-6))
+
+    def negative_log_likelihood(parameters: npt.NDArray[np.float64]) -> float:
+        probability = np.clip(odds.probability(np.exp(parameters[0]) * x + parameters[1]), 1e-9, 1 - 1e-9)
+        fit = -np.where(right, np.log(probability), np.log1p(-probability)).sum()
+        return float(fit + 0.5 * (parameters**2).sum() / 25)
+
+    best = minimize(negative_log_likelihood, np.zeros(2), method="BFGS")
+    return float(np.exp(best.x[0])), float(best.x[1])
+
+
+def pick_threshold(
+    peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_], minutes: float, per_min: float
+) -> float:
+    """Lowest threshold at which wrong events number at most ``per_min`` per minute; within 0.05 .. 0.95."""
+    wrong = np.sort(peaks[~right])[::-1]
+    allowed = int(per_min * minutes)
+    threshold = wrong[allowed] if allowed < len(wrong) else 0.0
+    return round(float(np.clip(threshold + 1e-3, 0.05, 0.95)), 3)

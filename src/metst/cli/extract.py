@@ -1,0 +1,63 @@
+"""``metst extract``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from metst.cli.console import FINISHED_WITH_PROBLEMS, AsJson, Quiet, Rate, Verbose, console, print_json, progress, talk
+from metst.cli.datasets import KindName
+
+if TYPE_CHECKING:
+    from metst.features import FeatureIndex
+
+
+def extract(
+    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the features.")],
+    kind: Annotated[KindName | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
+    fps: Rate = None,
+    errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
+    use_cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep and use the motion of videos.")] = True,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure the motion of all videos of a data set, for training and evaluation."""
+    talk(quiet=quiet, verbose=verbose)
+    from metst.datasets import load_dataset
+    from metst.features import extract_features
+
+    with console.status(f"reading {root}"):
+        data_set = load_dataset(root, kind=kind, errata=errata)
+    with progress("extract") as on_progress:
+        index = extract_features(data_set, output, rate_hz=fps, cache=use_cache, on_progress=on_progress)
+    problems = [*map(str, data_set.faults), *index.left_out]
+    problems += [f"{v.subject}/{v.video}: {problem}" for v in index.videos for problem in v.problems]
+    for problem in problems:
+        console.print(f"[yellow]note:[/yellow] {escape(problem)}")
+    result = _summary(index, output) | {"problems": problems}
+    console.print(
+        escape(
+            f"{output}: {result['videos']} videos of {result['subjects']} subjects,"
+            f" {result['micro_expressions']} micro-expressions"
+        )
+    )
+    if as_json:
+        print_json(result)
+    if problems:
+        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+
+
+def _summary(index: FeatureIndex, output: Path) -> dict[str, object]:
+    return {
+        "folder": str(output),
+        "data_set": index.data_set,
+        "subjects": len(index.subjects),
+        "videos": len(index.videos),
+        "unreadable": sum(not video.file for video in index.videos),
+        "micro_expressions": sum(len(video.micro) for video in index.videos),
+    }

@@ -1,0 +1,118 @@
+"""The published form of ``metst evaluate``: cached features and released checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table
+
+if TYPE_CHECKING:
+    from metst.decode.published import Strategy
+
+Published = Literal["samm-lv", "casme3"]
+HalfDuration = Literal["published", "train"]
+Follow = Literal["description", "code"]
+
+_STAGES = {"raw": "raw", "after_strategy": "strategy"}
+
+
+def rerun_published(
+    published: Published,
+    *,
+    features: list[Path],
+    checkpoints: Path,
+    labels: Path,
+    output: Path,
+    strategy: Strategy,
+    k_p: HalfDuration,
+    follow: Follow,
+    order: Path | None,
+    errata: bool,
+    allow_training_subjects: bool,
+    as_json: bool,
+) -> None:
+    """Rerun a published test and print what came of it."""
+    from metst.datasets import load_dataset
+    from metst.released import evaluate_published, read_features, write_evaluation
+
+    with console.status(f"reading {labels}"):
+        data_set = load_dataset(labels, kind=published, errata=errata)
+    with console.status("reading the features"):
+        windows = read_features(features)
+    with progress(published) as on_progress:
+        evaluation = evaluate_published(
+            data_set,
+            windows,
+            checkpoints=checkpoints,
+            strategy=strategy,
+            k_p=k_p,
+            follow=follow,
+            order=order,
+            allow_training_subjects=allow_training_subjects,
+            on_progress=on_progress,
+        )
+    result = evaluation.result
+    result["protocol"]["errata"] = errata
+    write_evaluation(evaluation, output)
+    _show(result, output=output)
+    if as_json:
+        print_json(result)
+    if any(tally.left_out for tally in data_set.tallies):
+        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+
+
+def _show(result: dict[str, Any], *, output: Path) -> None:
+    protocol, found = result["protocol"], result["found"]
+    half = sorted(set(protocol["k_p"].values()))
+    console.print(
+        escape(
+            f"{protocol['network']} on {protocol['data_set']}: {found['subjects']} subjects, {found['videos']} videos,"
+            f" {found['micro_expressions']} micro-expressions; {protocol['rule']} rule, k_p {protocol['k_p_from']}"
+            f" ({', '.join(map(str, half))}), strategy {protocol['strategy']}, as in the {protocol['follows']}"
+        )
+    )
+    table("Spotting, IoU >= 0.5", ["scorer", "stage", "hits", "false alarms", "misses", "F1"], _spotting(result))
+    columns = ["scorer", "stage", "classes", "pairs", "F1", "UF1", "UAR", "STRS"]
+    table("Recognition", columns, _recognition(result))
+    for scorer, what in protocol["scorers"].items():
+        console.print(escape(f"{scorer}: {what}"))
+    if protocol["strategy"] != 1 and result["published"]:
+        console.print("The published counts are those of strategy 1.")
+    for subject in result["trained_on"]:
+        console.print(f"[bold red]subject {escape(subject)} was scored by a model that was trained on it[/bold red]")
+    for warning in result["warnings"]:
+        console.print(f"[yellow]note:[/yellow] {escape(warning)}")
+    if faults := len(result["label_faults"]):
+        console.print(f"[yellow]note:[/yellow] inconsistencies of the labels: {faults} (see evaluation.json)")
+    console.print(escape(f"{output}: evaluation.json, predictions.csv, truth.csv, order.csv"))
+
+
+def _spotting(result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for scorer, stages in result["scorers"].items():
+        for stage, figures in stages.items():
+            spotting = figures["spotting"]
+            counts = [str(spotting[name]) for name in ("tp", "fp", "fn")]
+            rows.append([scorer, _STAGES[stage], *counts, f"{spotting['f1']:.4f}"])
+    for target in result["published"]:
+        stage, counts = target["stage"], [str(target[name]) for name in ("tp", "fp", "fn")]
+        rows.append([f"published ({target['scorer']})", _STAGES.get(stage, f"stage {stage}"), *counts, ""])
+    return rows
+
+
+def _recognition(result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for scorer, stages in result["scorers"].items():
+        for stage, figures in stages.items():
+            for classes in ("3", "4"):
+                scores = figures[f"classes_{classes}"]
+                recognition = scores["recognition"]
+                numbers = [f"{recognition[name]:.4f}" for name in ("f1", "uf1", "uar")]
+                rows.append(
+                    [scorer, _STAGES[stage], classes, str(recognition["pairs"]), *numbers, f"{scores['strs']:.4f}"]
+                )
+    return rows

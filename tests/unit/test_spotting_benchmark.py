@@ -1,0 +1,207 @@
+"""The spotting benchmark: its plan keeps persons apart, its figures say what is there, its curves become events."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from metst.errors import DataError, UsageError
+from metst.labels import EMOTIONS
+from metst.regions import REGION_NAMES
+from metst.timeline import Intervals, Series, TimeGrid
+
+HERE = Path(__file__).parents[2] / "benchmarks" / "spotting"
+
+
+@pytest.fixture(autouse=True)
+def _benchmark_on_the_path(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(HERE))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(HERE) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def recording(
+    ends: list[tuple[int, int]], *, name: str = "clip", person: str = "one", tags: tuple[str, ...] = ("real",),
+    amplitude: float = 0.2, frames: int = 300, values: Any = None,
+) -> Any:  # fmt: skip
+    from clips import Recording, truth_of
+
+    grid = TimeGrid.uniform(frames, rate_hz=30.0)
+    shape = (frames, len(REGION_NAMES), 2)
+    motion = Series(
+        grid, np.zeros(shape, np.float32) if values is None else values, np.ones(frames, bool), REGION_NAMES
+    )
+    labels = tuple(("negative", "positive", "surprise")[i % 3] for i in range(len(ends)))
+    truth = truth_of(ends, labels=labels)
+    return Recording(
+        name, person, "test", tags, amplitude if ends else 0.0, motion, np.ones(shape[:2], np.float32), truth
+    )
+
+
+def test_the_plan_keeps_persons_apart_and_names_every_clip_once() -> None:
+    from plan import load_plan
+
+    plan = load_plan()
+    clips = plan.clips()
+    assert len({clip.name for clip in clips}) == len({clip.digest for clip in clips}) == len(clips)
+    people = {split: {clip.person for clip in clips if clip.split == split} for split in plan.split}
+    assert all(people.values())
+    assert not people["train"] & people["development"] | people["train"] & people["test"]
+    assert not people["development"] & people["test"]
+    assert {clip.amplitude for clip in clips if clip.count} == set(plan.amplitudes)
+    assert set(plan.clips(quick=True)) < set(clips)
+
+
+def test_the_plan_is_frozen() -> None:
+    from plan import load_plan
+
+    # A changed plan is another benchmark: raise its version, and this hash with it.
+    plan = load_plan()
+    assert (plan.version, plan.digest[:16]) == (1, "bd7028cfc91eb0ba")
+
+
+def test_rendered_heads_differ_in_light_and_do_what_their_act_says() -> None:
+    from head_clips import scene_of
+    from plan import load_plan
+
+    clips = {clip.name: clip for clip in load_plan().clips() if clip.stretch.kind == "head"}
+    talking, planted = clips["head-302-talking"], clips["head-302-a0.1"]
+    assert "hard negative" in talking.tags
+    assert talking.count == 0 < planted.count
+    assert scene_of(talking).behaviour.speech_per_min > 0 == scene_of(planted).behaviour.speech_per_min
+    assert scene_of(talking).identity == scene_of(planted).identity == 302
+    assert scene_of(talking).light.side_deg != scene_of(planted).light.side_deg
+    assert scene_of(planted) == scene_of(planted)
+
+
+def test_a_person_in_two_splits_is_refused(tmp_path: Path) -> None:
+    from plan import PLAN_FILE, load_plan
+
+    text = PLAN_FILE.read_text(encoding="utf-8").replace(
+        'development = ["man-sitting"]', 'development = ["portrait-a"]'
+    )
+    changed = tmp_path / "plan.toml"
+    changed.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="one split only"):
+        load_plan(changed)
+
+
+def test_a_changed_file_is_refused() -> None:
+    from plan import load_plan
+    from sources import check
+
+    with pytest.raises(DataError, match="the plan expects"):
+        check(b"another film", footage=load_plan().footage["sitting"])
+
+
+def test_a_system_that_says_the_truth_has_the_best_figures() -> None:
+    from figures import figures_of
+
+    clips = [
+        recording([(30, 42), (90, 105), (200, 212)], name=f"{person}-{level}", person=person, amplitude=level)
+        for person in ("one", "two")
+        for level in (0.05, 0.2)
+    ]
+    clips += [recording([], name="free"), recording([], name="still", tags=("still photograph", "hard negative"))]
+    figures = figures_of("truth", recordings=clips, found=[each.truth for each in clips])
+    assert figures.spotting_f1 == figures.recognition_f1 == figures.strs == figures.real_f1 == 1
+    assert figures.spotting_interval == (1, 1)
+    assert figures.counts == (12, 0, 0)
+    assert (figures.onset_ms, figures.offset_ms, figures.ece) == (0, 0, 0)
+    assert (figures.free_per_min, figures.negatives_per_min, figures.still_events) == (0, 0, 0)
+    assert [(each.of, each.part, each.whole) for each in figures.recall_amplitude] == [("0.05", 6, 6), ("0.2", 6, 6)]
+    assert [each.whole for each in figures.recall_duration] == [0, 8, 4, 0]
+
+
+def test_late_ends_false_alarms_and_overconfidence_are_counted() -> None:
+    from figures import figures_of
+
+    planted, free = recording([(30, 45)]), recording([], name="free", frames=1800)
+    late = Intervals(
+        np.array([33]), np.array([40]), np.array([47]), ("positive",), np.array([0.95]), np.eye(4)[[1]], EMOTIONS
+    )
+    wrong = Intervals(
+        np.array([0, 90]), np.array([5, 95]), np.array([12, 99]), ("positive",) * 2, np.array([0.95, 0.95]),
+        np.eye(4)[[1, 1]], EMOTIONS,
+    )  # fmt: skip
+    figures = figures_of("late", recordings=[planted, free], found=[late, wrong])
+    assert figures.counts == (1, 2, 0)
+    assert figures.onset_ms == pytest.approx(100)
+    assert figures.offset_ms == pytest.approx(1000 * 2 / 30)
+    assert figures.free_per_min == pytest.approx(2)
+    assert figures.ece == pytest.approx(0.95 - 1 / 3)
+    assert figures.recognition_f1 == 0
+
+
+def moving(ends: list[tuple[int, int]], *, frames: int = 600) -> Any:
+    """Noise, and at each event the mouth corners up by a hundredth of the face unit."""
+    values = np.random.default_rng(3).normal(0, 2e-4, (frames, len(REGION_NAMES), 2)).astype(np.float32)
+    for first, end in ends:
+        values[first:end, 8:14, 1] -= 0.02 * np.sin(np.linspace(0, np.pi, end - first))[:, None].astype(np.float32)
+    return recording(ends, values=values, frames=frames)
+
+
+def test_the_rule_finds_clear_movements_and_the_class_by_their_direction() -> None:
+    from baselines import rule_system
+    from scored import hits
+
+    clip = moving([(100, 113), (250, 261), (420, 434)])
+    system = rule_system([clip])
+    found = system.find(moving([(60, 72), (330, 343)]))
+    truth = moving([(60, 72), (330, 343)]).truth
+    assert sorted(hits(found, truth)) == [0, 1]
+    assert set(found.label) == {"positive"}
+
+
+def test_chance_is_the_same_every_time_and_stays_in_the_clip() -> None:
+    from baselines import Chance
+
+    clip = recording([(30, 42), (90, 105)])
+    chance = Chance.like([clip])
+    assert chance.per_min == pytest.approx(12)
+    many = [chance.find(recording([], name=f"clip-{i}")) for i in range(50)]
+    assert 1.4 < np.mean([len(each) for each in many]) < 2.6
+    again = [chance.find(recording([], name=f"clip-{i}")) for i in range(50)]
+    assert all((a.onset == b.onset).all() for a, b in zip(many, again, strict=True))
+    assert all((each.offset <= 300).all() for each in many)
+
+
+def test_window_features_are_blind_to_where_the_face_was_before() -> None:
+    from baselines import WINDOW, window_features
+
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(50, 36)).astype(np.float32)
+    moved = x + 7.0
+    np.testing.assert_allclose(window_features(moved)[WINDOW:-WINDOW], window_features(x)[WINDOW:-WINDOW], atol=1e-5)
+    assert window_features(x).shape == (50, 180)
+
+
+def test_the_table_names_every_system_and_the_diagram_is_svg() -> None:
+    from figures import figures_of
+    from table import recalls, reliability, table
+
+    clips = [recording([(30, 42)], person="one"), recording([(50, 64)], person="two", name="other")]
+    rows = [figures_of(name, recordings=clips, found=[each.truth for each in clips]) for name in ("a", "b")]
+    lines = table(rows).splitlines()
+    assert [line.split("|")[1].strip() for line in lines] == ["system", "---", "a", "b"]
+    assert len({line.count("|") for line in lines}) == 1
+    assert "1.00 (2/2)" in recalls(rows)
+    assert ElementTree.fromstring(reliability(rows)).tag.endswith("svg")
+
+
+def test_an_unknown_system_and_a_folder_without_a_build_are_named(tmp_path: Path) -> None:
+    from clips import load
+    from plan import load_plan
+    from systems import make_system
+
+    with pytest.raises(UsageError, match="unknown system"):
+        make_system("oracle", plan=load_plan(), folder=tmp_path, say=print)
+    with pytest.raises(UsageError, match="--build"):
+        load(load_plan(), folder=tmp_path, split="test")

@@ -1,0 +1,151 @@
+"""Training on simulated motion and the constants fitted after it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
+
+from metst.calibration import fit_logistic, pick_threshold
+from metst.checkpoint import load_model
+from metst.config import NetworkConfig
+from metst.errors import UsageError
+from metst.recipes import RECIPES
+from metst.synthesis.faces import simulated_responses
+from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
+from metst.train_simulation import draw_recording, train_model
+
+TINY = RECIPES["starter"].model_copy(
+    update={
+        "network": NetworkConfig(name="tiny", in_channels=36, width=8, blocks=3, slow_fast=True, d_state=4),
+        "faces": 2,
+        "batch_size": 4,
+        "clip_frames": 120,
+        "validation_minutes": 3.0,
+    }
+)
+
+QUIET = {
+    "blinks_per_min": 0.0,
+    "macros_per_min": 0.0,
+    "lively_share": 0.0,
+    "nods_per_min": 0.0,
+    "glitches_per_min": 0.0,
+    "speech_share": 0.0,
+    "held_share": 0.0,
+    "deformation": (1e-7, 1e-6),
+    "noise": (1e-6, 2e-6),
+}
+
+
+def peaks_and_truth(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    peaks = rng.uniform(0.02, 0.98, 4000)
+    right = rng.random(4000) < 1 / (1 + np.exp(-(1.7 * logit(peaks) - 0.8)))
+    return peaks, right
+
+
+def test_calibration_is_the_logistic_regression() -> None:
+    peaks, right = peaks_and_truth()
+    slope, offset = fit_logistic(peaks, right=right)
+    reference = LogisticRegression(C=25).fit(logit(peaks)[:, None], right)
+    assert slope == pytest.approx(float(reference.coef_[0, 0]), rel=0.02)
+    assert offset == pytest.approx(float(reference.intercept_[0]), abs=0.02)
+
+
+def test_calibration_needs_both_kinds() -> None:
+    with pytest.raises(ValueError, match="both"):
+        fit_logistic(np.array([0.2, 0.8]), right=np.array([True, True]))
+
+
+@pytest.mark.parametrize("per_min", [0.1, 0.5, 2.0])
+def test_threshold_keeps_the_rate_of_false_alarms(per_min: float) -> None:
+    peaks, right = peaks_and_truth()
+    threshold = pick_threshold(peaks, right=right, minutes=300, per_min=per_min)
+    assert (peaks[~right] >= threshold).sum() <= per_min * 300
+    lower = threshold - 0.02
+    assert lower < 0.05 or (peaks[~right] >= lower).sum() > per_min * 300
+
+
+def test_training_writes_a_checkpoint_that_loads_and_repeats(tmp_path: Path) -> None:
+    first = train_model(tmp_path / "a", recipe=TINY, steps=3, seed=1)
+    second = train_model(tmp_path / "b", recipe=TINY, steps=3, seed=1)
+    other = train_model(tmp_path / "c", recipe=TINY, steps=3, seed=2)
+    assert first.weights_sha256 == second.weights_sha256
+    assert first.decode == second.decode
+    assert first.weights_sha256 != other.weights_sha256
+    assert load_model(tmp_path / "a").info == first
+    assert "simulated" in first.trained_on
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not a checkpoint"):
+        train_model(tmp_path, recipe=TINY, steps=10**9)
+    assert (tmp_path / "keep.txt").read_text() == "mine"
+
+
+def test_a_recipe_may_go_on_from_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "tiny", TINY)
+    alone = TINY.model_copy(update={"learning_rate": 1e-9})
+    after = alone.model_copy(update={"after": "tiny"})
+    train_model(tmp_path / "first", recipe=TINY, steps=3, seed=1)
+    train_model(tmp_path / "after", recipe=after, steps=3, seed=1)
+    train_model(tmp_path / "alone", recipe=alone, steps=3, seed=1)
+    weights = {
+        name: load_model(tmp_path / name).network.recog_head.weight.detach() for name in ("first", "after", "alone")
+    }
+    assert torch.allclose(weights["first"], weights["after"], atol=1e-6)
+    assert not torch.allclose(weights["first"], weights["alone"], atol=1e-6)
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metst.train_simulation._EPOCH_STEPS", 2)
+
+    def stop(stage: str, done: int, total: int | None) -> None:
+        if stage == "training" and done == 3:
+            raise KeyboardInterrupt
+
+    whole = train_model(tmp_path / "whole", recipe=TINY, steps=4, seed=1)
+    with pytest.raises(KeyboardInterrupt):
+        train_model(tmp_path / "parts", recipe=TINY, steps=4, seed=1, on_progress=stop)
+    seen: list[int] = []
+    parts = train_model(
+        tmp_path / "parts", recipe=TINY, steps=4, seed=1,
+        on_progress=lambda stage, done, total: seen.append(done) if stage == "training" else None,
+    )  # fmt: skip
+    assert seen == [3, 4]
+    assert parts.weights_sha256 == whole.weights_sha256
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts", "whole"]
+
+
+def test_training_sees_cameras_of_several_rates_and_truth_in_step() -> None:
+    simulator = MotionSimulator(
+        simulated_responses(count=2, seed=1),
+        settings=SimulationSettings(event_free_share=0.0, amplitude=(2.0, 2.0), **QUIET),
+    )
+    rates = set()
+    for seed in range(12):
+        drawn = draw_recording(simulator, np.random.default_rng(seed), seconds=20)
+        rates.add(drawn.rate_hz)
+        assert len(drawn.score) >= 20 * drawn.rate_hz
+        moving = np.abs(np.diff(drawn.displacement, axis=0)).max(axis=(1, 2)) > 0.02
+        inside = np.maximum(drawn.score[1:], drawn.score[:-1])
+        assert moving.sum() > 10
+        assert inside[moving].all()
+    assert len(rates) > 2
+
+
+def test_every_recipe_reads_the_motion_it_is_given() -> None:
+    for recipe in RECIPES.values():
+        assert recipe.network.in_channels == 2 * len(recipe.input.regions)
+        if recipe.after is not None:
+            first = RECIPES[recipe.after]
+            assert first.after is None
+            same = ("name",)
+            assert first.network.model_dump(exclude=set(same)) == recipe.network.model_dump(exclude=set(same))
+            assert first.input == recipe.input
