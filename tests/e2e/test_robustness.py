@@ -187,8 +187,10 @@ SCENES = {
         lambda: over(80, lambda p, k: glare(p, right=k - 45, share=np.clip(1.5 - abs(k - 45) / 10, 0, 1))),
         condition=Condition.GLARE,
     ),
+    # There from the first frame on, it belongs to the look of the face: its trembling over the lids is taken for blinks.
     "glare trembles": Scene(
-        lambda: over(80, lambda p, k: glare(p, right=8 * np.sin(0.35 * k))), condition=Condition.GLARE
+        lambda: over(80, lambda p, k: glare(p, right=8 * np.sin(0.35 * k))),
+        condition=Condition.GLARE | Condition.BLINK,
     ),
     "leaves and returns": Scene(
         lambda: over(130, lambda p, k: moved(p, x=float(np.clip(14 * (25 - abs(k - 65)), 0, 360)))),
@@ -205,7 +207,7 @@ SCENES = {
     ),
     "white frames": Scene(
         lambda: shows((35, as_is), (2, lambda p: lit(p + 1, 255.0)), (35, as_is)),
-        frozenset({"scene cut", "face lost"}),
+        frozenset({"scene cut", "face lost", "no face"}),
         usable=(0.9, 0.99),
     ),
     "flash of a camera": Scene(lambda: shows((35, as_is), (2, lambda p: lit(p, 1.6)), (35, as_is))),

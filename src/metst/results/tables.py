@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def cells_of(block: Block) -> list[str]:
         return [_quoted(text) for text in block]
     # Nine digits tell any two numbers of 32 bits apart.
     one = "%.9g" if block.dtype == np.float32 else "%s"
-    rows = block.reshape(len(block), -1)
+    rows = block.reshape(len(block), math.prod(block.shape[1:]))
     rows = _shortened(rows) if rows.dtype == np.float32 else rows
     whole = ",".join([one] * rows.shape[1])
     values: list[list[Any]] = rows.tolist()

@@ -110,7 +110,12 @@ class Clip:
 
 
 def write_clip(
-    folder: Path, *, recipe: ClipRecipe, footage: Path | None = None, on_progress: OnProgress | None = None
+    folder: Path,
+    *,
+    recipe: ClipRecipe,
+    footage: Path | None = None,
+    head_model: Path | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Clip:
     """Plant micro-expressions and write ``planted.mp4``, ``truth.csv`` and ``recipe.json``.
 
@@ -122,13 +127,16 @@ def write_clip(
         How many, how strong, when.
     footage : Path, optional
         Video to plant into; when absent, that of the recipe, else its head, else the packaged portrait set in motion.
+    head_model : Path, optional
+        File of the parametric head, for a recipe with one; that of the installed package when absent.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
     Raises
     ------
     UsageError
-        The stretch is too short for the events, the face is not visible where one falls, or an unknown class or unit.
+        The stretch is too short for the events, the face is not visible where one falls, an unknown class or unit, or
+        no head model.
     FaceError
         The footage shows no face, or one that is too small.
     DataError
@@ -136,7 +144,7 @@ def write_clip(
     OutputError
         The folder or a file cannot be written.
     """
-    made = _planned(recipe, footage=footage)
+    made = _planned(recipe, footage=footage, head_model=head_model)
     make_folder(folder)
     video, grid = folder / "planted.mp4", TimeGrid(made.time_s)
     counted = _counted(made.images, total=len(grid), on_progress=on_progress)
@@ -171,7 +179,7 @@ class _Planned:
     images: Iterator[Image]
 
 
-def _planned(recipe: ClipRecipe, *, footage: Path | None) -> _Planned:
+def _planned(recipe: ClipRecipe, *, footage: Path | None, head_model: Path | None) -> _Planned:
     rng = np.random.default_rng(recipe.seed)
     if footage is None and recipe.footage:
         footage = Path(recipe.footage)
@@ -182,7 +190,7 @@ def _planned(recipe: ClipRecipe, *, footage: Path | None) -> _Planned:
         raise UsageError(f"{recipe.duration_s:g} s at {recipe.rate_hz:g} frames/s are {len(time_s)} frames: too few")
     events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
     if recipe.head is not None:
-        images = _head_images(recipe, time_s=time_s, events=events)
+        images = _head_images(recipe, time_s=time_s, events=events, head_model=head_model)
     else:
         images = _portrait_images(recipe, time_s=time_s, events=events, rng=rng)
     return _Planned(recipe, time_s, events, images)
@@ -237,9 +245,14 @@ def _schedule(recipe: ClipRecipe, *, rng: np.random.Generator, last_s: float) ->
 
 
 def _head_images(
-    recipe: ClipRecipe, *, time_s: npt.NDArray[np.float64], events: tuple[PlantedEvent, ...]
+    recipe: ClipRecipe,
+    *,
+    time_s: npt.NDArray[np.float64],
+    events: tuple[PlantedEvent, ...],
+    head_model: Path | None,
 ) -> Iterator[Image]:
     """A rendered head; its picture's size is that of the recipe where that names one."""
+    from metst.synthesis.heads.load import load_head_model
     from metst.synthesis.heads.render import render_scene
     from metst.synthesis.heads.scene import HeadScene
 
@@ -253,7 +266,8 @@ def _head_images(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its settings"
         raise UsageError(f"a head cannot be made: {where}: {first['msg']}") from error
-    return render_scene(scene, time_s=time_s, events=events, rng_seed=recipe.seed)
+    model = load_head_model(head_model)  # here, not at the first frame: what is missing is said before a file is made
+    return render_scene(scene, time_s=time_s, events=events, rng_seed=recipe.seed, model=model)
 
 
 def _portrait_images(
