@@ -145,7 +145,7 @@ def test_every_recipe_reads_the_motion_it_is_given() -> None:
         assert recipe.network.in_channels == 2 * len(recipe.input.regions)
         if recipe.after is not None:
             first = RECIPES[recipe.after]
-            assert first.after is None
             same = ("name",)
             assert first.network.model_dump(exclude=set(same)) == recipe.network.model_dump(exclude=set(same))
-            assert first.input == recipe.input
+            held = {"min_quality"}
+            assert first.input.model_dump(exclude=held) == recipe.input.model_dump(exclude=held)

@@ -1,0 +1,255 @@
+"""Training on simulated motion, then the decoding constants on recordings it never saw."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from metst.calibration import fit_logistic, pick_threshold
+from metst.checkpoint import check_target, save_model
+from metst.config import DecodeSettings, ModelInfo
+from metst.decode import decode_scores
+from metst.labels import CLASSES, NEUTRAL
+from metst.metrics import interval_iou, match_intervals
+from metst.models.engine import Engine
+from metst.models.networks import StateTransitionNetwork
+from metst.recipes import RECIPES, TrainRecipe
+from metst.regions import REGION_NAMES
+from metst.scoring import network_input, score_motion
+from metst.synthesis.faces import simulated_responses
+from metst.synthesis.trajectories import MotionSimulator, SimulatedMotion
+from metst.timeline import Series, TimeGrid, true_runs
+from metst.train import Batch, Losses, Optimisation, fit_network
+
+OnProgress = Callable[[str, int, int | None], None]
+logger = logging.getLogger(__name__)
+
+_EPOCH_STEPS = 50  # between two states that a training can go on from
+_SEED_STRIDE = 1000  # between the seeds of stages: each sees other recordings
+_ANY_PEAK = 0.02  # lowest score that calibration looks at
+
+TRAINED_ON = (
+    "simulated motion of the 18 regions only (planted micro-expressions among blinks, speech, lasting expressions, head"
+    " rotation and measurement noise); no recording of a spontaneous micro-expression"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A trained network with its description: what scoring asks for."""
+
+    info: ModelInfo
+    engine: Engine
+
+
+def train_model(
+    folder: Path,
+    *,
+    recipe: TrainRecipe,
+    steps: int | None = None,
+    seed: int = 100,
+    on_progress: OnProgress | None = None,
+) -> ModelInfo:
+    """Train by a recipe and write a checkpoint folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Checkpoint folder to make.
+    recipe : TrainRecipe
+        Network, data and schedule.
+    steps : int, optional
+        Fewer or more steps than the recipe's; when fewer, no earlier stage makes more.
+    seed : int
+        Of weights and data; the same seed on the same machine gives the same weights.
+    on_progress : callable, optional
+        Called as ``on_progress(stage, done, total)``.
+
+    Returns
+    -------
+    ModelInfo
+        What was written to ``model.json``.
+    """
+    check_target(folder, overwrite=True)
+    steps = steps or recipe.steps
+    info = ModelInfo(
+        network=recipe.network,
+        classes=CLASSES,
+        input=recipe.input,
+        scoring=recipe.scoring,
+        decode=DecodeSettings(),
+        decode_fitted_on="simulated recordings that training never saw",
+        training_subjects=(),
+        trained_on=TRAINED_ON,
+        provenance={"recipe": recipe.model_dump_json(), "steps": str(steps), "seed": str(seed)},
+    )
+    torch.manual_seed(seed)
+    network = StateTransitionNetwork(recipe.network)
+    state = folder.with_name(f"{folder.name}.training")
+    stages = recipe_stages(recipe)
+    for number, stage in enumerate(stages):
+        last = number == len(stages) - 1
+        simulator = _fit(
+            network,
+            stage,
+            steps=steps if last else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
+            seed=seed + _SEED_STRIDE * number,
+            folder=state / str(number),
+            on_progress=on_progress,
+        )
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    engine = Engine(recipe.network, weights, where="the trained network")
+    decode = fit_decoding(
+        _Candidate(info, engine), simulator=simulator, recipe=recipe, seed=seed + 1, on_progress=on_progress
+    )
+    saved = save_model(folder, network=network, info=info.model_copy(update={"decode": decode}), overwrite=True)
+    shutil.rmtree(state)
+    return saved.info
+
+
+def recipe_stages(recipe: TrainRecipe) -> list[TrainRecipe]:
+    """The trainings that make a model, in order; the recipe itself is the last."""
+    return [*(recipe_stages(RECIPES[recipe.after]) if recipe.after is not None else []), recipe]
+
+
+def _fit(
+    network: StateTransitionNetwork,
+    recipe: TrainRecipe,
+    *,
+    steps: int,
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress | None,
+) -> MotionSimulator:
+    """Train a network in place by one recipe; a training that was stopped goes on from what is in the folder."""
+    simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
+    fit_network(
+        network,
+        _Ahead(lambda step: _batch(step, simulator=simulator, recipe=recipe, seed=seed), last=steps - 1),
+        loss=lambda network, batch: _loss(network, batch, recipe=recipe),
+        optimisation=Optimisation(recipe.learning_rate, optimiser="adamw", weight_decay=0.01, clip_norm=1.0),
+        steps=steps,
+        epoch_steps=_EPOCH_STEPS,
+        seed=seed,
+        folder=folder,
+        fingerprint=f"{recipe.model_dump_json()} {steps} steps, seed {seed}",
+        on_progress=on_progress,
+    )
+    return simulator
+
+
+class _Ahead:
+    """Batches by number, the next one made while the network learns from the present one."""
+
+    def __init__(self, batch: Callable[[int], Batch], *, last: int) -> None:
+        self._batch, self._last = batch, last
+        self._pool = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def __call__(self, step: int) -> Batch:
+        made = self._next[1].result() if self._next and self._next[0] == step else self._batch(step)
+        self._next = (step + 1, self._pool.submit(self._batch, step + 1)) if step < self._last else None
+        return made
+
+
+def _batch(step: int, *, simulator: MotionSimulator, recipe: TrainRecipe, seed: int) -> Batch:
+    """Input (B, 36, T) and, delayed by the model's lag, score (B, T) and class (B, T)."""
+    rng, frames, lag = np.random.default_rng([seed, step]), recipe.clip_frames, recipe.scoring.lag
+    motion, score, label = [], [], []
+    for _ in range(recipe.batch_size):
+        drawn = draw_recording(simulator, rng, seconds=frames / recipe.input.rate_hz)
+        read = network_input(_series(drawn), settings=recipe.input)
+        nearest = np.rint(read.grid.time_s * drawn.rate_hz).astype(int)[: frames - lag]
+        motion.append(read.values[:frames].T)
+        score.append(np.pad(drawn.score[nearest], (lag, 0)))
+        label.append(np.pad(drawn.label[nearest], (lag, 0), constant_values=NEUTRAL))
+    return tuple(torch.from_numpy(np.stack(rows)) for rows in (motion, score, label))
+
+
+def draw_recording(simulator: MotionSimulator, rng: np.random.Generator, *, seconds: float) -> SimulatedMotion:
+    """A recording of at least so many seconds, by a camera of one of the usual rates."""
+    rates = simulator.settings.camera_rates_hz
+    rate_hz = rates[rng.integers(len(rates))]
+    return simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
+
+
+def _loss(network: nn.Module, batch: Batch, *, recipe: TrainRecipe) -> Losses:
+    """Cross-entropy of the score per frame, and of the class, mostly inside micro-expressions."""
+    motion, score, label = batch
+    predicted, logits = cast(tuple[Tensor, Tensor], network(motion))
+    spotting = functional.binary_cross_entropy(predicted.clamp(1e-6, 1 - 1e-6), score)
+    weight = torch.ones(len(CLASSES))
+    weight[NEUTRAL] = recipe.neutral_weight
+    recognition = functional.cross_entropy(logits.transpose(1, 2), label, weight=weight)
+    return {
+        "loss": spotting + recipe.class_weight * recognition, "spotting": spotting, "recognition": recognition,
+    }  # fmt: skip
+
+
+def fit_decoding(
+    model: _Candidate,
+    *,
+    simulator: MotionSimulator,
+    recipe: TrainRecipe,
+    seed: int,
+    on_progress: OnProgress | None = None,
+) -> DecodeSettings:
+    """Absolute threshold and calibration of the confidence, on simulated recordings training never saw.
+
+    Every peak of the score is an event first; each is then right (IoU >= 0.5 with a planted one) or
+    wrong.  A logistic fit of right over the peak's log-odds is the confidence; the threshold is the
+    lowest peak at which wrong events come no more often than the recipe allows.
+    """
+    minutes_each = 1.0
+    count = max(round(recipe.validation_minutes / minutes_each), 1)
+    everything = DecodeSettings(peak_threshold=_ANY_PEAK, edge_fraction=recipe.edge_fraction)
+    peaks: list[float] = []
+    right: list[bool] = []
+    for i in range(count):
+        recording = draw_recording(simulator, np.random.default_rng([seed, i]), seconds=60 * minutes_each)
+        peak, hit = _peaks_and_hits(model, recording, decode=everything)
+        peaks.extend(peak)
+        right.extend(hit)
+        if on_progress:
+            on_progress("calibration", i + 1, count)
+    if not any(right) or all(right):
+        logger.warning("no event to calibrate on after so little training: the default threshold is kept")
+        return DecodeSettings(edge_fraction=recipe.edge_fraction)
+    slope, offset = fit_logistic(np.array(peaks), right=np.array(right))
+    threshold = pick_threshold(
+        np.array(peaks), right=np.array(right), minutes=count * minutes_each, per_min=recipe.false_alarms_per_min
+    )
+    logger.info("threshold %.3f, calibration slope %.3f offset %.3f", threshold, slope, offset)
+    return DecodeSettings(
+        peak_threshold=threshold,
+        edge_fraction=recipe.edge_fraction,
+        confidence_slope=slope,
+        confidence_offset=offset,
+    )
+
+
+def _peaks_and_hits(
+    model: _Candidate, recording: SimulatedMotion, *, decode: DecodeSettings
+) -> tuple[list[float], list[bool]]:
+    events = decode_scores(score_motion(_series(recording), model=model), settings=decode)
+    truth = np.array([(run.start, run.stop - 1) for run in true_runs(recording.score > 0)]).reshape(-1, 2)
+    found = np.stack([events.onset, events.offset - 1], axis=1)
+    hits = {int(p) for p, _ in match_intervals(interval_iou(found, truth), threshold=0.5)}
+    return [float(value) for value in events.confidence], [i in hits for i in range(len(events))]
+
+
+def _series(recording: SimulatedMotion) -> Series:
+    length = len(recording.score)
+    grid = TimeGrid.uniform(length, rate_hz=recording.rate_hz)
+    return Series(grid, recording.displacement, np.ones(length, dtype=bool), REGION_NAMES)
