@@ -187,7 +187,7 @@ SCENES = {
         lambda: over(80, lambda p, k: glare(p, right=k - 45, share=np.clip(1.5 - abs(k - 45) / 10, 0, 1))),
         condition=Condition.GLARE,
     ),
-    # There from the first frame on, it belongs to the look of the face: its trembling over the lids is taken for blinks.
+    # There from the first frame on, it belongs to the look of the face: where it trembles, that reads as blinks.
     "glare trembles": Scene(
         lambda: over(80, lambda p, k: glare(p, right=8 * np.sin(0.35 * k))),
         condition=Condition.GLARE | Condition.BLINK,

@@ -17,7 +17,7 @@ from metst.motion.canonical import (
     reach_of,
     region_masks,
 )
-from metst.motion.doubt import Haste, influence, undisturbed
+from metst.motion.foreign import influence, undisturbed
 from metst.motion.head import HeadFit
 from metst.motion.normal import normal_matrix
 from metst.motion.picture import Similarity, make_picture
@@ -282,37 +282,6 @@ def test_the_mirrored_points_are_an_involution() -> None:
 GRID = make_grid(64, 8)
 MOUTH_CORNER, OTHER_CORNER = (REGION_NAMES.index(f"{side} mouth corner") for side in ("right", "left"))
 BROW = REGION_NAMES.index("left brow outer")
-
-
-@pytest.mark.parametrize("rate_hz", [25.0, 200.0])
-def test_fast_motion_is_doubted_in_its_region_and_for_a_while(rate_hz: float) -> None:
-    haste, trust = Haste(), []
-    for frame in range(int(2 * rate_hz)):
-        time_s = frame / rate_hz
-        displacement = np.zeros((18, 2), np.float32)
-        displacement[BROW, 1] = 1.0 * np.clip(time_s - 0.5, 0, 0.1)  # one face unit per second, twice what is fast
-        trust.append(haste.trust(displacement, turn=np.zeros(2, np.float32), time_s=time_s))
-    early, during, late = (np.array(trust)[round(t * rate_hz)] for t in (0.4, 0.6, 1.9))
-    assert early.min() == 1
-    assert during[BROW] == pytest.approx(0.2, abs=0.05)
-    assert np.delete(during, BROW).min() == 1
-    assert late[BROW] > 0.95
-
-
-def test_a_micro_expression_on_a_resting_head_is_not_doubted() -> None:
-    haste = Haste()
-    for frame in range(50):
-        displacement = np.full((18, 2), 0.0, np.float32)
-        displacement[BROW, 1] = 0.02 * (0.5 - 0.5 * np.cos(np.pi * np.clip((frame - 10) / 5, 0, 1)))
-        trust = haste.trust(displacement, turn=np.full(2, 1e-3, np.float32), time_s=frame / 25)
-        assert trust.min() > 0.8
-
-
-def test_a_turning_head_makes_all_regions_doubtful() -> None:
-    haste = Haste()
-    for frame in range(10):
-        trust = haste.trust(np.zeros((18, 2), np.float32), turn=np.array([0.08, 0], np.float32), time_s=frame / 25)
-    assert trust.max() < 0.1
 
 
 def test_something_beside_a_region_disturbs_it_and_its_neighbours_only() -> None:

@@ -27,7 +27,7 @@ from metst.motion.canonical import (
     sparse_masks,
 )
 from metst.motion.conditions import ConditionWatch, Sites, make_sites, outside_picture
-from metst.motion.doubt import Haste, influence, undisturbed
+from metst.motion.foreign import influence, undisturbed
 from metst.motion.head import HeadFit
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
@@ -141,7 +141,6 @@ class _Segment:
     quality: Float32
     agreement: Float32
     watch: ConditionWatch
-    haste: Haste
     seen_s: float
     refreshed_s: float
     coarse: Anchor | None = None
@@ -198,7 +197,6 @@ class MotionTracker:
             quality=reference.certainty,
             agreement=full,
             watch=ConditionWatch(),
-            haste=Haste(),
             seen_s=time_s,
             refreshed_s=time_s,
         )
@@ -243,7 +241,6 @@ class MotionTracker:
         self._learn(frame.time_s, found.match, segment)
         agreement = self._advance(pose, found, segment)
         measured = _measured(face_frame, segment)
-        trust = segment.haste.trust(measured.displacement, turn=pose.turn - last.turn, time_s=frame.time_s)
         conditions = segment.watch.update(
             frame.grey,
             time_s=frame.time_s,
@@ -255,7 +252,7 @@ class MotionTracker:
         )
         if self._is_due(frame.time_s, segment):
             self._renew(frame, segment, displacement=measured.displacement)
-        return replace(measured, conditions=conditions, quality=measured.quality * trust)
+        return replace(measured, conditions=conditions)
 
     def _register(self, frame: Frame, start: Pose, reference: _Reference) -> _Found:
         """Register at full resolution; what the head moved stays in the local displacement."""
