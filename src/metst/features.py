@@ -9,6 +9,8 @@ Frames are those of the video, 0-based and half-open.  A frame that is missing o
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from metst.analyze import measure_motion
 from metst.config import AnalyzeSettings, Settings
 from metst.datasets import DataSet, Kind, Label, LabelKind, Video
 from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
+from metst.labels import EMOTIONS
 from metst.motion import Motion
 from metst.regions import AXES, REGION_NAMES
 from metst.results import write_whole
@@ -36,6 +39,35 @@ OnProgress = Callable[[str, int, int | None], None]
 Float32Array = npt.NDArray[np.float32]
 
 _FAULTS_SHOWN = 10
+_NAME_BYTES, _HASH_DIGITS = 80, 8
+# What could be mistaken for the joint of two names, or for the hash of another one.
+_AMBIGUOUS = re.compile(rf"^-|--|-$|-[0-9a-f]{{{_HASH_DIGITS}}}$")
+
+
+def file_name(*parts: str) -> str:
+    """Name of a file or folder of its own for names that come from data: subjects, videos, folds.
+
+    Parts are joined by ``--``.  In each, what is no letter, digit, ``_``, ``.`` or ``-`` becomes ``_``.  A part
+    that was changed so, is longer than 80 bytes, or could be mistaken for another one, gets the start of its
+    SHA-256 behind it: different names have different files, and none leaves its folder.
+
+    Raises
+    ------
+    DataError
+        A part is empty, ``.`` or ``..``.
+    """
+    return "--".join(map(_one_name, parts))
+
+
+def _one_name(name: str) -> str:
+    if name in ("", ".", ".."):
+        raise DataError(f"{name!r} cannot be the name of a subject, video or fold: give it another one")
+    clean = re.sub(r"[^\w.-]", "_", name)
+    clean = clean.encode()[:_NAME_BYTES].decode(errors="ignore")
+    if clean == name and not _AMBIGUOUS.search(name):
+        return name
+    digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
+    return f"{clean}-{digest[:_HASH_DIGITS]}"
 
 
 class TrueEvent(Settings):
@@ -47,6 +79,13 @@ class TrueEvent(Settings):
     kind: LabelKind = Field("micro", description="micro-expressions are looked for; the others are not")
     emotion: str | None = Field(None, description="class; null when the label sheet gives none that is known")
 
+    @field_validator("emotion")
+    @classmethod
+    def _known(cls, emotion: str | None) -> str | None:
+        if emotion is not None and emotion not in EMOTIONS:
+            raise ValueError(f"unknown class {emotion!r}: expected one of {', '.join(EMOTIONS)}, or null")
+        return emotion
+
 
 class FeatureVideo(Settings):
     """One video."""
@@ -56,6 +95,7 @@ class FeatureVideo(Settings):
     frames: int = Field(ge=0, description="length in frames; 0 when it could not be read")
     rate_hz: float = Field(ge=0, description="frames per second; 0 when unknown")
     file: str = Field(description="file of its motion beside the index; empty when it could not be read")
+    sha256: str = Field("", description="SHA-256 of that file; empty: it is not checked")
     events: tuple[TrueEvent, ...] = Field((), description="its labels")
     problems: tuple[str, ...] = Field((), description="what was wrong with it, for people")
 
@@ -111,6 +151,7 @@ def extract_features(
 
     A video that cannot be read, or that shows no face, stays in the index with what was wrong: its
     micro-expressions are still there to be missed.  Run again, videos measured before come from the cache.
+    An earlier ``features.json`` goes first: whatever stops the work, no index speaks of other files.
 
     Parameters
     ----------
@@ -121,7 +162,7 @@ def extract_features(
     settings : AnalyzeSettings, optional
         Of the face and motion stages.
     rate_hz : float, optional
-        Frame rate of frame folders for which the data set does not say it.
+        Frame rate of frame folders for which the data set does not say it; video files have their own.
     cache : bool or Path
         As for :func:`metst.analyze`.
     on_progress : callable, optional
@@ -131,6 +172,8 @@ def extract_features(
     ------
     UsageError
         The data set has no video, or a folder of frames and no rate.
+    DataError
+        A subject or video has a name that no file can have.
     OutputError
         The folder cannot be written.
     """
@@ -138,8 +181,9 @@ def extract_features(
     _check_videos(data_set, rate_hz=rate_hz)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / INDEX_FILE).unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error}") from error
+        raise OutputError(f"cannot prepare the folder {folder}: {error}") from error
     videos: list[FeatureVideo] = []
     left_out = _without_video(data_set)
     for number, video in enumerate(data_set.videos):
@@ -164,6 +208,8 @@ def _check_videos(data_set: DataSet, *, rate_hz: float | None) -> None:
     if without:
         some = ", ".join(without[:_FAULTS_SHOWN])
         raise UsageError(f"frame folders without a frame rate ({some}): give it with --fps")
+    for video in data_set.videos:
+        file_name(video.subject, video.name)
 
 
 def _event(label: Label) -> TrueEvent:
@@ -182,7 +228,8 @@ def _row(
     on_progress: OnProgress | None,
 ) -> FeatureVideo:
     """One video measured and written, or what is wrong with it."""
-    rate_hz = video.rate_hz or rate_hz
+    # Only a folder of frames needs to be told its rate: a video file knows it.
+    rate_hz = (video.rate_hz or rate_hz) if video.path.is_dir() else None
     try:
         motion, problems = _measured(video, settings, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
     except (VideoError, FaceError, DataError) as error:
@@ -215,7 +262,6 @@ def _measured(
     cache: bool | Path,
     on_progress: OnProgress | None,
 ) -> tuple[Motion, tuple[str, ...]]:
-    rate_hz = rate_hz if video.path.is_dir() else None
     info = probe_video(video.path, rate_hz=rate_hz)
     measured = measure_motion(
         info,
@@ -248,8 +294,10 @@ def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) 
     tensors["quality"][place] = motion.quality
     tensors["valid"][place] = motion.displacement.valid
     tensors["time_s"][place] = grid.time_s
-    write_whole(path, safetensors.numpy.save(tensors))
-    return FeatureVideo(subject=video.subject, video=video.name, frames=length, rate_hz=rate_hz, file=path.name)
+    data = safetensors.numpy.save(tensors)
+    write_whole(path, data)
+    return FeatureVideo(subject=video.subject, video=video.name, frames=length, rate_hz=rate_hz, file=path.name,
+                        sha256=hashlib.sha256(data).hexdigest())  # fmt: skip
 
 
 def read_features_index(folder: Path) -> FeatureIndex:
@@ -260,7 +308,7 @@ def read_features_index(folder: Path) -> FeatureIndex:
     UsageError
         There is none.
     DataError
-        It is not valid, names a video twice, or a label reaches beyond its video; all is named at once.
+        It is not valid, names a video twice or as no file can be called, or a label reaches beyond its video.
     """
     path = folder / INDEX_FILE
     try:
@@ -271,6 +319,8 @@ def read_features_index(folder: Path) -> FeatureIndex:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()]
         raise DataError(f"{path} is not valid: {'; '.join(faults[:_FAULTS_SHOWN])}") from error
     keys = [video.key for video in index.videos]
+    for key in keys:
+        file_name(*key)
     faults = [f"{subject}/{name} is there twice" for subject, name in sorted({k for k in keys if keys.count(k) > 1})]
     faults += [
         f"{video.subject}/{video.video}: event on frames {event.onset} to {event.offset} of {video.frames}"
@@ -303,11 +353,14 @@ def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array
     Raises
     ------
     DataError
-        The file is missing or damaged, does not have the length that the index says, or is not finite.
+        The file is missing, damaged or not the one of the index, has another length, or is not finite.
     """
     path, name = folder / video.file, f"{video.subject}/{video.video}"
     try:
-        tensors = safetensors.numpy.load_file(path)
+        data = path.read_bytes()
+        if video.sha256 and hashlib.sha256(data).hexdigest() != video.sha256:
+            raise DataError(f"it is not the file that {INDEX_FILE} speaks of")
+        tensors = safetensors.numpy.load(data)
         values, quality = tensors["displacement"], tensors["quality"]
         motion = Series(TimeGrid(tensors["time_s"]), values, tensors["valid"], REGION_NAMES)
     except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:

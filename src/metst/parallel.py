@@ -28,6 +28,7 @@ ATTEMPTS = 3
 _WATCH_S = 0.5
 _ONE_AT_A_TIME = threading.Lock()
 _MISSING = "pip install 'metst[cluster]'"
+_MISSING_LOCALLY = "pip install 'metst[train]'"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,24 @@ def run_tasks(
     return tuple(failures[position] for position in sorted(failures))
 
 
+def check_executor(executor: Executor) -> None:
+    """Make sure that what an executor needs is there, before anything is written for it.
+
+    Raises
+    ------
+    UsageError
+        It is not installed, or its cluster does not answer.
+    """
+    if executor.kind == "local":
+        _library("joblib", _MISSING_LOCALLY)
+    elif executor.kind == "slurm":
+        _queue(executor)
+    elif executor.scheduler is None:
+        _library("distributed", _MISSING)
+    else:
+        _client(executor).close()
+
+
 Outcome = tuple[int, str | None]
 
 
@@ -159,7 +178,7 @@ def _end_with(parent: int) -> None:
 
 
 def _local(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    joblib = _library("joblib", "pip install 'metst[train]'")
+    joblib = _library("joblib", _MISSING_LOCALLY)
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     waiting = dict(enumerate(tasks))
@@ -186,16 +205,7 @@ def _local(function: Callable[[Task], None], tasks: Sequence[Task], executor: Ex
 
 def _dask(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
     distributed = _library("distributed", _MISSING)
-    own = executor.scheduler is None
-    try:
-        client = (
-            distributed.Client(n_workers=executor.processes, threads_per_worker=1, dashboard_address=None)
-            if own
-            else distributed.Client(executor.scheduler, timeout="10s")
-        )
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no Dask scheduler answers at {executor.scheduler}: {error}") from error
-    with client:
+    with _client(executor) as client:
         futures = [
             client.submit(_guarded, function, task, position, pure=False, retries=ATTEMPTS - 1)
             for position, task in enumerate(tasks)
@@ -207,13 +217,20 @@ def _dask(function: Callable[[Task], None], tasks: Sequence[Task], executor: Exe
                 raise MetstError(f"workers of the Dask cluster were killed again and again: {error}") from error
 
 
-def _slurm(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    submitit = _library("submitit", _MISSING)
-    folder = executor.folder or Path("slurm-logs")
+def _client(executor: Executor) -> Any:
+    distributed = _library("distributed", _MISSING)
     try:
-        queue = submitit.AutoExecutor(folder=str(folder), cluster="slurm")
-    except RuntimeError as error:
-        raise UsageError(f"Slurm is not at hand on this machine: {error}") from error
+        return (
+            distributed.Client(n_workers=executor.processes, threads_per_worker=1, dashboard_address=None)
+            if executor.scheduler is None
+            else distributed.Client(executor.scheduler, timeout="10s")
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no Dask scheduler answers at {executor.scheduler}: {error}") from error
+
+
+def _slurm(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
+    queue = _queue(executor)
     queue.update_parameters(cpus_per_task=1, slurm_array_parallelism=executor.workers or len(tasks))
     if executor.scheduler is not None:
         queue.update_parameters(slurm_partition=executor.scheduler)
@@ -221,13 +238,38 @@ def _slurm(function: Callable[[Task], None], tasks: Sequence[Task], executor: Ex
 
 
 def submitted(queue: Any, function: Callable[[Task], None], tasks: Sequence[Task]) -> Iterator[Outcome]:
-    """Outcomes of tasks given to an executor of submitit, as they come."""
+    """Outcomes of tasks given to an executor of submitit, as they come; killed jobs are handed out again."""
+    from submitit.core.utils import UncompletedJobError
     from submitit.helpers import as_completed
 
-    with queue.batch():
-        jobs = [queue.submit(_guarded, function, task, position) for position, task in enumerate(tasks)]
-    for job in as_completed(jobs):
-        yield job.result()
+    waiting, killed = dict(enumerate(tasks)), None
+    for _ in range(ATTEMPTS):
+        if not waiting:
+            return
+        with queue.batch():
+            jobs = [queue.submit(_guarded, function, task, position) for position, task in waiting.items()]
+        for job in as_completed(jobs):
+            try:
+                position, message = job.result()
+            except UncompletedJobError as error:
+                killed = error
+                continue
+            del waiting[position]
+            yield position, message
+    if waiting:
+        raise MetstError(
+            f"jobs were killed {ATTEMPTS} times (out of memory or time?); {len(waiting)} of {len(tasks)} tasks are"
+            f" not done: run the same command again ({killed})"
+        ) from killed
+
+
+def _queue(executor: Executor) -> Any:
+    submitit = _library("submitit", _MISSING)
+    folder = executor.folder or Path("slurm-logs")
+    try:
+        return submitit.AutoExecutor(folder=str(folder), cluster="slurm")
+    except RuntimeError as error:
+        raise UsageError(f"Slurm is not at hand on this machine: {error}") from error
 
 
 def _library(name: str, how: str) -> Any:

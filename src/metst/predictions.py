@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from metst.config import ModelInfo
 from metst.errors import OutputError
-from metst.features import FeatureVideo, read_motion
+from metst.features import FeatureVideo, file_name, read_motion
 from metst.models.engine import Engine
 from metst.results import write_whole
 from metst.scoring import decode_events, score_motion
@@ -28,6 +28,11 @@ DONE_FILE = "done.json"
 PREDICTIONS_FILE = "predictions.csv"
 PREDICTION_COLUMNS = ("subject", "video", "onset", "offset", "emotion", "confidence")
 SCORES_FOLDER = "scores"
+
+
+def scores_path(folder: Path, video: FeatureVideo) -> Path:
+    """Where the scores of a video lie in the folder of a fold."""
+    return folder / SCORES_FOLDER / f"{file_name(*video.key)}.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +66,8 @@ def write_predictions(
     ----------
     folder : Path
         Gets ``predictions.csv`` (frames of the video from 1, inclusive) and ``scores/<subject>--<video>.safetensors``
-        (``scores`` (T, 1 + K), ``valid``, ``time_s``; the channels are named in the header).
+        (``scores`` (T, 1 + K), ``valid``, ``time_s``; the channels are named in the header; see
+        :func:`metst.features.file_name` for names that no file can have).
     features : Path
         Feature folder.
     videos : sequence of FeatureVideo
@@ -96,7 +102,7 @@ def write_predictions(
             events, scores = predict(features, video, model=model)
             writer.writerows(_rows(video, events))
             rows += len(events)
-            write_whole(folder / SCORES_FOLDER / f"{video.subject}--{video.video}.safetensors", _packed(scores))
+            write_whole(scores_path(folder, video), _packed(scores))
         if on_progress is not None:
             on_progress("prediction", number, len(videos))
     write_whole(folder / PREDICTIONS_FILE, table.getvalue().encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -142,6 +143,9 @@ class Recipe(Settings):
             raise ValueError("early stopping (patience) needs validation subjects: set validation_share, say to 0.2")
         if self.network.in_channels not in (2 * len(REGIONS), 2 * len(METST_REGIONS)):
             raise ValueError(f"a network reads 36 or 10 channels, got {self.network.in_channels}")
+        low, high = self.gain
+        if not (isfinite(low) and isfinite(high) and low <= high):
+            raise ValueError(f"gain is the lowest and the highest factor, both finite, got {low} and {high}")
         return self
 
 
@@ -203,7 +207,8 @@ def changed_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         if not isinstance(place, dict) or last not in place:
             raise UsageError(f"a recipe has no {name!r}: expected one of {', '.join(_names(recipe.model_dump()))}")
         place[last] = value
-    if values["network"] != recipe.network.model_dump() and "network.name" not in changes:
+    changed = isinstance(values["network"], dict) and values["network"] != recipe.network.model_dump()
+    if changed and "network.name" not in changes:
         values["network"]["name"] = f"{recipe.network.name}-changed"
     try:
         return Recipe.model_validate(values)

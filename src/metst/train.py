@@ -134,7 +134,7 @@ def fit_network(
     UsageError
         The state in the folder is that of another training.
     DataError
-        The loss is not finite.
+        The loss or a weight is not finite, or the state is damaged.
     OutputError
         The folder cannot be written.
     """
@@ -149,6 +149,8 @@ def fit_network(
         if path is not None and path.exists():
             progress, best = _restore(path, network, optimiser, fingerprint=fingerprint)
             schedule.last_epoch = progress.step
+            # A kill between the two files may have left older metrics.
+            write_whole(path.with_name(METRICS_FILE), _lines(progress.history))
         while progress.step < steps and not _is_over(progress, patience=patience):
             progress, improved = _epoch(
                 network, batch, loss=loss, optimiser=optimiser, schedule=schedule, clip_norm=optimisation.clip_norm,
@@ -218,6 +220,7 @@ def _epoch(
             totals[name] = totals.get(name, 0.0) + float(value.detach())
         if on_progress is not None:
             on_progress("training", step + 1, steps)
+    _check_weights(network, step=last)
     network.eval()
     score = None if validate is None else validate(network)
     record: Metrics = {"epoch": len(progress.history) + 1, "step": last, "learning_rate": learning_rate}
@@ -230,6 +233,16 @@ def _epoch(
         best=score if improved and score is not None else progress.best,
         best_epoch=len(progress.history) + 1 if improved else progress.best_epoch,
     ), improved
+
+
+def _check_weights(network: nn.Module, *, step: int) -> None:
+    """The loss of a step is that of the weights before it: what the last one made is seen nowhere else."""
+    bad = [name for name, value in network.state_dict().items() if not torch.isfinite(value).all()]
+    if bad:
+        raise DataError(
+            f"weights ({', '.join(bad[:3])}) are not finite after step {step}: lower the learning rate, or look at"
+            " the data"
+        )
 
 
 def _is_over(progress: Progress, *, patience: int) -> bool:

@@ -144,6 +144,7 @@ def train_recordings(
     UsageError, DataError, OutputError
         As for :func:`run_fold`.
     """
+    output = output.resolve()  # a name is needed, and "." has none
     index = read_features_index(features)
     index.of(tuple(without))
     subjects = tuple(name for name in index.subjects if name not in without)
@@ -399,10 +400,11 @@ def _is_done(folder: Path, fingerprint: str) -> bool:
     path = folder / DONE_FILE
     try:
         done = json.loads(path.read_bytes())
+        found = done["fingerprint"]
     except FileNotFoundError:
         return False
-    except ValueError as error:
-        raise DataError(f"{path} is damaged ({error}): delete it to run the fold again") from error
-    if done.get("fingerprint") != fingerprint:
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}): delete its fold's folder and run again") from error
+    if found != fingerprint:
         raise UsageError(f"{folder} holds a fold with other data or settings: give another folder")
     return True

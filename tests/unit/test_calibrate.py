@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2
 from sklearn.linear_model import LogisticRegression
+from typer import Typer
+from typer.testing import CliRunner, Result
 
 from metst.calibrate import CalibrateSettings, Calibration, as_dict, run, summarise, write_calibration, write_page
 from metst.calibrate.conditions import Conditions, give_advice
@@ -18,8 +20,10 @@ from metst.calibrate.footage import look_at
 from metst.calibrate.moments import REST_S, SLOT_S, Moment, find_sections, quiet_frames, quiet_moments
 from metst.calibrate.psychometric import Curve, fit_curve, poisson_interval, resampled_curves, wilson
 from metst.calibrate.trials import TOLERANCE_S, judge, plan_trials
-from metst.errors import FaceError, UsageError
+from metst.cli.calibrate import calibrate as command
+from metst.errors import FaceError, OutputError, UsageError
 from metst.results import Condition
+from metst.synthesis.events import PlantedEvent
 from metst.timeline import Intervals, TimeGrid
 
 make_analysis = runpy.run_path(str(Path(__file__).parents[1] / "analyses.py"))["make_analysis"]
@@ -176,6 +180,16 @@ def test_of_two_candidates_the_more_confident_one_counts() -> None:
     assert far[1] == []
 
 
+def test_the_overlap_is_that_with_the_truth_of_a_planted_clip() -> None:
+    """Frames 30 to 42 lie within the event; its ends are nearer to frames 29 and 43."""
+    grid = TimeGrid.uniform(100, rate_hz=30)
+    planted = PlantedEvent(29.4 / 30, 36 / 30, 42.6 / 30, "negative", {"4": 0.2})
+    exact = replace(candidates_at(np.array([36])), onset=np.array([30]), offset=np.array([43]))
+    wider = replace(exact, onset=np.array([29]), offset=np.array([44]))
+    assert judge(planted, candidates=exact, grid=grid)[0].iou == 1
+    assert judge(planted, candidates=wider, grid=grid)[0].iou == pytest.approx(13 / 15)
+
+
 def quiet_analysis(frames: int = 300):
     analysis = make_analysis(duration_s=frames / 30, events=0)
     motion = replace(analysis.motion, values=np.zeros_like(analysis.motion.values), valid=np.ones(frames, bool))
@@ -247,6 +261,9 @@ def test_advice_names_what_is_bad() -> None:
         ({"amplitudes": (0.1, 2.0)}, "between 0 and 1"),
         ({"durations_s": (2.0,)}, "durations"),
         ({"labels": ("boredom",)}, "unknown class"),
+        ({"durations_s": (0.2, float("nan"))}, "durations"),
+        ({"durations_s": (0.2, 0.2)}, "durations must be named once"),
+        ({"labels": ("surprise", "surprise")}, "classes must be named once"),
     ],
 )
 def test_settings_that_make_no_sense_are_usage_errors(changes: dict[str, object], words: str) -> None:
@@ -294,3 +311,25 @@ def test_a_recording_in_which_nothing_is_found_says_so(tmp_path: Path) -> None:
     page = (tmp_path / "calibration.html").read_text()
     assert "Do not rely on this recording" in page
     assert "No planted movement was found" in page
+
+
+def call(*arguments: str) -> Result:
+    app = Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, arguments)
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metst.calibrate.calibrate", lambda *_, **__: pytest.fail("the work was done"))
+    (tmp_path / "taken").write_text("a file")
+    result = call("clip.mp4", "-o", str(tmp_path / "taken"))
+    assert isinstance(result.exception, OutputError), result.exception
+
+
+def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metst.calibrate.calibrate", lambda *_, **__: made_calibration(reach=0.06))
+    folder = tmp_path / "o[" / "x]"
+    result = call("v[bold].mp4", "-o", str(folder))
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert "v[bold].mp4: planted movements found" in result.stderr
+    assert f"Page: {folder / 'calibration.html'}" in result.stderr

@@ -3,15 +3,17 @@
 import csv
 import json
 import runpy
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metst.errors import UsageError
+from metst.errors import DataError, UsageError
 from metst.evaluate import Plan, Variant, evaluate_run, make_plan, read_grid, run_plan, write_run_report
 from metst.evaluate.plan import claim_folder
-from metst.evaluate.run import fold_tasks
+from metst.evaluate.run import fold_folder, fold_tasks
 from metst.features import INDEX_FILE, FeatureIndex, read_features_index
 from metst.metrics import score_tables
 from metst.parallel import Executor
@@ -140,6 +142,60 @@ def test_a_folder_of_another_plan_is_refused(features: Path, recipe: Recipe, tmp
             claim_folder(tmp_path / "run", other)
 
 
+def test_nothing_is_claimed_for_an_executor_that_is_not_there(
+    features: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    plan = make_plan(features, variants=three(recipe))
+    with pytest.raises(UsageError, match="distributed: pip install"):
+        run_plan(tmp_path / "run", plan, features=features, executor=Executor("dask"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_of_folds_stay_inside_the_run(tmp_path: Path) -> None:
+    home = (tmp_path / "trained" / "x").resolve()
+    assert fold_folder(tmp_path, training="x", fold="s1") == home / "s1"
+    assert fold_folder(tmp_path, training="x", fold="../../../evil").resolve().parent == home
+    with pytest.raises(DataError, match="cannot be the name"):
+        fold_folder(tmp_path, training="x", fold="..")
+
+
+def broken(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("done.json", None),
+        ("done.json", "[1]"),
+        ("done.json", "{}"),
+        ("metrics.jsonl", None),
+        ("metrics.jsonl", "{"),
+        ("metrics.jsonl", "3\n"),
+        ("metrics.jsonl", ""),
+        ("model", None),
+        ("scores/s1--v0.safetensors", None),
+        ("scores/s1--v0.safetensors", "torn"),
+    ],
+)
+def test_a_done_fold_that_lost_a_file_is_named(
+    name: str, text: str | None, finished: tuple[Path, Plan, dict[str, Any]], features: Path, tmp_path: Path
+) -> None:
+    run, plan, _ = finished
+    shutil.copytree(run, tmp_path / "run")
+    path = fold_folder(tmp_path / "run", training=plan.variants[1].training, fold="s1") / name
+    if text is None:
+        broken(path)
+    else:
+        path.write_text(text)
+    with pytest.raises(DataError, match=rf"s1/{name} is missing or damaged .*: delete its fold's folder and run again"):
+        evaluate_run(tmp_path / "run", plan, features=features)
+
+
 def test_folds_and_variants_that_cannot_be_are_refused(features: Path, recipe: Recipe) -> None:
     for folds, match in (("4", "got 3"), ("all", "expected loso or a number"), ("1", "2 or more")):
         with pytest.raises(UsageError, match=match):
@@ -168,7 +224,9 @@ def test_a_grid_changes_the_recipe_and_the_strategy(recipe: Recipe, tmp_path: Pa
     [
         ("[[variant]]\nname = 'a'\nepoch = 3\n", "no 'epoch'"),
         ("[[variant]]\nname = 'a'\nepochs = 0\n", "epochs"),
+        ("[[variant]]\nname = 'a'\nnetwork = 5\n", "network"),
         ("[[variant]]\nepochs = 1\n", "name"),
+        (f"[[variant]]\nname = '{'n' * 81}'\n", "name"),
         ("[[variant]]\nname = 'a'\nstrategy = 3\n", "strategy"),
         ("[[variant]]\nname = 'a'\nnetwork.width = 3\n", "with quotes"),
         ("[[variants]]\nname = 'a'\n", "no \\[\\[variant"),

@@ -10,9 +10,17 @@ import safetensors.numpy
 
 from metst import features as module
 from metst.cache import Measured
-from metst.datasets import load_dataset
-from metst.errors import DataError, UsageError
-from metst.features import INDEX_FILE, FeatureIndex, extract_features, read_features_index, read_motion
+from metst.datasets import DataSet, Video, load_dataset
+from metst.errors import DataError, UsageError, VideoError
+from metst.features import (
+    INDEX_FILE,
+    FeatureIndex,
+    TrueEvent,
+    extract_features,
+    file_name,
+    read_features_index,
+    read_motion,
+)
 from metst.motion import Motion
 from metst.regions import REGION_NAMES
 from metst.results import FACE_CHANNELS
@@ -111,6 +119,87 @@ def test_labels_only_are_refused(tmp_path: Path) -> None:
         extract_features(load_dataset(root), tmp_path / "out")
 
 
+@pytest.mark.usefixtures("_no_pictures")
+def test_motion_that_changed_after_the_index_is_refused_and_seen_by_a_new_index(tmp_path: Path) -> None:
+    data_set, out = load_dataset(make["samm_lv"](tmp_path / "samm")), tmp_path / "out"
+    video = extract_features(data_set, out, cache=False).videos[0]
+    tensors = safetensors.numpy.load_file(out / video.file)
+    tensors["displacement"][3] += 1
+    safetensors.numpy.save_file(tensors, out / video.file)
+    with pytest.raises(DataError, match=r"not the file that features\.json speaks of.*extract the features again"):
+        read_motion(out, video)
+    again = extract_features(data_set, out, cache=False).videos[0]
+    assert again == video
+    read_motion(out, again)
+
+
+def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    out: Path = small["feature_folder"](tmp_path / "out", subjects=1, videos=1)
+    monkeypatch.setattr(module, "write_whole", killed)
+    monkeypatch.setattr(module, "_measured", lambda *_, **__: (motion_of(np.arange(5) / 30), ()))
+    with pytest.raises(KilledError):
+        extract_features(load_dataset(make["samm_lv"](tmp_path / "samm")), out, cache=False)
+    assert not (out / INDEX_FILE).exists()
+
+
+def test_the_rate_of_a_video_file_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float | None] = []
+
+    def measured(video, settings, *, rate_hz, **rest):
+        told.append(rate_hz)
+        if video.name == "torn":
+            raise VideoError("torn")
+        return motion_of(np.arange(5) / 30), ()
+
+    monkeypatch.setattr(module, "_measured", measured)
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "clip.mp4").touch()
+    videos = (
+        Video("a", "clip", tmp_path / "clip.mp4", rate_hz=25.0),
+        Video("a", "torn", tmp_path / "clip.mp4"),
+        Video("a", "frames", tmp_path / "frames", frames=5),
+    )
+    data_set = DataSet(kind="manifest", root=tmp_path, labels=(), videos=videos)
+    index = extract_features(data_set, tmp_path / "out", rate_hz=60.0, cache=False)
+    assert told == [None, None, 60.0]
+    assert [video.rate_hz for video in index.videos] == [pytest.approx(30.0), 0.0, 60.0]
+
+
+def test_a_class_that_is_not_known_is_refused() -> None:
+    assert TrueEvent(onset=1, offset=2, emotion=None).emotion is None
+    with pytest.raises(ValueError, match="unknown class 'anger': expected one of negative"):
+        TrueEvent(onset=1, offset=2, emotion="anger")
+
+
+# Names of files
+
+
+def test_names_that_files_can_have_stay() -> None:
+    assert file_name("spNO.1", "006_1") == "spNO.1--006_1"
+    assert file_name("Zoë") == "Zoë"
+
+
+def test_different_names_have_different_files_within_their_folder(tmp_path: Path) -> None:
+    names = ["a", "b", "a--b", "b--c", "c", "a-", "-b", "x/y", "x y", "x_y", "../../../evil", "/etc", "..a", "n" * 300,
+             "n" * 301, "é" * 200, "a\\b", "a\0b", "a\nb"]  # fmt: skip
+    names.append(file_name("x y"))
+    pairs = [(one, other) for one in names for other in names]
+    found = [file_name(*pair) for pair in pairs]
+    assert len(set(found)) == len(pairs)
+    for name in found:
+        assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+        assert len(name.encode()) < 200
+    for name in ("", ".", ".."):
+        with pytest.raises(DataError, match="cannot be the name"):
+            file_name("a", name)
+
+
 # Reading
 
 
@@ -169,6 +258,10 @@ def test_an_index_is_checked(folder: Path) -> None:
     late["videos"][1]["events"][0]["offset"] = 91
     path.write_text(json.dumps(late))
     with pytest.raises(DataError, match=r"s1/v0: event on frames \d+ to 91 of 90"):
+        read_features_index(folder)
+    late["videos"][1] |= {"video": "..", "events": []}
+    path.write_text(json.dumps(late))
+    with pytest.raises(DataError, match="cannot be the name"):
         read_features_index(folder)
     path.write_text(json.dumps(whole | {"fromat": 1}))
     with pytest.raises(DataError, match="fromat"):

@@ -3,12 +3,14 @@
 import os
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metst.errors import MetstError, UsageError
-from metst.parallel import ATTEMPTS, Executor, Failure, run_tasks, submitted
+from metst.parallel import ATTEMPTS, Executor, Failure, check_executor, run_tasks, submitted
 
 pytest.importorskip("joblib")
 
@@ -116,6 +118,45 @@ def test_submitted_jobs_come_back_as_tasks(work, tmp_path: Path) -> None:
     assert done(tmp_path) == ["a"]
 
 
+class KillingQueue:
+    """As submitit's executors; jobs of a task are killed as often as it says."""
+
+    def __init__(self, kills: dict[int, int]) -> None:
+        self.kills, self.jobs = kills, list[int]()
+
+    def batch(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def submit(self, function: Any, work: Any, task: Any, position: int) -> Any:
+        from submitit.core.utils import UncompletedJobError
+
+        kills, jobs = self.kills, self.jobs
+
+        class Job:
+            def done(self) -> bool:
+                return True
+
+            def result(self) -> Any:
+                jobs.append(position)
+                if jobs.count(position) <= kills.get(position, 0):
+                    raise UncompletedJobError("out of memory")
+                return function(work, task, position)
+
+        return Job()
+
+
+def test_killed_jobs_are_handed_out_again(work, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    tasks = [(tmp_path, name, "") for name in "abc"]
+    queue = KillingQueue({1: ATTEMPTS - 1})
+    assert sorted(submitted(queue, work, tasks)) == [(0, None), (1, None), (2, None)]
+    assert sorted(queue.jobs) == [0, *[1] * ATTEMPTS, 2]
+    found = []
+    with pytest.raises(MetstError, match=rf"killed {ATTEMPTS} times.*1 of 3 tasks are not done.*out of memory"):
+        found += submitted(KillingQueue({1: ATTEMPTS}), work, tasks)
+    assert list(submitted(queue, work, [])) == []
+
+
 def test_tasks_of_one_process_do_not_run_side_by_side(work, tmp_path: Path) -> None:
     from metst.parallel import _guarded
 
@@ -140,3 +181,6 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UsageError, match=r"submitit: pip install 'metst\[cluster\]'"):
         run_tasks(print, [1], executor=Executor("slurm"))
+    with pytest.raises(UsageError, match=r"submitit: pip install 'metst\[cluster\]'"):
+        check_executor(Executor("slurm"))
+    check_executor(Executor())

@@ -12,7 +12,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from metst.cli.synthesize import synthesize
-from metst.errors import DataError, FaceError, UsageError
+from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, unit_displacement
 from metst.synthesis.clip import ClipRecipe, read_recipe, write_clip
 from metst.synthesis.events import (
@@ -93,6 +93,8 @@ def test_profile_is_zero_at_the_ends_and_one_at_the_apex() -> None:
 def test_truth_covers_exactly_the_frames_of_the_event() -> None:
     truth = truth_intervals([event()], grid=TimeGrid.uniform(100, rate_hz=30))
     assert (truth.onset[0], truth.apex[0], truth.offset[0]) == (30, 36, 43)
+    with pytest.raises(UsageError, match="between two frames"):
+        truth_intervals([event(onset_s=1.1)], grid=TimeGrid.uniform(9, rate_hz=1))
 
 
 @pytest.mark.parametrize("label", EMOTION_UNITS)
@@ -180,6 +182,7 @@ def test_mixes_are_read_and_belong_to_the_class_that_lists_them() -> None:
         ({"amplitude": 0.2, "placebo": True}, "amplitude 0"),
         ({"amplitude": 0.2, "amplitude_max": 0.1}, "smaller"),
         ({"size": (20, 20)}, "64 px"),
+        ({"size": (99999, 99999)}, "8192 px"),
     ],
 )
 def test_a_recipe_that_contradicts_itself_is_refused(changes: dict[str, object], words: str) -> None:
@@ -219,6 +222,98 @@ def test_a_clip_of_footage_is_rebuilt_and_another_file_is_refused(noisy_footage:
     with pytest.raises(DataError, match="not the footage of this recipe"):
         write_clip(tmp_path / "c", recipe=kept, footage=first.video)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("field", ['"duration_s": 1e400', '"rate_hz": 1e9', '"start_s": NaN', '"durations_s": [NaN]'])
+def test_a_recipe_out_of_bounds_is_one_clear_line(tmp_path: Path, field: str) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(f"{{{field}}}")
+    with pytest.raises(DataError, match="no recipe of a clip") as caught:
+        read_recipe(file)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+def test_a_duration_that_is_not_above_zero_is_refused(value: float) -> None:
+    with pytest.raises(UsageError, match="above 0 s"):
+        draw_schedule(np.random.default_rng(0), count=2, start_s=0, end_s=9, amplitude=0.1, durations_s=(0.3, value))
+
+
+@pytest.mark.parametrize("camera", [5, [1], None])
+def test_a_camera_that_is_none_is_refused_with_a_size_too(tmp_path: Path, camera: object) -> None:
+    with pytest.raises(UsageError, match="a head cannot be made: camera"):
+        write_clip(tmp_path / "clip", recipe=ClipRecipe(head={"camera": camera}, size=(320, 240)))
+
+
+def test_a_clip_never_replaces_its_own_footage(
+    noisy_footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, link = tmp_path / "own", tmp_path / "link"
+    own.mkdir()
+    link.symlink_to(own)
+    kept = noisy_footage.read_bytes()
+    (own / "planted.mp4").write_bytes(kept)
+    monkeypatch.chdir(tmp_path)
+    recipe = ClipRecipe(count=1, start_s=0.2)
+    for footage, folder in (("own/planted.mp4", own), ("link/planted.mp4", Path("own")), ("own/planted.mp4", link)):
+        with pytest.raises(UsageError, match="footage itself"):
+            write_clip(folder, recipe=recipe, footage=Path(footage))
+    with pytest.raises(UsageError, match="footage itself"):
+        write_clip(own, recipe=recipe.model_copy(update={"footage": "link/planted.mp4"}))
+    assert (own / "planted.mp4").read_bytes() == kept
+    assert [file.name for file in own.iterdir()] == ["planted.mp4"]
+
+
+def test_footage_is_found_again_from_another_directory(
+    noisy_footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(noisy_footage.parent)
+    clip = write_clip(tmp_path / "a", recipe=ClipRecipe(count=0, start_s=0.2), footage=Path(noisy_footage.name))
+    monkeypatch.chdir(tmp_path)
+    again = write_clip(Path("b"), recipe=read_recipe(Path("a/recipe.json")))
+    assert decoded(again.video) == decoded(clip.video)
+
+
+def test_a_clip_never_stands_beside_the_truth_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = ClipRecipe(count=1, duration_s=1.6, rate_hz=20, size=(200, 240), start_s=0.2)
+    first = write_clip(tmp_path, recipe=recipe)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    other = recipe.model_copy(update={"seed": 2})
+
+    def stop(stage: str, done: int, total: int | None) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_clip(tmp_path, recipe=other, on_progress=stop)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before  # the old clip is whole
+
+    def full(path: Path, content: bytes) -> None:
+        raise OutputError(f"{path} cannot be written")
+
+    monkeypatch.setattr("metst.synthesis.clip.write_whole", full)
+    with pytest.raises(OutputError):
+        write_clip(tmp_path, recipe=other)
+    assert [file.name for file in tmp_path.iterdir()] == ["planted.mp4"]
+    assert first.video.read_bytes() != before["planted.mp4"]
+
+
+def test_a_head_model_is_only_for_a_head(noisy_footage: Path, tmp_path: Path) -> None:
+    for recipe, footage in ((ClipRecipe(), None), (ClipRecipe(), noisy_footage), (ClipRecipe(head={}), noisy_footage)):
+        with pytest.raises(UsageError, match="head model is only for"):
+            write_clip(tmp_path / "clip", recipe=recipe, footage=footage, head_model=tmp_path / "missing.whl")
+
+
+def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
+    app = Typer()
+    app.command()(synthesize)
+    folder = tmp_path / "o[" / "x]"
+    options = ["--count", "0", "--seconds", "1", "--fps", "5", "--size", "64x80", "-o", str(folder)]
+    result = CliRunner().invoke(app, options)
+    assert result.exception is None, result.exception
+    assert f"Truth: {folder / 'truth.csv'}" in result.stderr
 
 
 def test_a_video_without_a_face_is_one_clear_line(tmp_path: Path) -> None:
@@ -281,6 +376,14 @@ def test_resampling_keeps_the_noise_that_lanczos_loses() -> None:
         (["--count", "0", "--start", "30"], "is empty"),
         (["--count", "50"], "plant fewer"),
         (["--size", "wide"], "--size"),
+        (["--size", "99999x99999"], "8192 px"),
+        (["--seconds", "inf"], "--seconds"),
+        (["--seconds", "1e300"], "--seconds"),
+        (["--end", "inf"], "--end"),
+        (["--durations", "nan"], "--durations"),
+        (["--amplitude", "0.1-0"], "--amplitude"),
+        (["--fps", "1", "--durations", "0.2"], "between two frames"),
+        (["--head-model", "missing.whl"], "head model"),
         (["--recipe", "missing.json"], "missing.json"),
         (["--recipe", "missing.json", "--count", "3"], "leave out --count"),
         (["clip.mp4", "--fps", "60"], "leave out --fps"),

@@ -169,6 +169,35 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
         fit(network(), tmp_path)
 
 
+def test_metrics_that_a_kill_left_behind_are_completed(tmp_path: Path) -> None:
+    history = fit(network(), tmp_path)
+    path = tmp_path / METRICS_FILE
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert fit(network(), tmp_path) == history
+    assert [json.loads(line) for line in path.read_text().splitlines()] == list(history)
+
+
+def test_weights_that_the_last_step_broke_end_the_training(tmp_path: Path) -> None:
+    def steep(model: nn.Module, tensors: Batch) -> Losses:
+        # A finite loss whose gradient is not: 0 * inf.
+        zero = next(model.parameters()).sum() * 0
+        return {"loss": loss(model, tensors)["loss"] + (torch.sqrt(zero) if tensors[0] is last else 0)}
+
+    last = batch(3)[0]
+    with pytest.raises(DataError, match=r"weights \(.*\) are not finite after step 4"):
+        fit_network(
+            network(),
+            lambda step: (last, batch(3)[1]) if step == 3 else batch(step),
+            loss=steep,
+            optimisation=Optimisation(0.05),
+            steps=4,
+            epoch_steps=2,
+            seed=0,
+            folder=tmp_path,
+        )
+    assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 1  # the state is that of the epoch before
+
+
 def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     def broken(model: nn.Module, tensors: Batch) -> Losses:
         return {"loss": loss(model, tensors)["loss"] * float("nan")}

@@ -111,6 +111,12 @@ def test_recipes_change_by_name_and_say_what_they_do_not_know() -> None:
         changed_recipe(recipe, {"epochs": 0})
     with pytest.raises(UsageError, match="validation"):
         changed_recipe(recipe, {"patience": 3})
+    for impossible in ({"network": 5}, {"network": 5, "network.width": 16}):
+        with pytest.raises(UsageError, match="network"):
+            changed_recipe(recipe, impossible)
+    for gain in ((1.1, 0.9), (0.9, float("inf")), (float("nan"), 1.0)):
+        with pytest.raises(UsageError, match="gain"):
+            changed_recipe(recipe, {"gain": gain})
     with pytest.raises(UsageError, match="metst-plus"):
         published_recipe("starter")
     assert set(PUBLISHED_RECIPES) == {"metst", "metst-2024", "metst-plus", "boosting-vrme"}
@@ -359,6 +365,10 @@ def test_a_fold_writes_what_evaluation_reads(features: Path, tmp_path: Path) -> 
     assert fold_files(tmp_path / "o") == before
     with pytest.raises(UsageError, match="other data or settings"):
         run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=1, fold=FOLD, seed=1)
+    for text in ("[]", "{}", "torn"):
+        (tmp_path / "o" / DONE_FILE).write_text(text)
+        with pytest.raises(DataError, match="delete its fold's folder and run again"):
+            run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=2, fold=FOLD, seed=1)
 
 
 def test_a_fold_that_was_killed_ends_as_one_that_was_not(features: Path, tmp_path: Path) -> None:
@@ -464,11 +474,22 @@ def test_the_command_trains_on_recordings(features: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "model.training" / STATE_FILE).exists()
 
 
+def test_the_command_trains_into_the_folder_it_stands_in(
+    features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    options = ("--features", features, "--recipe", "metst", "--epochs", 1, "--width", 8, "-q")
+    assert metst("train", *options, "-o", ".") == 0
+    assert load_model(tmp_path / "here").info.decode.strategy == 1  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--recipe", "metst-plus"), "give --features"),
         (("--recipe", "starter", "--epochs", "3"), "simulated motion"),
+        (("--recipe", "starter", "--strategy", "2"), "simulated motion"),
         (("--recipe", "nothing"), "expected one of starter"),
     ],
 )

@@ -57,10 +57,14 @@ class CalibrateSettings(Settings):
             raise UsageError(f"a curve needs at least two amplitudes above 0; got {_listed(amplitudes) or 'none'}")
         if not self.durations_s or any(not 0.1 <= value <= _LONGEST_S for value in self.durations_s):
             raise UsageError(f"durations must lie between 0.1 and {_LONGEST_S:g} s; got {_listed(self.durations_s)}")
+        if len(set(self.durations_s)) < len(self.durations_s):
+            raise UsageError(f"durations must be named once each; got {_listed(self.durations_s)}")
         if unknown := [label for label in self.labels if label not in EMOTION_UNITS]:
             raise UsageError(f"unknown class {unknown[0]!r}: expected some of {', '.join(EMOTION_UNITS)}")
         if not self.labels:
             raise UsageError("name at least one class to plant")
+        if len(set(self.labels)) < len(self.labels):
+            raise UsageError(f"classes must be named once each; got {', '.join(self.labels)}")
         return self
 
     def trials(self) -> TrialSettings:

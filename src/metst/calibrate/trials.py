@@ -12,6 +12,7 @@ from metst.calibrate.moments import REST_S, Moment
 from metst.config import Settings
 from metst.metrics import interval_iou
 from metst.synthesis.events import PlantedEvent, draw_event
+from metst.synthesis.inject import truth_intervals
 from metst.timeline import Intervals, TimeGrid
 
 TOLERANCE_S: Final = 0.15
@@ -128,7 +129,8 @@ def judge(event: PlantedEvent, *, candidates: Intervals, grid: TimeGrid) -> tupl
         return Outcome(False), mine
     best = max(mine, key=lambda i: float(candidates.confidence[i]))
     onset, last = int(candidates.onset[best]), int(candidates.offset[best]) - 1
-    planted = np.array([grid.frame_at(event.onset_s), grid.frame_at(event.offset_s)]).reshape(1, 2)
+    truth = truth_intervals([event], grid=grid)
+    planted = np.stack([truth.onset, truth.offset - 1], axis=1)
     return (
         Outcome(
             True,

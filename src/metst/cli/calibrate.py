@@ -58,10 +58,10 @@ def calibrate(
         crf=crf,
         seed=seed,
     )
+    make_folder(output)  # before the work, which would be lost without it
     with progress(video.name) as on_progress:
         found = run(video, model=model, settings=settings, rate_hz=fps, cache=cache, on_progress=on_progress)
         summary = summarise(found)
-    make_folder(output)
     write_calibration(found, summary, output)
     write_page(found, summary, output / "calibration.html")
     rows = [
@@ -72,11 +72,11 @@ def calibrate(
         ]
         for point in summary.points
     ]
-    table(f"{video.name}: planted movements found", ["amplitude", "found", "95 % interval"], rows)
+    table(f"{escape(video.name)}: planted movements found", ["amplitude", "found", "95 % interval"], rows)
     console.print(lead(summary))
     for problem in found.raw.problems:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
-    console.print(f"Page: {output / 'calibration.html'}")
+    console.print(escape(f"Page: {output / 'calibration.html'}"))
     if as_json:
         print_json(as_dict(found, summary))
     if found.raw.problems:

@@ -7,11 +7,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from metst.cli.console import Quiet, Verbose, console, progress, talk
 from metst.errors import UsageError
 
 _NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "quiet", "verbose"})
+_OPTION_OF = {
+    "amplitude_max": "amplitude",
+    "durations_s": "durations",
+    "start_s": "start",
+    "end_s": "end",
+    "duration_s": "seconds",
+    "rate_hz": "fps",
+}
+"""Fields of a recipe whose option has another name."""
 
 
 def synthesize(
@@ -55,7 +65,9 @@ def synthesize(
 ) -> None:
     """Plant known micro-expressions into real footage, a portrait or a rendered head."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.synthesis.clip import ClipRecipe, read_recipe, write_clip
+    from pydantic import ValidationError
+
+    from metst.synthesis.clip import ClipRecipe, first_fault, read_recipe, write_clip
 
     given = _given(context)
     if recipe is not None:
@@ -67,26 +79,31 @@ def synthesize(
         if video is not None and own:
             raise UsageError(f"footage keeps its own picture, rate and length: leave out {_options(own)}")
         low, high = _range("0" if placebo and "amplitude" not in given else amplitude)
-        what = ClipRecipe(
-            count=count,
-            amplitude=low,
-            amplitude_max=high,
-            placebo=placebo,
-            start_s=start,
-            end_s=end,
-            labels=words(labels),
-            units=words(units),
-            durations_s=numbers(durations, option="--durations"),
-            seed=seed,
-            crf=crf,
-            duration_s=seconds,
-            rate_hz=fps,
-            size=_size(size),
-            head=None if head is None else _settings(head),
-        )
+        try:
+            what = ClipRecipe(
+                count=count,
+                amplitude=low,
+                amplitude_max=high,
+                placebo=placebo,
+                start_s=start,
+                end_s=end,
+                labels=words(labels),
+                units=words(units),
+                durations_s=numbers(durations, option="--durations"),
+                seed=seed,
+                crf=crf,
+                duration_s=seconds,
+                rate_hz=fps,
+                size=_size(size),
+                head=None if head is None else _settings(head),
+            )
+        except ValidationError as error:
+            where, reason = first_fault(error)
+            field = where.split(".")[0]
+            raise UsageError(f"--{_OPTION_OF.get(field, field)}: {reason}") from error
     with progress("synthesize") as on_progress:
         clip = write_clip(output, recipe=what, footage=video, head_model=head_model, on_progress=on_progress)
-    console.print(f"Clip: {clip.video}\nTruth: {clip.truth}\nRecipe: {output / 'recipe.json'}")
+    console.print(escape(f"Clip: {clip.video}\nTruth: {clip.truth}\nRecipe: {output / 'recipe.json'}"))
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -134,7 +151,7 @@ def _settings(file: Path) -> dict[str, Any]:
 
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read as the settings of a head: {error}") from error
     if not isinstance(value, dict):
         raise UsageError(f"{file} must hold one JSON object with the settings of a head")

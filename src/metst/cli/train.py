@@ -26,7 +26,9 @@ def train(
         ),
     ] = "starter",
     features: Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")] = None,
-    strategy: Annotated[int, typer.Option(min=0, max=2, help="Synergy strategy (recordings only).")] = 1,
+    strategy: Annotated[
+        int | None, typer.Option(min=0, max=2, help="Synergy strategy (recordings only); 1 when absent.")
+    ] = None,
     without: Annotated[list[str], typer.Option(help="Subject that training must not see; may be repeated.")] = [],  # noqa: B006
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.")] = None,
@@ -48,10 +50,16 @@ def train(
         if features is None or steps is not None:
             raise UsageError(f"recipe {recipe} learns from recordings: give --features (metst extract), and no --steps")
         info = _on_recordings(
-            output, recipe, features=features, strategy=strategy, without=without, changes=changes, seed=seed
+            output,
+            recipe,
+            features=features,
+            strategy=1 if strategy is None else strategy,
+            without=without,
+            changes=changes,
+            seed=seed,
         )
     elif recipe in RECIPES:
-        if features is not None or without or changes:
+        if features is not None or without or changes or strategy is not None:
             raise UsageError(f"recipe {recipe} learns from simulated motion: only --steps and --seed change it")
         info = _on_simulation(output, recipe, steps=steps, seed=seed)
     else:

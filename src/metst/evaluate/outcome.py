@@ -13,12 +13,13 @@ import safetensors.numpy
 
 from metst.checkpoint import Model, load_model
 from metst.config import PublishedDecodeSettings
-from metst.errors import DataError, OutputError
+from metst.errors import DataError, MetstError, OutputError
 from metst.evaluate.plan import Plan, Variant
 from metst.evaluate.run import fold_folder
 from metst.features import FeatureIndex, FeatureVideo, read_features_index
 from metst.labels import EMOTIONS
 from metst.metrics import COLUMNS, score_tables
+from metst.predictions import DONE_FILE, scores_path
 from metst.results import csv_bytes, write_whole
 from metst.scoring import decode_events
 from metst.timeline import Series, TimeGrid, frames_for_people
@@ -97,10 +98,27 @@ def _predictions(run: Path, plan: Plan, variant: Variant, *, index: FeatureIndex
     """Decode the scores of all folds under the variant's strategy."""
     for part in plan.folds:
         folder = fold_folder(run, training=variant.training, fold=part.name)
-        model = _with_strategy(load_model(folder / "model"), variant)
+        model = _with_strategy(_model(folder), variant)
         for video in index.of(part.test):
             if video.file:
                 yield from _video_predictions(folder, video, model=model)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    why = f"it has no {error}" if isinstance(error, KeyError) else error
+    return DataError(f"{path} is missing or damaged ({why}): delete its fold's folder and run again")
+
+
+def _model(folder: Path) -> Model:
+    """The network that a fold left."""
+    path = folder / "model"
+    try:
+        model = load_model(path)
+        if not isinstance(model.info.decode, PublishedDecodeSettings):
+            raise DataError("it is decoded by another rule")
+    except MetstError as error:
+        raise _damaged(path, error) from error
+    return model
 
 
 def _with_strategy(model: Model, variant: Variant) -> Model:
@@ -111,14 +129,14 @@ def _with_strategy(model: Model, variant: Variant) -> Model:
 
 
 def _video_predictions(folder: Path, video: FeatureVideo, *, model: Model) -> Iterator[PredictedRow]:
-    path = folder / "scores" / f"{video.subject}--{video.video}.safetensors"
+    path = scores_path(folder, video)
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             channels = tuple(file.metadata()["channels"].split(","))
             values, valid, time_s = (file.get_tensor(name) for name in ("scores", "valid", "time_s"))
-    except (OSError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise DataError(f"{path} is missing or damaged ({error}): delete its fold's folder and run again") from error
-    events = decode_events(Series(TimeGrid(time_s), values, valid, channels), model=model)
+        events = decode_events(Series(TimeGrid(time_s), values, valid, channels), model=model)
+    except (OSError, KeyError, TypeError, safetensors.SafetensorError, MetstError) as error:
+        raise _damaged(path, error) from error
     first, last = frames_for_people(events.onset, events.offset)
     for onset, offset, label, confidence in zip(first, last, events.label, events.confidence, strict=True):
         yield video.subject, video.video, int(onset), int(offset), label, round(float(confidence), 6)
@@ -130,16 +148,28 @@ def _about(run: Path, plan: Plan, variant: Variant) -> dict[str, Any]:
     k_p = {}
     for part in plan.folds:
         folder = fold_folder(run, training=variant.training, fold=part.name)
-        done = json.loads((folder / "done.json").read_bytes())
-        k_p[part.name] = done["k_p"]
-        lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        training[part.name] = {"seconds": done["seconds"], "epochs": [json.loads(line) for line in lines]}
+        k_p[part.name], training[part.name] = _history(folder)
     return {
         "recipe": variant.recipe.model_dump(mode="json"),
         "strategy": variant.strategy,
         "k_p": k_p,
         "training": training,
     }
+
+
+def _history(folder: Path) -> tuple[int, dict[str, Any]]:
+    """``k_p`` of a fold, and its time and epochs."""
+    path = folder / DONE_FILE
+    try:
+        done = json.loads(path.read_bytes())
+        k_p, seconds = int(done["k_p"]), float(done["seconds"])
+        path = folder / "metrics.jsonl"
+        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not [(epoch["loss"], epoch["validation"]) for epoch in epochs]:
+            raise ValueError("it is empty")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    return k_p, {"seconds": seconds, "epochs": epochs}
 
 
 def _figures(

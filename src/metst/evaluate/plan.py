@@ -27,7 +27,7 @@ Strategy = Literal[0, 1, 2]
 class Variant(Settings):
     """One row of the table: a recipe under a synergy strategy."""
 
-    name: str = Field(min_length=1, description="what it is called")
+    name: str = Field(min_length=1, max_length=80, description="what it is called; its files, too")
     recipe: Recipe
     strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
 

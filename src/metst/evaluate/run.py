@@ -8,7 +8,8 @@ from pathlib import Path
 
 from metst.errors import MetstError
 from metst.evaluate.plan import Plan, Strategy, claim_folder
-from metst.parallel import Executor, run_tasks
+from metst.features import file_name
+from metst.parallel import Executor, check_executor, run_tasks
 from metst.recipes import Recipe
 from metst.splits import Fold
 
@@ -61,7 +62,7 @@ def fold_tasks(run: Path, plan: Plan, *, features: Path) -> list[FoldTask]:
 
 def fold_folder(run: Path, *, training: str, fold: str) -> Path:
     """Where a fold keeps its state and leaves its result."""
-    return run.resolve() / TRAINED / training / fold
+    return run.resolve() / TRAINED / file_name(training) / file_name(fold)
 
 
 def run_plan(
@@ -76,12 +77,13 @@ def run_plan(
     Raises
     ------
     UsageError
-        The folder holds another run, or the executor is not at hand.
+        The folder holds another run, or the executor is not at hand: then nothing is written.
     MetstError
         Folds failed: all are named; the others are done.
     """
-    claim_folder(run, plan)
+    check_executor(executor)
     tasks = fold_tasks(run, plan, features=features)
+    claim_folder(run, plan)
     done = 0
 
     def count(_: int) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from metst.config import FaceSettings, Settings
 from metst.errors import DataError, FaceError, OutputError, UsageError
@@ -26,12 +26,16 @@ from metst.video.hashing import content_hash
 OnProgress = Callable[[str, int, int | None], None]
 Image = npt.NDArray[np.uint8]
 
-_SMALLEST_PX = 64
+_SMALLEST_PX, _LARGEST_PX = 64, 8192
+_LONGEST_S = 24 * 3600.0
+_FASTEST_HZ = 1000.0
 _FEWEST_FRAMES = 2
 
 
 class ClipRecipe(Settings):
     """All that decides a planted clip; with the footage, where there is one, it rebuilds the clip bit by bit."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     count: int = Field(10, ge=0, description="number of micro-expressions")
     amplitude: float = Field(0.2, ge=0, le=1, description="fraction of full contraction; 0 only for a placebo")
@@ -52,8 +56,10 @@ class ClipRecipe(Settings):
     )
     seed: int = Field(1, ge=0, description="seed of all chance")
     crf: int = Field(18, ge=0, le=51, description="H.264 quality")
-    duration_s: float = Field(20.0, gt=0, description="length of a portrait clip or a rendered one, seconds")
-    rate_hz: float = Field(30.0, gt=0, description="frame rate of a portrait clip or a rendered one")
+    duration_s: float = Field(
+        20.0, gt=0, le=_LONGEST_S, description="length of a portrait clip or a rendered one, seconds"
+    )
+    rate_hz: float = Field(30.0, gt=0, le=_FASTEST_HZ, description="frame rate of a portrait clip or a rendered one")
     size: tuple[int, int] | None = Field(
         None, description="width and height of a portrait clip, px; those of the portrait when absent"
     )
@@ -72,8 +78,9 @@ class ClipRecipe(Settings):
             raise UsageError(f"a placebo has amplitude 0, got {self.amplitude:g}")
         if self.amplitude_max is not None and self.amplitude_max < self.amplitude:
             raise UsageError(f"amplitudes from {self.amplitude:g} to {self.amplitude_max:g}: the second is smaller")
-        if self.size is not None and min(self.size) < _SMALLEST_PX:
-            raise UsageError(f"a clip of {self.size[0]}x{self.size[1]} px shows no face: {_SMALLEST_PX} px at least")
+        if self.size is not None and not _SMALLEST_PX <= min(self.size) <= max(self.size) <= _LARGEST_PX:
+            what = f"a clip of {self.size[0]}x{self.size[1]} px cannot be made"
+            raise UsageError(f"{what}: width and height must lie between {_SMALLEST_PX} px and {_LARGEST_PX} px")
         return self
 
 
@@ -94,9 +101,14 @@ def read_recipe(file: Path) -> ClipRecipe:
     try:
         return ClipRecipe.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {first['msg']}") from error
+        where, reason = first_fault(error)
+        raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {reason}") from error
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """Where settings are wrong first (``"camera.width"``; empty: as a whole), and why."""
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"]
 
 
 @dataclass(frozen=True)
@@ -135,8 +147,8 @@ def write_clip(
     Raises
     ------
     UsageError
-        The stretch is too short for the events, the face is not visible where one falls, an unknown class or unit, or
-        no head model.
+        The stretch is too short for the events, the face is not visible where one falls, an unknown class or unit, no
+        head model, one for a clip without a head, or the clip would replace its own footage.
     FaceError
         The footage shows no face, or one that is too small.
     DataError
@@ -144,15 +156,39 @@ def write_clip(
     OutputError
         The folder or a file cannot be written.
     """
+    video, beside = folder / "planted.mp4", (folder / "recipe.json", folder / "truth.csv")
+    if footage is None and recipe.footage:
+        footage = Path(recipe.footage)
+    if head_model is not None and (footage is not None or recipe.head is None):
+        raise UsageError("a head model is only for a clip with a rendered head: ask for a head, or leave out the model")
+    if footage is not None and _same_file(video, footage):
+        raise UsageError(f"{video} is the footage itself, which the clip would replace: choose another folder")
     made = _planned(recipe, footage=footage, head_model=head_model)
-    make_folder(folder)
-    video, grid = folder / "planted.mp4", TimeGrid(made.time_s)
-    counted = _counted(made.images, total=len(grid), on_progress=on_progress)
-    write_video(video, counted, times_s=made.time_s.tolist(), crf=recipe.crf)
-    write_whole(folder / "recipe.json", made.recipe.model_dump_json(indent=2).encode())
+    grid = TimeGrid(made.time_s)
     truth = truth_table(made.events, grid=grid, video=video.name)
-    write_whole(folder / "truth.csv", b"".join(table_of(truth).csv_parts()))
-    return Clip(video, folder / "truth.csv", made.events, grid)
+    make_folder(folder)
+    counted = _counted(made.images, total=len(grid), on_progress=on_progress)
+    write_video(video, _then_remove(counted, beside), times_s=made.time_s.tolist(), crf=recipe.crf)
+    write_whole(beside[0], made.recipe.model_dump_json(indent=2).encode())
+    write_whole(beside[1], b"".join(table_of(truth).csv_parts()))
+    return Clip(video, beside[1], made.events, grid)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them is not there, or has a name that no file can have
+        return False
+
+
+def _then_remove(images: Iterator[Image], files: Sequence[Path]) -> Iterator[Image]:
+    """All images; then the files of an earlier clip go: the new video is about to replace the one they belong to."""
+    yield from images
+    for file in files:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{file} of an earlier clip cannot be replaced: {error.strerror}") from error
 
 
 def make_folder(folder: Path) -> None:
@@ -181,8 +217,6 @@ class _Planned:
 
 def _planned(recipe: ClipRecipe, *, footage: Path | None, head_model: Path | None) -> _Planned:
     rng = np.random.default_rng(recipe.seed)
-    if footage is None and recipe.footage:
-        footage = Path(recipe.footage)
     if footage is not None:
         return _footage_clip(recipe, footage=footage, rng=rng)
     time_s = np.arange(round(recipe.duration_s * recipe.rate_hz)) / recipe.rate_hz
@@ -206,7 +240,7 @@ def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator
     events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
     source = (frame.rgb for frame in read_colour_stream(footage))
     images = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
-    recorded = recipe.model_copy(update={"footage": str(footage), "footage_hash": found})
+    recorded = recipe.model_copy(update={"footage": str(footage.absolute()), "footage_hash": found})
     return _Planned(recorded, time_s, events, images)
 
 
@@ -259,13 +293,14 @@ def _head_images(
     settings = dict(recipe.head or {})
     if recipe.size is not None:
         width, height = recipe.size
-        settings["camera"] = settings.get("camera", {}) | {"width": width, "height": height}
+        camera = settings.get("camera", {})
+        if isinstance(camera, dict):  # what else stands there is refused below
+            settings["camera"] = camera | {"width": width, "height": height}
     try:
         scene = HeadScene.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its settings"
-        raise UsageError(f"a head cannot be made: {where}: {first['msg']}") from error
+        where, reason = first_fault(error)
+        raise UsageError(f"a head cannot be made: {where or 'its settings'}: {reason}") from error
     model = load_head_model(head_model)  # here, not at the first frame: what is missing is said before a file is made
     return render_scene(scene, time_s=time_s, events=events, rng_seed=recipe.seed, model=model)
 

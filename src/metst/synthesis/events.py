@@ -210,8 +210,8 @@ def draw_schedule(
     kinds = [(label_of(mix), mix) for mix in mixes] if mixes else [(label, ()) for label in labels]
     if not kinds:
         raise UsageError("name at least one class or action unit to plant")
-    if min(durations_s, default=1.0) <= 0:
-        raise UsageError(f"durations must be above 0 s, got {min(durations_s):g}")
+    if wrong := [value for value in durations_s if not value > 0]:  # NaN too
+        raise UsageError(f"durations must be above 0 s, got {wrong[0]:g}")
     longest_s, slot = max(durations_s, default=MAX_DURATION_S), (end_s - start_s) / max(count, 1)
     if count and slot < longest_s + gap_s:
         need = count * (longest_s + gap_s)

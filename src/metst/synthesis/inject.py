@@ -254,12 +254,22 @@ def animate_portrait(
 
 
 def truth_intervals(events: Sequence[PlantedEvent], *, grid: TimeGrid) -> Intervals:
-    """Truth in frames: onset, apex and (half-open) offset of each event on the clip's timestamps."""
+    """Truth in frames: onset, apex and (half-open) offset of each event on the clip's timestamps.
+
+    Raises
+    ------
+    UsageError
+        An event falls between two frames.
+    """
     ordered = sorted(events, key=lambda event: event.onset_s)
     classes = tuple(dict.fromkeys(event.label for event in ordered))
     onset = np.searchsorted(grid.time_s, [event.onset_s for event in ordered], side="left")
     offset = np.searchsorted(grid.time_s, [event.offset_s for event in ordered], side="right")
-    apex = np.clip(grid.frame_at(np.array([event.apex_s for event in ordered])), onset, np.maximum(offset - 1, onset))
+    if (between := np.flatnonzero(offset <= onset)).size:
+        event = ordered[between[0]]
+        span = f"{event.onset_s:.2f}-{event.offset_s:.2f} s"
+        raise UsageError(f"an event at {span} falls between two frames: it must last longer, or the rate be higher")
+    apex = np.clip(grid.frame_at(np.array([event.apex_s for event in ordered])), onset, offset - 1)
     label = tuple(event.label for event in ordered)
     probability = np.array([[float(name == each) for name in classes] for each in label])
     probability = probability.reshape(len(label), len(classes))
