@@ -22,7 +22,7 @@ from metst.checkpoint import Model
 from metst.config import ModelInfo
 from metst.errors import OutputError, UsageError
 from metst.regions import AXES, REGIONS
-from metst.results.files import write_whole
+from metst.results.files import make_folder, write_whole
 from metst.results.tables import motion_columns
 
 if TYPE_CHECKING:
@@ -82,10 +82,7 @@ def export_onnx(model: Model, path: str | Path, *, batch: int = 1, overwrite: bo
     _describe(graph, file_metadata(model, delay=step.delay))
     data = graph.SerializeToString()
     _check(data, step, batch=batch)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}; choose another one") from error
+    make_folder(path.parent)
     write_whole(path, data)
 
 

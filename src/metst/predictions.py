@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,9 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from metst.config import ModelInfo
-from metst.errors import OutputError
 from metst.features import FeatureVideo, file_name, read_motion
 from metst.models.engine import Engine
-from metst.results import write_whole
+from metst.results import csv_bytes, make_folder, write_whole
 from metst.scoring import decode_events, score_motion
 from metst.timeline import Intervals, Series, frames_for_people
 
@@ -89,24 +86,17 @@ def write_predictions(
     OutputError
         The folder cannot be written.
     """
-    try:
-        (folder / SCORES_FOLDER).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder / SCORES_FOLDER}: {error}") from error
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(PREDICTION_COLUMNS)
-    rows = 0
+    make_folder(folder / SCORES_FOLDER)
+    rows: list[tuple[str | int, ...]] = []
     for number, video in enumerate(videos, start=1):
         if video.file:
             events, scores = predict(features, video, model=model)
-            writer.writerows(_rows(video, events))
-            rows += len(events)
+            rows += _rows(video, events)
             write_whole(scores_path(folder, video), _packed(scores))
         if on_progress is not None:
             on_progress("prediction", number, len(videos))
-    write_whole(folder / PREDICTIONS_FILE, table.getvalue().encode())
-    return rows
+    write_whole(folder / PREDICTIONS_FILE, csv_bytes(PREDICTION_COLUMNS, rows))
+    return len(rows)
 
 
 def _rows(video: FeatureVideo, events: Intervals) -> Iterator[tuple[str | int, ...]]:

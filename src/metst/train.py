@@ -22,8 +22,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from metst.errors import DataError, OutputError, UsageError
-from metst.results import write_whole
+from metst.errors import DataError, UsageError
+from metst.results import make_folder, write_whole
 
 OnProgress = Callable[[str, int, int | None], None]
 Batch = tuple[Tensor, ...]
@@ -143,7 +143,10 @@ def fit_network(
         optimiser = _optimiser(network, optimisation)
         # OneCycleLR is a function of the step alone: a restart only sets the step.
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, optimisation.learning_rate, total_steps=steps)
-        path = None if folder is None else _folder(folder) / STATE_FILE
+        path = None
+        if folder is not None:
+            make_folder(folder)
+            path = folder / STATE_FILE
         best: dict[str, Tensor] = {}
         progress = Progress()
         if path is not None and path.exists():
@@ -166,14 +169,6 @@ def fit_network(
             network.load_state_dict(best)
         network.eval()
     return progress.history
-
-
-def _folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error}") from error
-    return folder
 
 
 def _optimiser(network: nn.Module, optimisation: Optimisation) -> torch.optim.Adam:

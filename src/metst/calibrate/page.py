@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metst.calibrate.conditions import give_advice
 from metst.calibrate.outcome import TARGET, Summary
 from metst.calibrate.run import Calibration
 from metst.report.drawing import ACCENT, INK, LINE, MUTED, Box, Drawing, Panel, add, class_colour, stroke, write
-from metst.report.wording import length_in_words
+from metst.report.html import page_style, page_template
 from metst.results import write_whole
 
 _WIDTH, _HEIGHT = 520.0, 300.0
@@ -33,16 +31,7 @@ def write_page(calibration: Calibration, summary: Summary, path: Path) -> None:
     OutputError
         The file cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("metst.calibrate", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["length_in_words"] = length_in_words
-    environment.filters["percent"] = lambda share: f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
-    page = environment.get_template("calibrate.html.j2").render(
+    page = page_template("metst.calibrate", "calibrate.html.j2").render(
         calibration=calibration,
         raw=calibration.raw,
         source=calibration.raw.source,
@@ -55,7 +44,7 @@ def write_page(calibration: Calibration, summary: Summary, path: Path) -> None:
         fewest=min(point["trials"] for point in summary.points),
         curve=Markup(draw_curve(summary)),
         durations=[Markup(svg) for svg in draw_durations(summary)],
-        style=Markup(files("metst.report").joinpath("report.css").read_text(encoding="utf-8")),
+        style=page_style(),
     )
     write_whole(path, page.encode())
 

@@ -48,7 +48,7 @@ def calibrate(
     from metst.calibrate import CalibrateSettings, as_dict, summarise, write_calibration, write_page
     from metst.calibrate import calibrate as run
     from metst.calibrate.page import lead
-    from metst.synthesis.clip import make_folder
+    from metst.results import make_folder
 
     settings = CalibrateSettings(
         amplitudes=numbers(amplitudes, option="--amplitudes"),

@@ -13,14 +13,14 @@ import safetensors.numpy
 
 from metst.checkpoint import Model, load_model
 from metst.config import PublishedDecodeSettings
-from metst.errors import DataError, MetstError, OutputError
+from metst.errors import DataError, MetstError
 from metst.evaluate.plan import Plan, Variant
 from metst.evaluate.run import fold_folder
 from metst.features import FeatureIndex, FeatureVideo, read_features_index
 from metst.labels import EMOTIONS
 from metst.metrics import COLUMNS, score_tables
 from metst.predictions import DONE_FILE, scores_path
-from metst.results import csv_bytes, write_whole
+from metst.results import csv_bytes, make_folder, write_whole
 from metst.scoring import decode_events
 from metst.timeline import Series, TimeGrid, frames_for_people
 
@@ -52,7 +52,7 @@ def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
         A file cannot be written.
     """
     index = read_features_index(features)
-    _make(run / PREDICTIONS)
+    make_folder(run / PREDICTIONS)
     truth = list(_truth_rows(index))
     videos = [video.key for video in index.videos]
     write_whole(run / TRUTH_FILE, csv_bytes(COLUMNS, truth))
@@ -72,13 +72,6 @@ def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
     }
     write_whole(run / RESULT_FILE, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
     return result
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error}") from error
 
 
 def _truth_rows(index: FeatureIndex) -> Iterator[Row]:

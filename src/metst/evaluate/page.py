@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from metst.metrics import tables_for_people
 from metst.metrics.wording import TextTable
 from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, class_colour, round_steps
+from metst.report.html import page_style, page_template
 from metst.results import write_whole
 
 _WIDTH, _HEIGHT = 380.0, 190.0
@@ -29,19 +28,12 @@ def write_run_report(result: dict[str, Any], path: Path) -> None:
     OutputError
         The file cannot be written.
     """
-    environment = Environment(
-        loader=PackageLoader("metst.evaluate", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("run.html.j2").render(
+    page = page_template("metst.evaluate", "run.html.j2").render(
         result=result,
         folds=len(result["folds"]),
         summary=summary_tables(result),
         variants=[_variant(name, values, key=f"v{i}") for i, (name, values) in enumerate(result["variants"].items())],
-        style=Markup(files("metst.report").joinpath("report.css").read_text(encoding="utf-8")),
+        style=page_style(),
     )
     write_whole(path, page.encode())
 

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from metst.config import Settings
-from metst.errors import DataError, OutputError, UsageError
+from metst.errors import DataError, UsageError
 from metst.features import INDEX_FILE, read_features_index
 from metst.recipes import Recipe, changed_recipe
-from metst.results import write_whole
+from metst.results import make_folder, write_whole
 from metst.splits import Fold, grouped_k_fold, leave_one_subject_out
 
 PLAN_FILE = "run.json"
@@ -137,10 +137,7 @@ def claim_folder(run: Path, plan: Plan) -> None:
                 f"{run} holds an evaluation with other features, variants, folds or seed: give another folder"
             )
         return
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {run}: {error}") from error
+    make_folder(run)
     write_whole(path, (plan.model_dump_json(indent=1) + "\n").encode())
 
 

@@ -7,14 +7,13 @@ text, so they are kept as they are, zeros in front included.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from metst.errors import DataError, OutputError, UsageError
-from metst.results import Analysis, write_whole
+from metst.errors import DataError, UsageError
+from metst.results import Analysis, csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
 
 Part = Literal["cas", "samm"]
@@ -169,19 +168,12 @@ def write_submission(
     if path.is_dir() or (path.exists() and not overwrite):
         raise UsageError(f"{path} is there already: give another file, or ask to overwrite it")
     dropped = {_NO_EMOTION, _OTHERS} if drop_others else {_NO_EMOTION}
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    rows = 0
+    rows: list[tuple[str | int, ...]] = []
     for name, analysis in analyses:
         onset, offset = frames_for_people(analysis.events.onset, analysis.events.offset)
         kept = [row for row in zip(onset, offset, analysis.events.label, strict=True) if row[2] not in dropped]
-        writer.writerows((*name, *row) for row in kept)
-        rows += len(kept)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {path.parent}: {error.strerror}; choose another one") from error
-    write_whole(path, text.getvalue().encode())
+        rows += [(*name, *row) for row in kept]
+    make_folder(path.parent)
+    write_whole(path, csv_bytes(COLUMNS, rows))
     total = sum(len(analysis.events) for _, analysis in analyses)
-    return Submission(path, tuple(name for name, _ in analyses), rows, total - rows)
+    return Submission(path, tuple(name for name, _ in analyses), len(rows), total - len(rows))

@@ -12,13 +12,12 @@ import numpy as np
 
 from metst.datasets import DataSet
 from metst.decode.published import Strategy
-from metst.errors import OutputError
 from metst.labels import CLASSES
 from metst.metrics import COLUMNS
 from metst.released.counting import SCORERS, Detections, count, native_detections
 from metst.released.features import Features
 from metst.released.split import NO_CLASS, STEPS, Published, Split, TestVideo
-from metst.results import csv_bytes, write_whole
+from metst.results import csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
 
 Follow = Literal["description", "code"]
@@ -192,10 +191,7 @@ def write_evaluation(evaluation: Evaluation, folder: str | Path) -> None:
         If a file cannot be written; each is written whole or not at all.
     """
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one") from error
+    make_folder(folder)
     videos, found = evaluation.split.videos, evaluation.detections
     onset, offset = frames_for_people(*native_detections(found, videos, step=evaluation.step))
     predictions = [

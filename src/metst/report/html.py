@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from metst.report.wording import clock, length_in_words
@@ -72,7 +72,7 @@ def write_report(
     for event in chosen:
         cards.append(make_card(analysis, event, pictures=pictures))
         tell("report", len(rows) + len(cards), total)
-    page = _template().render(
+    page = page_template("metst.report", "template.html.j2").render(
         **_about(analysis),
         rows=rows,
         full_strip=full_strip(movement),
@@ -93,7 +93,7 @@ def _about(analysis: Analysis) -> dict[str, Any]:
         "settings": list(_flat(analysis.settings)),
         "smooth_s": analysis.settings.get("decode", {}).get("smooth_s"),
         "readout": _readout(analysis),
-        "style": Markup(_asset("report.css")),
+        "style": page_style(),
         "script": Markup(_asset("report.js")),
         "script_hash": _script_hash(),
     }
@@ -105,9 +105,10 @@ def _closest_look(analysis: Analysis) -> list[int]:
     return sorted(int(i) for i in np.argsort(-confidence, kind="stable")[:MOST_CARDS])
 
 
-def _template() -> Any:
+def page_template(package: str, name: str) -> Template:
+    """A page of a package; it escapes what it is given, and knows ``length_in_words`` and ``percent``."""
     environment = Environment(
-        loader=PackageLoader("metst.report", "."),
+        loader=PackageLoader(package, "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -115,7 +116,12 @@ def _template() -> Any:
     )
     environment.filters["length_in_words"] = length_in_words
     environment.filters["percent"] = lambda share: f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
-    return environment.get_template("template.html.j2")
+    return environment.get_template(name)
+
+
+def page_style() -> Markup:
+    """Style sheet that all pages share."""
+    return Markup(_asset("report.css"))
 
 
 def _asset(name: str) -> str:

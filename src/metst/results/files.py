@@ -96,6 +96,20 @@ def write_whole(path: Path, data: bytes) -> None:
     _write_parts(path, [data])
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and those above it, where there is none.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one") from error
+
+
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed."""
     text = io.StringIO()

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from metst.config import FaceSettings, Settings
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
-from metst.results import Block, table_of, write_whole
+from metst.results import Block, make_folder, table_of, write_whole
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.inject import animate_portrait, inject_events, truth_intervals
 from metst.synthesis.portrait import portrait, portrait_landmarks
@@ -189,20 +189,6 @@ def _then_remove(images: Iterator[Image], files: Sequence[Path]) -> Iterator[Ima
             file.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{file} of an earlier clip cannot be replaced: {error.strerror}") from error
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for results where there is none.
-
-    Raises
-    ------
-    OutputError
-        It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, eq=False)
