@@ -92,6 +92,11 @@ class ScoringSettings(Settings):
     lag: int = Field(
         0, ge=0, description="frames by which the network answers late: it has then seen what follows (whole only)"
     )
+    directions: Literal["forward", "both"] = Field(
+        "forward",
+        description="both: recordings are also read from their end, and the two scores averaged; live use reads"
+        " forwards only (whole only)",
+    )
 
     @model_validator(mode="after")
     def _windows_fit(self) -> ScoringSettings:
@@ -99,6 +104,8 @@ class ScoringSettings(Settings):
             raise ValueError(f"hop {self.hop} must not exceed window {self.window}: frames would be left out")
         if self.mode == "windows" and self.lag:
             raise ValueError(f"lag {self.lag} is for mode whole only: a window ends before the late answers")
+        if self.mode == "windows" and self.directions == "both":
+            raise ValueError("reading in both directions is for mode whole only: windows have no direction")
         return self
 
 
@@ -142,6 +149,9 @@ class ModelInfo(Settings):
     input: InputSettings = Field(description="how ROI motion becomes the network's input")
     scoring: ScoringSettings = Field(description="whole video with carried state, or windows")
     decode: PublishedDecodeSettings | DecodeSettings = Field(description="how scores become intervals")
+    live_decode: DecodeSettings | None = Field(
+        None, description="the same for live use, which reads forwards only; null: as decode"
+    )
     decode_fitted_on: str = Field("", description="the split the decode settings were fitted on")
     training_subjects: tuple[str, ...] | None = Field(
         None, description="subjects seen in training, not to be scored; null when unknown"
@@ -155,6 +165,11 @@ class ModelInfo(Settings):
     def name(self) -> str:
         """What the model is called."""
         return self.network.name
+
+    @property
+    def decode_live(self) -> PublishedDecodeSettings | DecodeSettings:
+        """How scores become intervals while they come."""
+        return self.live_decode or self.decode
 
     @model_validator(mode="after")
     def _parts_fit(self) -> ModelInfo:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -294,10 +295,16 @@ def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) 
     tensors["quality"][place] = motion.quality
     tensors["valid"][place] = motion.displacement.valid
     tensors["time_s"][place] = grid.time_s
+    digest = _write_tensors(path, tensors)
+    return FeatureVideo(subject=video.subject, video=video.name, frames=length, rate_hz=rate_hz, file=path.name,
+                        sha256=digest)  # fmt: skip
+
+
+def _write_tensors(path: Path, tensors: dict[str, npt.NDArray[Any]]) -> str:
+    """Write a motion file; its SHA-256."""
     data = safetensors.numpy.save(tensors)
     write_whole(path, data)
-    return FeatureVideo(subject=video.subject, video=video.name, frames=length, rate_hz=rate_hz, file=path.name,
-                        sha256=hashlib.sha256(data).hexdigest())  # fmt: skip
+    return hashlib.sha256(data).hexdigest()
 
 
 def read_features_index(folder: Path) -> FeatureIndex:
@@ -360,18 +367,62 @@ def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array
         data = path.read_bytes()
         if video.sha256 and hashlib.sha256(data).hexdigest() != video.sha256:
             raise DataError(f"it is not the file that {INDEX_FILE} speaks of")
-        tensors = safetensors.numpy.load(data)
-        values, quality = tensors["displacement"], tensors["quality"]
-        motion = Series(TimeGrid(tensors["time_s"]), values, tensors["valid"], REGION_NAMES)
+        motion, quality = _series_of(data)
     except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:
         raise DataError(f"{path}, motion of {name}, cannot be read ({error}): extract the features again") from error
-    expected = (video.frames, len(REGION_NAMES), len(AXES))
-    if values.shape != expected or quality.shape != expected[:2]:
-        raise DataError(f"{path}: expected motion {expected} of {name}, got {values.shape}: extract the features again")
-    finite = np.isfinite(values).all(axis=(1, 2)) & np.isfinite(quality).all(axis=1)
-    if (bad := np.flatnonzero(motion.valid & ~finite)).size:
+    if len(motion) != video.frames:
         raise DataError(
-            f"{path}: {len(bad)} frames of {name}, the first {bad[0]}, are marked valid but are not finite:"
-            " extract the features again"
+            f"{path}: expected {video.frames} frames of {name}, got {len(motion)}: extract the features again"
         )
     return motion, quality
+
+
+def _series_of(data: bytes) -> tuple[Series, Float32Array]:
+    """Motion and quality of a motion file."""
+    tensors = safetensors.numpy.load(data)
+    values, quality = tensors["displacement"], tensors["quality"]
+    motion = Series(TimeGrid(tensors["time_s"]), values, tensors["valid"], REGION_NAMES)
+    expected = (len(motion), len(REGION_NAMES), len(AXES))
+    if values.shape != expected or quality.shape != expected[:2]:
+        raise DataError(f"expected motion {expected}, got {values.shape} and quality {quality.shape}")
+    finite = np.isfinite(values).all(axis=(1, 2)) & np.isfinite(quality).all(axis=1)
+    if (bad := np.flatnonzero(motion.valid & ~finite)).size:
+        raise DataError(f"{len(bad)} frames, the first {bad[0]}, are marked valid but are not finite")
+    return motion, quality
+
+
+@dataclass(frozen=True, eq=False)
+class MotionFile:
+    """Motion of a recording that belongs to no data set.
+
+    Parameters
+    ----------
+    motion : Series (T, 18, 2)
+        Displacement in face units.
+    quality : (T, 18) float32
+        How well each region was measured, in [0, 1].
+    """
+
+    motion: Series
+    quality: Float32Array
+
+
+def write_motion_file(path: Path, recording: MotionFile) -> None:
+    """Write the motion of one recording, whole or not at all."""
+    motion = recording.motion
+    _write_tensors(path, {"displacement": motion.values, "quality": recording.quality, "valid": motion.valid,
+                          "time_s": motion.grid.time_s})  # fmt: skip
+
+
+def read_motion_file(path: Path) -> MotionFile:
+    """What :func:`write_motion_file` wrote.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or is damaged.
+    """
+    try:
+        return MotionFile(*_series_of(path.read_bytes()))
+    except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:
+        raise DataError(f"{path} cannot be read as the motion of a recording ({error}): delete it") from error

@@ -26,6 +26,10 @@ class TrainRecipe(Settings):
     simulation: SimulationSettings
     faces: int = Field(64, ge=1, description="number of simulated face shapes")
     after: str | None = Field(None, description="recipe whose training comes first and whose weights this one changes")
+    backgrounds: int = Field(0, ge=0, description="rendered recordings that are measured and planted into")
+    background_s: float = Field(17.0, gt=0, description="length of each, seconds")
+    background_share: float = Field(0.5, ge=0, le=1, description="share of training recordings that are planted so")
+    reversed_share: float = Field(0.0, ge=0, le=1, description="share of training recordings played backwards")
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(16, ge=1, description="recordings per step")
     clip_frames: int = Field(480, ge=1, description="frames per recording")
@@ -57,16 +61,19 @@ RECIPES: dict[str, TrainRecipe] = {
         ),
         steps=2400,
     ),
-    # Then faces that talk, play and are lost at times, filmed by cameras of several rates, with a longer look ahead.
+    # Then faces that talk, play and are lost at times, and measured motion of rendered ones, forwards and backwards.
     "metst-event": TrainRecipe(
         name="metst-event",
         network=NetworkConfig(name="metst-event", in_channels=36, width=48, blocks=6, slow_fast=True, d_state=16),
         # Holding regions still whenever they are in doubt makes movements of its own: only lost ones are held.
         input=InputSettings(rate_hz=30.0, reference="leaky", baseline_s=1.0, scale=100.0, min_quality=0.1),
-        scoring=ScoringSettings(mode="whole", lag=18),
+        scoring=ScoringSettings(mode="whole", lag=12, directions="both"),
         simulation=SimulationSettings(lively_share=0.25),
         after="starter",
-        steps=1100,
+        backgrounds=96,
+        background_share=0.6,
+        reversed_share=0.5,
+        steps=2400,
         learning_rate=1e-3,
         edge_fraction=0.4,
         validation_minutes=120.0,

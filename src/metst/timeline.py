@@ -112,6 +112,12 @@ class Series:
         """Some frames that follow one another, as a series of their own."""
         return Series(TimeGrid(self.grid.time_s[frames]), self.values[frames], self.valid[frames], self.channels)
 
+    def reversed(self) -> Series:
+        """The same played backwards, over the same span of time."""
+        time_s = self.grid.time_s
+        back_s = time_s[0] + (time_s[-1] - time_s[::-1]) if len(time_s) else time_s
+        return Series(TimeGrid(back_s), self.values[::-1], self.valid[::-1], self.channels)
+
 
 def join_series(parts: Sequence[Series]) -> Series:
     """Series of the same channels, at least one, put one behind the other."""

@@ -5,44 +5,61 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metst.backgrounds import recorded_backgrounds
 from metst.calibration import fit_logistic, pick_threshold
 from metst.checkpoint import check_target, save_model
 from metst.config import DecodeSettings, ModelInfo
 from metst.decode import decode_scores
+from metst.features import MotionFile
 from metst.labels import CLASSES, NEUTRAL
 from metst.metrics import interval_iou, match_intervals
 from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
 from metst.recipes import RECIPES, TrainRecipe
 from metst.regions import REGION_NAMES
-from metst.scoring import network_input, score_motion
+from metst.scoring import QualityHold, network_input, score_motion
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import MotionSimulator, SimulatedMotion
 from metst.timeline import Series, TimeGrid, true_runs
 from metst.train import Batch, Losses, Optimisation, fit_network
 
 OnProgress = Callable[[str, int, int | None], None]
+Float32Array = npt.NDArray[np.float32]
 logger = logging.getLogger(__name__)
 
 _EPOCH_STEPS = 50  # between two states that a training can go on from
 _SEED_STRIDE = 1000  # between the seeds of stages: each sees other recordings
+_SHORTEST_BACKGROUND_S = 4.0
+_KEPT_FOR_VALIDATION = 4  # every so manieth background is kept from training
 _ANY_PEAK = 0.02  # lowest score that calibration looks at
 
-TRAINED_ON = (
-    "simulated motion of the 18 regions only (planted micro-expressions among blinks, speech, lasting expressions, head"
-    " rotation and measurement noise); no recording of a spontaneous micro-expression"
+_SIMULATED = (
+    "simulated motion of the 18 regions (planted micro-expressions among blinks, speech, lasting expressions, head "
+    "rotation and measurement noise)"
 )
+_FITTED_ON = (
+    "simulated recordings that training never saw",
+    "simulated recordings and movements planted into rendered heads, none seen in training",
+)
+_NEVER = "no recording of a spontaneous micro-expression"
+
+
+def trained_on(recipe: TrainRecipe) -> str:
+    """The training data, for people."""
+    heads = f" and measured motion of {recipe.backgrounds} rendered heads" if recipe.backgrounds else " only"
+    return f"{_SIMULATED}{heads}; {_NEVER}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +76,8 @@ def train_model(
     recipe: TrainRecipe,
     steps: int | None = None,
     seed: int = 100,
+    backgrounds: Path | None = None,
+    head_model: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> ModelInfo:
     """Train by a recipe and write a checkpoint folder.
@@ -73,6 +92,11 @@ def train_model(
         Fewer or more steps than the recipe's; when fewer, no earlier stage makes more.
     seed : int
         Of weights and data; the same seed on the same machine gives the same weights.
+    backgrounds : Path, optional
+        Folder that keeps the recorded backgrounds, for a recipe with any; when absent they go with the training's
+        state.
+    head_model : Path, optional
+        Parametric head that they are rendered with; that of the installed package when absent.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
@@ -89,20 +113,29 @@ def train_model(
         input=recipe.input,
         scoring=recipe.scoring,
         decode=DecodeSettings(),
-        decode_fitted_on="simulated recordings that training never saw",
+        decode_fitted_on=_FITTED_ON[bool(recipe.backgrounds)],
         training_subjects=(),
-        trained_on=TRAINED_ON,
+        trained_on=trained_on(recipe),
         provenance={"recipe": recipe.model_dump_json(), "steps": str(steps), "seed": str(seed)},
     )
+    state = folder.with_name(f"{folder.name}.training")
+    recorded = recorded_backgrounds(
+        backgrounds or state / "backgrounds",
+        count=recipe.backgrounds,
+        seconds=recipe.background_s,
+        head_model=head_model,
+        on_progress=on_progress,
+    )
+    kept = recorded[::_KEPT_FOR_VALIDATION]
     torch.manual_seed(seed)
     network = StateTransitionNetwork(recipe.network)
-    state = folder.with_name(f"{folder.name}.training")
     stages = recipe_stages(recipe)
     for number, stage in enumerate(stages):
         last = number == len(stages) - 1
-        simulator = _fit(
+        _fit(
             network,
             stage,
+            backgrounds=[each for each in recorded if each not in kept] if stage.backgrounds else (),
             steps=steps if last else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
             seed=seed + _SEED_STRIDE * number,
             folder=state / str(number),
@@ -110,10 +143,8 @@ def train_model(
         )
     weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     engine = Engine(recipe.network, weights, where="the trained network")
-    decode = fit_decoding(
-        _Candidate(info, engine), simulator=simulator, recipe=recipe, seed=seed + 1, on_progress=on_progress
-    )
-    saved = save_model(folder, network=network, info=info.model_copy(update={"decode": decode}), overwrite=True)
+    info = fitted(info, engine, recipe=recipe, backgrounds=kept, seed=seed + 1, on_progress=on_progress)
+    saved = save_model(folder, network=network, info=info, overwrite=True)
     shutil.rmtree(state)
     return saved.info
 
@@ -127,16 +158,17 @@ def _fit(
     network: StateTransitionNetwork,
     recipe: TrainRecipe,
     *,
+    backgrounds: Sequence[MotionFile],
     steps: int,
     seed: int,
     folder: Path,
     on_progress: OnProgress | None,
-) -> MotionSimulator:
+) -> None:
     """Train a network in place by one recipe; a training that was stopped goes on from what is in the folder."""
-    simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
+    source = Material.of(recipe, backgrounds=backgrounds, seed=seed)
     fit_network(
         network,
-        _Ahead(lambda step: _batch(step, simulator=simulator, recipe=recipe, seed=seed), last=steps - 1),
+        _Ahead(lambda step: _batch(step, source=source, recipe=recipe, seed=seed), last=steps - 1),
         loss=lambda network, batch: _loss(network, batch, recipe=recipe),
         optimisation=Optimisation(recipe.learning_rate, optimiser="adamw", weight_decay=0.01, clip_norm=1.0),
         steps=steps,
@@ -146,7 +178,6 @@ def _fit(
         fingerprint=f"{recipe.model_dump_json()} {steps} steps, seed {seed}",
         on_progress=on_progress,
     )
-    return simulator
 
 
 class _Ahead:
@@ -163,12 +194,14 @@ class _Ahead:
         return made
 
 
-def _batch(step: int, *, simulator: MotionSimulator, recipe: TrainRecipe, seed: int) -> Batch:
+def _batch(step: int, *, source: Material, recipe: TrainRecipe, seed: int) -> Batch:
     """Input (B, 36, T) and, delayed by the model's lag, score (B, T) and class (B, T)."""
     rng, frames, lag = np.random.default_rng([seed, step]), recipe.clip_frames, recipe.scoring.lag
     motion, score, label = [], [], []
     for _ in range(recipe.batch_size):
-        drawn = draw_recording(simulator, rng, seconds=frames / recipe.input.rate_hz)
+        drawn = source.draw(rng, seconds=frames / recipe.input.rate_hz)
+        if rng.random() < recipe.reversed_share:
+            drawn = drawn.reversed()
         read = network_input(_series(drawn), settings=recipe.input)
         nearest = np.rint(read.grid.time_s * drawn.rate_hz).astype(int)[: frames - lag]
         motion.append(read.values[:frames].T)
@@ -177,11 +210,58 @@ def _batch(step: int, *, simulator: MotionSimulator, recipe: TrainRecipe, seed: 
     return tuple(torch.from_numpy(np.stack(rows)) for rows in (motion, score, label))
 
 
-def draw_recording(simulator: MotionSimulator, rng: np.random.Generator, *, seconds: float) -> SimulatedMotion:
-    """A recording of at least so many seconds, by a camera of one of the usual rates."""
-    rates = simulator.settings.camera_rates_hz
-    rate_hz = rates[rng.integers(len(rates))]
-    return simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What recordings are drawn from: the simulator, and recorded backgrounds to plant into.
+
+    Parameters
+    ----------
+    simulator : MotionSimulator
+    backgrounds : tuple of (displacement (T, 18, 2) float32, frames per second)
+        Unbroken stretches, regions that were measured badly held still.
+    share : float
+        Share of recordings that are planted into one of them.
+    """
+
+    simulator: MotionSimulator
+    backgrounds: tuple[tuple[Float32Array, float], ...]
+    share: float
+
+    @classmethod
+    def of(cls, recipe: TrainRecipe, *, backgrounds: Sequence[MotionFile], seed: int) -> Material:
+        """Material by a recipe."""
+        simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
+        stretches = tuple(
+            stretch
+            for each in backgrounds
+            for stretch in _stretches(each, min_quality=recipe.input.min_quality, shortest_s=_SHORTEST_BACKGROUND_S)
+        )
+        return cls(simulator, stretches, recipe.background_share if stretches else 0.0)
+
+    def draw(self, rng: np.random.Generator, *, seconds: float) -> SimulatedMotion:
+        """A recording of at least so many seconds, by a camera of one of the usual rates."""
+        if self.backgrounds and rng.random() < self.share:
+            background, rate_hz = self.backgrounds[rng.integers(len(self.backgrounds))]
+            return self.simulator.draw_over(rng, _to_and_fro(background, frames=math.ceil(seconds * rate_hz) + 1,
+                                                              start=rng.random()), rate_hz=rate_hz)  # fmt: skip
+        rates = self.simulator.settings.camera_rates_hz
+        rate_hz = rates[rng.integers(len(rates))]
+        return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
+
+
+def _stretches(recording: MotionFile, *, min_quality: float, shortest_s: float) -> Iterator[tuple[Float32Array, float]]:
+    grid = recording.motion.grid
+    for run in true_runs(recording.motion.valid):
+        if (run.stop - run.start) * grid.frame_s >= shortest_s:
+            hold = QualityHold(min_quality)
+            yield hold.feed(recording.motion.values[run], quality=recording.quality[run]), 1 / grid.frame_s
+
+
+def _to_and_fro(values: Float32Array, *, frames: int, start: float) -> Float32Array:
+    """So many frames from a random one on; at either end the recording goes back the way it came."""
+    last = len(values) - 1
+    place = np.arange(frames) + int(start * 2 * last)
+    return np.asarray(values[last - np.abs(place % (2 * last) - last)])
 
 
 def _loss(network: nn.Module, batch: Batch, *, recipe: TrainRecipe) -> Losses:
@@ -197,15 +277,37 @@ def _loss(network: nn.Module, batch: Batch, *, recipe: TrainRecipe) -> Losses:
     }  # fmt: skip
 
 
+def fitted(
+    info: ModelInfo,
+    engine: Engine,
+    *,
+    recipe: TrainRecipe,
+    backgrounds: Sequence[MotionFile],
+    seed: int,
+    on_progress: OnProgress | None = None,
+) -> ModelInfo:
+    """The description of a trained network with its decoding, and that of live use where it differs."""
+    source = Material.of(recipe, backgrounds=backgrounds, seed=seed)
+
+    def fit(info: ModelInfo) -> DecodeSettings:
+        return fit_decoding(_Candidate(info, engine), source=source, recipe=recipe, seed=seed, on_progress=on_progress)
+
+    live = None
+    if info.scoring.directions == "both":
+        forward = info.scoring.model_copy(update={"directions": "forward"})
+        live = fit(info.model_copy(update={"scoring": forward}))
+    return info.model_copy(update={"decode": fit(info), "live_decode": live})
+
+
 def fit_decoding(
     model: _Candidate,
     *,
-    simulator: MotionSimulator,
+    source: Material,
     recipe: TrainRecipe,
     seed: int,
     on_progress: OnProgress | None = None,
 ) -> DecodeSettings:
-    """Absolute threshold and calibration of the confidence, on simulated recordings training never saw.
+    """Absolute threshold and calibration of the confidence, on recordings training never saw.
 
     Every peak of the score is an event first; each is then right (IoU >= 0.5 with a planted one) or
     wrong.  A logistic fit of right over the peak's log-odds is the confidence; the threshold is the
@@ -217,7 +319,7 @@ def fit_decoding(
     peaks: list[float] = []
     right: list[bool] = []
     for i in range(count):
-        recording = draw_recording(simulator, np.random.default_rng([seed, i]), seconds=60 * minutes_each)
+        recording = source.draw(np.random.default_rng([seed, i]), seconds=60 * minutes_each)
         peak, hit = _peaks_and_hits(model, recording, decode=everything)
         peaks.extend(peak)
         right.extend(hit)

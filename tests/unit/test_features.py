@@ -225,7 +225,7 @@ def test_motion_that_is_not_finite_is_refused(folder: Path) -> None:
     values = np.zeros((90, 18, 2), np.float32)
     values[30:32, 4, 1] = np.nan
     changed(folder, displacement=values)
-    with pytest.raises(DataError, match="2 frames of s0/v0, the first 30, are marked valid but are not finite"):
+    with pytest.raises(DataError, match=r"s0/v0.*2 frames, the first 30, are marked valid but are not finite"):
         read_motion(folder, read_features_index(folder).videos[0])
     valid = np.ones(90, bool)
     valid[30:32] = False
@@ -235,7 +235,7 @@ def test_motion_that_is_not_finite_is_refused(folder: Path) -> None:
 
 def test_a_file_that_does_not_fit_its_index_is_refused(folder: Path) -> None:
     video = read_features_index(folder).videos[0]
-    with pytest.raises(DataError, match=r"expected motion \(91, 18, 2\) of s0/v0, got \(90, 18, 2\)"):
+    with pytest.raises(DataError, match="expected 91 frames of s0/v0, got 90"):
         read_motion(folder, video.model_copy(update={"frames": 91}))
     changed(folder, time_s=np.zeros(90))
     with pytest.raises(DataError, match="timestamps must increase"):

@@ -1,10 +1,12 @@
 """From the motion of a video to its scores and events: gaps, rates, time, errors."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from metst.config import DecodeSettings, PublishedDecodeSettings, ScoringSettings
 from metst.decode import published_intervals
@@ -235,3 +237,62 @@ def test_nothing_can_follow_the_end() -> None:
 def test_chunks_and_batches_need_a_frame_at_least() -> None:
     with pytest.raises(UsageError, match="at least 1"):
         ScoreStream(model(), chunk_frames=0)
+
+
+# Both directions
+
+
+BOTH = ScoringSettings(directions="both")
+
+
+def moving(frames: int = 90, *, seed: int = 1, rate: float = 30.0) -> Series:
+    time_s = 5 + np.arange(frames) / rate
+    valid = np.ones(frames, bool)
+    valid[40:43] = False
+    return motion(np.random.default_rng(seed).normal(0, 0.3, frames), time_s=time_s, valid=valid)
+
+
+class Squashed(Echo):
+    """Scores between 0 and 1, as those of networks."""
+
+    def advance(self, x, state, *, last):
+        score, logits, state = super().advance(x, state, last=last)
+        return (1 / (1 + np.exp(-score))).astype(np.float32), logits, state
+
+
+def test_both_directions_are_the_mean_log_odds_of_one_pass_each() -> None:
+    one_way, both = model(Squashed(memory=0.8)), model(Squashed(memory=0.8), scoring=BOTH)
+    forwards = score_motion(moving(), model=one_way)
+    backwards = score_motion(moving().reversed(), model=one_way).reversed()
+    pooled = score_motion(moving(), model=both, chunk_frames=7)
+    assert np.array_equal(pooled.valid, moving().valid)
+    assert np.array_equal(pooled.grid.time_s, moving().grid.time_s)
+    inside = pooled.valid
+    mean = (logit(forwards.values[inside, 0]) + logit(backwards.values[inside, 0])) / 2
+    np.testing.assert_allclose(logit(pooled.values[inside, 0]), mean, atol=1e-4)
+    np.testing.assert_allclose(pooled.values[inside, 1:].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_recording_and_its_reverse_have_the_same_scores_in_both_directions() -> None:
+    quality = np.random.default_rng(2).uniform(0, 1, (90, 18)).astype(np.float32)
+    both = model(Squashed(memory=0.8), scoring=BOTH, min_quality=0.3)
+    scores = score_motion(moving(), model=both, quality=quality)
+    back = score_motion(moving().reversed(), model=both, quality=quality[::-1]).reversed()
+    np.testing.assert_allclose(scores.values, back.values, atol=1e-4)
+
+
+def test_live_use_reads_forwards_and_has_its_own_threshold() -> None:
+    own = DecodeSettings(peak_threshold=0.8)
+    both = model(Squashed(memory=0.8), scoring=BOTH)
+    both = replace(both, info=both.info.model_copy(update={"live_decode": own}))
+    stream = ScoreStream(both, chunk_frames=16)
+    pieces = [stream.feed(moving()), stream.close()]
+    one_way = score_motion(moving(), model=model(Squashed(memory=0.8)))
+    np.testing.assert_allclose(np.concatenate([piece.values for piece in pieces]), one_way.values, atol=1e-6)
+    assert both.info.decode_live is own
+    assert model().info.decode_live == DecodeSettings()
+
+
+def test_windows_have_no_direction() -> None:
+    with pytest.raises(ValueError, match="both directions is for mode whole only"):
+        ScoringSettings(mode="windows", directions="both")

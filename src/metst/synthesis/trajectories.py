@@ -64,10 +64,16 @@ class SimulationSettings(Settings):
     noise: tuple[float, float] = Field(
         (0.0004, 0.006), description="range of white noise per region, face units, log-uniform"
     )
+    background_gain: tuple[float, float] = Field(
+        (0.4, 1.6), description="range of the factor on what a recorded background shows, log-uniform"
+    )
 
 
 BROWS, LIDS = slice(0, 8), slice(16, 18)
 """Positions of the brow and of the lower eyelid regions."""
+
+MIRRORED = [region.mirror for region in REGIONS]
+"""Positions of the regions after left and right are swapped."""
 
 MACRO_MIN_S = 0.8
 """A facial movement from here on is a lasting expression; between this and the longest micro-expression lie none."""
@@ -96,6 +102,10 @@ class SimulatedMotion:
     score: npt.NDArray[np.float32]
     label: npt.NDArray[np.int64]
     rate_hz: float
+
+    def reversed(self) -> SimulatedMotion:
+        """The same recording played backwards."""
+        return SimulatedMotion(self.displacement[::-1], self.score[::-1], self.label[::-1], self.rate_hz)
 
 
 def region_response(control: FloatArray, *, points: FloatArray, masks: npt.NDArray[np.floating]) -> FloatArray:
@@ -150,6 +160,36 @@ class MotionSimulator:
         add_glitches(rng, motion, time_s=time_s, per_min=settings.glitches_per_min)
         motion += noise(rng, frames=frames, bounds=settings.noise)
         hold_regions(rng, motion, time_s=time_s, share=settings.held_share)
+        score, label = _truth(events, time_s=time_s)
+        return SimulatedMotion(motion.astype(np.float32), score, label, rate_hz)
+
+    def draw_over(
+        self, rng: np.random.Generator, background: npt.NDArray[np.float32], *, rate_hz: float
+    ) -> SimulatedMotion:
+        """Micro-expressions over the measured motion of a face that makes none.
+
+        Half of the time the background is mirrored, and it counts for more or less: the same person, livelier or
+        calmer, on a better or worse camera.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+            Source of all chance.
+        background : (T, 18, 2) float32
+            ROI motion, face units.
+        rate_hz : float
+            Its frames per second.
+        """
+        time_s = np.arange(len(background)) / rate_hz
+        response = self.responses[rng.integers(len(self.responses))]
+        response = response * region_gain(rng)[:, None]
+        motion = background.astype(np.float64)
+        if rng.random() < 0.5:
+            motion = motion[:, MIRRORED] * [-1.0, 1.0]
+        motion = motion * log_uniform(rng, self.settings.background_gain)
+        events = self._draw_events(rng, time_s=time_s, speech=(np.inf, -np.inf))
+        for event in events:
+            add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response))
         score, label = _truth(events, time_s=time_s)
         return SimulatedMotion(motion.astype(np.float32), score, label, rate_hz)
 
