@@ -36,7 +36,7 @@ from metst.regions import REGION_NAMES
 from metst.results import FACE_CHANNELS
 from metst.timeline import FloatArray, Series, TimeGrid
 
-FORMAT = 2
+FORMAT = 3
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
 
 FOLDER_VARIABLE = "METST_CACHE_DIR"
