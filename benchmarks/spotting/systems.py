@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,9 @@ from metst.timeline import Intervals
 
 BASELINES = ("chance", "rule", "windows")
 
+LIVE = ":live"
+"""Behind the name of a model: as it runs live, forwards only."""
+
 
 class System(Protocol):
     """What finds events in a clip."""
@@ -34,6 +37,13 @@ class NetworkSystem:
 
     model: Model
 
+    def live(self) -> NetworkSystem:
+        """The same as it runs live: forwards only, with the decoding for that."""
+        info = self.model.info
+        scoring = info.scoring.model_copy(update={"directions": "forward"})
+        changed = info.model_copy(update={"scoring": scoring, "decode": info.decode_live})
+        return NetworkSystem(replace(self.model, info=changed))
+
     def find(self, recording: Recording) -> Intervals:
         """What an analysis with this checkpoint would report."""
         scores = score_motion(recording.motion, model=self.model, quality=recording.quality)
@@ -46,7 +56,8 @@ def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | 
     Parameters
     ----------
     name : str
-        One of :data:`BASELINES`, a published network, a packaged model, or a checkpoint folder.
+        One of :data:`BASELINES`, a published network, a packaged model, or a checkpoint folder; of the last two with
+        :data:`LIVE` behind it as it runs live.
     plan : Plan
     folder : Path
         A build.
@@ -66,8 +77,10 @@ def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | 
         from published import train_published
 
         return NetworkSystem(train_published(name, plan=plan, folder=folder, epochs=epochs, say=say))
-    if name in known_models() or Path(name).is_dir():
-        return NetworkSystem(load_model(name))
+    base = name.removesuffix(LIVE)
+    if base in known_models() or Path(base).is_dir():
+        system = NetworkSystem(load_model(base))
+        return system if name == base else system.live()
     known = ", ".join((*BASELINES, *PUBLISHED_RECIPES, *known_models()))
     raise UsageError(f"unknown system {name!r}: expected one of {known}, or a checkpoint folder")
 

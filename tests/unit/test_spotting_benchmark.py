@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -205,3 +206,18 @@ def test_an_unknown_system_and_a_folder_without_a_build_are_named(tmp_path: Path
         make_system("oracle", plan=load_plan(), folder=tmp_path, say=print)
     with pytest.raises(UsageError, match="--build"):
         load(load_plan(), folder=tmp_path, split="test")
+
+
+def test_a_model_is_also_compared_as_it_runs_live() -> None:
+    from systems import NetworkSystem
+
+    from metst.checkpoint import load_model
+    from metst.config import DecodeSettings
+
+    model = load_model("starter")
+    scoring = model.info.scoring.model_copy(update={"directions": "both"})
+    own = DecodeSettings(peak_threshold=0.3)
+    both = replace(model, info=model.info.model_copy(update={"scoring": scoring, "live_decode": own}))
+    live = NetworkSystem(both).live()
+    assert (live.model.info.scoring, live.model.info.decode) == (model.info.scoring, own)
+    assert NetworkSystem(model).live().model.info == model.info
