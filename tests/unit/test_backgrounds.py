@@ -41,7 +41,7 @@ def test_what_is_there_is_read_and_what_is_made_is_kept(tmp_path: Path, monkeypa
         write_motion_file(path, MotionFile(motion, np.ones((frames, 18), np.float32)))
 
     monkeypatch.setattr("metst.backgrounds._make", make)
-    monkeypatch.setattr("metst.backgrounds.load_head_model", lambda path: None)
+    monkeypatch.setattr("metst.backgrounds.load_head_model", lambda path: object())
     recorded_backgrounds(tmp_path, count=2, seconds=5)
     found = recorded_backgrounds(tmp_path, count=3, seconds=5)
     assert made == [0, 1, 2]

@@ -289,8 +289,13 @@ def test_live_use_reads_forwards_and_has_its_own_threshold() -> None:
     pieces = [stream.feed(moving()), stream.close()]
     one_way = score_motion(moving(), model=model(Squashed(memory=0.8)))
     np.testing.assert_allclose(np.concatenate([piece.values for piece in pieces]), one_way.values, atol=1e-6)
-    assert both.info.decode_live is own
-    assert model().info.decode_live == DecodeSettings()
+    assert len(event_stream(both).feed(scored(np.full(60, 0.6), rate_hz=30.0))) == 0
+    peak = np.where(np.abs(np.arange(200) - 60) < 6, 0.7, 0.1)
+    for threshold, count in ((0.8, 0), (0.6, 1)):
+        info = both.info.model_copy(update={"live_decode": DecodeSettings(peak_threshold=threshold)})
+        events = event_stream(replace(both, info=info))
+        series = scored(peak, rate_hz=30.0)
+        assert len(events.feed(series)) + len(events.close()) == count
 
 
 def test_windows_have_no_direction() -> None:

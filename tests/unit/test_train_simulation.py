@@ -1,5 +1,6 @@
 """Training on simulated motion and the constants fitted after it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,17 +8,20 @@ import pytest
 import torch
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner
 
 from metst.calibration import fit_logistic, pick_threshold
 from metst.checkpoint import load_model
-from metst.config import NetworkConfig
-from metst.errors import UsageError
+from metst.cli import app
+from metst.config import DecodeSettings, NetworkConfig, ScoringSettings
+from metst.errors import MetstError, UsageError
 from metst.features import MotionFile
+from metst.labels import NEUTRAL
 from metst.recipes import RECIPES
 from metst.regions import REGION_NAMES
 from metst.synthesis.trajectories import SimulationSettings
 from metst.timeline import Series, TimeGrid
-from metst.train_simulation import Material, train_model
+from metst.train_simulation import Material, _batch, train_model
 
 TINY = RECIPES["starter"].model_copy(
     update={
@@ -206,7 +210,7 @@ def test_short_stretches_are_no_background_and_without_any_all_is_simulated() ->
     assert over_backgrounds(background(3)).draw(np.random.default_rng(1), seconds=5).displacement.any()
     broken = background(12)
     broken.motion.valid[100] = False
-    assert [len(values) for values, _ in over_backgrounds(broken).backgrounds] == [100, 199]
+    assert [len(each.displacement) for each in over_backgrounds(broken).backgrounds] == [100, 199]
 
 
 def test_a_recording_played_backwards_keeps_its_truth() -> None:
@@ -215,3 +219,99 @@ def test_a_recording_played_backwards_keeps_its_truth() -> None:
     assert np.array_equal(back.displacement, drawn.displacement[::-1])
     assert np.array_equal(back.score[::-1], drawn.score)
     assert np.array_equal(back.label[::-1], drawn.label)
+
+
+def test_a_lost_region_does_not_show_what_is_planted() -> None:
+    lost = background(20)
+    lost.motion.values[:] = 0
+    lost.quality[:] = 0
+    drawn = over_backgrounds(lost, event_free_share=0.0, amplitude=(1.0, 1.01)).draw(
+        np.random.default_rng(4), seconds=9
+    )
+    assert drawn.score.any()
+    assert not drawn.displacement.any()
+
+
+def test_calibration_sees_no_frame_of_a_background_twice_in_a_recording() -> None:
+    source = over_backgrounds(background(8), event_free_share=1.0)
+    drawn = source.draw(np.random.default_rng(1), seconds=60, once=True)
+    assert drawn.seconds == pytest.approx(8)
+    assert len(np.unique(drawn.displacement[:, 0, 0])) == len(drawn.score)
+
+
+def test_what_is_played_backwards_keeps_its_truth_in_a_batch() -> None:
+    still = background(20)
+    still.motion.values[:] = 0
+    loud = SimulationSettings(event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
+    recipe = TINY.model_copy(update={"simulation": loud, "background_share": 1.0, "reversed_share": 1.0})
+    motion, score, label = _batch(3, source=Material.of(recipe, backgrounds=[still], seed=1), recipe=recipe, seed=1)
+    lag = recipe.scoring.lag
+    assert score[:, lag:].any()
+    for x, truth, name in zip(motion.numpy(), score.numpy(), label.numpy(), strict=True):
+        # While the leaking baseline has not seen an event, all is still: the first thing that moves is an event.
+        moved = np.flatnonzero(np.abs(x).max(axis=0) > 0.3)
+        if moved.size and moved[0] + lag < len(truth):
+            assert truth[lag + moved[0] : lag + moved[0] + 4].all()
+            assert (name[lag + moved[0] : lag + moved[0] + 4] != NEUTRAL).all()
+
+
+def test_training_and_calibration_see_other_backgrounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = [background(6, start=100.0 * i) for i in range(8)]
+    seen: list[set[int]] = []
+    real = Material.of
+
+    def of(recipe: object, *, backgrounds: Sequence[MotionFile], seed: int) -> Material:
+        seen.append({recorded.index(each) for each in backgrounds})
+        return real(recipe, backgrounds=backgrounds, seed=seed)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("metst.train_simulation.recorded_backgrounds", lambda *_, **__: recorded)
+    monkeypatch.setattr(Material, "of", of)
+    recipe = TINY.model_copy(
+        update={
+            "backgrounds": 8,
+            "scoring": ScoringSettings(lag=2, directions="both"),
+            "validation_minutes": 1.0,
+        }
+    )
+    monkeypatch.setattr(
+        "metst.train_simulation.fit_decoding",
+        lambda model, **_: DecodeSettings(peak_threshold=0.3 if model.info.scoring.directions == "both" else 0.4),
+    )
+    info = train_model(tmp_path / "m", recipe=recipe, steps=2, seed=1)
+    assert seen == [{1, 2, 3, 5, 6, 7}, {0, 4}]
+    assert info.decode == DecodeSettings(peak_threshold=0.3)
+    assert info.live_decode == DecodeSettings(peak_threshold=0.4)
+    assert "6 rendered heads" in info.trained_on
+    assert load_model(tmp_path / "m").info == info
+
+
+def test_a_training_that_was_stopped_does_not_go_on_with_other_backgrounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metst.train_simulation._EPOCH_STEPS", 2)
+    recipe = TINY.model_copy(update={"backgrounds": 4})
+
+    def stop(stage: str, done: int, total: int | None) -> None:
+        if stage == "training" and done == 3:
+            raise KeyboardInterrupt
+
+    recorded = [background(6, start=float(i)) for i in range(4)]
+    monkeypatch.setattr("metst.train_simulation.recorded_backgrounds", lambda *_, **__: recorded)
+    with pytest.raises(KeyboardInterrupt):
+        train_model(tmp_path / "m", recipe=recipe, steps=4, seed=1, on_progress=stop)
+    recorded = [background(6, start=float(i + 1)) for i in range(4)]
+    with pytest.raises(MetstError, match="another"):
+        train_model(tmp_path / "m", recipe=recipe, steps=4, seed=1)
+
+
+@pytest.mark.parametrize("recipe", ["starter", "metst-plus"])
+def test_only_recipes_with_heads_take_a_head_model(recipe: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "--recipe", recipe, "-o", str(tmp_path / "m"), "--head-model", "a.whl"])
+    assert isinstance(done.exception, UsageError)
+    assert "learns from no rendered heads" in str(done.exception)
+
+
+def test_a_head_that_is_not_there_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nope\.whl does not exist"):
+        train_model(tmp_path / "m", recipe=RECIPES["metst-event"], head_model=tmp_path / "nope.whl")
+    assert not list(tmp_path.iterdir())

@@ -45,7 +45,7 @@ def train(
         ),
     ] = None,
     backgrounds: Annotated[
-        Path | None, typer.Option(help="Folder that keeps their measured motion; beside the output when absent.")
+        Path | None, typer.Option(help="Folder that keeps their measured motion; when absent it is deleted after.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of data and weights.")] = 100,
     quiet: Quiet = False,
@@ -56,8 +56,9 @@ def train(
     from metst.recipes import PUBLISHED_RECIPES, RECIPES
 
     changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
-    heads = head_model is not None or backgrounds is not None
-    if heads and (recipe not in RECIPES or not RECIPES[recipe].backgrounds):
+    if (head_model is not None or backgrounds is not None) and recipe in {*RECIPES, *PUBLISHED_RECIPES} - {
+        name for name, known in RECIPES.items() if known.backgrounds
+    }:
         raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
     if recipe in PUBLISHED_RECIPES:
         if features is None or steps is not None:

@@ -1,6 +1,7 @@
 """Stage 4, from ROI motion to per-frame scores: the only place that windows, chunks or streams.
 
-:class:`ScoreStream` takes a video piece by piece, and :func:`score_motion` is the same code fed with all of it.
+:class:`ScoreStream` takes a video piece by piece, and :func:`score_motion` is the same code fed with all of it, for
+some models a second time from its end.
 The way of one stretch with a face: its motion, on the timestamps of the video, is averaged onto the uniform
 grid of the network (``signal``), the network scores it, in one pass with carried state or in windows
 (``passes``), and the scores go back to the frames of the video (``stream``).  A lost face is a gap: the next
@@ -68,7 +69,7 @@ def score_motion(
     chunk_frames : int
         Frames that are scored together; does not change the result.
     on_progress : callable, optional
-        Called as ``on_progress("score", done, total)`` with frames of the video.
+        Called as ``on_progress("score", done, total)`` with frames of the video, those of both directions.
 
     Returns
     -------
@@ -82,31 +83,24 @@ def score_motion(
         When the motion has not 18 regions, is not finite where it is valid, or the quality has another shape.
     """
     check_motion(motion, quality=quality)
-    stream = ScoreStream(model, chunk_frames=chunk_frames, batch_size=batch_size)
-    forwards = _fed(stream, motion, quality=quality, chunk_frames=chunk_frames, on_progress=on_progress)
-    if model.info.scoring.directions == "forward":
+    both = model.info.scoring.directions == "both"
+    length = len(motion)
+
+    def feed_all(motion: Series, quality: Float32Array | None, *, before: int) -> Series:
+        stream = ScoreStream(model, chunk_frames=chunk_frames, batch_size=batch_size)
+        rows: list[Series] = []
+        for start in range(0, max(length, 1), chunk_frames):
+            piece = slice(start, start + chunk_frames)
+            rows.append(stream.feed(motion.part(piece), quality=None if quality is None else quality[piece]))
+            if on_progress is not None:
+                on_progress("score", before + min(piece.stop, length), (1 + both) * length)
+        return join_series([*rows, stream.close()])
+
+    forwards = feed_all(motion, quality, before=0)
+    if not both:
         return forwards
-    stream = ScoreStream(model, chunk_frames=chunk_frames, batch_size=batch_size)
-    quality = None if quality is None else quality[::-1]
-    backwards = _fed(stream, motion.reversed(), quality=quality, chunk_frames=chunk_frames, on_progress=None)
+    backwards = feed_all(motion.reversed(), None if quality is None else quality[::-1], before=length)
     return _pooled(forwards, backwards.reversed())
-
-
-def _fed(
-    stream: ScoreStream,
-    motion: Series,
-    *,
-    quality: Float32Array | None,
-    chunk_frames: int,
-    on_progress: OnProgress | None,
-) -> Series:
-    rows: list[Series] = []
-    for start in range(0, max(len(motion), 1), chunk_frames):
-        piece = slice(start, start + chunk_frames)
-        rows.append(stream.feed(motion.part(piece), quality=None if quality is None else quality[piece]))
-        if on_progress is not None:
-            on_progress("score", min(piece.stop, len(motion)), len(motion))
-    return join_series([*rows, stream.close()])
 
 
 def _pooled(one: Series, other: Series) -> Series:

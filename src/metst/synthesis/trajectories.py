@@ -9,7 +9,7 @@ and without any licensed data.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from pydantic import Field
 from metst.config import Settings
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import REGIONS
+from metst.scoring import QualityHold
 from metst.synthesis.action_units import Side, field_weights, mix_displacement
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, minimum_jerk
 from metst.synthesis.measurement import (
@@ -103,9 +104,47 @@ class SimulatedMotion:
     label: npt.NDArray[np.int64]
     rate_hz: float
 
+    @property
+    def seconds(self) -> float:
+        """Length."""
+        return len(self.score) / self.rate_hz
+
     def reversed(self) -> SimulatedMotion:
         """The same recording played backwards."""
         return SimulatedMotion(self.displacement[::-1], self.score[::-1], self.label[::-1], self.rate_hz)
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """Measured motion of a face that makes no micro-expression, without a gap.
+
+    Parameters
+    ----------
+    displacement : (T, 18, 2) float32
+        ROI motion, face units.
+    quality : (T, 18) float32
+        How well each region was measured, in [0, 1].
+    rate_hz : float
+        Frames per second.
+    min_quality : float
+        What scoring takes for measured badly.
+    """
+
+    displacement: npt.NDArray[np.float32]
+    quality: npt.NDArray[np.float32]
+    rate_hz: float
+    min_quality: float
+
+    @property
+    def seconds(self) -> float:
+        """Length."""
+        return len(self.displacement) / self.rate_hz
+
+    def to_and_fro(self, *, frames: int, start: float) -> Background:
+        """So many frames from a share ``start`` of there and back on; at either end it goes back the way it came."""
+        last = len(self.displacement) - 1
+        place = last - np.abs((np.arange(frames) + int(start * 2 * last)) % (2 * last) - last)
+        return replace(self, displacement=self.displacement[place], quality=self.quality[place])
 
 
 def region_response(control: FloatArray, *, points: FloatArray, masks: npt.NDArray[np.floating]) -> FloatArray:
@@ -163,9 +202,7 @@ class MotionSimulator:
         score, label = _truth(events, time_s=time_s)
         return SimulatedMotion(motion.astype(np.float32), score, label, rate_hz)
 
-    def draw_over(
-        self, rng: np.random.Generator, background: npt.NDArray[np.float32], *, rate_hz: float
-    ) -> SimulatedMotion:
+    def draw_over(self, rng: np.random.Generator, background: Background) -> SimulatedMotion:
         """Micro-expressions over the measured motion of a face that makes none.
 
         Half of the time the background is mirrored, and it counts for more or less: the same person, livelier or
@@ -175,23 +212,22 @@ class MotionSimulator:
         ----------
         rng : numpy Generator
             Source of all chance.
-        background : (T, 18, 2) float32
-            ROI motion, face units.
-        rate_hz : float
-            Its frames per second.
+        background : Background
+            What was measured; a region that was measured badly stands still, whatever is planted.
         """
-        time_s = np.arange(len(background)) / rate_hz
+        time_s = np.arange(len(background.displacement)) / background.rate_hz
         response = self.responses[rng.integers(len(self.responses))]
         response = response * region_gain(rng)[:, None]
-        motion = background.astype(np.float64)
+        motion, quality = background.displacement.astype(np.float64), background.quality
         if rng.random() < 0.5:
-            motion = motion[:, MIRRORED] * [-1.0, 1.0]
+            motion, quality = motion[:, MIRRORED] * [-1.0, 1.0], quality[:, MIRRORED]
         motion = motion * log_uniform(rng, self.settings.background_gain)
         events = self._draw_events(rng, time_s=time_s, speech=(np.inf, -np.inf))
         for event in events:
             add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response))
         score, label = _truth(events, time_s=time_s)
-        return SimulatedMotion(motion.astype(np.float32), score, label, rate_hz)
+        held = QualityHold(background.min_quality).feed(motion.astype(np.float32), quality=quality)
+        return SimulatedMotion(held, score, label, background.rate_hz)
 
     def _pattern(self, rng: np.random.Generator, event: PlantedEvent, *, response: FloatArray) -> FloatArray:
         """How the regions move at the apex ``(18, 2)``: the halves of a face are never quite alike."""
