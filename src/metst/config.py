@@ -94,7 +94,7 @@ class ScoringSettings(Settings):
     )
     directions: Literal["forward", "both"] = Field(
         "forward",
-        description="both: recordings are also read from their end, and the two scores averaged; live use reads"
+        description="both: recordings are also read from their end, and the lower score counts; live use reads"
         " forwards only (whole only)",
     )
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[Any]
 
-_CERTAIN = 1e-6
+_SMALLEST = 1e-6
 
 
 def probability(log_odds: FloatArray) -> FloatArray:
@@ -29,16 +29,6 @@ def class_probabilities(logits: FloatArray) -> FloatArray:
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
-def pooled_probability(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Two opinions as one: the logistic function of the mean of their log-odds, symmetric and neutral at 1/2."""
-    return probability((log_odds(_inside(one)) + log_odds(_inside(other))) / 2)
-
-
 def pooled_shares(one: FloatArray, other: FloatArray) -> FloatArray:
     """Two distributions over the last axis as one: their geometric mean."""
-    return class_probabilities((np.log(_inside(one)) + np.log(_inside(other))) / 2)
-
-
-def _inside(chance: FloatArray) -> FloatArray:
-    """Away from 0 and 1, whose log-odds no other opinion could move."""
-    return np.asarray(np.clip(chance, _CERTAIN, 1 - _CERTAIN))
+    return class_probabilities((np.log(np.maximum(one, _SMALLEST)) + np.log(np.maximum(other, _SMALLEST))) / 2)
