@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from metst.config import Settings
 from metst.errors import UsageError
 from metst.recipes import WindowPlan
+from metst.synthesis.heads.backgrounds import FIRST_IDENTITY
 
 PLAN_FILE = Path(__file__).with_name("plan.toml")
 SPLITS = ("train", "development", "test")
@@ -178,6 +179,8 @@ class Plan(Settings):
         heads = [identity for group in self.heads for identity in group.identities]
         if len(heads) != len(set(heads)):
             raise ValueError("a head's identity must be in one split only")
+        if max(heads, default=0) >= FIRST_IDENTITY:
+            raise ValueError(f"identities from {FIRST_IDENTITY} on are those that packaged models train on")
         if unknown := {each.footage for each in self.stretch} - set(self.footage):
             raise ValueError(f"unknown footage {', '.join(sorted(unknown))}")
         return self

@@ -221,3 +221,27 @@ def test_a_model_is_also_compared_as_it_runs_live() -> None:
     live = NetworkSystem(both).live()
     assert (live.model.info.scoring, live.model.info.decode) == (model.info.scoring, own)
     assert NetworkSystem(model).live().model.info == model.info
+
+
+def test_no_measured_head_is_one_that_packaged_models_train_on() -> None:
+    from plan import PLAN_FILE, Plan, load_plan
+
+    from metst.synthesis.heads.backgrounds import FIRST_IDENTITY
+
+    values = load_plan(PLAN_FILE).model_dump()
+    values["heads"][0]["identities"] = [FIRST_IDENTITY]
+    with pytest.raises(ValueError, match="those that packaged models train on"):
+        Plan.model_validate(values)
+
+
+def test_an_ablation_counts_what_any_threshold_could_reach() -> None:
+    from ablation import Peaks
+
+    score = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    right = np.array([True, False, True, False, True])
+    free = np.array([False, True, False, True, False])
+    peaks = Peaks(score, right, free, planted=4, free_min=1.0)
+    assert peaks.best_f1() == pytest.approx(2 * 3 / (4 + 5))
+    assert peaks.recall(per_min=0.5) == pytest.approx(1 / 4)  # no false alarm
+    assert peaks.recall(per_min=1.0) == pytest.approx(2 / 4)
+    assert peaks.recall(per_min=2.0) == pytest.approx(3 / 4)
