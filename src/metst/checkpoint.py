@@ -343,10 +343,11 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
 
 
 def _write(folder: Path, *, network: StateTransitionNetwork, info: ModelInfo) -> ModelInfo:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE)
+    # Not save_file, whose file only its owner can read: a checkpoint is there to be shared.
+    (folder / WEIGHTS_FILE).write_bytes(save(state))
     filled = {"metst_version": metadata.version("metst"), "weights_sha256": _sha256(folder / WEIGHTS_FILE)}
     info = info.model_copy(update=filled)
     (folder / INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")

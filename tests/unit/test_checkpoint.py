@@ -76,6 +76,12 @@ def test_what_was_saved_is_loaded(saved: Path, network: StateTransitionNetwork) 
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
 
 
+def test_whoever_may_read_the_description_may_read_the_weights(saved: Path) -> None:
+    modes = {path.name: path.stat().st_mode for path in saved.iterdir()}
+    assert len(modes) == 2
+    assert len(set(modes.values())) == 1
+
+
 def test_a_result_can_record_which_model_made_it(saved: Path) -> None:
     model = load_model(saved)
     described = model.describe()
