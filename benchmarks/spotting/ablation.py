@@ -10,15 +10,15 @@ and two false alarms per minute through in the clips without events.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from clips import Recording, load
 from plan import PLAN_FILE, load_plan
-from scored import hits
+from scored import ANY_PEAK, hits
 from table import markdown
 
 from metst.checkpoint import Model, load_model
@@ -26,7 +26,7 @@ from metst.config import DecodeSettings
 from metst.decode import decode_scores
 from metst.scoring import score_motion
 
-_ANY_PEAK = 0.02
+_DIRECTIONS: tuple[Literal["forward", "both"], ...] = ("forward", "both")
 _RATES_PER_MIN = (1.0, 2.0)
 
 
@@ -71,7 +71,7 @@ class Peaks:
 def peaks_of(model: Model, recordings: list[Recording]) -> Peaks:
     """Peaks of a model, with the edges of its own decoding."""
     assert isinstance(model.info.decode, DecodeSettings)
-    everything = DecodeSettings(peak_threshold=_ANY_PEAK, edge_fraction=model.info.decode.edge_fraction)
+    everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=model.info.decode.edge_fraction)
     score, right, free = [], [], []
     for each in recordings:
         scores = score_motion(each.motion, model=model, quality=each.quality)
@@ -86,13 +86,6 @@ def peaks_of(model: Model, recordings: list[Recording]) -> Peaks:
     )  # fmt: skip
 
 
-def directions(model: Model) -> Iterator[tuple[str, Model]]:
-    """The model read each way."""
-    for name in ("forward", "both"):
-        scoring = model.info.scoring.model_copy(update={"directions": name})
-        yield name, replace(model, info=model.info.model_copy(update={"scoring": scoring}))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of a build")
@@ -101,8 +94,9 @@ def main() -> None:
     recordings = load(load_plan(PLAN_FILE), folder=args.folder, split="development")
     lines = []
     for name in args.models:
-        for direction, model in directions(load_model(name)):
-            peaks = peaks_of(model, recordings)
+        model = load_model(name)
+        for direction in _DIRECTIONS:
+            peaks = peaks_of(replace(model, info=model.info.reading(direction)), recordings)
             recalls = [f"{peaks.recall(per_min=rate):.2f}" for rate in _RATES_PER_MIN]
             lines.append([Path(name).name, direction, f"{peaks.best_f1():.3f}", *recalls])
     heads = ["model", "directions", "best F1", *(f"recall at {rate:g} false alarms per min" for rate in _RATES_PER_MIN)]

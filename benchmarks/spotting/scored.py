@@ -21,6 +21,9 @@ from metst.timeline import Intervals, Series, frames_for_people
 Float32Array = npt.NDArray[np.float32]
 
 RATE_HZ = 30.0
+ANY_PEAK = 0.02
+"""Lowest score that is looked at when a threshold is sought."""
+
 EDGE_FRACTIONS = (0.15, 0.25, 0.35, 0.5)
 """Shares of the peak down to which an event may reach: the best is chosen on the development split."""
 
@@ -112,7 +115,7 @@ def _fitted(
     scores: Sequence[Series], *, development: Sequence[Recording], edge_fraction: float
 ) -> tuple[float, DecodeSettings]:
     """Best F1 over all thresholds, and the settings that reach it."""
-    everything = DecodeSettings(peak_threshold=0.02, edge_fraction=edge_fraction)
+    everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=edge_fraction)
     scored = score_tables(
         rows_of(development, [decode_scores(each, settings=everything) for each in scores]),
         rows_of(development, [each.truth for each in development]),
@@ -120,7 +123,7 @@ def _fitted(
         bootstrap=0,
     )
     best = scored["curve"].get("best", {"f1": 0.0, "threshold": 0.5})
-    threshold = float(np.clip(best["threshold"], 0.02, 0.97))
+    threshold = float(np.clip(best["threshold"], ANY_PEAK, 0.97))
     return best["f1"], everything.model_copy(update={"peak_threshold": threshold})
 
 

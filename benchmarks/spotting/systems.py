@@ -40,8 +40,7 @@ class NetworkSystem:
     def live(self) -> NetworkSystem:
         """The same as it runs live: forwards only, with the decoding for that."""
         info = self.model.info
-        scoring = info.scoring.model_copy(update={"directions": "forward"})
-        changed = info.model_copy(update={"scoring": scoring, "decode": info.decode_live})
+        changed = info.reading("forward").model_copy(update={"decode": info.decode_live})
         return NetworkSystem(replace(self.model, info=changed))
 
     def find(self, recording: Recording) -> Intervals:

@@ -61,10 +61,10 @@ def recorded_backgrounds(
     """
     scenes = [draw_background(seed) for seed in range(count)]
     paths = [folder / f"{_name(drawn, seconds=seconds)}.safetensors" for drawn in scenes]
-    model = None if all(path.is_file() for path in paths) else load_head_model(head_model)
     found = []
     for seed, (drawn, path) in enumerate(zip(scenes, paths, strict=True)):
-        if model is not None and not path.is_file():
+        if not path.is_file():
+            model = load_head_model(head_model)  # read once, and before there is a folder
             make_folder(folder)
             _make(path, drawn, seconds=seconds, seed=seed, model=model)
         found.append(read_motion_file(path))

@@ -166,6 +166,10 @@ class ModelInfo(Settings):
         """What the model is called."""
         return self.network.name
 
+    def reading(self, directions: Literal["forward", "both"]) -> ModelInfo:
+        """The same network, reading recordings in other directions."""
+        return self.model_copy(update={"scoring": self.scoring.model_copy(update={"directions": directions})})
+
     @property
     def decode_live(self) -> PublishedDecodeSettings | DecodeSettings:
         """How scores become intervals while they come."""

@@ -28,6 +28,7 @@ from metst.labels import CLASSES, NEUTRAL
 from metst.metrics import interval_iou, match_intervals
 from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
+from metst.predictions import Candidate
 from metst.recipes import RECIPES, TrainRecipe
 from metst.regions import REGION_NAMES
 from metst.scoring import network_input, score_motion
@@ -62,14 +63,6 @@ def trained_on(recipe: TrainRecipe) -> str:
     count = recipe.backgrounds - len(range(0, recipe.backgrounds, _KEPT_FOR_VALIDATION))
     heads = f" and measured motion of {count} rendered heads" if count else " only"
     return f"{_SIMULATED}{heads}; {_NEVER}"
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """A trained network with its description: what scoring asks for."""
-
-    info: ModelInfo
-    engine: Engine
 
 
 def train_model(
@@ -305,18 +298,17 @@ def fitted(
 
     def fit(info: ModelInfo, stage: str) -> DecodeSettings:
         return fit_decoding(
-            _Candidate(info, engine), source=source, recipe=recipe, seed=seed, stage=stage, on_progress=on_progress
+            Candidate(info, engine), source=source, recipe=recipe, seed=seed, stage=stage, on_progress=on_progress
         )
 
     live = None
     if info.scoring.directions == "both":
-        forward = info.scoring.model_copy(update={"directions": "forward"})
-        live = fit(info.model_copy(update={"scoring": forward}), "calibration, live")
+        live = fit(info.reading("forward"), "calibration, live")
     return info.model_copy(update={"decode": fit(info, "calibration"), "live_decode": live})
 
 
 def fit_decoding(
-    model: _Candidate,
+    model: Candidate,
     *,
     source: Material,
     recipe: TrainRecipe,
@@ -359,7 +351,7 @@ def fit_decoding(
 
 
 def _peaks_and_hits(
-    model: _Candidate, recording: SimulatedMotion, *, decode: DecodeSettings
+    model: Candidate, recording: SimulatedMotion, *, decode: DecodeSettings
 ) -> tuple[list[float], list[bool]]:
     events = decode_scores(score_motion(_series(recording), model=model), settings=decode)
     truth = np.array([(run.start, run.stop - 1) for run in true_runs(recording.score > 0)]).reshape(-1, 2)

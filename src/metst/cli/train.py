@@ -56,9 +56,10 @@ def train(
     from metst.recipes import PUBLISHED_RECIPES, RECIPES
 
     changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
-    if (head_model is not None or backgrounds is not None) and recipe in {*RECIPES, *PUBLISHED_RECIPES} - {
-        name for name, known in RECIPES.items() if known.backgrounds
-    }:
+    if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
+        raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
+    rendered = recipe in RECIPES and RECIPES[recipe].backgrounds > 0
+    if not rendered and (head_model is not None or backgrounds is not None):
         raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
     if recipe in PUBLISHED_RECIPES:
         if features is None or steps is not None:
@@ -72,12 +73,10 @@ def train(
             changes=changes,
             seed=seed,
         )
-    elif recipe in RECIPES:
+    else:
         if features is not None or without or changes or strategy is not None:
             raise UsageError(f"recipe {recipe} learns from simulated motion: only --steps and --seed change it")
         info = _on_simulation(output, recipe, steps=steps, seed=seed, backgrounds=backgrounds, head_model=head_model)
-    else:
-        raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     console.print(escape(f"{output}: {info.trained_on}"))
 
 
