@@ -70,10 +70,12 @@ RECIPES: dict[str, TrainRecipe] = {
         # Holding regions still whenever they are in doubt makes movements of its own: only lost ones are held.
         input=InputSettings(rate_hz=30.0, reference="leaky", baseline_s=1.0, scale=100.0, min_quality=0.1),
         scoring=ScoringSettings(mode="whole", lag=12, directions="both"),
-        simulation=SimulationSettings(lively_share=0.25),
+        simulation=SimulationSettings(
+            lively_share=0.35, covers_per_min=1.5, disturbed_share=0.5, background_gain=(0.3, 2.5)
+        ),
         after="starter",
         backgrounds=96,
-        background_share=0.6,
+        background_share=0.75,
         reversed_share=0.5,
         steps=2400,
         learning_rate=1e-3,

@@ -4,7 +4,7 @@ import numpy as np
 
 from metst.regions import REGIONS
 from metst.synthesis.faces import simulated_responses
-from metst.synthesis.measurement import REGION_PLACE, deformation, hold_regions
+from metst.synthesis.measurement import REGION_PLACE, add_covers, deformation, hold_regions
 
 TIME_S = np.arange(600) / 30.0
 
@@ -47,6 +47,29 @@ def test_no_region_is_lost_when_none_may_be() -> None:
     held = motion.copy()
     hold_regions(np.random.default_rng(3), held, time_s=TIME_S, share=0.0)
     assert np.array_equal(held, motion)
+
+
+def test_a_cover_moves_the_regions_behind_it_and_leaves_them_elsewhere() -> None:
+    some = False
+    for seed in range(12):
+        motion = np.zeros((600, len(REGIONS), 2))
+        add_covers(np.random.default_rng(seed), motion, time_s=TIME_S, per_min=3.0)
+        moved = np.abs(motion).max(axis=(0, 2)) > 0
+        if not moved.any():
+            continue
+        some |= not moved.all()
+        # What is behind is one patch of the face: nearer to its middle than what is not, if there was one cover.
+        changed = np.abs(np.diff(motion, axis=0)).max(axis=(1, 2)) > 1e-12
+        assert not changed.all()
+        still = np.abs(motion[-1] - motion[-20]).max(axis=1) < 1e-12
+        assert (np.abs(motion[-1][still & moved]).max(axis=1) > 0).all()
+    assert some
+
+
+def test_without_covers_nothing_changes() -> None:
+    motion = np.zeros((600, len(REGIONS), 2))
+    add_covers(np.random.default_rng(1), motion, time_s=TIME_S, per_min=0.0)
+    assert not motion.any()
 
 
 def test_faces_differ_but_move_alike() -> None:

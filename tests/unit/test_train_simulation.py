@@ -195,6 +195,23 @@ def test_events_over_a_background_are_where_the_truth_says() -> None:
         assert moved[drawn.score > 0].mean() > 0.6
 
 
+def test_disturbances_over_a_background_leave_the_truth_as_it_is() -> None:
+    plain, disturbed = (
+        over_backgrounds(background(20), event_free_share=0.0, speech_share=0.0, disturbed_share=share)
+        for share in (0.0, 1.0)
+    )
+    for seed in range(5):
+        one, other = (each.draw(np.random.default_rng(seed), seconds=16) for each in (plain, disturbed))
+        assert np.array_equal(one.score, other.score)
+        assert np.array_equal(one.label, other.label)
+        added = other.displacement - one.displacement
+        assert (np.abs(added).max(axis=(0, 2)) > 1e-4).all()
+    share = over_backgrounds(background(20), event_free_share=1.0, disturbed_share=0.5)
+    steps = [np.diff(share.draw(np.random.default_rng(seed), seconds=8).displacement[..., 0], axis=0) * 25
+             for seed in range(40)]  # fmt: skip
+    assert 10 < sum(not np.allclose(np.abs(each), 1, atol=1e-2) for each in steps) < 30
+
+
 def test_a_region_that_is_measured_badly_stands_still_in_training_as_in_scoring() -> None:
     lost = background(8)
     lost.quality[:, 3] = 0
@@ -240,7 +257,7 @@ def test_calibration_sees_no_frame_of_a_background_twice_in_a_recording() -> Non
 
 
 def test_what_is_played_backwards_keeps_its_truth_in_a_batch() -> None:
-    still = background(20)
+    still = background(20, rate_hz=30.0)  # the network's own rate: no frame is a mixture of two
     still.motion.values[:] = 0
     loud = SimulationSettings(event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
     recipe = TINY.model_copy(update={"simulation": loud, "background_share": 1.0, "reversed_share": 1.0})

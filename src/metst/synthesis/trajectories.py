@@ -23,6 +23,7 @@ from metst.synthesis.action_units import Side, field_weights, mix_displacement
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, minimum_jerk
 from metst.synthesis.measurement import (
     add_course,
+    add_covers,
     add_glitches,
     deformation,
     head_leak,
@@ -59,6 +60,7 @@ class SimulationSettings(Settings):
         (0.0005, 0.012), description="range of stretch and shear that the head's motion leaves behind, log-uniform"
     )
     glitches_per_min: float = Field(3.0, ge=0, description="measurement faults of a few regions per minute")
+    covers_per_min: float = Field(0.0, ge=0, description="things before part of the face per minute")
     held_share: float = Field(0.25, ge=0, le=1, description="share of recordings with regions that are lost at times")
     speech_share: float = Field(0.4, ge=0, le=1, description="share of recordings with speech")
     beats_per_min: float = Field(10.0, ge=0, description="movements of the brows per minute of speech")
@@ -67,6 +69,9 @@ class SimulationSettings(Settings):
     )
     background_gain: tuple[float, float] = Field(
         (0.4, 1.6), description="range of the factor on what a recorded background shows, log-uniform"
+    )
+    disturbed_share: float = Field(
+        0.0, ge=0, le=1, description="share of recorded backgrounds that simulated disturbances are added to"
     )
 
 
@@ -188,16 +193,7 @@ class MotionSimulator:
         motion = np.zeros((frames, len(REGIONS), 2))
         for event in events:
             add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response))
-        self._add_macros(rng, motion, time_s=time_s, response=response)
-        self._add_blinks(rng, motion, time_s=time_s, response=response)
-        if rng.random() < settings.lively_share:
-            _add_play(rng, motion, time_s=time_s, response=response)
-        _add_speech(rng, motion, time_s=time_s, span=speech, response=response)
-        self._add_beats(rng, motion, time_s=time_s, span=speech, response=response)
-        motion += head_leak(rng, time_s=time_s, nods_per_min=settings.nods_per_min)
-        motion += deformation(rng, time_s=time_s, bounds=settings.deformation) + wandering(rng, time_s=time_s)
-        add_glitches(rng, motion, time_s=time_s, per_min=settings.glitches_per_min)
-        motion += noise(rng, frames=frames, bounds=settings.noise)
+        self._add_everything_else(rng, motion, time_s=time_s, response=response, speech=speech)
         hold_regions(rng, motion, time_s=time_s, share=settings.held_share)
         score, label = _truth(events, time_s=time_s)
         return SimulatedMotion(motion.astype(np.float32), score, label, rate_hz)
@@ -206,7 +202,7 @@ class MotionSimulator:
         """Micro-expressions over the measured motion of a face that makes none.
 
         Half of the time the background is mirrored, and it counts for more or less: the same person, livelier or
-        calmer, on a better or worse camera.
+        calmer, on a better or worse camera.  To some, all that a simulated recording shows is added.
 
         Parameters
         ----------
@@ -222,12 +218,39 @@ class MotionSimulator:
         if rng.random() < 0.5:
             motion, quality = motion[:, MIRRORED] * [-1.0, 1.0], quality[:, MIRRORED]
         motion = motion * log_uniform(rng, self.settings.background_gain)
-        events = self._draw_events(rng, time_s=time_s, speech=(np.inf, -np.inf))
+        disturbed = rng.random() < self.settings.disturbed_share
+        speech = _speech_span(rng, time_s=time_s, share=self.settings.speech_share * disturbed)
+        events = self._draw_events(rng, time_s=time_s, speech=speech)
         for event in events:
             add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response))
+        if disturbed:
+            self._add_everything_else(rng, motion, time_s=time_s, response=response, speech=speech)
         score, label = _truth(events, time_s=time_s)
         held = QualityHold(background.min_quality).feed(motion.astype(np.float32), quality=quality)
         return SimulatedMotion(held, score, label, background.rate_hz)
+
+    def _add_everything_else(
+        self,
+        rng: np.random.Generator,
+        motion: FloatArray,
+        *,
+        time_s: FloatArray,
+        response: FloatArray,
+        speech: tuple[float, float],
+    ) -> None:
+        """What a recording shows beside micro-expressions."""
+        settings = self.settings
+        self._add_macros(rng, motion, time_s=time_s, response=response)
+        self._add_blinks(rng, motion, time_s=time_s, response=response)
+        if rng.random() < settings.lively_share:
+            _add_play(rng, motion, time_s=time_s, response=response)
+        _add_speech(rng, motion, time_s=time_s, span=speech, response=response)
+        self._add_beats(rng, motion, time_s=time_s, span=speech, response=response)
+        motion += head_leak(rng, time_s=time_s, nods_per_min=settings.nods_per_min)
+        motion += deformation(rng, time_s=time_s, bounds=settings.deformation) + wandering(rng, time_s=time_s)
+        add_glitches(rng, motion, time_s=time_s, per_min=settings.glitches_per_min)
+        add_covers(rng, motion, time_s=time_s, per_min=settings.covers_per_min)
+        motion += noise(rng, frames=len(time_s), bounds=settings.noise)
 
     def _pattern(self, rng: np.random.Generator, event: PlantedEvent, *, response: FloatArray) -> FloatArray:
         """How the regions move at the apex ``(18, 2)``: the halves of a face are never quite alike."""
