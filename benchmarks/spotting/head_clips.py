@@ -57,7 +57,7 @@ def write_head_clip(folder: Path, *, clip: ClipPlan, model: Path) -> None:
     )  # fmt: skip
     images = render_scene(scene_of(clip), time_s=time_s, events=events, rng_seed=clip.seed, model=_model(model))
     folder.mkdir(parents=True, exist_ok=True)
-    write_video(folder / "planted.mp4", images, times_s=time_s.tolist(), crf=clip.crf)
+    write_video(folder / "planted.mp4", images, times_s=time_s.tolist(), crf=clip.crf, codec=clip.codec)
     truth = truth_table(events, grid=TimeGrid(time_s), video="planted.mp4")
     write_whole(folder / "truth.csv", b"".join(table_of(truth).csv_parts()))
 

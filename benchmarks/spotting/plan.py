@@ -15,6 +15,7 @@ from metst.config import Settings
 from metst.errors import UsageError
 from metst.recipes import WindowPlan
 from metst.synthesis.heads.backgrounds import FIRST_IDENTITY
+from metst.video.writer import Codec
 
 PLAN_FILE = Path(__file__).with_name("plan.toml")
 SPLITS = ("train", "development", "test")
@@ -68,6 +69,7 @@ class Heads(Settings):
     duration_s: float = Field(gt=0)
     rates_hz: tuple[float, ...] = Field(min_length=1, description="frame rates, taken in turn")
     crf: tuple[int, ...] = Field(min_length=1, description="qualities, taken in turn")
+    codecs: tuple[Codec, ...] = Field(min_length=1, description="ways of compression, taken in turn")
     acts: tuple[Act, ...] = Field((), description="one clip per identity shows one of these, taken in turn")
 
 
@@ -125,6 +127,7 @@ class ClipPlan(Settings):
     count: int = 0
     amplitude: float = 0.0
     crf: int = 18
+    codec: Codec = "h264"
     seed: int = 0
     start_s: float = 0.5
     end_s: float | None = None
@@ -243,7 +246,8 @@ class Plan(Settings):
                         name=f"head-{identity}-{act or (f'a{amplitude:g}' if amplitude else 'free')}",
                         split=group.split, person=f"head-{identity}", footage=self.head_model, stretch=stretch, act=act,
                         count=group.count if amplitude else 0, amplitude=amplitude,
-                        crf=group.crf[(turn + number) % len(group.crf)], seed=1000 * identity + number,
+                        crf=group.crf[(turn + number) % len(group.crf)],
+                        codec=group.codecs[(turn + number) % len(group.codecs)], seed=1000 * identity + number,
                     )  # fmt: skip
 
     def _clip(self, stretch: Stretch, *, name: str, crf: int) -> ClipPlan:

@@ -1,4 +1,4 @@
-"""Writing H.264: timestamps, pixels, equal bytes, whole files or none."""
+"""Writing video: timestamps, pixels, equal bytes, whole files or none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import av
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 
 from metst.errors import DataError, OutputError, UsageError
 from metst.video import probe_video, read_colour_stream, read_frames, write_video
+from metst.video.writer import Codec
 
 Image = npt.NDArray[np.uint8]
+CODECS = get_args(Codec)
 
 
 def texture(index: int, height: int = 48, width: int = 64) -> Image:
@@ -112,16 +115,33 @@ def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "again.mp4").read_bytes() != first.read_bytes()
 
 
-def test_crf_trades_size_for_quality(tmp_path: Path) -> None:
+@pytest.mark.parametrize("codec", CODECS)
+def test_crf_trades_size_for_quality(tmp_path: Path, codec: Codec) -> None:
     sizes, errors = [], []
     for crf in (10, 40):
         path = tmp_path / f"{crf}.mp4"
-        write_video(path, GREY, rate_hz=25, crf=crf)
+        write_video(path, GREY, rate_hz=25, crf=crf, codec=codec)
         sizes.append(path.stat().st_size)
         differences = [frame.grey - (16 + GREY[frame.index] * (219 / 255)) for frame in read_frames(path)]
         errors.append(np.abs(differences).mean())
     assert sizes[0] > sizes[1]
     assert errors[0] < errors[1]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_codec_keeps_times_and_repeats_its_bytes(tmp_path: Path, codec: Codec) -> None:
+    times_s = [0.5, 0.52, 0.6, 0.61, 0.9]
+    for name in ("a.mp4", "b.mp4"):
+        write_video(tmp_path / name, GREY[:5], times_s=times_s, codec=codec)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    assert probe_video(tmp_path / "a.mp4").codec == codec
+    assert [frame.time_s for frame in read_frames(tmp_path / "a.mp4")] == pytest.approx(times_s, abs=1e-9)
+
+
+def test_times_that_a_codec_cannot_hold_are_refused(target: Path) -> None:
+    with pytest.raises(UsageError, match="take h264 or hevc"):
+        write_video(target, GREY[:2], times_s=[0, 0.123457], codec="mpeg4")
+    check_untouched(target)
 
 
 @pytest.fixture
@@ -210,6 +230,8 @@ def test_wrong_calls(target: Path) -> None:
         write_video(target, GREY, rate_hz=25, crf=52)
     with pytest.raises(UsageError, match="preset"):
         write_video(target, GREY, rate_hz=25, preset="quick")
+    with pytest.raises(UsageError, match="one of the codecs h264, hevc, mpeg4; got vp9"):
+        write_video(target, GREY, rate_hz=25, codec="vp9")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no frames"):
         write_video(target, [], rate_hz=25)
     with pytest.raises(UsageError, match="more frames than the 19 times"):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 
 from metst.cli.console import Quiet, Verbose, console, progress, talk
 from metst.errors import UsageError
+
+Codec = Literal["h264", "hevc", "mpeg4"]
 
 _NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "quiet", "verbose"})
 _OPTION_OF = {
@@ -59,7 +61,8 @@ def synthesize(
     fps: Annotated[float, typer.Option(min=1, max=1000, help="Frame rate of a portrait or head clip.")] = 30.0,
     size: Annotated[str, typer.Option(help="Size of a portrait or head clip, such as 640x480.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same clip.")] = 1,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality of the clip; lower is better.")] = 18,
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the clip; lower is better.")] = 18,
+    codec: Annotated[Codec, typer.Option(help="How the clip is compressed.")] = "h264",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -92,6 +95,7 @@ def synthesize(
                 durations_s=numbers(durations, option="--durations"),
                 seed=seed,
                 crf=crf,
+                codec=codec,
                 duration_s=seconds,
                 rate_hz=fps,
                 size=_size(size),

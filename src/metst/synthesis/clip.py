@@ -22,6 +22,7 @@ from metst.synthesis.portrait import portrait, portrait_landmarks
 from metst.timeline import TimeGrid, frame_for_people, frames_for_people
 from metst.video import read_colour_stream, read_frames, write_video
 from metst.video.hashing import content_hash
+from metst.video.writer import Codec
 
 OnProgress = Callable[[str, int, int | None], None]
 Image = npt.NDArray[np.uint8]
@@ -55,7 +56,8 @@ class ClipRecipe(Settings):
         (), description="durations, in equal numbers; drawn from the published distribution when empty"
     )
     seed: int = Field(1, ge=0, description="seed of all chance")
-    crf: int = Field(18, ge=0, le=51, description="H.264 quality")
+    crf: int = Field(18, ge=0, le=51, description="quality; lower is better")
+    codec: Codec = Field("h264", description="how the clip is compressed")
     duration_s: float = Field(
         20.0, gt=0, le=_LONGEST_S, description="length of a portrait clip or a rendered one, seconds"
     )
@@ -168,7 +170,7 @@ def write_clip(
     truth = truth_table(made.events, grid=grid, video=video.name)
     make_folder(folder)
     counted = _counted(made.images, total=len(grid), on_progress=on_progress)
-    write_video(video, _then_remove(counted, beside), times_s=made.time_s.tolist(), crf=recipe.crf)
+    write_video(video, _then_remove(counted, beside), times_s=made.time_s.tolist(), crf=recipe.crf, codec=recipe.codec)
     write_whole(beside[0], made.recipe.model_dump_json(indent=2).encode())
     write_whole(beside[1], b"".join(table_of(truth).csv_parts()))
     return Clip(video, beside[1], made.events, grid)

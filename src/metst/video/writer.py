@@ -1,4 +1,4 @@
-"""Frames to H.264 in mp4: exact timestamps, equal bytes for equal frames, never half a file."""
+"""Frames to H.264, HEVC or MPEG-4 in mp4: exact timestamps, equal bytes for equal frames, never half a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
+from typing import Literal, get_args
 
 import av
 import numpy as np
@@ -22,8 +23,12 @@ from metst.timeline import TimeGrid
 # Without it swscale rounds down, and grey gets a tint.
 _ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 _PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+Codec = Literal["h264", "hevc", "mpeg4"]
+"""Names of the codecs, as FFmpeg has them."""
+
 _FINEST_TICK = 1_000_000
 _MIN_TICKS_PER_S = 10_000
+_MPEG4_TICKS_PER_S = 65535
 _MAX_TICKS_PER_S = 2**31 - 1  # mp4 stores the ticks per second in 32 bits
 
 
@@ -35,8 +40,9 @@ def write_video(
     times_s: Sequence[float] | None = None,
     crf: int = 18,
     preset: str = "medium",
+    codec: Codec = "h264",
 ) -> None:
-    """Write frames as H.264 (yuv420p, BT.709, video range) in mp4.
+    """Write frames as video (yuv420p, BT.709, video range) in mp4.
 
     The file appears under its name only when it is whole.  Equal frames and settings give equal
     bytes (one encoder thread, no macroblock tree).  yuv420p needs even sizes: an odd width or height grows by one,
@@ -54,14 +60,17 @@ def write_video(
         Time of each frame in seconds, from 0 on, increasing; to the microsecond at least, and
         exact for multiples of a common tick.
     crf : int
-        Quality, from 0 (lossless but for the range) to 51; 18 looks like the original.
+        Quality, from 0 (lossless but for the range, H.264 only) to 51; 18 looks like the original.  MPEG-4 gets the
+        quantiser whose steps are those of H.264 at this quality.
     preset : str
-        x264's trade of time for size, from ``ultrafast`` to ``veryslow``.
+        The encoder's trade of time for size, from ``ultrafast`` to ``veryslow``; not for MPEG-4.
+    codec : {"h264", "hevc", "mpeg4"}
+        How the pictures are compressed.
 
     Raises
     ------
     UsageError
-        Settings that clash, no frame at all, frames of other shapes, not as many as times.
+        Settings that clash, times too fine for MPEG-4, no frame at all, frames of other shapes, not as many as times.
     DataError
         Times that do not increase.
     OutputError
@@ -69,7 +78,12 @@ def write_video(
     """
     path = Path(path)
     tick, stamps = _timing(rate_hz, times_s)
-    _check_options(crf, preset)
+    _check_options(crf, preset, codec)
+    if codec == "mpeg4" and tick.denominator > _MPEG4_TICKS_PER_S:
+        raise UsageError(
+            f"MPEG-4 tells at most {_MPEG4_TICKS_PER_S} moments per second apart and these times need"
+            f" {tick.denominator}: take h264 or hevc"
+        )
     frames = iter(frames)
     if (first := next(frames, None)) is None:
         raise UsageError(f"no frames to write to {path}")
@@ -78,7 +92,7 @@ def write_video(
         with _errors_of(path):
             container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
         try:
-            stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset)
+            stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset, codec=codec)
             _encode(container, stream, chain([first], frames), stamps=stamps, path=path)
             with _errors_of(path):
                 container.close()
@@ -140,11 +154,13 @@ def _timing(rate_hz: float | None, times_s: Sequence[float] | None) -> tuple[Fra
     return Fraction(1, ticks_per_s), stamps
 
 
-def _check_options(crf: int, preset: str) -> None:
+def _check_options(crf: int, preset: str, codec: str) -> None:
     if not 0 <= crf <= 51:
         raise UsageError(f"crf must lie between 0 and 51, got {crf}")
     if preset not in _PRESETS:
         raise UsageError(f"expected one of the presets {', '.join(_PRESETS)}; got {preset}")
+    if codec not in get_args(Codec):
+        raise UsageError(f"expected one of the codecs {', '.join(get_args(Codec))}; got {codec}")
 
 
 def _container_options(tick: Fraction) -> dict[str, str]:
@@ -163,11 +179,10 @@ def _check_picture(picture: npt.NDArray[np.uint8], expected: tuple[int, ...]) ->
 
 
 def _add_stream(
-    container: OutputContainer, shape: tuple[int, ...], *, tick: Fraction, crf: int, preset: str
+    container: OutputContainer, shape: tuple[int, ...], *, tick: Fraction, crf: int, preset: str, codec: Codec
 ) -> av.VideoStream:
-    # x264's macroblock tree reads memory it has not set, so that its choices differ from run to run.
-    options = {"crf": str(crf), "preset": preset, "mbtree": "0"}
-    stream = container.add_stream("libx264", rate=1 / tick, options=options)
+    encoder, options = _encoder(codec, crf=crf, preset=preset)
+    stream = container.add_stream(encoder, rate=1 / tick, options=options)
     stream.height, stream.width = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2
     stream.pix_fmt = "yuv420p"
     stream.thread_count = 1
@@ -176,6 +191,19 @@ def _add_stream(
     context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
     context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
     return stream
+
+
+def _encoder(codec: Codec, *, crf: int, preset: str) -> tuple[Literal["libx264", "libx265", "mpeg4"], dict[str, str]]:
+    """FFmpeg's name of the encoder, and its options."""
+    if codec == "h264":
+        # x264's macroblock tree reads memory it has not set, so that its choices differ from run to run.
+        return "libx264", {"crf": str(crf), "preset": preset, "mbtree": "0"}
+    if codec == "hevc":
+        quiet_and_alone = "log-level=error:pools=none:frame-threads=1"
+        return "libx265", {"crf": str(crf), "preset": preset, "x265-params": quiet_and_alone}
+    # A step of H.264 doubles every six qualities and is 1 at 4; one of MPEG-4 is twice its quantiser.
+    quantiser = str(min(max(round(2 ** ((crf - 4) / 6) / 2), 1), 31))
+    return "mpeg4", {"qmin": quantiser, "qmax": quantiser}
 
 
 def _encode(
