@@ -110,7 +110,27 @@ def train_model(
         head_model=head_model,
         on_progress=on_progress,
     )
-    info = ModelInfo(
+    kept = recorded[::_KEPT_FOR_VALIDATION]
+    network = _trained(
+        recipe,
+        steps=steps,
+        seed=seed,
+        backgrounds=[each for each in recorded if each not in kept],
+        folder=state,
+        on_progress=on_progress,
+    )
+    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    engine = Engine(recipe.network, weights, where="the trained network")
+    info = _described(recipe, steps=steps, seed=seed, backgrounds=recorded)
+    info = fitted(info, engine, recipe=recipe, backgrounds=kept, seed=seed + 1, on_progress=on_progress)
+    saved = save_model(folder, network=network, info=info, overwrite=True)
+    shutil.rmtree(state)
+    return saved.info
+
+
+def _described(recipe: TrainRecipe, *, steps: int, seed: int, backgrounds: Sequence[MotionFile]) -> ModelInfo:
+    """What a model is, but for its decoding."""
+    return ModelInfo(
         network=recipe.network,
         classes=CLASSES,
         input=recipe.input,
@@ -123,30 +143,34 @@ def train_model(
             "recipe": recipe.model_dump_json(),
             "steps": str(steps),
             "seed": str(seed),
-            "backgrounds": _digest(recorded),
+            "backgrounds": _digest(backgrounds),
         },
     )
-    kept = recorded[::_KEPT_FOR_VALIDATION]
+
+
+def _trained(
+    recipe: TrainRecipe,
+    *,
+    steps: int,
+    seed: int,
+    backgrounds: Sequence[MotionFile],
+    folder: Path,
+    on_progress: OnProgress | None,
+) -> StateTransitionNetwork:
+    """The network after all stages."""
     torch.manual_seed(seed)
     network = StateTransitionNetwork(recipe.network)
-    stages = recipe_stages(recipe)
-    for number, stage in enumerate(stages):
-        last = number == len(stages) - 1
+    for number, stage in enumerate(recipe_stages(recipe)):
         _fit(
             network,
             stage,
-            backgrounds=[each for each in recorded if each not in kept] if stage.backgrounds else (),
-            steps=steps if last else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
+            backgrounds=backgrounds if stage.backgrounds else (),
+            steps=steps if stage is recipe else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
             seed=seed + _SEED_STRIDE * number,
-            folder=state / str(number),
+            folder=folder / str(number),
             on_progress=on_progress,
         )
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    engine = Engine(recipe.network, weights, where="the trained network")
-    info = fitted(info, engine, recipe=recipe, backgrounds=kept, seed=seed + 1, on_progress=on_progress)
-    saved = save_model(folder, network=network, info=info, overwrite=True)
-    shutil.rmtree(state)
-    return saved.info
+    return network
 
 
 def recipe_stages(recipe: TrainRecipe) -> list[TrainRecipe]:
