@@ -30,11 +30,9 @@ def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]
     return float(np.exp(best.x[0])), float(best.x[1])
 
 
-def pick_threshold(
-    peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_], minutes: float, per_min: float
-) -> float:
-    """Lowest threshold at which wrong events number at most ``per_min`` per minute; within 0.05 .. 0.95."""
-    wrong = np.sort(peaks[~right])[::-1]
+def pick_threshold(alarms: npt.NDArray[np.float64], *, minutes: float, per_min: float) -> float:
+    """Lowest threshold that lets at most ``per_min`` of the false alarms per minute through; within 0.05 .. 0.95."""
+    highest = np.sort(alarms)[::-1]
     allowed = int(per_min * minutes)
-    threshold = wrong[allowed] if allowed < len(wrong) else 0.0
+    threshold = highest[allowed] if allowed < len(highest) else 0.0
     return round(float(np.clip(threshold + 1e-3, 0.05, 0.95)), 3)

@@ -343,18 +343,23 @@ def fit_decoding(
     """Absolute threshold and calibration of the confidence, on recordings training never saw.
 
     Every peak of the score is an event first; each is then right (IoU >= 0.5 with a planted one) or
-    wrong.  A logistic fit of right over the peak's log-odds is the confidence; the threshold is the
-    lowest peak at which wrong events come no more often than the recipe allows.
+    wrong.  A logistic fit of right over the peak's log-odds is the confidence.  The threshold is the lowest peak
+    at which recordings without a micro-expression give no more events than the recipe allows: beside one, an
+    event that is wrong is mostly one whose ends are off.
     """
     everything = DecodeSettings(peak_threshold=_ANY_PEAK, edge_fraction=recipe.edge_fraction)
     peaks: list[float] = []
     right: list[bool] = []
-    minutes, number = 0.0, 0
+    alarms: list[float] = []
+    minutes, free_min, number = 0.0, 0.0, 0
     while minutes < recipe.validation_minutes:
         recording = source.draw(np.random.default_rng([seed, number]), seconds=60.0, once=True)
         peak, hit = _peaks_and_hits(model, recording, decode=everything)
         peaks.extend(peak)
         right.extend(hit)
+        if not recording.score.any():
+            alarms.extend(peak)
+            free_min += recording.seconds / 60
         minutes, number = minutes + recording.seconds / 60, number + 1
         if on_progress:
             on_progress(stage, min(int(minutes), int(recipe.validation_minutes)), int(recipe.validation_minutes))
@@ -362,9 +367,9 @@ def fit_decoding(
         logger.warning("no event to calibrate on after so little training: the default threshold is kept")
         return DecodeSettings(edge_fraction=recipe.edge_fraction)
     slope, offset = fit_logistic(np.array(peaks), right=np.array(right))
-    threshold = pick_threshold(
-        np.array(peaks), right=np.array(right), minutes=minutes, per_min=recipe.false_alarms_per_min
-    )
+    if not free_min:
+        alarms, free_min = [peak for peak, hit in zip(peaks, right, strict=True) if not hit], minutes
+    threshold = pick_threshold(np.array(alarms), minutes=free_min, per_min=recipe.false_alarms_per_min)
     logger.info("threshold %.3f, calibration slope %.3f offset %.3f", threshold, slope, offset)
     return DecodeSettings(
         peak_threshold=threshold,
