@@ -247,7 +247,9 @@ class Plan(Settings):
                         split=group.split, person=f"head-{identity}", footage=self.head_model, stretch=stretch, act=act,
                         count=group.count if amplitude else 0, amplitude=amplitude,
                         crf=group.crf[(turn + number) % len(group.crf)],
-                        codec=group.codecs[(turn + number) % len(group.codecs)], seed=1000 * identity + number,
+                        # In another step than the qualities: each codec meets each of them.
+                        codec=group.codecs[(turn + number // len(group.crf)) % len(group.codecs)],
+                        seed=1000 * identity + number,
                     )  # fmt: skip
 
     def _clip(self, stretch: Stretch, *, name: str, crf: int) -> ClipPlan:

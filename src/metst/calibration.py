@@ -1,4 +1,4 @@
-"""Threshold and confidence of a model, fitted on peaks that were found right or wrong."""
+"""Confidence and threshold of a model, fitted on peaks that were found right or wrong, and on false alarms."""
 
 from __future__ import annotations
 

@@ -38,8 +38,10 @@ class TrainRecipe(Settings):
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
     class_weight: float = Field(0.3, ge=0, description="weight of the class loss beside the spotting loss")
     neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
-    validation_minutes: float = Field(60.0, gt=0, description="simulated minutes for threshold and calibration")
-    false_alarms_per_min: float = Field(0.5, gt=0, description="highest rate of false alarms the threshold may allow")
+    validation_minutes: float = Field(200.0, gt=0, description="simulated minutes for threshold and calibration")
+    false_alarms_per_min: float = Field(
+        0.5, gt=0, description="false alarms that the threshold lets through where nothing is planted"
+    )
     edge_fraction: float = Field(0.5, gt=0, lt=1, description="share of its peak at which an event ends")
 
 
@@ -80,7 +82,6 @@ RECIPES: dict[str, TrainRecipe] = {
         steps=2400,
         learning_rate=1e-3,
         edge_fraction=0.4,
-        validation_minutes=120.0,
     ),
 }
 

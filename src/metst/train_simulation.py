@@ -368,6 +368,7 @@ def fit_decoding(
         return DecodeSettings(edge_fraction=recipe.edge_fraction)
     slope, offset = fit_logistic(np.array(peaks), right=np.array(right))
     if not free_min:
+        logger.warning("no recording without a micro-expression: the threshold counts every event that is wrong")
         alarms, free_min = [peak for peak, hit in zip(peaks, right, strict=True) if not hit], minutes
     threshold = pick_threshold(np.array(alarms), minutes=free_min, per_min=recipe.false_alarms_per_min)
     logger.info("threshold %.3f, calibration slope %.3f offset %.3f", threshold, slope, offset)

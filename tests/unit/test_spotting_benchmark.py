@@ -68,6 +68,14 @@ def test_the_plan_is_frozen() -> None:
     assert (plan.version, plan.digest[:16]) == (2, "ce3935febaae2e09")
 
 
+def test_every_codec_meets_every_quality_in_the_test_split() -> None:
+    from plan import load_plan
+
+    heads = [clip for clip in load_plan().clips() if clip.stretch.kind == "head" and clip.split == "test"]
+    met = {(clip.codec, clip.crf) for clip in heads}
+    assert len(met) == len({codec for codec, _ in met}) * len({crf for _, crf in met}) == 9
+
+
 def test_rendered_heads_differ_in_light_and_do_what_their_act_says() -> None:
     from head_clips import scene_of
     from plan import load_plan

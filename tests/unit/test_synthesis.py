@@ -2,7 +2,9 @@
 
 import hashlib
 import itertools
+import json
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -11,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from typer import Typer
 from typer.testing import CliRunner
 
-from metst.cli.synthesize import synthesize
+from metst.cli.synthesize import CodecName, synthesize
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, unit_displacement
 from metst.synthesis.clip import ClipRecipe, read_recipe, write_clip
@@ -27,7 +29,8 @@ from metst.synthesis.events import (
 from metst.synthesis.inject import PlantedFields, inject_events, truth_intervals, warp_frame
 from metst.synthesis.resample import FinePicture, to_picture
 from metst.timeline import TimeGrid
-from metst.video import read_colour_stream, write_video
+from metst.video import probe_video, read_colour_stream, write_video
+from metst.video.writer import Codec
 
 
 @pytest.fixture
@@ -314,6 +317,27 @@ def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, options)
     assert result.exception is None, result.exception
     assert f"Truth: {folder / 'truth.csv'}" in result.stderr
+
+
+@pytest.mark.parametrize("codec", get_args(Codec))
+def test_a_clip_is_compressed_as_its_recipe_says(tmp_path: Path, codec: str) -> None:
+    app = Typer()
+    app.command()(synthesize)
+    clip, again = tmp_path / "clip", tmp_path / "again"
+    options = ["--count", "0", "--seconds", "1", "--fps", "23.457", "--size", "130x150", "--codec", codec]
+    assert CliRunner().invoke(app, [*options, "-o", str(clip)]).exit_code == 0
+    assert probe_video(clip / "planted.mp4").codec == codec
+    recipe = json.loads((clip / "recipe.json").read_text(encoding="utf-8"))
+    assert recipe["codec"] == codec
+    assert CliRunner().invoke(app, ["--recipe", str(clip / "recipe.json"), "-o", str(again)]).exit_code == 0
+    assert (again / "planted.mp4").read_bytes() == (clip / "planted.mp4").read_bytes()
+    del recipe["codec"]
+    (clip / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+    assert read_recipe(clip / "recipe.json").codec == "h264"
+
+
+def test_the_command_line_knows_the_codecs_of_the_writer() -> None:
+    assert get_args(CodecName) == get_args(Codec)
 
 
 def test_a_video_without_a_face_is_one_clear_line(tmp_path: Path) -> None:

@@ -71,3 +71,13 @@ def test_a_smile_moves_the_mouth_corners_up_and_out(responses: np.ndarray) -> No
     assert moved[left, 0] < -0.03 < 0.03 < moved[right, 0]
     assert (moved[[left, right], 1] < -0.05).all()
     assert np.abs(moved[:8]).max() < 0.02
+
+
+def test_covers_come_when_the_settings_say_so(responses: np.ndarray) -> None:
+    def moved(per_min: float) -> float:
+        settings = SimulationSettings(**QUIET, covers_per_min=per_min, event_free_share=1.0, lively_share=0.0)
+        simulator = MotionSimulator(responses, settings=settings)
+        drawn = (simulator.draw(np.random.default_rng(seed), frames=900).displacement for seed in range(8))
+        return float(np.mean([np.abs(each).max() for each in drawn]))
+
+    assert moved(20.0) > 2 * moved(0.0)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from metst.cli.console import Quiet, Verbose, console, progress, talk
 from metst.errors import UsageError
 
-Codec = Literal["h264", "hevc", "mpeg4"]
+CodecName = Literal["h264", "hevc", "mpeg4"]
 
 _NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "quiet", "verbose"})
 _OPTION_OF = {
@@ -62,7 +62,7 @@ def synthesize(
     size: Annotated[str, typer.Option(help="Size of a portrait or head clip, such as 640x480.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same clip.")] = 1,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the clip; lower is better.")] = 18,
-    codec: Annotated[Codec, typer.Option(help="How the clip is compressed.")] = "h264",
+    codec: Annotated[CodecName, typer.Option(help="How the clip is compressed.")] = "h264",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:

@@ -105,20 +105,23 @@ def add_glitches(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatA
 
 
 def add_covers(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, per_min: float) -> None:
-    """A hand, a cup or hair before part of the face: the regions behind it follow it, and come back elsewhere."""
+    """A hand, a cup or hair before part of the face: the regions behind it follow it, and come back elsewhere.
+
+    Its motion is added to that of the face, so that what happens behind it stays true.
+    """
     rate = 1 / float(time_s[1] - time_s[0])
     for start in moments(rng, time_s=time_s, per_min=per_min):
         length = log_uniform(rng, (0.3, 4.0))
         centre, reach = REGION_PLACE[rng.integers(len(REGIONS))], rng.uniform(0.2, 0.7)
         behind = np.linalg.norm(REGION_PLACE - centre, axis=1) < reach
-        into, out = rng.uniform(0.05, 0.4, 2)
+        into, out = np.minimum(rng.uniform(0.05, 0.4, 2), length / 2)
         there = np.clip(np.minimum((time_s - start) / into, (start + length - time_s) / out), 0, 1)
         strength = log_uniform(rng, (0.01, 0.15))
         common = smooth_noise(rng, shape=(len(time_s), 1, 2), sigma=rate * rng.uniform(0.1, 1.0))
         own = smooth_noise(rng, shape=(len(time_s), len(REGIONS), 2), sigma=rate * rng.uniform(0.05, 0.3))
         moved = strength * there[:, None, None] * (common + rng.uniform(0.1, 0.8) * own)
         left_behind = strength * rng.uniform(0, 0.5) * rng.standard_normal((len(REGIONS), 2))
-        moved += (np.clip((time_s - start - length + out) / out, 0, 1))[:, None, None] * left_behind
+        moved += np.clip((time_s - start - length + out) / out, 0, 1)[:, None, None] * left_behind
         motion += moved * behind[:, None]
 
 

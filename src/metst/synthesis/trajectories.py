@@ -46,7 +46,7 @@ class SimulationSettings(Settings):
     camera_rates_hz: tuple[float, ...] = Field(
         (24.0, 25.0, 30.0, 30.0, 60.0), min_length=1, description="frame rates of the recordings that train a network"
     )
-    events_per_min: float = Field(14.0, ge=0, description="micro-expressions per minute, in recordings that have any")
+    events_per_min: float = Field(14.0, gt=0, description="micro-expressions per minute, in recordings that have any")
     event_free_share: float = Field(0.3, ge=0, le=1, description="share of recordings without any micro-expression")
     speech_event_share: float = Field(0.5, ge=0, le=1, description="share of micro-expressions kept during speech")
     amplitude: tuple[float, float] = Field((0.04, 0.45), description="range of contraction, log-uniform")
@@ -202,7 +202,7 @@ class MotionSimulator:
         """Micro-expressions over the measured motion of a face that makes none.
 
         Half of the time the background is mirrored, and it counts for more or less: the same person, livelier or
-        calmer, on a better or worse camera.  To some, all that a simulated recording shows is added.
+        calmer, on a better or worse camera.  To some, what a simulated recording shows beside events is added.
 
         Parameters
         ----------

@@ -26,9 +26,11 @@ _PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 Codec = Literal["h264", "hevc", "mpeg4"]
 """Names of the codecs, as FFmpeg has them."""
 
+_SIDES_PX: dict[Codec, tuple[int, int]] = {"h264": (1, 16384), "hevc": (128, 8192), "mpeg4": (1, 8190)}
+# x265 reads beyond pictures that are one of its blocks of 64 px wide, and what it writes of them is damaged.
 _FINEST_TICK = 1_000_000
 _MIN_TICKS_PER_S = 10_000
-_MPEG4_TICKS_PER_S = 65535
+_MPEG4_RATE_HZ = 25  # of its own clock, which is too coarse for exact times: the container has those
 _MAX_TICKS_PER_S = 2**31 - 1  # mp4 stores the ticks per second in 32 bits
 
 
@@ -61,7 +63,7 @@ def write_video(
         exact for multiples of a common tick.
     crf : int
         Quality, from 0 (lossless but for the range, H.264 only) to 51; 18 looks like the original.  MPEG-4 gets the
-        quantiser whose steps are those of H.264 at this quality.
+        quantiser whose steps are those of H.264 at this quality: from 14 to 39, its finest and coarsest beyond.
     preset : str
         The encoder's trade of time for size, from ``ultrafast`` to ``veryslow``; not for MPEG-4.
     codec : {"h264", "hevc", "mpeg4"}
@@ -70,7 +72,7 @@ def write_video(
     Raises
     ------
     UsageError
-        Settings that clash, times too fine for MPEG-4, no frame at all, frames of other shapes, not as many as times.
+        Settings that clash, no frame at all, frames of other shapes, not as many as times.
     DataError
         Times that do not increase.
     OutputError
@@ -79,21 +81,20 @@ def write_video(
     path = Path(path)
     tick, stamps = _timing(rate_hz, times_s)
     _check_options(crf, preset, codec)
-    if codec == "mpeg4" and tick.denominator > _MPEG4_TICKS_PER_S:
-        raise UsageError(
-            f"MPEG-4 tells at most {_MPEG4_TICKS_PER_S} moments per second apart and these times need"
-            f" {tick.denominator}: take h264 or hevc"
-        )
     frames = iter(frames)
     if (first := next(frames, None)) is None:
         raise UsageError(f"no frames to write to {path}")
     _check_picture(first, first.shape)
+    low, high = _SIDES_PX[codec]
+    if not low <= min(first.shape[:2]) <= max(first.shape[:2]) <= high:
+        what = f"pictures of {first.shape[1]}x{first.shape[0]} px cannot be written as {codec}"
+        raise UsageError(f"{what}: width and height must lie between {low} and {high} px")
     with _whole_file(path) as partial:
         with _errors_of(path):
             container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
         try:
             stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset, codec=codec)
-            _encode(container, stream, chain([first], frames), stamps=stamps, path=path)
+            _encode(container, stream, chain([first], frames), tick=tick, stamps=stamps, path=path)
             with _errors_of(path):
                 container.close()
         finally:
@@ -187,7 +188,10 @@ def _add_stream(
     stream.pix_fmt = "yuv420p"
     stream.thread_count = 1
     context = stream.codec_context
-    context.time_base = tick
+    context.time_base = Fraction(1, _MPEG4_RATE_HZ) if codec == "mpeg4" else tick
+    stream.time_base = tick
+    if codec == "hevc":
+        context.codec_tag = "hvc1"  # the name that players of Apple know
     context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
     context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
     return stream
@@ -199,8 +203,9 @@ def _encoder(codec: Codec, *, crf: int, preset: str) -> tuple[Literal["libx264",
         # x264's macroblock tree reads memory it has not set, so that its choices differ from run to run.
         return "libx264", {"crf": str(crf), "preset": preset, "mbtree": "0"}
     if codec == "hevc":
-        quiet_and_alone = "log-level=error:pools=none:frame-threads=1"
-        return "libx265", {"crf": str(crf), "preset": preset, "x265-params": quiet_and_alone}
+        # What x265 tells of itself in the file names the processor.
+        alike = "log-level=error:info=0:pools=none:frame-threads=1"
+        return "libx265", {"crf": str(crf), "preset": preset, "x265-params": alike}
     # A step of H.264 doubles every six qualities and is 1 at 4; one of MPEG-4 is twice its quantiser.
     quantiser = str(min(max(round(2 ** ((crf - 4) / 6) / 2), 1), 31))
     return "mpeg4", {"qmin": quantiser, "qmax": quantiser}
@@ -211,6 +216,7 @@ def _encode(
     stream: av.VideoStream,
     frames: Iterable[npt.NDArray[np.uint8]],
     *,
+    tick: Fraction,
     stamps: Sequence[int] | None,
     path: Path,
 ) -> None:
@@ -223,9 +229,15 @@ def _encode(
         if stamps is not None and count > len(stamps):
             raise UsageError(f"more frames than the {len(stamps)} times given")
         frame = _to_frame(picture, reformatter)
-        frame.pts, frame.time_base = count - 1 if stamps is None else stamps[count - 1], stream.codec_context.time_base
+        stamp = count - 1 if stamps is None else stamps[count - 1]
+        own_clock = stream.codec_context.time_base != tick
+        frame.pts, frame.time_base = (count - 1 if own_clock else stamp), stream.codec_context.time_base
         with _errors_of(path):
-            container.mux(stream.encode(frame))
+            for packet in stream.encode(frame):
+                if own_clock:  # without frames that look ahead, packets come as frames do
+                    packet.pts = packet.dts = stamp
+                    packet.time_base = tick
+                container.mux(packet)
     if stamps is not None and count < len(stamps):
         raise UsageError(f"{len(stamps)} times given for {count} frames")
     with _errors_of(path):
