@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=0.5)
     parser.add_argument("--end", type=float)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--model", default="starter")
+    parser.add_argument("--model", default="metst-event")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         folder, seconds, peak_mb = analysed(args.video, Path(work) / "raw", model=args.model)

@@ -25,7 +25,7 @@ OnProgress = Callable[[str, int, int | None], None]
 def analyze(
     path: str | Path,
     *,
-    model: str | Path | Model = "starter",
+    model: str | Path | Model = "metst-event",
     settings: AnalyzeSettings | None = None,
     rate_hz: float | None = None,
     landmarks: FloatArray | None = None,

@@ -34,7 +34,7 @@ _Tensor = TypeVar("_Tensor")
 
 INFO_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
-DEFAULT_MODEL = "starter"
+DEFAULT_MODEL = "metst-event"
 
 # Released networks read pixels of a crop that is 4.5 distances of the inner eye corners wide.
 # A face unit is the distance of the outer ones, in adults some 2.6 times the inner distance.

@@ -137,7 +137,7 @@ class Stream:
     def __init__(
         self,
         *,
-        model: str | Path | Model = "starter",
+        model: str | Path | Model = "metst-event",
         settings: AnalyzeSettings | None = None,
         landmarks: FloatArray | None = None,
     ) -> None:

@@ -126,7 +126,7 @@ class Calibration:
 def calibrate(
     path: str | Path,
     *,
-    model: str | Path | Model = "starter",
+    model: str | Path | Model = "metst-event",
     settings: CalibrateSettings | None = None,
     rate_hz: float | None = None,
     cache: bool | str | Path = True,

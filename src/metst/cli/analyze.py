@@ -35,7 +35,7 @@ MotionFormat = Literal["csv", "safetensors"]
 def analyze(
     inputs: Annotated[list[Path], typer.Argument(help="Videos or folders of frames.", show_default=False)],
     output: OutputFolder = Path("metst-results"),
-    model: ModelName = "starter",
+    model: ModelName = "metst-event",
     fps: Rate = None,
     motion_format: Annotated[MotionFormat, typer.Option(help="Format of the motion file.")] = "csv",
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a video that shows the motion.")] = False,

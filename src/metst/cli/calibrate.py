@@ -28,7 +28,7 @@ from metst.cli.synthesize import numbers, words
 def calibrate(
     video: Annotated[Path, typer.Argument(help="Recording to calibrate; a minute of a person who sits still.")],
     output: OutputFolder = Path("metst-calibration"),
-    model: ModelName = "starter",
+    model: ModelName = "metst-event",
     amplitudes: Annotated[
         str, typer.Option(help="Fractions of full contraction, separated by commas; placebos (0) are always there.")
     ] = "0,0.03,0.05,0.08,0.12,0.2,0.3",

@@ -24,7 +24,7 @@ from metst.cli.console import (
 def demo(
     output: OutputFolder = Path("metst-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the clip.")] = 1,
-    model: ModelName = "starter",
+    model: ModelName = "metst-event",
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

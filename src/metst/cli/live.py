@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def live(
     source: Annotated[str, typer.Argument(help="Number of a camera, or a video to play.")] = "0",
-    model: ModelName = "starter",
+    model: ModelName = "metst-event",
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Folder for events.csv and frames.csv; without it nothing is stored."),
