@@ -110,7 +110,7 @@ def stages(video: Path, *, repeat: int) -> dict[str, float]:
     from metst.results import write_analysis
     from metst.scoring import decode_events, score_motion
 
-    model = load_model("starter")
+    model = load_model()
     decode_s, total = least(lambda: sum(1 for _ in read_frames(video)), repeat=repeat)
     frames = [frame for frame, _ in zip(read_frames(video), range(MEMORY_FRAMES), strict=False)]
     extract_motion(track_face(frames[:10]))  # compiles

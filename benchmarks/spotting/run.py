@@ -1,7 +1,7 @@
 """The spotting benchmark: builds its clips from footage of package registries, and compares systems on them.
 
     python benchmarks/spotting/run.py --build DIR
-    python benchmarks/spotting/run.py DIR --split test --systems chance rule windows starter
+    python benchmarks/spotting/run.py DIR --split test --systems chance rule windows metst-event
 
 A build takes its footage from the registries, plants micro-expressions, measures the motion and keeps it, so that
 systems run in seconds.  It goes on where it was interrupted.

@@ -40,7 +40,7 @@ class TrainRecipe(Settings):
     neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
     validation_minutes: float = Field(200.0, gt=0, description="simulated minutes for threshold and calibration")
     false_alarms_per_min: float = Field(
-        0.5, gt=0, description="false alarms that the threshold lets through where nothing is planted"
+        0.5, gt=0, description="false alarms per minute that the threshold lets through, where nothing is planted"
     )
     edge_fraction: float = Field(0.5, gt=0, lt=1, description="share of its peak at which an event ends")
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metst.checkpoint import Model, load_model
+from metst.checkpoint import DEFAULT_MODEL, Model, load_model
 from metst.config import AnalyzeSettings
 from metst.errors import DataError, UsageError
 from metst.face import FaceFrame, FaceTracker
@@ -137,7 +137,7 @@ class Stream:
     def __init__(
         self,
         *,
-        model: str | Path | Model = "metst-event",
+        model: str | Path | Model = DEFAULT_MODEL,
         settings: AnalyzeSettings | None = None,
         landmarks: FloatArray | None = None,
     ) -> None:

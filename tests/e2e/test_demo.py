@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from metst.checkpoint import DEFAULT_MODEL
 from metst.demo import run_demo
 from metst.errors import UsageError
 from metst.synthesis.clip import ClipRecipe, write_clip
@@ -14,7 +15,7 @@ from metst.video import read_frames
 
 
 def test_the_demo_finds_what_it_planted(tmp_path: Path) -> None:
-    outcome = run_demo(tmp_path, seed=1, model="starter")
+    outcome = run_demo(tmp_path, seed=1, model=DEFAULT_MODEL)
     assert outcome.planted == 8
     assert outcome.found >= 6
     assert outcome.false_alarms <= 1

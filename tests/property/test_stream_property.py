@@ -19,10 +19,11 @@ from metst.stream import Stream, Update
 from metst.timeline import Intervals, Series, TimeGrid
 from metst.video import Frame
 
-STARTER = load_model()
+PACKAGED = load_model()
 # A low threshold, so that most recordings have events.
 MODEL = Model(
-    STARTER.info.model_copy(update={"decode": DecodeSettings(peak_threshold=0.1, min_duration_s=0.05)}), STARTER.folder
+    PACKAGED.info.model_copy(update={"decode": DecodeSettings(peak_threshold=0.1, min_duration_s=0.05)}),
+    PACKAGED.folder,
 )
 PICTURE = np.zeros((2, 2), np.uint8)
 # Raised brows at the apex, face units.

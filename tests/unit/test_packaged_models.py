@@ -1,15 +1,24 @@
 """What the packaged models do with motion: nothing where nothing happens, and most of what is plain to see."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
 
-from metst.checkpoint import Model, load_model
+from metst.analyze import analyze
+from metst.calibrate.run import calibrate
+from metst.checkpoint import DEFAULT_MODEL, Model, load_model
+from metst.cli.analyze import analyze as cli_analyze
+from metst.cli.calibrate import calibrate as cli_calibrate
+from metst.cli.demo import demo as cli_demo
+from metst.cli.live import live as cli_live
 from metst.config import DecodeSettings
 from metst.decode import decode_scores
 from metst.metrics import interval_iou, match_intervals
 from metst.regions import REGION_NAMES
 from metst.scoring import network_input, score_motion
+from metst.stream import Stream
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import MotionSimulator, SimulatedMotion, SimulationSettings
 from metst.timeline import Intervals, Series, TimeGrid, true_runs
@@ -73,3 +82,8 @@ def test_the_engine_gives_the_numbers_of_the_network(model: Model) -> None:
         expected = model.network(torch.from_numpy(x).transpose(1, 2).contiguous())
     for one, other in zip(model.engine(np.ascontiguousarray(x)), expected, strict=True):
         assert np.abs(one - other.numpy()).max() < 1e-5
+
+
+def test_everything_takes_the_same_model_when_none_is_named() -> None:
+    calls = (analyze, calibrate, Stream.__init__, cli_analyze, cli_calibrate, cli_demo, cli_live)
+    assert {signature(call).parameters["model"].default for call in calls} == {DEFAULT_MODEL}

@@ -73,10 +73,10 @@ def test_a_closed_stream_says_so() -> None:
 
 
 def test_a_published_rule_cannot_run_live() -> None:
-    starter = load_model()
-    info = starter.info.model_copy(update={"decode": PublishedDecodeSettings(rule="fixed", k_p=5)})
+    packaged = load_model()
+    info = packaged.info.model_copy(update={"decode": PublishedDecodeSettings(rule="fixed", k_p=5)})
     with pytest.raises(UsageError, match="whole video"):
-        Stream(model=Model(info, starter.folder))
+        Stream(model=Model(info, packaged.folder))
 
 
 def test_every_stage_is_timed() -> None:

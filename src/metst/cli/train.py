@@ -22,8 +22,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="starter, metst-event (simulated motion), or with --features: metst, metst-2024, metst-plus,"
-            " boosting-vrme."
+            help="starter (simulated motion), metst-event (also rendered heads), or with --features: metst,"
+            " metst-2024, metst-plus, boosting-vrme."
         ),
     ] = "starter",
     features: Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")] = None,
