@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from metst.checkpoint import DEFAULT_MODEL
 from metst.metrics import score_tables
 from metst.results import read_analysis
 from metst.synthesis.clip import ClipRecipe, write_clip
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=0.5)
     parser.add_argument("--end", type=float)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--model", default="metst-event")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         folder, seconds, peak_mb = analysed(args.video, Path(work) / "raw", model=args.model)

@@ -21,6 +21,7 @@ from plan import PLAN_FILE, load_plan
 from scored import ANY_PEAK, hits
 from table import markdown
 
+from metst.calibration import first_too_many
 from metst.checkpoint import Model, load_model
 from metst.config import DecodeSettings
 from metst.decode import decode_scores
@@ -62,9 +63,7 @@ class Peaks:
 
     def recall(self, *, per_min: float) -> float:
         """Share found above the lowest threshold with at most so many false alarms per minute."""
-        alarms = np.sort(self.score[self.free])[::-1]
-        allowed = int(per_min * self.free_min)
-        threshold = alarms[allowed] if allowed < len(alarms) else 0.0
+        threshold = first_too_many(self.score[self.free], minutes=self.free_min, per_min=per_min)
         return float((self.right & (self.score > threshold)).sum() / self.planted)
 
 

@@ -32,7 +32,12 @@ def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]
 
 def pick_threshold(alarms: npt.NDArray[np.float64], *, minutes: float, per_min: float) -> float:
     """Lowest threshold that lets at most ``per_min`` of the false alarms per minute through; within 0.05 .. 0.95."""
+    too_many = first_too_many(alarms, minutes=minutes, per_min=per_min)
+    return round(float(np.clip(too_many + 1e-3, 0.05, 0.95)), 3)
+
+
+def first_too_many(alarms: npt.NDArray[np.float64], *, minutes: float, per_min: float) -> float:
+    """Height of the highest false alarm that is one more than ``per_min`` per minute; 0 when there is none."""
     highest = np.sort(alarms)[::-1]
     allowed = int(per_min * minutes)
-    threshold = highest[allowed] if allowed < len(highest) else 0.0
-    return round(float(np.clip(threshold + 1e-3, 0.05, 0.95)), 3)
+    return float(highest[allowed]) if allowed < len(highest) else 0.0

@@ -20,14 +20,14 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from metst.errors import OutputError, UsageError
 from metst.timeline import TimeGrid
 
-# Without it swscale rounds down, and grey gets a tint.
-_ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
-_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 Codec = Literal["h264", "hevc", "mpeg4"]
 """Names of the codecs, as FFmpeg has them."""
 
-_SIDES_PX: dict[Codec, tuple[int, int]] = {"h264": (1, 16384), "hevc": (128, 8192), "mpeg4": (1, 8190)}
 # x265 reads beyond pictures that are one of its blocks of 64 px wide, and what it writes of them is damaged.
+_SIDES_PX: dict[Codec, tuple[int, int]] = {"h264": (1, 16384), "hevc": (128, 8192), "mpeg4": (1, 8190)}
+# Without it swscale rounds down, and grey gets a tint.
+_ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+_PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 _FINEST_TICK = 1_000_000
 _MIN_TICKS_PER_S = 10_000
 _MPEG4_RATE_HZ = 25  # of its own clock, which is too coarse for exact times: the container has those
