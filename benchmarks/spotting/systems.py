@@ -23,6 +23,9 @@ BASELINES = ("chance", "rule", "windows")
 LIVE = ":live"
 """Behind the name of a model: as it runs live, forwards only."""
 
+TOLD = ":told"
+"""Behind the name of a model: told how many movements per minute the development split holds, as the baselines know."""
+
 
 class System(Protocol):
     """What finds events in a clip."""
@@ -43,6 +46,12 @@ class NetworkSystem:
         changed = info.reading("forward").model_copy(update={"decode": info.decode_live})
         return NetworkSystem(replace(self.model, info=changed))
 
+    def told(self, development: Sequence[Recording]) -> NetworkSystem:
+        """The same with confidences for as many movements per minute as these recordings hold."""
+        minutes = sum(each.minutes for each in development)
+        planted = sum(len(each.truth) for each in development)
+        return NetworkSystem(self.model.expecting(planted / minutes))
+
     def find(self, recording: Recording) -> Intervals:
         """What an analysis with this checkpoint would report."""
         scores = score_motion(recording.motion, model=self.model, quality=recording.quality)
@@ -56,7 +65,7 @@ def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | 
     ----------
     name : str
         One of :data:`BASELINES`, a published network, a packaged model, or a checkpoint folder; of the last two with
-        :data:`LIVE` behind it as it runs live.
+        :data:`LIVE` behind it as it runs live, or :data:`TOLD`.
     plan : Plan
     folder : Path
         A build.
@@ -76,10 +85,12 @@ def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | 
         from published import train_published
 
         return NetworkSystem(train_published(name, plan=plan, folder=folder, epochs=epochs, say=say))
-    base = name.removesuffix(LIVE)
+    base = name.removesuffix(LIVE).removesuffix(TOLD)
     if base in known_models() or Path(base).is_dir():
         system = NetworkSystem(load_model(base))
-        return system if name == base else system.live()
+        if name.endswith(LIVE):
+            return system.live()
+        return system.told(load(plan, folder=folder, split="development")) if name.endswith(TOLD) else system
     known = ", ".join((*BASELINES, *PUBLISHED_RECIPES, *known_models()))
     raise UsageError(f"unknown system {name!r}: expected one of {known}, or a checkpoint folder")
 

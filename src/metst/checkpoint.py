@@ -12,7 +12,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata, resources
 from pathlib import Path
@@ -95,6 +95,16 @@ class Model:
             return load_file(weights)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{weights} is damaged ({error}): get or convert the checkpoint again") from error
+
+    def expecting(self, per_min: float) -> Model:
+        """The same model, with confidences for recordings with so many micro-expressions per minute.
+
+        Raises
+        ------
+        UsageError
+            Not a rate above 0, or the confidence of this model cannot be adjusted.
+        """
+        return replace(self, info=self.info.expecting(per_min))
 
     def describe(self) -> dict[str, str]:
         """What a result records of the model it was made with: enough to know and to repeat it."""

@@ -5,9 +5,12 @@ Unknown keys are errors.  The resolved settings travel with each result and chec
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from metst.errors import UsageError
 
 
 class Settings(BaseModel):
@@ -56,12 +59,40 @@ class DecodeSettings(Settings):
     max_duration_s: float = Field(1.0, gt=0, description="longest event, seconds")
     confidence_slope: float = Field(1.0, gt=0, description="slope of the logistic calibration of the peak's log-odds")
     confidence_offset: float = Field(0.0, description="offset of the logistic calibration of the peak's log-odds")
+    calibrated_per_min: float | None = Field(
+        None,
+        gt=0,
+        description="micro-expressions per minute in what the confidence was fitted on, which it takes for granted",
+    )
 
     @model_validator(mode="after")
     def _durations_leave_room(self) -> Self:
         if self.min_duration_s > self.max_duration_s:
             raise ValueError(f"min_duration_s {self.min_duration_s} is above max_duration_s {self.max_duration_s}")
         return self
+
+    def expecting(self, per_min: float) -> DecodeSettings:
+        """The same events, with confidences for recordings that hold so many micro-expressions per minute.
+
+        The odds that a candidate is one go with how many there are to find, as long as false alarms are as frequent
+        as before (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002, equation 4).
+
+        Raises
+        ------
+        UsageError
+            Not a rate above 0, or it is not known for which rate the confidence was fitted.
+        """
+        if not (math.isfinite(per_min) and per_min > 0):
+            raise UsageError(f"micro-expressions expected per minute: a number above 0, got {per_min}")
+        if self.calibrated_per_min is None:
+            raise UsageError(
+                "this model does not say how many micro-expressions per minute its confidence takes for granted"
+                " (decode.calibrated_per_min): it cannot be adjusted to another rate"
+            )
+        shift = math.log(per_min / self.calibrated_per_min)
+        return self.model_copy(
+            update={"confidence_offset": self.confidence_offset + shift, "calibrated_per_min": per_min}
+        )
 
 
 class InputSettings(Settings):
@@ -169,6 +200,22 @@ class ModelInfo(Settings):
     def reading(self, directions: Literal["forward", "both"]) -> ModelInfo:
         """The same network, reading recordings in other directions."""
         return self.model_copy(update={"scoring": self.scoring.model_copy(update={"directions": directions})})
+
+    def expecting(self, per_min: float) -> ModelInfo:
+        """The same network, with confidences for so many micro-expressions per minute.
+
+        Raises
+        ------
+        UsageError
+            Not a rate above 0, or the confidence cannot be adjusted: see :meth:`DecodeSettings.expecting`.
+        """
+        if isinstance(self.decode, PublishedDecodeSettings):
+            raise UsageError(
+                f"model {self.name} decodes by a published rule: its confidence is no probability that another rate"
+                " of micro-expressions would change"
+            )
+        live = self.live_decode and self.live_decode.expecting(per_min)
+        return self.model_copy(update={"decode": self.decode.expecting(per_min), "live_decode": live})
 
     @property
     def decode_live(self) -> PublishedDecodeSettings | DecodeSettings:

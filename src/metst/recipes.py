@@ -73,13 +73,17 @@ RECIPES: dict[str, TrainRecipe] = {
         input=InputSettings(rate_hz=30.0, reference="leaky", baseline_s=1.0, scale=100.0, min_quality=0.1),
         scoring=ScoringSettings(mode="whole", lag=12),
         simulation=SimulationSettings(
-            lively_share=0.35, covers_per_min=1.5, disturbed_share=0.5, background_gain=(0.3, 2.5)
+            lively_share=0.35,
+            laughs_per_min=1.5,
+            covers_per_min=1.5,
+            disturbed_share=0.5,
+            background_gain=(0.3, 2.5),
         ),
         after="starter",
         backgrounds=96,
         background_share=0.75,
         reversed_share=0.5,
-        steps=6000,
+        steps=7000,
         learning_rate=1e-3,
         edge_fraction=0.4,
         # The recordings it is fitted on are livelier than footage: at half of this rate it misses more there.

@@ -351,13 +351,15 @@ def fit_decoding(
     peaks: list[float] = []
     right: list[bool] = []
     alarms: list[float] = []
-    minutes, free_min, number = 0.0, 0.0, 0
+    minutes, free_min, number, planted = 0.0, 0.0, 0, 0
     while minutes < recipe.validation_minutes:
         recording = source.draw(np.random.default_rng([seed, number]), seconds=60.0, once=True)
-        peak, hit = _peaks_and_hits(model, recording, decode=everything)
+        truth = true_runs(recording.score > 0)
+        peak, hit = _peaks_and_hits(model, recording, truth=truth, decode=everything)
         peaks.extend(peak)
         right.extend(hit)
-        if not recording.score.any():
+        planted += len(truth)
+        if not truth:
             alarms.extend(peak)
             free_min += recording.seconds / 60
         minutes, number = minutes + recording.seconds / 60, number + 1
@@ -377,16 +379,17 @@ def fit_decoding(
         edge_fraction=recipe.edge_fraction,
         confidence_slope=slope,
         confidence_offset=offset,
+        calibrated_per_min=round(planted / minutes, 2),
     )
 
 
 def _peaks_and_hits(
-    model: Candidate, recording: SimulatedMotion, *, decode: DecodeSettings
+    model: Candidate, recording: SimulatedMotion, *, truth: Sequence[slice], decode: DecodeSettings
 ) -> tuple[list[float], list[bool]]:
     events = decode_scores(score_motion(_series(recording), model=model), settings=decode)
-    truth = np.array([(run.start, run.stop - 1) for run in true_runs(recording.score > 0)]).reshape(-1, 2)
+    frames = np.array([(run.start, run.stop - 1) for run in truth]).reshape(-1, 2)
     found = np.stack([events.onset, events.offset - 1], axis=1)
-    hits = {int(p) for p, _ in match_intervals(interval_iou(found, truth), threshold=0.5)}
+    hits = {int(p) for p, _ in match_intervals(interval_iou(found, frames), threshold=0.5)}
     return [float(value) for value in events.confidence], [i in hits for i in range(len(events))]
 
 

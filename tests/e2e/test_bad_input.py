@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from metst import cli
+from metst.checkpoint import load_model
 from metst.cli.analyze import _result_folders
 from metst.synthesis.portrait import portrait
 from metst.video import write_video
@@ -214,3 +215,31 @@ def test_every_input_has_a_folder_of_its_own(tmp_path: Path) -> None:
     inputs = [Path("a/s.mp4"), Path("b/s.mp4"), Path("a/s-2.mp4"), Path("a/S.mp4")]
     names = [folder.name.casefold() for folder in _result_folders(inputs, output=tmp_path)]
     assert len(set(names)) == len(inputs)
+
+
+@pytest.mark.parametrize("rate", ["0", "-2", "nan", "inf"])
+def test_a_rate_that_cannot_be_expected_is_refused(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    for command in ("analyze", "live"):
+        code, _, err = run(
+            capsys, command, files / "face.mp4", "-o", tmp_path / "out", "--expected-per-min", rate, "-q"
+        )
+        assert code == 2
+        assert "above 0" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_whose_confidence_cannot_be_adjusted_says_so(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "unknown-rate"
+    shutil.copytree(load_model("starter").folder, folder)
+    about = json.loads((folder / "model.json").read_text())
+    del about["decode"]["calibrated_per_min"]
+    (folder / "model.json").write_text(json.dumps(about))
+    code, _, err = run(
+        capsys, "analyze", files / "face.mp4", "-o", tmp_path / "out", "--model", folder, "--expected-per-min", 1, "-q"
+    )
+    assert code == 2
+    assert "does not say how many micro-expressions per minute" in err

@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 import metst
+from metst.checkpoint import load_model
 from metst.cli import main
 from metst.errors import OutputError, UsageError, VideoError
 from metst.live.display import Lines, Screen, panel
@@ -97,6 +98,21 @@ def test_the_tables_are_those_of_an_analysis(recording: Path, analysis: Analysis
     assert "\x1b" not in done.stderr
     assert f"{len(lines)} movement candidate" in done.stderr
     assert "milliseconds per frame: face" in done.stderr
+
+
+def test_an_expected_rate_changes_confidences_alike_in_both(
+    recording: Path, analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = analysis.settings["decode"]["calibrated_per_min"]
+    rate = usual / 5
+    assert call(monkeypatch, str(recording), "--fast", "-o", str(tmp_path), "--expected-per-min", str(rate), "-q") == 0
+    told = metst.analyze(recording, model=load_model().expecting(rate))
+    assert told.settings["decode"]["calibrated_per_min"] == rate
+    np.testing.assert_array_equal(told.events.onset, analysis.events.onset)
+    odds = [each.events.confidence / (1 - each.events.confidence) for each in (told, analysis)]
+    np.testing.assert_allclose(odds[0], odds[1] / 5, rtol=1e-6)
+    live = pd.read_csv(tmp_path / "events.csv")
+    np.testing.assert_allclose(live["confidence"], told.events.confidence, atol=1e-4)
 
 
 # The command

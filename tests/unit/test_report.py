@@ -188,6 +188,13 @@ def test_importing_the_report_draws_nothing_in() -> None:
 # What it says
 
 
+def test_it_says_how_many_events_the_confidence_takes_for_granted(tmp_path: Path) -> None:
+    decode = {"peak_threshold": 0.5, "smooth_s": 0.1, "calibrated_per_min": 8.24}
+    told = written(make_analysis(events=2, decode=decode), tmp_path)
+    assert "where 8.24 of them per minute are to be expected" in told
+    assert "to be expected" not in written(make_analysis(events=2), tmp_path)
+
+
 def test_the_table_is_the_events_table(tmp_path: Path) -> None:
     analysis = make_analysis(duration_s=90, events=5)
     page, table = Page(written(analysis, tmp_path)), event_table(analysis)

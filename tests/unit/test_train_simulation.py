@@ -77,6 +77,21 @@ def test_threshold_keeps_the_rate_of_false_alarms(per_min: float) -> None:
     assert lower < 0.05 or (alarms >= lower).sum() > per_min * 300
 
 
+@pytest.mark.parametrize("kept_share", [0.5, 0.1])
+def test_confidence_adjusted_to_rarer_events_is_that_fitted_on_rarer_events(kept_share: float) -> None:
+    peaks, right = peaks_and_truth()
+    # False alarms stay as they are while events become rare.
+    stay = ~right | (np.random.default_rng(3).random(len(right)) < kept_share)
+    slope, offset = fit_logistic(peaks, right=right)
+    settings = DecodeSettings(confidence_slope=slope, confidence_offset=offset, calibrated_per_min=10.0)
+    adjusted = settings.expecting(10.0 * kept_share)
+    slope, offset = fit_logistic(peaks[stay], right=right[stay])
+    assert adjusted.confidence_slope == pytest.approx(slope, rel=0.1)
+    assert adjusted.confidence_offset == pytest.approx(offset, abs=0.12)
+    assert adjusted.calibrated_per_min == 10.0 * kept_share
+    assert adjusted.peak_threshold == settings.peak_threshold
+
+
 class Loud:
     """A network that sees a micro-expression in everything, of a height that tells the recording it is in."""
 
@@ -101,6 +116,27 @@ def test_the_threshold_looks_at_recordings_without_events_only() -> None:
     decode = fit_decoding(Candidate(info, Loud()), source=source, recipe=recipe, seed=1)
     # Wrong events of height 0.9 lie in recordings with events; those without are still and show 0.6.
     assert 0.6 <= decode.peak_threshold < 0.65
+
+
+class Seer(Loud):
+    """A network that takes every movement for a micro-expression, as late as the recipe allows."""
+
+    def advance(self, x: np.ndarray, state: object, *, last: bool) -> tuple[np.ndarray, np.ndarray, None]:
+        score = np.clip(np.abs(x).max(axis=2) / 4, 0.0, 0.98).astype(np.float32)
+        lag = TINY.scoring.lag
+        late = np.pad(score, ((0, 0), (lag, 0)))[:, : score.shape[1]]
+        return late, np.zeros((*x.shape[:2], 5), np.float32), None
+
+
+def test_calibration_says_how_many_events_per_minute_it_saw() -> None:
+    source = Material.of(TINY, backgrounds=(), seed=1)
+    recipe = TINY.model_copy(update={"validation_minutes": 6.0})
+    info = ModelInfo(network=TINY.network, classes=CLASSES, input=TINY.input, scoring=TINY.scoring,
+                     decode=DecodeSettings(), trained_on="nothing")  # fmt: skip
+    decode = fit_decoding(Candidate(info, Seer()), source=source, recipe=recipe, seed=1)
+    drawn = [source.draw(np.random.default_rng([1, number]), seconds=60.0, once=True) for number in range(6)]
+    onsets = sum(int((np.diff(each.score, prepend=0) > 0).sum()) for each in drawn)
+    assert decode.calibrated_per_min == pytest.approx(onsets / sum(each.seconds / 60 for each in drawn), abs=0.01)
 
 
 def test_training_writes_a_checkpoint_that_loads_and_repeats(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from metst.regions import REGIONS
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
 
+LOWER_LIP = next(i for i, region in enumerate(REGIONS) if region.name == "lower lip")
+
 QUIET = {
     "blinks_per_min": 0.0,
     "macros_per_min": 0.0,
@@ -81,3 +83,35 @@ def test_covers_come_when_the_settings_say_so(responses: np.ndarray) -> None:
         return float(np.mean([np.abs(each).max() for each in drawn]))
 
     assert moved(20.0) > 2 * moved(0.0)
+
+
+def laughing(responses: np.ndarray, *, per_min: float, seed: int) -> np.ndarray:
+    settings = SimulationSettings(
+        **QUIET,
+        laughs_per_min=per_min,
+        event_free_share=1.0,
+        lively_share=0.0,
+        held_share=0.0,
+        deformation=(1e-6, 2e-6),
+    )
+    drawn = MotionSimulator(responses, settings=settings).draw(np.random.default_rng(seed), frames=1800)
+    assert not drawn.score.any()
+    return drawn.displacement
+
+
+def test_a_laugh_is_a_lasting_smile_shaken_four_to_six_times_a_second(responses: np.ndarray) -> None:
+    def strength(per_min: float, band: tuple[float, float]) -> float:
+        """Median power of the lower lip in a band, Hz."""
+        low, high = band
+        total = []
+        for seed in range(12):
+            course = laughing(responses, per_min=per_min, seed=seed)[:, LOWER_LIP, 1]
+            power = np.abs(np.fft.rfft(course - course.mean())) ** 2
+            rate = np.fft.rfftfreq(len(course), 1 / 30)
+            total.append(power[(rate >= low) & (rate < high)].mean())
+        return float(np.median(total))
+
+    voice, above = (3.5, 6.5), (9.0, 12.0)
+    assert strength(20.0, voice) > 20 * strength(20.0, above)
+    assert strength(20.0, voice) > 100 * strength(0.0, voice)
+    assert strength(20.0, (0.1, 1.0)) > 5 * strength(0.0, (0.1, 1.0))

@@ -12,6 +12,7 @@ from rich.markup import escape
 from metst.cli.console import (
     FINISHED_WITH_PROBLEMS,
     AsJson,
+    ExpectedRate,
     ModelName,
     OutputFolder,
     Quiet,
@@ -36,6 +37,7 @@ def analyze(
     inputs: Annotated[list[Path], typer.Argument(help="Videos or folders of frames.", show_default=False)],
     output: OutputFolder = Path("metst-results"),
     model: ModelName = "metst-event",
+    expected_per_min: ExpectedRate = None,
     fps: Rate = None,
     motion_format: Annotated[MotionFormat, typer.Option(help="Format of the motion file.")] = "csv",
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a video that shows the motion.")] = False,
@@ -54,6 +56,8 @@ def analyze(
     from metst.checkpoint import load_model
 
     loaded = load_model(model)
+    if expected_per_min is not None:
+        loaded = loaded.expecting(expected_per_min)
     console.print(f"Model {loaded.info.name}: trained on {loaded.info.trained_on}")
     results: list[dict[str, Any]] = []
     for path, folder in zip(inputs, _result_folders(inputs, output=output), strict=True):

@@ -28,6 +28,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
 Rate = Annotated[float | None, typer.Option("--fps", min=1, help="Frame rate of frame folders, in frames per second.")]
 ModelName = Annotated[str, typer.Option("--model", help="Name of a packaged model, or a checkpoint folder.")]
+ExpectedRate = Annotated[
+    float | None,
+    typer.Option(
+        "--expected-per-min",
+        help="Micro-expressions per minute that are to be expected: confidences are adjusted to that.",
+        show_default="what the model was calibrated on",
+    ),
+]
 
 OnProgress = Callable[[str, int, int | None], None]
 

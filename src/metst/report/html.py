@@ -92,6 +92,7 @@ def _about(analysis: Analysis) -> dict[str, Any]:
         "quality": _quality(analysis),
         "settings": list(_flat(analysis.settings)),
         "smooth_s": analysis.settings.get("decode", {}).get("smooth_s"),
+        "per_min": analysis.settings.get("decode", {}).get("calibrated_per_min"),
         "readout": _readout(analysis),
         "style": page_style(),
         "script": Markup(_asset("report.js")),

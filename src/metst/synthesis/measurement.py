@@ -73,8 +73,12 @@ def head_leak(rng: np.random.Generator, *, time_s: FloatArray, nods_per_min: flo
         length = rng.uniform(0.3, 1.2)
         nod = PlantedEvent(start, start + length * rng.uniform(0.3, 0.7), start + length, "nod", {})
         angles += nod.profile(time_s)[:, None] * rng.normal(0, log_uniform(rng, (0.01, 0.12)), 2)
-    relative = REGION_DEPTH - STABLE_DEPTH + rng.normal(0, 0.03, len(REGIONS))
-    return np.asarray(angles[:, None, :] * relative[None, :, None])
+    return np.asarray(angles[:, None, :] * rotation_shift(rng)[None, :, None])
+
+
+def rotation_shift(rng: np.random.Generator) -> FloatArray:
+    """How far each region ``(18,)`` of some face shifts per radian, after the stable parts are held in place."""
+    return np.asarray(REGION_DEPTH - STABLE_DEPTH + rng.normal(0, 0.03, len(REGIONS)))
 
 
 def wandering(rng: np.random.Generator, *, time_s: FloatArray) -> FloatArray:

@@ -32,6 +32,7 @@ from metst.synthesis.measurement import (
     moments,
     noise,
     region_gain,
+    rotation_shift,
     smooth_noise,
     wandering,
 )
@@ -54,6 +55,7 @@ class SimulationSettings(Settings):
     asymmetry: float = Field(0.15, ge=0, description="standard deviation of the strength of either half of the face")
     blinks_per_min: float = Field(14.0, ge=0, description="blinks per minute")
     macros_per_min: float = Field(5.0, ge=0, description="lasting expressions per minute")
+    laughs_per_min: float = Field(0.0, ge=0, description="laughs per minute")
     lively_share: float = Field(0.35, ge=0, le=1, description="share of recordings of a face that is never at rest")
     nods_per_min: float = Field(4.0, ge=0, description="quick head movements per minute")
     deformation: tuple[float, float] = Field(
@@ -86,6 +88,13 @@ MACRO_MIN_S = 0.8
 
 PLAY_UNITS = ("1", "2", "4", "5", "6", "7", "10", "12", "14", "15", "17", "20", "24", "25", "45")
 """Action units that a lively face goes from level to level with."""
+
+
+LAUGH_UNITS: Mapping[str, float] = {"6": 0.7, "12": 1.0, "7": 0.3, "25": 0.7, "26": 0.2, "10": 0.25}
+"""Action units of the smile of a laugh."""
+
+VOICE_UNITS: Mapping[str, float] = {"26": 0.35, "25": 0.3, "6": 0.1, "12": 0.15, "20": 0.1, "4": 0.04}
+"""Action units that each burst of voice moves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +201,9 @@ class MotionSimulator:
         events = self._draw_events(rng, time_s=time_s, speech=speech)
         motion = np.zeros((frames, len(REGIONS), 2))
         for event in events:
-            add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response))
+            add_course(
+                motion, event.profile(time_s), self._pattern(rng, event.units, side=event.side, response=response)
+            )
         self._add_everything_else(rng, motion, time_s=time_s, response=response, speech=speech)
         hold_regions(rng, motion, time_s=time_s, share=settings.held_share)
         score, label = _truth(events, time_s=time_s)
@@ -222,7 +233,9 @@ class MotionSimulator:
         speech = _speech_span(rng, time_s=time_s, share=self.settings.speech_share * disturbed)
         events = self._draw_events(rng, time_s=time_s, speech=speech)
         for event in events:
-            add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response))
+            add_course(
+                motion, event.profile(time_s), self._pattern(rng, event.units, side=event.side, response=response)
+            )
         if disturbed:
             self._add_everything_else(rng, motion, time_s=time_s, response=response, speech=speech)
         score, label = _truth(events, time_s=time_s)
@@ -242,6 +255,7 @@ class MotionSimulator:
         settings = self.settings
         self._add_macros(rng, motion, time_s=time_s, response=response)
         self._add_blinks(rng, motion, time_s=time_s, response=response)
+        self._add_laughs(rng, motion, time_s=time_s, response=response)
         if rng.random() < settings.lively_share:
             _add_play(rng, motion, time_s=time_s, response=response)
         _add_speech(rng, motion, time_s=time_s, span=speech, response=response)
@@ -252,14 +266,16 @@ class MotionSimulator:
         add_covers(rng, motion, time_s=time_s, per_min=settings.covers_per_min)
         motion += noise(rng, frames=len(time_s), bounds=settings.noise)
 
-    def _pattern(self, rng: np.random.Generator, event: PlantedEvent, *, response: FloatArray) -> FloatArray:
+    def _pattern(
+        self, rng: np.random.Generator, units: Mapping[str, float], *, response: FloatArray, side: Side = "both"
+    ) -> FloatArray:
         """How the regions move at the apex ``(18, 2)``: the halves of a face are never quite alike."""
         left, right = rng.normal(1, self.settings.asymmetry, 2).clip(0.4, 1.6)
-        if event.side == "both":
-            shift = left * mix_displacement(event.units, side="left")
-            shift += right * mix_displacement(event.units, side="right")
+        if side == "both":
+            shift = left * mix_displacement(units, side="left")
+            shift += right * mix_displacement(units, side="right")
         else:
-            shift = mix_displacement(event.units, side=event.side)
+            shift = mix_displacement(units, side=side)
         return np.asarray(response @ shift * rng.normal(1, self.settings.asymmetry / 2, (len(REGIONS), 1)))
 
     def _draw_events(
@@ -288,9 +304,8 @@ class MotionSimulator:
             shape = draw_event(rng, start_s=0.0, label=labels[rng.integers(len(labels))], amplitude=amplitude)
             rise, fall = log_uniform(rng, (0.12, 1.5)), log_uniform(rng, (0.12, 2.5))
             hold = max(rng.uniform(0.0, 4.0), MACRO_MIN_S - rise - fall)
-            since_onset, until_offset = time_s - start, start + rise + hold + fall - time_s
-            course = minimum_jerk(np.minimum(since_onset / rise, until_offset / fall))
-            add_course(motion, course, self._pattern(rng, shape, response=response))
+            course = _lasting_course(time_s - start, rise=rise, hold=hold, fall=fall)
+            add_course(motion, course, self._pattern(rng, shape.units, side=shape.side, response=response))
 
     def _add_blinks(
         self, rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray
@@ -314,6 +329,29 @@ class MotionSimulator:
             pattern += rng.normal(0, [0.002, 0.004])
             add_course(motion, blink.profile(time_s), pattern)
 
+    def _add_laughs(
+        self, rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray
+    ) -> None:
+        """A smile with bouts of voice in it, whose four to six bursts per second shake jaw, cheeks and head.
+
+        Burst rate after Bachorowski, Smoski and Owren, 2001.  A laugh may be voiceless: a bout or none.
+        """
+        for start in moments(rng, time_s=time_s, per_min=self.settings.laughs_per_min):
+            rise, hold, fall = log_uniform(rng, (0.15, 0.8)), log_uniform(rng, (0.5, 5.0)), log_uniform(rng, (0.3, 2.5))
+            strength = log_uniform(rng, (0.1, 1.0))
+            smile = _some_of(rng, LAUGH_UNITS, least=0.4, strength=strength)
+            course = _lasting_course(time_s - start, rise=rise, hold=hold, fall=fall)
+            add_course(motion, course, self._pattern(rng, smile, response=response))
+            voice = _some_of(rng, VOICE_UNITS, least=0.2, strength=strength)
+            shaken = self._pattern(rng, voice, response=response)
+            shaken += log_uniform(rng, (0.002, 0.03)) * rotation_shift(rng)[:, None] * rng.standard_normal(2)
+            for bout in np.arange(start + rise / 2, start + rise + hold, rng.uniform(0.8, 2.0)):
+                length = log_uniform(rng, (0.2, 1.5))
+                rate_hz = rng.uniform(4.0, 6.0) * (1 - rng.uniform(0, 0.15) * (time_s - bout))
+                envelope = minimum_jerk(np.minimum(time_s - bout, bout + length - time_s) / 0.15)
+                bursts = np.sin(np.pi * rate_hz * (time_s - bout)) ** 2
+                add_course(motion, rng.uniform(0.2, 1.0) * envelope * bursts, shaken)
+
     def _add_beats(
         self,
         rng: np.random.Generator,
@@ -330,7 +368,18 @@ class MotionSimulator:
                 strength, length = log_uniform(rng, (0.05, 0.5)), log_uniform(rng, (0.2, 1.5))
                 units = {unit: strength * float(rng.uniform(0.7, 1.3)) for unit in units}
                 beat = PlantedEvent(start, start + length * rng.uniform(0.3, 0.7), start + length, "beat", units)
-                add_course(motion, beat.profile(time_s), self._pattern(rng, beat, response=response))
+                add_course(motion, beat.profile(time_s), self._pattern(rng, beat.units, response=response))
+
+
+def _some_of(
+    rng: np.random.Generator, units: Mapping[str, float], *, least: float, strength: float
+) -> dict[str, float]:
+    return {unit: strength * share * float(rng.uniform(least, 1.0)) for unit, share in units.items()}
+
+
+def _lasting_course(since_onset_s: FloatArray, *, rise: float, hold: float, fall: float) -> FloatArray:
+    """Share of an expression that rises, stays and falls, seconds each."""
+    return minimum_jerk(np.minimum(since_onset_s / rise, (rise + hold + fall - since_onset_s) / fall))
 
 
 def _speech_span(rng: np.random.Generator, *, time_s: FloatArray, share: float) -> tuple[float, float]:
