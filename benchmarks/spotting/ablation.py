@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from clips import Recording, load
 from plan import PLAN_FILE, load_plan
-from scored import ANY_PEAK, hits
+from scored import hits
 from table import markdown
 
-from metst.calibration import first_too_many
+from metst.calibration import ANY_PEAK, first_too_many
 from metst.checkpoint import Model, load_model
 from metst.config import DecodeSettings
 from metst.decode import decode_scores

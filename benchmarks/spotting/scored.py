@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from clips import Recording
 
-from metst.calibration import fit_logistic
+from metst.calibration import ANY_PEAK, fit_logistic
 from metst.config import DecodeSettings, InputSettings, ModelInfo, NetworkConfig, ScoringSettings
 from metst.decode import decode_scores
 from metst.labels import CLASSES
@@ -21,8 +21,6 @@ from metst.timeline import Intervals, Series, frames_for_people
 Float32Array = npt.NDArray[np.float32]
 
 RATE_HZ = 30.0
-ANY_PEAK = 0.02
-"""Lowest score that is looked at when a threshold is sought."""
 
 EDGE_FRACTIONS = (0.15, 0.25, 0.35, 0.5)
 """Shares of the peak down to which an event may reach: the best is chosen on the development split."""

@@ -8,6 +8,9 @@ from scipy.optimize import minimize
 
 from metst import odds
 
+ANY_PEAK = 0.02
+"""Lowest peak of a score that is looked at to choose a threshold by."""
+
 
 def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """Slope (> 0) and offset of P(right) over the peak's log-odds, by maximum likelihood with a weak prior.

@@ -16,7 +16,7 @@ from metst.regions import METST_REGIONS, REGIONS
 from metst.synthesis.trajectories import SimulationSettings
 
 
-class TrainRecipe(Settings):
+class SimulationRecipe(Settings):
     """All that decides a training besides its seed."""
 
     name: str = Field(description="name of the recipe")
@@ -45,8 +45,8 @@ class TrainRecipe(Settings):
     edge_fraction: float = Field(0.5, gt=0, lt=1, description="share of its peak at which an event ends")
 
 
-RECIPES: dict[str, TrainRecipe] = {
-    "starter": TrainRecipe(
+RECIPES: dict[str, SimulationRecipe] = {
+    "starter": SimulationRecipe(
         name="starter",
         network=NetworkConfig(name="starter", in_channels=36, width=48, blocks=6, slow_fast=True, d_state=16),
         input=InputSettings(rate_hz=30.0, reference="leaky", baseline_s=1.0, scale=100.0),
@@ -66,7 +66,7 @@ RECIPES: dict[str, TrainRecipe] = {
         steps=2400,
     ),
     # Then faces that talk, play and are lost at times, and measured motion of rendered ones, forwards and backwards.
-    "metst-event": TrainRecipe(
+    "metst-event": SimulationRecipe(
         name="metst-event",
         network=NetworkConfig(name="metst-event", in_channels=36, width=48, blocks=6, slow_fast=True, d_state=16),
         # Holding regions still whenever they are in doubt makes movements of its own: only lost ones are held.

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metst.backgrounds import recorded_backgrounds
-from metst.calibration import fit_logistic, pick_threshold
+from metst.calibration import ANY_PEAK, fit_logistic, pick_threshold
 from metst.checkpoint import check_target, save_model
 from metst.config import DecodeSettings, ModelInfo
 from metst.decode import decode_scores
@@ -29,7 +29,7 @@ from metst.metrics import interval_iou, match_intervals
 from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
 from metst.predictions import Candidate
-from metst.recipes import RECIPES, TrainRecipe
+from metst.recipes import RECIPES, SimulationRecipe
 from metst.regions import REGION_NAMES
 from metst.scoring import network_input, score_motion
 from metst.synthesis.faces import simulated_responses
@@ -45,7 +45,6 @@ _EPOCH_STEPS = 50  # between two states that a training can go on from
 _SEED_STRIDE = 1000  # between the seeds of stages: each sees other recordings
 _SHORTEST_BACKGROUND_S = 4.0
 _KEPT_FOR_VALIDATION = 4  # every so manieth background is kept from training
-_ANY_PEAK = 0.02  # lowest score that calibration looks at
 
 _SIMULATED = (
     "simulated motion of the 18 regions (planted micro-expressions among blinks, speech, lasting expressions, head "
@@ -58,7 +57,7 @@ _FITTED_ON = (
 _NEVER = "no recording of a spontaneous micro-expression"
 
 
-def trained_on(recipe: TrainRecipe) -> str:
+def trained_on(recipe: SimulationRecipe) -> str:
     """The training data, for people."""
     count = recipe.backgrounds - len(range(0, recipe.backgrounds, _KEPT_FOR_VALIDATION))
     heads = f" and measured motion of {count} rendered heads" if count else " only"
@@ -68,7 +67,7 @@ def trained_on(recipe: TrainRecipe) -> str:
 def train_model(
     folder: Path,
     *,
-    recipe: TrainRecipe,
+    recipe: SimulationRecipe,
     steps: int | None = None,
     seed: int = 100,
     backgrounds: Path | None = None,
@@ -81,7 +80,7 @@ def train_model(
     ----------
     folder : Path
         Checkpoint folder to make.
-    recipe : TrainRecipe
+    recipe : SimulationRecipe
         Network, data and schedule.
     steps : int, optional
         Fewer or more steps than the recipe's; when fewer, no earlier stage makes more.
@@ -128,7 +127,7 @@ def train_model(
     return saved.info
 
 
-def _described(recipe: TrainRecipe, *, steps: int, seed: int, backgrounds: Sequence[MotionFile]) -> ModelInfo:
+def _described(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[MotionFile]) -> ModelInfo:
     """What a model is, but for its decoding."""
     return ModelInfo(
         network=recipe.network,
@@ -149,7 +148,7 @@ def _described(recipe: TrainRecipe, *, steps: int, seed: int, backgrounds: Seque
 
 
 def _trained(
-    recipe: TrainRecipe,
+    recipe: SimulationRecipe,
     *,
     steps: int,
     seed: int,
@@ -173,14 +172,14 @@ def _trained(
     return network
 
 
-def recipe_stages(recipe: TrainRecipe) -> list[TrainRecipe]:
+def recipe_stages(recipe: SimulationRecipe) -> list[SimulationRecipe]:
     """The trainings that make a model, in order; the recipe itself is the last."""
     return [*(recipe_stages(RECIPES[recipe.after]) if recipe.after is not None else []), recipe]
 
 
 def _fit(
     network: StateTransitionNetwork,
-    recipe: TrainRecipe,
+    recipe: SimulationRecipe,
     *,
     backgrounds: Sequence[MotionFile],
     steps: int,
@@ -218,7 +217,7 @@ class _Ahead:
         return made
 
 
-def _batch(step: int, *, source: Material, recipe: TrainRecipe, seed: int) -> Batch:
+def _batch(step: int, *, source: Material, recipe: SimulationRecipe, seed: int) -> Batch:
     """Input (B, 36, T) and, delayed by the model's lag, score (B, T) and class (B, T)."""
     rng, frames, lag = np.random.default_rng([seed, step]), recipe.clip_frames, recipe.scoring.lag
     motion, score, label = [], [], []
@@ -252,7 +251,7 @@ class Material:
     share: float
 
     @classmethod
-    def of(cls, recipe: TrainRecipe, *, backgrounds: Sequence[MotionFile], seed: int) -> Material:
+    def of(cls, recipe: SimulationRecipe, *, backgrounds: Sequence[MotionFile], seed: int) -> Material:
         """Material by a recipe."""
         simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
         stretches = tuple(
@@ -295,7 +294,7 @@ def _digest(backgrounds: Sequence[MotionFile]) -> str:
     return digest.hexdigest() if backgrounds else ""
 
 
-def _loss(network: nn.Module, batch: Batch, *, recipe: TrainRecipe) -> Losses:
+def _loss(network: nn.Module, batch: Batch, *, recipe: SimulationRecipe) -> Losses:
     """Cross-entropy of the score per frame, and of the class, mostly inside micro-expressions."""
     motion, score, label = batch
     predicted, logits = cast(tuple[Tensor, Tensor], network(motion))
@@ -312,7 +311,7 @@ def fitted(
     info: ModelInfo,
     engine: Engine,
     *,
-    recipe: TrainRecipe,
+    recipe: SimulationRecipe,
     backgrounds: Sequence[MotionFile],
     seed: int,
     on_progress: OnProgress | None = None,
@@ -335,7 +334,7 @@ def fit_decoding(
     model: Candidate,
     *,
     source: Material,
-    recipe: TrainRecipe,
+    recipe: SimulationRecipe,
     seed: int,
     stage: str = "calibration",
     on_progress: OnProgress | None = None,
@@ -347,7 +346,7 @@ def fit_decoding(
     at which recordings without a micro-expression give no more events than the recipe allows: beside one, an
     event that is wrong is mostly one whose ends are off.
     """
-    everything = DecodeSettings(peak_threshold=_ANY_PEAK, edge_fraction=recipe.edge_fraction)
+    everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=recipe.edge_fraction)
     peaks: list[float] = []
     right: list[bool] = []
     alarms: list[float] = []

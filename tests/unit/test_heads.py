@@ -1,6 +1,7 @@
 """Rendered heads: recipes, sources, and that nothing but motion gives an event away."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel
 from metst.synthesis.heads.render import render_scene, scene_landmarks
 from metst.synthesis.heads.scene import HeadScene
+from metst.video import read_colour_stream, write_video
 from tests.heads_at_hand import ball_head, real_head
 
 SMALL = HeadScene(
@@ -98,12 +100,15 @@ def test_an_event_changes_only_the_skin_that_it_moves_and_only_while_it_lasts(he
 
 
 def appearance(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Per frame, what could give an event away: brightness, sharpness, noise and colour."""
+    """Per frame, what could give an event away: brightness, sharpness, noise, colour, and edges of codec blocks."""
     grey = images.astype(float).mean(axis=-1)
     second = np.abs(
         grey[:, 1:-1, 1:-1] * 4 - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
     )
+    steps = [np.abs(np.diff(grey, axis=axis)) for axis in (2, 1)]
+    edges = steps[0][:, :, 7::8].mean(axis=(1, 2)) + steps[1][:, 7::8].mean(axis=(1, 2))
     return {
+        "blocks": edges / sum(step.mean(axis=(1, 2)) for step in steps),
         "brightness": grey.mean(axis=(1, 2)),
         "sharpness": (second**2).mean(axis=(1, 2)),
         "noise": np.median(second, axis=(1, 2)),
@@ -130,22 +135,40 @@ def planted(head: HeadModel) -> tuple[np.ndarray, np.ndarray]:
     return frames(head, time_s=time_s, events=events), np.asarray(course)
 
 
+def telling(images: np.ndarray, *, cue: str, near: np.ndarray) -> float:
+    """How well a cue, against its mean over the frames around, tells frames near an apex from others: area."""
+    values = appearance(images)[cue]
+    local = values - np.convolve(np.pad(values, 7, mode="edge"), np.ones(15) / 15, mode="valid")
+    return area_under_curve(local, near)
+
+
 @pytest.mark.parametrize("cue", ["brightness", "sharpness", "noise", "chroma"])
 def test_brightness_sharpness_and_noise_stay_at_chance(planted: tuple[np.ndarray, np.ndarray], cue: str) -> None:
     images, course = planted
     near = course > 0.5
     assert 80 < near.sum() < 320
-    values = appearance(images)[cue]
-    local = values - np.convolve(np.pad(values, 7, mode="edge"), np.ones(15) / 15, mode="valid")
-    assert abs(area_under_curve(local, near) - 0.5) < 0.12
+    assert abs(telling(images, cue=cue, near=near) - 0.5) < 0.12
+
+
+@pytest.mark.parametrize("crf", [18, 28])
+def test_what_a_codec_leaves_behind_stays_at_chance(
+    planted: tuple[np.ndarray, np.ndarray], tmp_path: Path, crf: int
+) -> None:
+    images, course = planted
+    write_video(tmp_path / "head.mp4", images, rate_hz=15, crf=crf)
+    read = np.stack([frame.rgb for frame in read_colour_stream(tmp_path / "head.mp4")])
+    assert len(read) == len(images)
+    for cue in ("blocks", "brightness", "sharpness", "noise", "chroma"):
+        assert abs(telling(read, cue=cue, near=course > 0.5) - 0.5) < 0.12, cue
 
 
 def test_the_detector_above_finds_a_cue_where_there_is_one(planted: tuple[np.ndarray, np.ndarray]) -> None:
     images, course = planted
-    brighter = np.clip(images * (1 + 0.02 * course[:, None, None, None]), 0, 255)
-    values = appearance(brighter)["brightness"]
-    local = values - np.convolve(np.pad(values, 7, mode="edge"), np.ones(15) / 15, mode="valid")
-    assert area_under_curve(local, course > 0.5) > 0.8
+    near, strength = course > 0.5, course[:, None, None, None]
+    assert telling(np.clip(images * (1 + 0.02 * strength), 0, 255), cue="brightness", near=near) > 0.8
+    grid = np.zeros_like(images, float)
+    grid[:, :, np.arange(images.shape[2]) % 16 < 8] = 3
+    assert telling(images + grid * strength, cue="blocks", near=near) > 0.8
 
 
 def test_behaviour_does_not_depend_on_the_frame_rate() -> None:
