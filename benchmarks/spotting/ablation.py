@@ -10,6 +10,7 @@ and two false alarms per minute through in the clips without events.
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ from metst.calibration import ANY_PEAK, first_too_many
 from metst.checkpoint import Model, load_model
 from metst.config import DecodeSettings
 from metst.decode import decode_scores
+from metst.errors import MetstError, UsageError
 from metst.scoring import score_motion
 
 _DIRECTIONS: tuple[Literal["forward", "both"], ...] = ("forward", "both")
@@ -59,7 +61,7 @@ class Peaks:
         """Highest F1 over all thresholds."""
         order = np.argsort(-self.score)
         found = np.cumsum(self.right[order])
-        return float((2 * found / (self.planted + np.arange(1, len(order) + 1))).max())
+        return float((2 * found / (self.planted + np.arange(1, len(order) + 1))).max(initial=0.0))
 
     def recall(self, *, per_min: float) -> float:
         """Share found above the lowest threshold with at most so many false alarms per minute."""
@@ -69,7 +71,8 @@ class Peaks:
 
 def peaks_of(model: Model, recordings: list[Recording]) -> Peaks:
     """Peaks of a model, with the edges of its own decoding."""
-    assert isinstance(model.info.decode, DecodeSettings)
+    if not isinstance(model.info.decode, DecodeSettings):
+        raise UsageError(f"{model.folder} decodes by a published rule: it has no threshold to compare")
     everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=model.info.decode.edge_fraction)
     score, right, free = [], [], []
     for each in recordings:
@@ -103,4 +106,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MetstError as error:
+        sys.exit(f"error: {error}")

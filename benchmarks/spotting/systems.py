@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from baselines import Chance, rule_system, windows_system
+from baselines import Chance, planted_per_min, rule_system, windows_system
 from clips import Recording, Say, load, simulated
 from plan import Plan
 
@@ -24,7 +24,7 @@ LIVE = ":live"
 """Behind the name of a model: as it runs live, forwards only."""
 
 TOLD = ":told"
-"""Behind the name of a model: told how many movements per minute the development split holds, as the baselines know."""
+"""Behind the name of a model: told how many movements per minute the development split holds."""
 
 
 class System(Protocol):
@@ -48,9 +48,7 @@ class NetworkSystem:
 
     def told(self, development: Sequence[Recording]) -> NetworkSystem:
         """The same with confidences for as many movements per minute as these recordings hold."""
-        minutes = sum(each.minutes for each in development)
-        planted = sum(len(each.truth) for each in development)
-        return NetworkSystem(self.model.expecting(planted / minutes))
+        return NetworkSystem(self.model.expecting(planted_per_min(development)))
 
     def find(self, recording: Recording) -> Intervals:
         """What an analysis with this checkpoint would report."""
@@ -85,14 +83,18 @@ def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | 
         from published import train_published
 
         return NetworkSystem(train_published(name, plan=plan, folder=folder, epochs=epochs, say=say))
-    base = name.removesuffix(LIVE).removesuffix(TOLD)
+    suffix = next((each for each in (LIVE, TOLD) if name.endswith(each)), "")
+    base = name.removesuffix(suffix)
     if base in known_models() or Path(base).is_dir():
         system = NetworkSystem(load_model(base))
-        if name.endswith(LIVE):
-            return system.live()
-        return system.told(load(plan, folder=folder, split="development")) if name.endswith(TOLD) else system
+        if suffix == TOLD:
+            return system.told(load(plan, folder=folder, split="development"))
+        return system.live() if suffix == LIVE else system
     known = ", ".join((*BASELINES, *PUBLISHED_RECIPES, *known_models()))
-    raise UsageError(f"unknown system {name!r}: expected one of {known}, or a checkpoint folder")
+    raise UsageError(
+        f"unknown system {name!r}: expected one of {known}, or a checkpoint folder; behind one of the last two may"
+        f" stand {LIVE} or {TOLD}"
+    )
 
 
 def _baseline(name: str, *, plan: Plan, development: Sequence[Recording], folder: Path) -> System:

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from metst import odds
 
 ANY_PEAK = 0.02
-"""Lowest peak of a score that is looked at to choose a threshold by."""
+"""Lowest peak of a score that is looked at, to calibrate and to compare thresholds."""
 
 
 def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]) -> tuple[float, float]:

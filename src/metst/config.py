@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metst.errors import UsageError
 
+_MOST_PER_MIN = 600.0
+"""Micro-expressions per minute, each a tenth of a second: more would not fit."""
+
 
 class Settings(BaseModel):
     """Base: frozen, unknown keys refused."""
@@ -47,6 +50,8 @@ class MotionSettings(Settings):
 class DecodeSettings(Settings):
     """Stage 5, the product's rule; fitted values are stored in the checkpoint."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     peak_threshold: float = Field(0.5, gt=0, lt=1, description="absolute score a peak must reach to be an event")
     edge_fraction: float = Field(
         0.5, gt=0, lt=1, description="an event ends where the score falls under this share of its peak"
@@ -63,6 +68,9 @@ class DecodeSettings(Settings):
         None,
         gt=0,
         description="micro-expressions per minute in what the confidence was fitted on, which it takes for granted",
+    )
+    expected_per_min: float | None = Field(
+        None, gt=0, description="micro-expressions per minute that are to be expected; null: as calibrated"
     )
 
     @model_validator(mode="after")
@@ -82,17 +90,23 @@ class DecodeSettings(Settings):
         UsageError
             Not a rate above 0, or it is not known for which rate the confidence was fitted.
         """
-        if not (math.isfinite(per_min) and per_min > 0):
-            raise UsageError(f"micro-expressions expected per minute: a number above 0, got {per_min}")
+        if not 0 < per_min <= _MOST_PER_MIN:
+            raise UsageError(
+                f"micro-expressions expected per minute: a number above 0, at most {_MOST_PER_MIN:g}, got {per_min}"
+            )
         if self.calibrated_per_min is None:
             raise UsageError(
                 "this model does not say how many micro-expressions per minute its confidence takes for granted"
                 " (decode.calibrated_per_min): it cannot be adjusted to another rate"
             )
-        shift = math.log(per_min / self.calibrated_per_min)
-        return self.model_copy(
-            update={"confidence_offset": self.confidence_offset + shift, "calibrated_per_min": per_min}
-        )
+        return self.model_copy(update={"expected_per_min": per_min})
+
+    @property
+    def offset(self) -> float:
+        """Offset of the calibration for the rate that is expected."""
+        if self.expected_per_min is None or self.calibrated_per_min is None:
+            return self.confidence_offset
+        return self.confidence_offset + math.log(self.expected_per_min) - math.log(self.calibrated_per_min)
 
 
 class InputSettings(Settings):

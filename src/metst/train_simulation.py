@@ -46,10 +46,6 @@ _SEED_STRIDE = 1000  # between the seeds of stages: each sees other recordings
 _SHORTEST_BACKGROUND_S = 4.0
 _KEPT_FOR_VALIDATION = 4  # every so manieth background is kept from training
 
-_SIMULATED = (
-    "simulated motion of the 18 regions (planted micro-expressions among blinks, speech, lasting expressions, head "
-    "rotation and measurement noise)"
-)
 _FITTED_ON = (
     "simulated recordings that training never saw",
     "simulated recordings and movements planted into rendered heads, none seen in training",
@@ -60,8 +56,12 @@ _NEVER = "no recording of a spontaneous micro-expression"
 def trained_on(recipe: SimulationRecipe) -> str:
     """The training data, for people."""
     count = recipe.backgrounds - len(range(0, recipe.backgrounds, _KEPT_FOR_VALIDATION))
+    among = ["blinks", "speech", "lasting expressions"]
+    among += ["laughs"] * (recipe.simulation.laughs_per_min > 0)
+    among += ["things before the face"] * (recipe.simulation.covers_per_min > 0)
+    simulated = f"planted micro-expressions among {', '.join(among)}, head rotation and measurement noise"
     heads = f" and measured motion of {count} rendered heads" if count else " only"
-    return f"{_SIMULATED}{heads}; {_NEVER}"
+    return f"simulated motion of the 18 regions ({simulated}){heads}; {_NEVER}"
 
 
 def train_model(
@@ -378,7 +378,7 @@ def fit_decoding(
         edge_fraction=recipe.edge_fraction,
         confidence_slope=slope,
         confidence_offset=offset,
-        calibrated_per_min=round(planted / minutes, 2),
+        calibrated_per_min=planted / minutes,
     )
 
 

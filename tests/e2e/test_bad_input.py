@@ -217,7 +217,7 @@ def test_every_input_has_a_folder_of_its_own(tmp_path: Path) -> None:
     assert len(set(names)) == len(inputs)
 
 
-@pytest.mark.parametrize("rate", ["0", "-2", "nan", "inf"])
+@pytest.mark.parametrize("rate", ["0", "-2", "nan", "inf", "1e300"])
 def test_a_rate_that_cannot_be_expected_is_refused(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
 ) -> None:

@@ -107,7 +107,7 @@ def test_an_expected_rate_changes_confidences_alike_in_both(
     rate = usual / 5
     assert call(monkeypatch, str(recording), "--fast", "-o", str(tmp_path), "--expected-per-min", str(rate), "-q") == 0
     told = metst.analyze(recording, model=load_model().expecting(rate))
-    assert told.settings["decode"]["calibrated_per_min"] == rate
+    assert told.settings["decode"] == analysis.settings["decode"] | {"expected_per_min": rate}
     np.testing.assert_array_equal(told.events.onset, analysis.events.onset)
     odds = [each.events.confidence / (1 - each.events.confidence) for each in (told, analysis)]
     np.testing.assert_allclose(odds[0], odds[1] / 5, rtol=1e-6)

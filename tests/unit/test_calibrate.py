@@ -1,5 +1,6 @@
 """Calibration: the curve against scikit-learn and known truths, placebos against false alarms, moments, the page."""
 
+import inspect
 import itertools
 import json
 import math
@@ -320,6 +321,7 @@ def call(*arguments: str) -> Result:
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metst.video.probe_video", lambda *_, **__: None)
     monkeypatch.setattr("metst.calibrate.calibrate", lambda *_, **__: pytest.fail("the work was done"))
     (tmp_path / "taken").write_text("a file")
     result = call("clip.mp4", "-o", str(tmp_path / "taken"))
@@ -327,9 +329,29 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path, mo
 
 
 def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metst.video.probe_video", lambda *_, **__: None)
     monkeypatch.setattr("metst.calibrate.calibrate", lambda *_, **__: made_calibration(reach=0.06))
     folder = tmp_path / "o[" / "x]"
     result = call("v[bold].mp4", "-o", str(folder))
     assert isinstance(result.exception, SystemExit | None), result.exception
     assert "v[bold].mp4: planted movements found" in result.stderr
     assert f"Page: {folder / 'calibration.html'}" in result.stderr
+
+
+def test_a_recording_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
+    result = call(str(tmp_path / "missing.mp4"), "-o", str(tmp_path / "out"))
+    assert isinstance(result.exception, UsageError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_has_the_defaults_of_the_settings() -> None:
+    options = {name: each.default for name, each in inspect.signature(command).parameters.items()}
+    chosen = CalibrateSettings(
+        amplitudes=tuple(float(each) for each in options["amplitudes"].split(",")),
+        durations_s=tuple(float(each) for each in options["durations"].split(",")),
+        labels=tuple(options["labels"].split(",")),
+        repeats=options["repeats"],
+        crf=options["crf"],
+        seed=options["seed"],
+    )
+    assert chosen == CalibrateSettings()

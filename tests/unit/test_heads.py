@@ -166,6 +166,11 @@ def test_the_detector_above_finds_a_cue_where_there_is_one(planted: tuple[np.nda
     images, course = planted
     near, strength = course > 0.5, course[:, None, None, None]
     assert telling(np.clip(images * (1 + 0.02 * strength), 0, 255), cue="brightness", near=near) > 0.8
+    tinted = np.clip(images + 2.0 * strength * np.array([1.0, 0.0, -1.0]), 0, 255)
+    assert telling(tinted, cue="chroma", near=near) > 0.8
+    grain = np.random.default_rng(1).normal(0, 1.0, images.shape[:3])[..., None]
+    for cue in ("noise", "sharpness"):
+        assert telling(images + grain * strength, cue=cue, near=near) > 0.8
     grid = np.zeros_like(images, float)
     grid[:, :, np.arange(images.shape[2]) % 16 < 8] = 3
     assert telling(images + grid * strength, cue="blocks", near=near) > 0.8

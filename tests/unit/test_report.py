@@ -192,6 +192,8 @@ def test_it_says_how_many_events_the_confidence_takes_for_granted(tmp_path: Path
     decode = {"peak_threshold": 0.5, "smooth_s": 0.1, "calibrated_per_min": 8.24}
     told = written(make_analysis(events=2, decode=decode), tmp_path)
     assert "where 8.24 of them per minute are to be expected" in told
+    other = written(make_analysis(events=2, decode=decode | {"expected_per_min": 1.5}), tmp_path)
+    assert "where 1.5 of them per minute are to be expected" in other
     assert "to be expected" not in written(make_analysis(events=2), tmp_path)
 
 

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from metst.config import ModelInfo
 from metst.errors import DataError, UsageError
 from metst.labels import EMOTIONS
 from metst.regions import REGION_NAMES
@@ -229,6 +230,30 @@ def test_a_model_is_also_compared_as_it_runs_live() -> None:
     live = NetworkSystem(both).live()
     assert (live.model.info.scoring, live.model.info.decode) == (model.info.scoring, own)
     assert NetworkSystem(model).live().model.info == model.info
+
+
+def test_told_how_much_is_planted_only_confidences_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    import systems
+    from baselines import Chance, planted_per_min
+    from plan import load_plan
+
+    from metst.checkpoint import load_model
+
+    development = [recording([(30, 42), (90, 105), (200, 212)]), recording([], name="free")]
+    minutes = sum(each.minutes for each in development)
+    assert planted_per_min(development) == Chance.like(development).per_min == pytest.approx(3 / minutes)
+    monkeypatch.setattr(systems, "load", lambda *_, **__: development)
+
+    def made(name: str) -> ModelInfo:
+        system = systems.make_system(name, plan=load_plan(), folder=Path("unused"), say=print)
+        assert isinstance(system, systems.NetworkSystem)
+        return system.model.info
+
+    usual = load_model("starter").info
+    assert made("starter") == usual
+    assert made("starter:told") == usual.expecting(3 / minutes)
+    with pytest.raises(UsageError, match="unknown system"):
+        made("starter:told:live")
 
 
 def test_no_measured_head_is_one_that_packaged_models_train_on() -> None:

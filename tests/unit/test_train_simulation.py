@@ -87,8 +87,8 @@ def test_confidence_adjusted_to_rarer_events_is_that_fitted_on_rarer_events(kept
     adjusted = settings.expecting(10.0 * kept_share)
     slope, offset = fit_logistic(peaks[stay], right=right[stay])
     assert adjusted.confidence_slope == pytest.approx(slope, rel=0.1)
-    assert adjusted.confidence_offset == pytest.approx(offset, abs=0.12)
-    assert adjusted.calibrated_per_min == 10.0 * kept_share
+    assert adjusted.offset == pytest.approx(offset, abs=0.12)
+    assert adjusted.expecting(10.0).offset == pytest.approx(settings.offset)
     assert adjusted.peak_threshold == settings.peak_threshold
 
 

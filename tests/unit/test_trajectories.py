@@ -111,7 +111,8 @@ def test_a_laugh_is_a_lasting_smile_shaken_four_to_six_times_a_second(responses:
             total.append(power[(rate >= low) & (rate < high)].mean())
         return float(np.median(total))
 
-    voice, above = (3.5, 6.5), (9.0, 12.0)
-    assert strength(20.0, voice) > 20 * strength(20.0, above)
+    voice, below, above = (3.0, 6.5), (2.0, 3.0), (6.5, 8.0)
+    assert strength(20.0, voice) > 1.3 * strength(20.0, below)
+    assert strength(20.0, voice) > 4 * strength(20.0, above)
     assert strength(20.0, voice) > 100 * strength(0.0, voice)
     assert strength(20.0, (0.1, 1.0)) > 5 * strength(0.0, (0.1, 1.0))

@@ -13,10 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from metst.calibrate.conditions import give_advice
-from metst.calibrate.psychometric import Curve, band, fit_curve, poisson_interval, resampled_curves, wilson
+from metst.calibrate.psychometric import (
+    REFERENCE_AMPLITUDE,
+    Curve,
+    band,
+    fit_curve,
+    poisson_interval,
+    resampled_curves,
+    wilson,
+)
 from metst.calibrate.run import Calibration, Row
 from metst.calibrate.trials import TOLERANCE_S
-from metst.results import Block, table_of, write_whole
+from metst.results import Block, finite, table_of, write_whole
+from metst.synthesis.events import MEAN_DURATION_S
 from metst.timeline import frame_for_people
 
 FloatArray = npt.NDArray[np.float64]
@@ -133,7 +142,8 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
         "points": summary.points,
         "points_by_duration": summary.by_duration,
         "curve": {
-            "formula": "guess + (1 - guess - lapse) / (1 + exp(-w0 - w1 ln(amplitude / 0.1) - w2 ln(duration / 0.38)))",
+            "formula": "guess + (1 - guess - lapse) / (1 + exp(-w0"
+            f" - w1 ln(amplitude / {REFERENCE_AMPLITUDE:g}) - w2 ln(duration / {MEAN_DURATION_S:g})))",
             "weights": list(curve.weights),
             "guess": curve.guess,
             "lapse": curve.lapse,
@@ -144,7 +154,7 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
         "advice": [asdict(advice) for advice in give_advice(calibration.conditions)],
         "problems": list(raw.problems),
     }
-    clean: dict[str, Any] = _finite(value)
+    clean: dict[str, Any] = finite(value)
     return clean
 
 
@@ -286,11 +296,3 @@ def _classes(rows: Sequence[Row]) -> dict[str, dict[str, int]]:
         name: {each: sum(row.trial.event.label == name and row.outcome.label == each for row in rows) for each in found}
         for name in planted
     }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -58,6 +58,7 @@ def analyze(
     loaded = load_model(model)
     if expected_per_min is not None:
         loaded = loaded.expecting(expected_per_min)
+        console.print(f"Confidences are for {expected_per_min:g} micro-expressions per minute")
     console.print(f"Model {loaded.info.name}: trained on {loaded.info.trained_on}")
     results: list[dict[str, Any]] = []
     for path, folder in zip(inputs, _result_folders(inputs, output=output), strict=True):

@@ -49,6 +49,7 @@ def calibrate(
     from metst.calibrate import calibrate as run
     from metst.calibrate.page import lead
     from metst.results import make_folder
+    from metst.video import probe_video
 
     settings = CalibrateSettings(
         amplitudes=numbers(amplitudes, option="--amplitudes"),
@@ -58,6 +59,7 @@ def calibrate(
         crf=crf,
         seed=seed,
     )
+    probe_video(video, rate_hz=fps)
     make_folder(output)  # before the work, which would be lost without it
     with progress(video.name) as on_progress:
         found = run(video, model=model, settings=settings, rate_hz=fps, cache=cache, on_progress=on_progress)

@@ -53,6 +53,7 @@ def live(
     loaded = load_model(model)
     if expected_per_min is not None:
         loaded = loaded.expecting(expected_per_min)
+        console.print(f"Confidences are for {expected_per_min:g} micro-expressions per minute")
     stream = Stream(model=loaded)
     console.print(f"Model {stream.model.info.name}: trained on {escape(stream.model.info.trained_on)}")
     late = stream.latency

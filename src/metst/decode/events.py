@@ -188,7 +188,7 @@ class EventStream:
 
 def _calibrated(peak: Float64Array, *, settings: DecodeSettings) -> Float64Array:
     height = odds.log_odds(np.clip(peak, _LEAST_DOUBT, 1 - _LEAST_DOUBT))
-    return odds.probability(settings.confidence_slope * height + settings.confidence_offset)
+    return odds.probability(settings.confidence_slope * height + settings.offset)
 
 
 @dataclass(frozen=True, eq=False)

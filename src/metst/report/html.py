@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -85,6 +85,11 @@ def write_report(
     write_whole(Path(path), page.encode())
 
 
+def _granted_per_min(decode: Mapping[str, Any]) -> float | None:
+    """What the confidences take for granted, as far as the settings say so."""
+    return decode.get("expected_per_min") or decode.get("calibrated_per_min")
+
+
 def _about(analysis: Analysis) -> dict[str, Any]:
     """What the page needs besides the drawings."""
     return {
@@ -92,7 +97,7 @@ def _about(analysis: Analysis) -> dict[str, Any]:
         "quality": _quality(analysis),
         "settings": list(_flat(analysis.settings)),
         "smooth_s": analysis.settings.get("decode", {}).get("smooth_s"),
-        "per_min": analysis.settings.get("decode", {}).get("calibrated_per_min"),
+        "per_min": _granted_per_min(analysis.settings.get("decode", {})),
         "readout": _readout(analysis),
         "style": page_style(),
         "script": Markup(_asset("report.js")),

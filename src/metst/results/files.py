@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -108,6 +109,15 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one") from error
+
+
+def finite(value: Any) -> Any:
+    """Plain values for JSON, which knows no infinity and no NaN: null stands in their place."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:

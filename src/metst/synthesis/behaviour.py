@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from metst.config import Settings
-from metst.synthesis.events import EMOTION_UNITS, draw_event, minimum_jerk
+from metst.synthesis.events import EMOTION_UNITS, draw_event, lasting, minimum_jerk
 from metst.synthesis.expression_shapes import MIDLINE_SHAPES, shape_weights
 
 FloatArray = npt.NDArray[np.float64]
@@ -123,8 +123,7 @@ class _Course:
                 self.weights[half] = self.weights.get(half, np.zeros(len(self.time_s))) + weight * course
 
     def bump(self, start: float, *, rise: float, hold: float, fall: float) -> FloatArray:
-        until = start + rise + hold + fall - self.time_s
-        return minimum_jerk(np.minimum((self.time_s - start) / rise, until / fall))
+        return lasting(self.time_s, start=start, rise=rise, hold=hold, fall=fall)
 
 
 def _both(name: str) -> list[str]:

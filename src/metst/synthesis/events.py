@@ -94,6 +94,11 @@ def minimum_jerk(x: FloatArray) -> FloatArray:
     return np.asarray(x**3 * (10 - 15 * x + 6 * x**2))
 
 
+def lasting(time_s: FloatArray, *, start: float, rise: float, hold: float, fall: float) -> FloatArray:
+    """Share of an expression that comes at ``start``, rises, stays and falls, seconds each."""
+    return minimum_jerk(np.minimum((time_s - start) / rise, (start + rise + hold + fall - time_s) / fall))
+
+
 def parse_units(text: str) -> tuple[str, ...]:
     """Action units that contract together, as in ``"4+7"``.
 

