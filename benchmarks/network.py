@@ -30,9 +30,11 @@ from metst.models import networks
 from metst.models.engine import Engine
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 from metst.models.scan.convolution_operator import reference_convolution
+from metst.recipes import RECIPES
 
 NETWORK = "boosting-vrme"
-LIVE = ("boosting-vrme", "metst-plus", "metst")
+NETWORKS = {**PUBLISHED, "metst-event": RECIPES["metst-event"].network}
+LIVE = ("boosting-vrme", "metst-plus", "metst", "metst-event")
 BATCH, WINDOW = 32, 30
 FRAMES = 20_000
 REFERENCE_FRAMES = 1000  # of the same video: for all, the reference would need some 3 GB per layer
@@ -42,17 +44,17 @@ WARM_UP, LIVE_FRAMES = 50, 1000
 
 def network_of(name: str) -> StateTransitionNetwork:
     torch.manual_seed(0)
-    return StateTransitionNetwork(PUBLISHED[name])
+    return StateTransitionNetwork(NETWORKS[name])
 
 
 def engine_of(name: str) -> Engine:
     weights = {key: value.numpy() for key, value in network_of(name).state_dict().items()}
-    return Engine(PUBLISHED[name], weights, where="untrained weights")
+    return Engine(NETWORKS[name], weights, where="untrained weights")
 
 
 def motion(name: str, *, batch: int, frames: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return rng.standard_normal((batch, frames, PUBLISHED[name].in_channels)).astype(np.float32)
+    return rng.standard_normal((batch, frames, NETWORKS[name].in_channels)).astype(np.float32)
 
 
 def reference_mamba_scan(
