@@ -65,7 +65,7 @@ RECIPES: dict[str, SimulationRecipe] = {
         ),
         steps=2400,
     ),
-    # Then faces that talk, laugh, play and are lost at times, and measured motion of rendered ones, forwards and backwards.
+    # Then faces that talk, laugh, play and are lost at times, and measured motion of rendered ones, also backwards.
     "metst-event": SimulationRecipe(
         name="metst-event",
         network=NetworkConfig(name="metst-event", in_channels=36, width=48, blocks=6, slow_fast=True, d_state=16),
