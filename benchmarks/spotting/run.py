@@ -70,6 +70,8 @@ def main() -> None:
         parser.error("one build at a time: leave out the folder before --build")
     if args.quick and not args.build:
         parser.error("--quick is for --build")
+    if args.epochs is not None and not args.systems:
+        parser.error("--epochs is for --systems")
     if args.epochs is not None and args.epochs < 1:
         parser.error("--epochs: at least 1")
     plan = load_plan(args.plan)

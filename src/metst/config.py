@@ -70,13 +70,22 @@ class DecodeSettings(Settings):
         description="micro-expressions per minute in what the confidence was fitted on, which it takes for granted",
     )
     expected_per_min: float | None = Field(
-        None, gt=0, description="micro-expressions per minute that are to be expected; null: as calibrated"
+        None,
+        gt=0,
+        le=_MOST_PER_MIN,
+        description="micro-expressions per minute that are to be expected; null: as calibrated",
     )
 
     @model_validator(mode="after")
     def _durations_leave_room(self) -> Self:
         if self.min_duration_s > self.max_duration_s:
             raise ValueError(f"min_duration_s {self.min_duration_s} is above max_duration_s {self.max_duration_s}")
+        return self
+
+    @model_validator(mode="after")
+    def _expected_is_adjustable(self) -> Self:
+        if self.expected_per_min is not None and self.calibrated_per_min is None:
+            raise ValueError("expected_per_min needs calibrated_per_min: without it confidences cannot be adjusted")
         return self
 
     def expecting(self, per_min: float) -> DecodeSettings:
@@ -99,13 +108,14 @@ class DecodeSettings(Settings):
                 "this model does not say how many micro-expressions per minute its confidence takes for granted"
                 " (decode.calibrated_per_min): it cannot be adjusted to another rate"
             )
-        return self.model_copy(update={"expected_per_min": per_min})
+        return self.model_copy(update={"expected_per_min": float(per_min)})
 
     @property
     def offset(self) -> float:
         """Offset of the calibration for the rate that is expected."""
-        if self.expected_per_min is None or self.calibrated_per_min is None:
+        if self.expected_per_min is None:
             return self.confidence_offset
+        assert self.calibrated_per_min is not None
         return self.confidence_offset + math.log(self.expected_per_min) - math.log(self.calibrated_per_min)
 
 

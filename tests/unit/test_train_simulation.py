@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from metst.calibration import fit_logistic, pick_threshold
 from metst.checkpoint import load_model
 from metst.cli import app
-from metst.config import DecodeSettings, ModelInfo, NetworkConfig, ScoringSettings
+from metst.config import DecodeSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
 from metst.errors import MetstError, UsageError
 from metst.features import MotionFile
 from metst.labels import CLASSES, NEUTRAL
@@ -90,6 +90,19 @@ def test_confidence_adjusted_to_rarer_events_is_that_fitted_on_rarer_events(kept
     assert adjusted.offset == pytest.approx(offset, abs=0.12)
     assert adjusted.expecting(10.0).offset == pytest.approx(settings.offset)
     assert adjusted.peak_threshold == settings.peak_threshold
+
+
+def test_what_cannot_be_adjusted_is_refused_and_what_can_stays_plain() -> None:
+    settings = DecodeSettings(calibrated_per_min=8.0)
+    assert type(settings.expecting(np.int64(2)).expected_per_min) is float
+    with pytest.raises(ValueError, match="needs calibrated_per_min"):
+        DecodeSettings(expected_per_min=2.0)
+    model = load_model("starter").info
+    with pytest.raises(UsageError, match="published rule"):
+        model.model_copy(update={"decode": PublishedDecodeSettings(rule="fixed", k_p=3)}).expecting(1.0)
+    live = model.model_copy(update={"live_decode": settings}).expecting(1.0)
+    assert live.decode_live == settings.expecting(1.0)
+    assert live.decode == model.decode.expecting(1.0)
 
 
 class Loud:

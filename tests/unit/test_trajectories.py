@@ -99,7 +99,7 @@ def laughing(responses: np.ndarray, *, per_min: float, seed: int) -> np.ndarray:
     return drawn.displacement
 
 
-def test_a_laugh_is_a_lasting_smile_shaken_four_to_six_times_a_second(responses: np.ndarray) -> None:
+def test_a_laugh_is_a_lasting_smile_shaken_some_five_times_a_second(responses: np.ndarray) -> None:
     def strength(per_min: float, band: tuple[float, float]) -> float:
         """Median power of the lower lip in a band, Hz."""
         low, high = band

@@ -334,7 +334,8 @@ class MotionSimulator:
     ) -> None:
         """A smile with bouts of voice in it, whose bursts shake jaw, cheeks and head.
 
-        Four to six bursts per second (Bachorowski, Smoski and Owren 2001), which slow down as breath runs out.
+        Four to six bursts per second at first (Bachorowski, Smoski and Owren 2001); as breath runs out they slow down,
+        by the end of a long bout to half of that.
         """
         for start in moments(rng, time_s=time_s, per_min=self.settings.laughs_per_min):
             rise, hold, fall = log_uniform(rng, (0.15, 0.8)), log_uniform(rng, (0.5, 5.0)), log_uniform(rng, (0.3, 2.5))

