@@ -3,7 +3,9 @@
 import json
 import shutil
 import wave
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,6 +69,15 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object, width: int = 400
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return int(stop.value.code or 0), out, err
+
+
+def changed_starter(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of a packaged model whose description was changed by hand."""
+    shutil.copytree(load_model("starter").folder, folder)
+    card = json.loads((folder / "model.json").read_text())
+    change(card)
+    (folder / "model.json").write_text(json.dumps(card))
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -164,14 +175,11 @@ def test_unknown_model(files: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_checkpoint_with_another_number_of_classes(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from metst.checkpoint import load_model
+    def change(card: dict[str, Any]) -> None:
+        card["network"]["classes"] = 3
+        card["classes"] = card["classes"][:3]
 
-    broken = tmp_path / "broken"
-    shutil.copytree(load_model("starter").folder, broken)
-    card = json.loads((broken / "model.json").read_text())
-    card["network"]["classes"] = 3
-    card["classes"] = card["classes"][:3]
-    (broken / "model.json").write_text(json.dumps(card))
+    broken = changed_starter(tmp_path / "broken", change)
     code, _, err = run(capsys, "analyze", files / "face.mp4", "-o", tmp_path, "--model", broken, "-q")
     assert code == 1
     assert len(err.strip().splitlines()) == 1
@@ -233,11 +241,7 @@ def test_a_rate_that_cannot_be_expected_is_refused(
 def test_a_model_whose_confidence_cannot_be_adjusted_says_so(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "unknown-rate"
-    shutil.copytree(load_model("starter").folder, folder)
-    about = json.loads((folder / "model.json").read_text())
-    del about["decode"]["calibrated_per_min"]
-    (folder / "model.json").write_text(json.dumps(about))
+    folder = changed_starter(tmp_path / "unknown-rate", lambda card: card["decode"].pop("calibrated_per_min"))
     code, _, err = run(
         capsys, "analyze", files / "face.mp4", "-o", tmp_path / "out", "--model", folder, "--expected-per-min", 1, "-q"
     )

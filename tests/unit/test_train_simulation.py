@@ -34,6 +34,15 @@ TINY = RECIPES["starter"].model_copy(
     }
 )
 
+UNTRAINED = ModelInfo(
+    network=TINY.network,
+    classes=CLASSES,
+    input=TINY.input,
+    scoring=TINY.scoring,
+    decode=DecodeSettings(),
+    trained_on="nothing",
+)
+
 QUIET = {
     "blinks_per_min": 0.0,
     "macros_per_min": 0.0,
@@ -123,10 +132,8 @@ def test_the_threshold_looks_at_recordings_without_events_only() -> None:
     still = background(20)
     still.motion.values[:] = 0
     source = over_backgrounds(still, event_free_share=0.5, amplitude=(1.0, 1.01))
-    info = ModelInfo(network=TINY.network, classes=CLASSES, input=TINY.input, scoring=TINY.scoring,
-                     decode=DecodeSettings(), trained_on="nothing")  # fmt: skip
     recipe = TINY.model_copy(update={"validation_minutes": 6.0, "false_alarms_per_min": 0.01})
-    decode = fit_decoding(Candidate(info, Loud()), source=source, recipe=recipe, seed=1)
+    decode = fit_decoding(Candidate(UNTRAINED, Loud()), source=source, recipe=recipe, seed=1)
     # Wrong events of height 0.9 lie in recordings with events; those without are still and show 0.6.
     assert 0.6 <= decode.peak_threshold < 0.65
 
@@ -144,9 +151,7 @@ class Seer(Loud):
 def test_calibration_says_how_many_events_per_minute_it_saw() -> None:
     source = Material.of(TINY, backgrounds=(), seed=1)
     recipe = TINY.model_copy(update={"validation_minutes": 6.0})
-    info = ModelInfo(network=TINY.network, classes=CLASSES, input=TINY.input, scoring=TINY.scoring,
-                     decode=DecodeSettings(), trained_on="nothing")  # fmt: skip
-    decode = fit_decoding(Candidate(info, Seer()), source=source, recipe=recipe, seed=1)
+    decode = fit_decoding(Candidate(UNTRAINED, Seer()), source=source, recipe=recipe, seed=1)
     drawn = [source.draw(np.random.default_rng([1, number]), seconds=60.0, once=True) for number in range(6)]
     onsets = sum(int((np.diff(each.score, prepend=0) > 0).sum()) for each in drawn)
     assert decode.calibrated_per_min == pytest.approx(onsets / sum(each.seconds / 60 for each in drawn), abs=0.01)

@@ -19,6 +19,8 @@ from metst.cli.console import (
     Rate,
     Verbose,
     console,
+    introduce,
+    load,
     print_json,
     progress,
     table,
@@ -53,13 +55,8 @@ def analyze(
 ) -> None:
     """Find micro-expressions in videos; write tables and a report for each."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.checkpoint import load_model
-
-    loaded = load_model(model)
-    if expected_per_min is not None:
-        loaded = loaded.expecting(expected_per_min)
-        console.print(f"Confidences are for {expected_per_min:g} micro-expressions per minute")
-    console.print(f"Model {loaded.info.name}: trained on {loaded.info.trained_on}")
+    loaded = load(model, expected_per_min=expected_per_min)
+    introduce(loaded, expected_per_min=expected_per_min)
     results: list[dict[str, Any]] = []
     for path, folder in zip(inputs, _result_folders(inputs, output=output), strict=True):
         try:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,9 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from metst.checkpoint import Model
 
 # A message is one line, however narrow the terminal: what reads a log must not meet half of it.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -38,6 +41,21 @@ ExpectedRate = Annotated[
 ]
 
 OnProgress = Callable[[str, int, int | None], None]
+
+
+def load(name: str, *, expected_per_min: float | None) -> Model:
+    """The model of that name, with confidences for the rate that is expected."""
+    from metst.checkpoint import load_model
+
+    model = load_model(name)
+    return model if expected_per_min is None else model.expecting(expected_per_min)
+
+
+def introduce(model: Model, *, expected_per_min: float | None) -> None:
+    """Say which model works, what it has seen, and what its confidences take for granted if that was told."""
+    console.print(f"Model {model.info.name}: trained on {escape(model.info.trained_on)}")
+    if expected_per_min is not None:
+        console.print(f"Confidences are for {expected_per_min:g} micro-expressions per minute")
 
 
 def talk(*, quiet: bool, verbose: bool) -> None:

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, ExpectedRate, ModelName, Quiet, Rate, Verbose, console, talk
+from metst.cli.console import (
+    FINISHED_WITH_PROBLEMS,
+    ExpectedRate,
+    ModelName,
+    Quiet,
+    Rate,
+    Verbose,
+    console,
+    introduce,
+    load,
+    talk,
+)
 from metst.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,19 +54,14 @@ def live(
 ) -> None:
     """Watch a camera, or play a video, and show movement candidates as they happen."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.checkpoint import load_model
     from metst.live.run import ended_by_interrupt, run_live, warm_up
     from metst.stream import Stream
 
     speed = 0.0 if fast else speed
     if lsl and not speed:
         raise UsageError("--lsl gives times at which things happened: play the video at its own speed")
-    loaded = load_model(model)
-    if expected_per_min is not None:
-        loaded = loaded.expecting(expected_per_min)
-        console.print(f"Confidences are for {expected_per_min:g} micro-expressions per minute")
-    stream = Stream(model=loaded)
-    console.print(f"Model {stream.model.info.name}: trained on {escape(stream.model.info.trained_on)}")
+    stream = Stream(model=load(model, expected_per_min=expected_per_min))
+    introduce(stream.model, expected_per_min=expected_per_min)
     late = stream.latency
     console.print(f"Scores come {late.score_s:.2f} s late, candidates {late.event_total_s:.2f} s after onset at most")
     if speed:
