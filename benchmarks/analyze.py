@@ -103,12 +103,12 @@ def least(work: Callable[[], Any], *, repeat: int) -> tuple[float, Any]:
 def stages(video: Path, *, repeat: int) -> dict[str, float]:
     """Milliseconds per frame of each stage."""
     from metst.analyze import analyze
-    from metst.checkpoint import load_model
     from metst.face import track_face
+    from metst.inference import decode_events, score_motion
+    from metst.models.checkpoint import load_model
     from metst.motion import extract_motion
     from metst.report import write_report
     from metst.results import write_analysis
-    from metst.scoring import decode_events, score_motion
 
     model = load_model()
     decode_s, total = least(lambda: sum(1 for _ in read_frames(video)), repeat=repeat)

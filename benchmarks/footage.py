@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from metst.checkpoint import DEFAULT_MODEL
 from metst.metrics import score_tables
+from metst.models.checkpoint import DEFAULT_MODEL
 from metst.results import read_analysis
 from metst.synthesis.clip import ClipRecipe, write_clip
 

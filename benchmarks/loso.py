@@ -27,7 +27,7 @@ import openpyxl
 import safetensors.numpy
 
 from metst.config import AnalyzeSettings
-from metst.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
+from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
 from metst.metrics import score_tables
 from metst.regions import REGION_NAMES
 from metst.synthesis.events import PlantedEvent, draw_schedule

@@ -23,7 +23,7 @@ from motion_speed import footage, memory, speed, two_processes
 
 from metst.motion import extract_motion, published_windows
 from metst.motion.canonical import make_grid, region_masks
-from metst.motion.published import crop_face, landmarks_in_crop, patch_flow, patch_slices, published_boxes
+from metst.published.extractor import crop_face, landmarks_in_crop, patch_flow, patch_slices, published_boxes
 from metst.regions import REGIONS
 
 WINDOW = 30

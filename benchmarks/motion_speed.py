@@ -19,7 +19,7 @@ from published_extractor import extract_reference
 from metst.face import FaceFrame, FaceTracker
 from metst.face.models import FaceModels, landmarks_from_mesh
 from metst.motion import Motion, MotionTracker, extract_motion
-from metst.motion.published import landmarks_in_crop, published_boxes
+from metst.published.extractor import landmarks_in_crop, published_boxes
 from metst.video import Frame, read_frames
 
 WINDOW = 30

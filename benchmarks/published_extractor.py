@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from metst.motion.published import (
+from metst.published.extractor import (
     MAX_BOX_SHIFTS,
     Flow,
     GreyImage,

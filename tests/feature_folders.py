@@ -9,7 +9,7 @@ import safetensors.numpy
 
 from metst.config import AnalyzeSettings
 from metst.datasets import Kind
-from metst.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
+from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
 from metst.labels import EMOTIONS
 
 # Regions that move, and how: a pattern per class that a small network can learn.

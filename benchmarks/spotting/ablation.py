@@ -22,12 +22,12 @@ from plan import PLAN_FILE, load_plan
 from scored import hits
 from table import markdown
 
-from metst.calibration import ANY_PEAK, first_too_many
-from metst.checkpoint import Model, load_model
 from metst.config import DecodeSettings
 from metst.decode import decode_scores
 from metst.errors import MetstError, UsageError
-from metst.scoring import score_motion
+from metst.inference import score_motion
+from metst.models.checkpoint import Model, load_model
+from metst.training.operating_point import ANY_PEAK, first_too_many
 
 _DIRECTIONS: tuple[Literal["forward", "both"], ...] = ("forward", "both")
 _RATES_PER_MIN = (1.0, 2.0)

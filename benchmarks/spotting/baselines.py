@@ -13,9 +13,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scored import CurveModel, CurveSystem, Float32Array, fit_system
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from metst.inference import network_input
 from metst.labels import CLASSES, EMOTIONS, NEUTRAL
 from metst.regions import METST_REGIONS
-from metst.scoring import network_input
 from metst.timeline import Intervals, true_runs
 
 WINDOW = 16

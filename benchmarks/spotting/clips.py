@@ -15,12 +15,12 @@ from material import write_stretch
 from plan import ClipPlan, Plan, Simulated, Split
 from sources import fetch
 
-from metst.analyze import measure_motion
 from metst.config import AnalyzeSettings
 from metst.errors import UsageError
 from metst.labels import CLASSES, EMOTIONS, NEUTRAL
 from metst.metrics import read_intervals_csv
 from metst.motion import Motion
+from metst.motion.measured import measure_motion
 from metst.regions import REGION_NAMES
 from metst.synthesis.clip import ClipRecipe, write_clip
 from metst.synthesis.faces import simulated_responses

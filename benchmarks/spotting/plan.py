@@ -13,8 +13,8 @@ from pydantic import Field, model_validator
 
 from metst.config import Settings
 from metst.errors import UsageError
-from metst.recipes import WindowPlan
-from metst.synthesis.heads.backgrounds import FIRST_IDENTITY
+from metst.synthesis.heads.background_scenes import FIRST_IDENTITY
+from metst.training.recipes import WindowPlan
 from metst.video.writer import Codec
 
 PLAN_FILE = Path(__file__).with_name("plan.toml")

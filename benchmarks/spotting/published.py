@@ -12,11 +12,11 @@ import safetensors.numpy
 from clips import Recording, Say, load, simulated
 from plan import Plan
 
-from metst.checkpoint import Model, load_model
 from metst.config import AnalyzeSettings
-from metst.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
-from metst.recipes import published_recipe
+from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
+from metst.models.checkpoint import Model, load_model
 from metst.results import write_whole
+from metst.training.recipes import published_recipe
 
 STRATEGY = 1
 """Of the published results: a detection that is voted neutral is dropped."""
@@ -37,7 +37,7 @@ def train_published(name: str, *, plan: Plan, folder: Path, epochs: int | None, 
     say : callable
         Told where training stands.
     """
-    from metst.train_recordings import train_recordings
+    from metst.training.recordings import train_recordings
 
     training = plan.published
     recipe = published_recipe(name).model_copy(

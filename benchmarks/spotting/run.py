@@ -21,8 +21,8 @@ from systems import make_system
 from table import recalls, reliability, table
 
 from metst.errors import MetstError
-from metst.recipes import PUBLISHED_RECIPES, published_recipe
 from metst.results import finite
+from metst.training.recipes import PUBLISHED_RECIPES, published_recipe
 
 
 def say(text: str) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from clips import Recording
 
-from metst.calibration import ANY_PEAK, fit_logistic
 from metst.config import DecodeSettings, InputSettings, ModelInfo, NetworkConfig, ScoringSettings
 from metst.decode import decode_scores
+from metst.inference import score_motion
 from metst.labels import CLASSES
 from metst.metrics import interval_iou, match_intervals, score_tables
-from metst.scoring import score_motion
 from metst.timeline import Intervals, Series, frames_for_people
+from metst.training.operating_point import ANY_PEAK, fit_logistic
 
 Float32Array = npt.NDArray[np.float32]
 

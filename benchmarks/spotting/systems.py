@@ -12,11 +12,11 @@ from baselines import Chance, planted_per_min, rule_system, windows_system
 from clips import Recording, Say, load, simulated
 from plan import Plan
 
-from metst.checkpoint import Model, known_models, load_model
 from metst.errors import UsageError
-from metst.recipes import PUBLISHED_RECIPES
-from metst.scoring import decode_events, score_motion
+from metst.inference import decode_events, score_motion
+from metst.models.checkpoint import Model, known_models, load_model
 from metst.timeline import Intervals
+from metst.training.recipes import PUBLISHED_RECIPES
 
 BASELINES = ("chance", "rule", "windows")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from metst.analyze import analyze
 
 if TYPE_CHECKING:
-    from metst.checkpoint import load_model as load_model
+    from metst.models.checkpoint import load_model as load_model
     from metst.stream import Stream as Stream
 
 # The matrix threads of NumPy and of torch spin for a while after each product, on processors that the compiled loops
@@ -23,7 +23,7 @@ __all__ = ["Stream", "analyze", "load_model"]
 def __getattr__(name: str) -> Any:
     """Import what is heavy when it is first used: ``import metst`` stays instant."""
     if name == "load_model":
-        from metst.checkpoint import load_model
+        from metst.models.checkpoint import load_model
 
         return load_model
     if name == "Stream":

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from metst.errors import FaceError
 
 if TYPE_CHECKING:
-    from metst.cache import Measured
-    from metst.checkpoint import Model
     from metst.config import AnalyzeSettings
+    from metst.models.checkpoint import Model
     from metst.results import Analysis, Source
     from metst.timeline import FloatArray, TimeGrid
     from metst.video import VideoInfo
@@ -64,10 +63,11 @@ def analyze(
         The input is missing or unreadable, shows no usable face, or the model cannot be loaded.
     """
     # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
-    from metst.checkpoint import Model, load_model
     from metst.config import AnalyzeSettings
+    from metst.inference import decode_events, score_motion
+    from metst.models.checkpoint import Model, load_model
+    from metst.motion.measured import measure_motion
     from metst.results import Analysis, usable_problem
-    from metst.scoring import decode_events, score_motion
     from metst.video import check_measurable, probe_video
     from metst.video.hashing import content_hash
 
@@ -104,39 +104,6 @@ def analyze(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,
     )
-
-
-def measure_motion(
-    info: VideoInfo,
-    *,
-    settings: AnalyzeSettings,
-    content: str,
-    rate_hz: float | None,
-    landmarks: FloatArray | None,
-    cache: bool | str | Path,
-    on_progress: OnProgress | None,
-) -> Measured:
-    """Stages 1 to 3, or what an earlier analysis kept of them; ``content`` is the hash of the recording."""
-    from metst.cache import Measured, default_folder, motion_key, open_cache
-    from metst.face import track_face
-    from metst.motion import extract_motion
-    from metst.video import read_frames
-
-    def compute() -> Measured:
-        problems: list[str] = []
-        frames = read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append)
-        track = track_face(frames, settings=settings.face, landmarks=landmarks)
-        motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
-        return Measured(motion, tuple(problems))
-
-    if cache is False:
-        return compute()
-    kept = open_cache(default_folder() if cache is True else Path(cache))
-    key = motion_key(content, settings=settings, rate_hz=rate_hz, landmarks=landmarks)
-    measured = kept.measured(key, compute, name=info.path.name)
-    if on_progress is not None:
-        on_progress("motion", len(measured.motion.reason), len(measured.motion.reason))
-    return measured
 
 
 def _why_unusable(reasons: tuple[str, ...]) -> str:

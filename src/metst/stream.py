@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metst.checkpoint import DEFAULT_MODEL, Model, load_model
 from metst.config import AnalyzeSettings
 from metst.errors import DataError, UsageError
 from metst.face import FaceFrame, FaceTracker
+from metst.inference import ScoreStream, event_stream
+from metst.models.checkpoint import DEFAULT_MODEL, Model, load_model
 from metst.motion import MotionFrame, MotionTracker
 from metst.regions import REGION_NAMES
-from metst.scoring import ScoreStream, event_stream
 from metst.timeline import FloatArray, IntArray, Intervals, Series, TimeGrid, join_intervals
 from metst.video import Frame
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from metst import cli
-from metst.checkpoint import load_model
 from metst.cli.analyze import _result_folders
+from metst.models.checkpoint import load_model
 from metst.synthesis.portrait import portrait
 from metst.video import write_video
 

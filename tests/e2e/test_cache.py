@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from metst.analyze import analyze
-from metst.cache import FOLDER_VARIABLE, MotionCache
 from metst.config import AnalyzeSettings, MotionSettings
+from metst.motion.cache import FOLDER_VARIABLE, MotionCache
 from metst.results import Analysis
 from metst.synthesis.clip import ClipRecipe, write_clip
 from metst.timeline import Intervals, Series
@@ -53,7 +53,7 @@ def test_the_second_run_does_not_track_and_tells_its_progress(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analyze(clip, cache=tmp_path)
-    monkeypatch.setattr("metst.face.track_face", lambda *_, **__: pytest.fail("the face was tracked again"))
+    monkeypatch.setattr("metst.motion.measured.track_face", lambda *_, **__: pytest.fail("the face was tracked again"))
     told: list[tuple[str, int, int | None]] = []
     analysis = analyze(clip, cache=tmp_path, on_progress=lambda *step: told.append(step))
     count = len(analysis.grid)

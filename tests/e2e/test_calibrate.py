@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metst.calibrate import CalibrateSettings, as_dict, calibrate, summarise, write_calibration, write_page
-from metst.calibrate import footage as reading
-from metst.calibrate.footage import Footage
-from metst.calibrate.moments import Section
 from metst.errors import FaceError, MetstError
+from metst.sensitivity import CalibrateSettings, as_dict, calibrate, summarise, write_calibration, write_page
+from metst.sensitivity import footage as reading
+from metst.sensitivity.footage import Footage
+from metst.sensitivity.moments import Section
 from metst.synthesis.clip import ClipRecipe, write_clip
 from metst.video import write_video
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metst.checkpoint import DEFAULT_MODEL
-from metst.demo import run_demo
+from metst.cli.demonstration import run_demo
 from metst.errors import UsageError
+from metst.models.checkpoint import DEFAULT_MODEL
 from metst.synthesis.clip import ClipRecipe, write_clip
 from metst.video import read_frames
 

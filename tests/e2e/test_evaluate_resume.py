@@ -131,7 +131,7 @@ def test_a_finished_run_is_not_run_again(
     features: Path, unbroken: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = done(unbroken)
-    monkeypatch.setattr("metst.train_recordings.fit_network", None)
+    monkeypatch.setattr("metst.training.recordings.fit_network", None)
     assert evaluate(features, unbroken, "--workers", "1", "--json") == 0
     assert done(unbroken) == before
     assert json.loads(capsys.readouterr().out)["data_set"] == "manifest"

@@ -18,15 +18,15 @@ import pytest
 from rich.console import Console
 
 import metst
-from metst.checkpoint import load_model
 from metst.cli import main
 from metst.errors import OutputError, UsageError, VideoError
 from metst.live.display import Lines, Screen, panel
 from metst.live.outputs import LabStreamingLayer, Output, Tables
-from metst.live.run import run_live
+from metst.live.session import run_live
 from metst.live.source import WAITING, Capture, Playback
 from metst.live.status import Movement, Status
 from metst.live.window import Preview, picture
+from metst.models.checkpoint import load_model
 from metst.results import Analysis, write_analysis
 from metst.stream import Stream, Update
 from metst.synthesis.clip import ClipRecipe, write_clip

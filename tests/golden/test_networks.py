@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from metst.checkpoint import Model, convert_released, load_model
+from metst.models.checkpoint import Model, convert_released, load_model
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 
 OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"

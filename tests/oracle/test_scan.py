@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from metst.models.scan.kernels import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan.numpy_scan import StepParameters, scan_numpy, scan_step, zero_state
 from metst.models.scan.selective import _on_gpu, reference_scan, selective_scan
 
 Array = npt.NDArray[np.floating]

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metst.checkpoint import load_model
 from metst.config import NetworkConfig
+from metst.models.checkpoint import load_model
 from metst.models.engine import Engine
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metst.models.scan import pool as scan_threads
 from metst.models.scan import reference_scan, selective_scan
-from metst.models.scan import threads as scan_threads
-from metst.models.scan.kernels import Operands, run_backward, run_forward, scan_numpy, zero_state
+from metst.models.scan.numpy_scan import Operands, run_backward, run_forward, scan_numpy, zero_state
 
 Array = npt.NDArray[np.floating]
 QUICK = settings(max_examples=40, deadline=None)

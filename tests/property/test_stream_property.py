@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metst.stream
-from metst.checkpoint import Model, load_model
 from metst.config import DecodeSettings
 from metst.face import FaceFrame
+from metst.inference import decode_events, score_motion
+from metst.models.checkpoint import Model, load_model
 from metst.regions import REGION_NAMES
-from metst.scoring import decode_events, score_motion
 from metst.stream import Stream, Update
 from metst.timeline import Intervals, Series, TimeGrid
 from metst.video import Frame

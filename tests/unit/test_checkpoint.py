@@ -12,8 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from metst import checkpoint
-from metst.checkpoint import convert_released, known_models, load_model, save_model
 from metst.config import (
     DecodeSettings,
     InputSettings,
@@ -23,6 +21,8 @@ from metst.config import (
     ScoringSettings,
 )
 from metst.errors import CheckpointError, OutputError, UsageError
+from metst.models import checkpoint
+from metst.models.checkpoint import convert_released, known_models, load_model, save_model
 from metst.models.networks import StateTransitionNetwork
 
 OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
@@ -109,7 +109,7 @@ def test_both_kinds_of_decoding_come_back_as_what_they_were(tmp_path: Path, netw
 
 def test_a_checkpoint_is_read_and_scored_without_torch(saved: Path, network: StateTransitionNetwork) -> None:
     code = (
-        "import sys, numpy; sys.modules['torch'] = None; from metst.checkpoint import load_model; "
+        "import sys, numpy; sys.modules['torch'] = None; from metst.models.checkpoint import load_model; "
         f"model = load_model({str(saved)!r}); assert model.info.name == 'small'; "
         "print(model.engine(numpy.ones((1, 9, 6), 'f'))[0].tolist())"
     )
@@ -125,7 +125,7 @@ def test_what_needs_torch_says_how_to_get_it(tmp_path: Path, saved: Path, use: s
     call = use.format(model=str(saved), released=str(tmp_path / "released.pkl"), out=str(tmp_path / "out"))
     code = f"""
 import sys
-from metst.checkpoint import convert_released, load_model
+from metst.models.checkpoint import convert_released, load_model
 from metst.errors import UsageError
 class Missing:
     def find_spec(self, name, path=None, target=None):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from metst.cli import app
 from metst.cli.datasets import KindName
 from metst.datasets import KINDS, DataSet, Label, load_dataset
-from metst.datasets.published import PUBLISHED, compare, counts
+from metst.datasets.counts import PUBLISHED, compare, counts
 from metst.errors import DataError, UsageError
 from metst.labels import frame_labels
 

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from metst import features as module
-from metst.cache import Measured
 from metst.datasets import DataSet, Video, load_dataset
-from metst.errors import DataError, UsageError, VideoError
-from metst.features import (
+from metst.datasets import features as module
+from metst.datasets.features import (
     INDEX_FILE,
     FeatureIndex,
     TrueEvent,
@@ -21,7 +19,9 @@ from metst.features import (
     read_features_index,
     read_motion,
 )
+from metst.errors import DataError, UsageError, VideoError
 from metst.motion import Motion
+from metst.motion.cache import Measured
 from metst.regions import REGION_NAMES
 from metst.results import FACE_CHANNELS
 from metst.timeline import Series, TimeGrid

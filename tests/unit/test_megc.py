@@ -162,6 +162,6 @@ def test_options_of_the_other_format(tmp_path: Path) -> None:
 
 
 def test_neither_submissions_nor_the_protocol_import_torch() -> None:
-    code = "import sys, metst.formats.megc, metst.released; print('torch' in sys.modules)"
+    code = "import sys, metst.formats.megc, metst.reproduction; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "False"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metst.errors import DataError
-from metst.report.conditions import hints
+from metst.report.condition_marks import hints
 from metst.report.overlay import enlargements, recent_displacement, write_overlay
 from metst.report.thumbnails import Face, eye_bar
 from metst.results import Analysis, Condition

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from metst.analyze import analyze
-from metst.calibrate.run import calibrate
-from metst.checkpoint import DEFAULT_MODEL, Model, load_model
 from metst.cli.analyze import analyze as cli_analyze
 from metst.cli.calibrate import calibrate as cli_calibrate
 from metst.cli.demo import demo as cli_demo
 from metst.cli.live import live as cli_live
 from metst.config import DecodeSettings
 from metst.decode import decode_scores
+from metst.inference import network_input, score_motion
 from metst.metrics import interval_iou, match_intervals
+from metst.models.checkpoint import DEFAULT_MODEL, Model, load_model
 from metst.regions import REGION_NAMES
-from metst.scoring import network_input, score_motion
+from metst.sensitivity.calibration import calibrate
 from metst.stream import Stream
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import MotionSimulator, SimulatedMotion, SimulationSettings

@@ -24,11 +24,11 @@ from numba.core.caching import NullCache
 
 import metst
 from metst.models.scan import compile as scan_compile
+from metst.models.scan import pool as scan_threads
 from metst.models.scan import selective_scan
-from metst.models.scan import threads as scan_threads
 from metst.models.scan.compile import KernelCacheWarning, hot_loop
-from metst.models.scan.kernels import scan_numpy
-from metst.models.scan.threads import run_tasks
+from metst.models.scan.numpy_scan import scan_numpy
+from metst.models.scan.pool import run_tasks
 from metst.threads import thread_limit
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -60,7 +60,7 @@ def test_numba_still_takes_the_hints_that_make_the_loops_fast() -> None:
 
 SCAN_ONCE = """
 import numpy as np
-from metst.models.scan.kernels import scan_numpy
+from metst.models.scan.numpy_scan import scan_numpy
 ones = np.ones((1, 3, 2), np.float32)
 y = scan_numpy(ones, ones, np.zeros((2, 2), np.float32), ones, ones, ones[0, 0])
 assert y.tolist() == [[[3.0] * 2, [5.0] * 2, [7.0] * 2]], y
@@ -173,7 +173,7 @@ def test_workers_of_joblib_stay_within_their_share() -> None:
 def test_torch_threads_are_the_limit_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     monkeypatch.setattr(
-        "metst.models.scan.kernels.run_tasks",
+        "metst.models.scan.numpy_scan.run_tasks",
         lambda work, tasks, *, threads, updates: seen.append(threads) or work((0, tasks)),
     )
     monkeypatch.setattr("metst.models.scan.operator.thread_limit", lambda: 3)

@@ -14,7 +14,7 @@ import torch
 from metst.errors import DataError, UsageError
 from metst.models.scan import reference_scan, selective_scan
 from metst.models.scan.checks import check_operands
-from metst.models.scan.kernels import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan.numpy_scan import StepParameters, scan_numpy, scan_step, zero_state
 from metst.models.scan.operator import scan_operator
 
 SHAPE = (2, 6, 5, 3)

@@ -220,8 +220,8 @@ def test_an_unknown_system_and_a_folder_without_a_build_are_named(tmp_path: Path
 def test_a_model_is_also_compared_as_it_runs_live() -> None:
     from systems import NetworkSystem
 
-    from metst.checkpoint import load_model
     from metst.config import DecodeSettings
+    from metst.models.checkpoint import load_model
 
     model = load_model("starter")
     scoring = model.info.scoring.model_copy(update={"directions": "both"})
@@ -237,7 +237,7 @@ def test_told_how_much_is_planted_only_confidences_change(monkeypatch: pytest.Mo
     from baselines import Chance, planted_per_min
     from plan import load_plan
 
-    from metst.checkpoint import load_model
+    from metst.models.checkpoint import load_model
 
     development = [recording([(30, 42), (90, 105), (200, 212)]), recording([], name="free")]
     minutes = sum(each.minutes for each in development)
@@ -259,7 +259,7 @@ def test_told_how_much_is_planted_only_confidences_change(monkeypatch: pytest.Mo
 def test_no_measured_head_is_one_that_packaged_models_train_on() -> None:
     from plan import PLAN_FILE, Plan, load_plan
 
-    from metst.synthesis.heads.backgrounds import FIRST_IDENTITY
+    from metst.synthesis.heads.background_scenes import FIRST_IDENTITY
 
     values = load_plan(PLAN_FILE).model_dump()
     values["heads"][0]["identities"] = [FIRST_IDENTITY]

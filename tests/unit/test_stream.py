@@ -6,9 +6,9 @@ import numpy.typing as npt
 import pytest
 
 import metst
-from metst.checkpoint import Model, load_model
 from metst.config import PublishedDecodeSettings
 from metst.errors import DataError, UsageError
+from metst.models.checkpoint import Model, load_model
 from metst.stream import STAGES, Stream
 from metst.video import Frame
 

@@ -16,8 +16,8 @@ import pytest
 
 from metst.errors import UsageError, VideoError
 from metst.video import probe_video, read_colour_frames, read_colour_stream, read_frames, seeking
+from metst.video.decoder import open_video
 from metst.video.pixels import Converter
-from metst.video.stream import open_video
 
 Image = npt.NDArray[np.uint8]
 

@@ -24,7 +24,7 @@ from av.bitstream import BitStreamFilterContext
 from metst.errors import VideoError
 from metst.video import Frame, probe_video, read_colour_frames, read_frames
 from metst.video.clock import ignore
-from metst.video.stream import _packets
+from metst.video.decoder import _packets
 
 Image = npt.NDArray[np.uint8]
 COUNT, RATE_HZ = 60, 25

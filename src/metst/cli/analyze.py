@@ -29,7 +29,7 @@ from metst.cli.console import (
 from metst.errors import MetstError
 
 if TYPE_CHECKING:
-    from metst.checkpoint import Model
+    from metst.models.checkpoint import Model
     from metst.results import Analysis
 
 MotionFormat = Literal["csv", "safetensors"]

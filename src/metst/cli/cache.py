@@ -10,7 +10,7 @@ from metst.cli.console import AsJson, Quiet, Verbose, console, print_json, table
 from metst.errors import UsageError
 
 if TYPE_CHECKING:
-    from metst.cache import Entry
+    from metst.motion.cache import Entry
 
 _MB = 1e6
 
@@ -33,7 +33,7 @@ def cache(
 ) -> None:
     """List or delete the motion that is kept of analysed recordings."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.cache import default_folder, open_cache
+    from metst.motion.cache import default_folder, open_cache
 
     chosen = everything or older_than is not None or max_size is not None
     if prune != chosen:

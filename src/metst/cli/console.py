@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from metst.checkpoint import Model
+    from metst.models.checkpoint import Model
 
 # A message is one line, however narrow the terminal: what reads a log must not meet half of it.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -45,7 +45,7 @@ OnProgress = Callable[[str, int, int | None], None]
 
 def load(name: str, *, expected_per_min: float | None) -> Model:
     """The model of that name, with confidences for the rate that is expected."""
-    from metst.checkpoint import load_model
+    from metst.models.checkpoint import load_model
 
     model = load_model(name)
     return model if expected_per_min is None else model.expecting(expected_per_min)

@@ -50,7 +50,7 @@ def check(
 
 
 def _show(data_set: DataSet, *, verbose: bool) -> None:
-    from metst.datasets.published import REMARKS, compare, counts
+    from metst.datasets.counts import REMARKS, compare, counts
 
     found = [[what, str(number)] for what, number in counts(data_set).items()]
     console.print(escape(f"{data_set.root} is read as {data_set.kind}"))
@@ -92,7 +92,7 @@ def _show_corrections(data_set: DataSet, *, verbose: bool) -> None:
 
 
 def _as_json(data_set: DataSet, *, errata: bool) -> dict[str, Any]:
-    from metst.datasets.published import REMARKS, compare, counts
+    from metst.datasets.counts import REMARKS, compare, counts
 
     return {
         "data_set": data_set.kind,

@@ -31,7 +31,7 @@ def demo(
 ) -> None:
     """Make a clip with known micro-expressions, analyse it, compare found with planted."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.demo import run_demo
+    from metst.cli.demonstration import run_demo
 
     with progress("demo") as on_progress:
         outcome = run_demo(output, seed=seed, model=model, on_progress=on_progress)

@@ -24,9 +24,9 @@ from metst.cli.published import Follow, HalfDuration, Published, rerun_published
 from metst.errors import UsageError
 
 if TYPE_CHECKING:
-    from metst.evaluate import Plan, Variant
-    from metst.evaluate.plan import Strategy
-    from metst.parallel import Executor
+    from metst.evaluation import Plan, Variant
+    from metst.evaluation.executors import Executor
+    from metst.evaluation.plan import Strategy
 
 _ALL = "all"
 _STRATEGIES = ("0", "1", "2", _ALL)
@@ -145,8 +145,8 @@ def evaluate(
         )
         return
     assert folder is not None
-    from metst.evaluate import make_plan
-    from metst.parallel import Executor
+    from metst.evaluation import make_plan
+    from metst.evaluation.executors import Executor
 
     variants = _variants(recipe, strategy=strategy, changes={"epochs": epochs, "network.width": width}, grid=grid)
     plan = make_plan(folder, variants=variants, folds=folds, seed=seed)
@@ -171,8 +171,8 @@ def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
 
 
 def _variants(recipe: str, *, strategy: str, changes: dict[str, int | None], grid: Path | None) -> tuple[Variant, ...]:
-    from metst.evaluate import Variant, read_grid
-    from metst.recipes import changed_recipe, published_recipe
+    from metst.evaluation import Variant, read_grid
+    from metst.training.recipes import changed_recipe, published_recipe
 
     chosen = published_recipe(recipe)
     if given := {name: value for name, value in changes.items() if value is not None}:
@@ -187,8 +187,8 @@ def _variants(recipe: str, *, strategy: str, changes: dict[str, int | None], gri
 
 def _run(features: Path, plan: Plan, *, output: Path, executor: Executor) -> dict[str, Any]:
     """Run and show."""
-    from metst.evaluate import evaluate_run, run_plan, write_run_report
-    from metst.evaluate.page import summary_tables
+    from metst.evaluation import evaluate_run, run_plan, write_run_report
+    from metst.evaluation.page import summary_tables
 
     with progress("evaluate") as on_progress:
         run_plan(output, plan, features=features, executor=executor, on_progress=on_progress)

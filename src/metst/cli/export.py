@@ -44,8 +44,8 @@ def export(
 
 
 def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -> None:
-    from metst.checkpoint import load_model
-    from metst.export import export_onnx
+    from metst.models.checkpoint import load_model
+    from metst.models.onnx import export_onnx
 
     if len(sources) != 1:
         raise UsageError(f"--format onnx takes one model, got {len(sources)}: {', '.join(sources)}")

@@ -12,7 +12,7 @@ from metst.cli.console import FINISHED_WITH_PROBLEMS, AsJson, Quiet, Rate, Verbo
 from metst.cli.datasets import KindName
 
 if TYPE_CHECKING:
-    from metst.features import FeatureIndex
+    from metst.datasets.features import FeatureIndex
 
 
 def extract(
@@ -29,7 +29,7 @@ def extract(
     """Measure the motion of all videos of a data set, for training and evaluation."""
     talk(quiet=quiet, verbose=verbose)
     from metst.datasets import load_dataset
-    from metst.features import extract_features
+    from metst.datasets.features import extract_features
 
     with console.status(f"reading {root}"):
         data_set = load_dataset(root, kind=kind, errata=errata)

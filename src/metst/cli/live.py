@@ -25,7 +25,7 @@ from metst.errors import UsageError
 
 if TYPE_CHECKING:
     from metst.live.outputs import Output
-    from metst.live.run import Outcome
+    from metst.live.session import Outcome
     from metst.live.source import Source
     from metst.stream import Stream
 
@@ -54,7 +54,7 @@ def live(
 ) -> None:
     """Watch a camera, or play a video, and show movement candidates as they happen."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.live.run import ended_by_interrupt, run_live, warm_up
+    from metst.live.session import ended_by_interrupt, run_live, warm_up
     from metst.stream import Stream
 
     speed = 0.0 if fast else speed

@@ -11,7 +11,7 @@ from rich.markup import escape
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table
 
 if TYPE_CHECKING:
-    from metst.decode.published import Strategy
+    from metst.published.rule import Strategy
 
 Published = Literal["samm-lv", "casme3"]
 HalfDuration = Literal["published", "train"]
@@ -37,7 +37,7 @@ def rerun_published(
 ) -> None:
     """Rerun a published test and print what came of it."""
     from metst.datasets import load_dataset
-    from metst.released import evaluate_published, read_features, write_evaluation
+    from metst.reproduction import evaluate_published, read_features, write_evaluation
 
     with console.status(f"reading {labels}"):
         data_set = load_dataset(labels, kind=published, errata=errata)

@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train a model on labelled recordings, or on simulated facial motion."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.recipes import PUBLISHED_RECIPES, RECIPES
+    from metst.training.recipes import PUBLISHED_RECIPES, RECIPES
 
     changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
@@ -98,10 +98,10 @@ def _on_recordings(
     changes: dict[str, Any],
     seed: int,
 ) -> ModelInfo:
-    from metst.recipes import changed_recipe, published_recipe
+    from metst.training.recipes import changed_recipe, published_recipe
 
     chosen = changed_recipe(published_recipe(recipe), changes)
-    from metst.train_recordings import train_recordings
+    from metst.training.recordings import train_recordings
 
     with progress("train") as on_progress:
         return train_recordings(
@@ -118,8 +118,8 @@ def _on_recordings(
 def _on_simulation(
     output: Path, recipe: str, *, steps: int | None, seed: int, backgrounds: Path | None, head_model: Path | None
 ) -> ModelInfo:
-    from metst.recipes import RECIPES
-    from metst.train_simulation import train_model
+    from metst.training.recipes import RECIPES
+    from metst.training.simulation import train_model
 
     with progress("train") as on_progress:
         return train_model(

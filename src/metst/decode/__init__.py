@@ -11,14 +11,14 @@ per class; frames that are not valid are gaps, which no event contains or crosse
 """
 
 from metst.decode.events import EventStream, decode_scores
-from metst.decode.published import (
+from metst.decode.scores import CLASS_PREFIX, NEUTRAL, SPOT, score_channels
+from metst.published.rule import (
     decode_published,
     frame_classes,
     kept_detections,
     majority_label,
     published_intervals,
 )
-from metst.decode.scores import CLASS_PREFIX, NEUTRAL, SPOT, score_channels
 
 __all__ = [
     "CLASS_PREFIX",

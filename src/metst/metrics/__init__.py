@@ -53,12 +53,12 @@ from metst.metrics.breakdown import (
 from metst.metrics.comparison import Comparison, Rules, compare
 from metst.metrics.curve import threshold_curve
 from metst.metrics.figures import ratio, total_figures
+from metst.metrics.interval_tables import COLUMNS, Table, checked_table, read_intervals_csv, read_videos_csv
 from metst.metrics.matching import SCORERS, close_pairs, interval_iou, match_intervals
 from metst.metrics.notes import comparison_notes, emotion_counts, emotion_notes, resampling_notes
 from metst.metrics.resampling import differences, drawn_subjects, intervals
-from metst.metrics.tables import COLUMNS, Table, checked_table, read_intervals_csv, read_videos_csv
+from metst.metrics.text_tables import tables_for_people
 from metst.metrics.videos import Videos, counted_rule, place_tables
-from metst.metrics.wording import tables_for_people
 from metst.timeline import IntArray
 
 __all__ = [

@@ -9,8 +9,8 @@ import numpy as np
 
 from metst.errors import UsageError
 from metst.metrics.figures import Tally, count_subjects
+from metst.metrics.interval_tables import CONFIDENCE
 from metst.metrics.matching import SCORERS, Events, Float64Array, Pairs, close_pairs, scorer_hits
-from metst.metrics.tables import CONFIDENCE
 from metst.metrics.videos import Videos, counted_videos
 from metst.timeline import BoolArray
 

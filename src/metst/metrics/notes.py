@@ -9,8 +9,8 @@ import numpy as np
 
 from metst.labels import CLASSES, EMOTION_MAPS, EMOTIONS
 from metst.metrics.comparison import Comparison, Rules
+from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.resampling import FEWEST_SUBJECTS
-from metst.metrics.tables import IntervalTable
 
 
 def emotion_counts(table: IntervalTable) -> dict[str, int]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.matching import Events
-from metst.metrics.tables import IntervalTable
 from metst.timeline import BoolArray, IntArray
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from metst.config import NetworkConfig
 from metst.errors import DataError
-from metst.models.layers import LayerNorm, Linear, linear
+from metst.models.exact_layers import LayerNorm, Linear, linear
 from metst.models.scan import causal_convolution, selective_scan
 
 State = dict[str, Tensor]

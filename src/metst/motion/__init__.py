@@ -5,8 +5,8 @@
 the published extractor, window by window.
 """
 
-from metst.motion.published import published_windows
 from metst.motion.tracker import MotionFrame, MotionTracker
 from metst.motion.trajectory import Motion, extract_motion
+from metst.published.extractor import published_windows
 
 __all__ = ["Motion", "MotionFrame", "MotionTracker", "extract_motion", "published_windows"]

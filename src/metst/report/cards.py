@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from metst.errors import UsageError, VideoError
 from metst.regions import REGIONS
-from metst.report.conditions import hints
+from metst.report.condition_marks import hints
 from metst.report.facemap import draw_facemap, enlargement
 from metst.report.movement import Float32, onset_to_apex
 from metst.report.plots import draw_close_up, strongest_regions

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from metst.regions import REGIONS
-from metst.report.conditions import draw_conditions
+from metst.report.condition_marks import draw_conditions
 from metst.report.drawing import (
     ACCENT,
     INK,

@@ -7,8 +7,8 @@ intervals include both ends; every time is the timestamp of the frame beside it.
 """
 
 from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
-from metst.results.conditions import Condition, Flags, face_conditions, in_words
-from metst.results.files import csv_bytes, finite, make_folder, read_analysis, write_analysis, write_whole
+from metst.results.analysis_folder import csv_bytes, finite, make_folder, read_analysis, write_analysis, write_whole
+from metst.results.flags import Condition, Flags, face_conditions, in_words
 from metst.results.tables import Block, event_table, table_of
 from metst.results.usable import usable_problem
 

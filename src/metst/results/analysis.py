@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metst.errors import DataError
-from metst.results.conditions import Flags
+from metst.results.flags import Flags
 from metst.timeline import BoolArray, Intervals, Series, TimeGrid
 
 FACE_CHANNELS = ("left", "top", "right", "bottom", "eye_left_x", "eye_left_y", "eye_right_x", "eye_right_y")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from metst.errors import DataError
 from metst.results.analysis import FACE_CHANNELS, Analysis
-from metst.results.conditions import WORDS, face_conditions, in_words
+from metst.results.flags import WORDS, face_conditions, in_words
 from metst.timeline import FloatArray, Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 Float32 = npt.NDArray[np.float32]

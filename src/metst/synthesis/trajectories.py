@@ -16,9 +16,9 @@ import numpy.typing as npt
 from pydantic import Field
 
 from metst.config import Settings
+from metst.inference import QualityHold
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import REGIONS
-from metst.scoring import QualityHold
 from metst.synthesis.action_units import Side, field_weights, mix_displacement
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting, minimum_jerk
 from metst.synthesis.measurement import (

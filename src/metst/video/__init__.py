@@ -17,10 +17,10 @@ their timestamps and ``index`` for what vanished from AVI; ``seeking`` gets sing
 what cannot be analysed; ``writer`` writes mp4; ``hashing`` tells recordings apart.
 """
 
+from metst.video.decoder import VideoInfo
 from metst.video.hashing import content_hash
 from metst.video.measurable import check_measurable
 from metst.video.reading import ColourFrame, Frame, probe_video, read_colour_frames, read_colour_stream, read_frames
-from metst.video.stream import VideoInfo
 from metst.video.writer import write_video
 
 __all__ = [

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from metst.errors import UsageError, VideoError
 from metst.timeline import TimeGrid
 from metst.video.clock import Report, check_rate, ignore, needed_rate
+from metst.video.decoder import Picture, VideoInfo, nothing_decoded, probe_stream, stream_pictures
 from metst.video.folder import bit_depth, list_images, read_image, to_eight_bits
 from metst.video.repeats import Repeats
 from metst.video.seeking import pictures_at
-from metst.video.stream import Picture, VideoInfo, nothing_decoded, probe_stream, stream_pictures
 
 Image = npt.NDArray[np.uint8]
 OnProblem = Callable[[str], None]

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from av.container import InputContainer
 
 from metst.video.clock import ignore
-from metst.video.pixels import Converter
-from metst.video.stream import (
+from metst.video.decoder import (
     UNKNOWN_RATE_HZ,
     decode,
     has_timestamps,
@@ -27,6 +26,7 @@ from metst.video.stream import (
     open_video,
     stores_decoding_times,
 )
+from metst.video.pixels import Converter
 
 _T = TypeVar("_T")
 

@@ -7,7 +7,7 @@ which weights a network has, ``layers`` what is made of them and how chunks and 
 
 from __future__ import annotations
 
+from metst.models.engine.buffers import Stream
 from metst.models.engine.network import Engine
-from metst.models.engine.stream import Stream
 
 __all__ = ["Engine", "Stream"]

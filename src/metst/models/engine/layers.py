@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from metst.errors import CheckpointError, DataError
+from metst.models.engine.buffers import Arena, Float32Array, Stream
 from metst.models.engine.kernels import (
     StackWeights,
     conv_frames,
@@ -21,12 +22,11 @@ from metst.models.engine.kernels import (
     run_frames,
     work_size,
 )
-from metst.models.engine.stream import Arena, Float32Array, Stream
 from metst.models.engine.tensors import TAPS
 from metst.models.scan.forward import forward
-from metst.models.scan.kernels import StepParameters
+from metst.models.scan.numpy_scan import StepParameters
+from metst.models.scan.pool import run_tasks
 from metst.models.scan.rows import block_count
-from metst.models.scan.threads import run_tasks
 from metst.threads import thread_limit
 
 Weights = Mapping[str, Float32Array]

@@ -8,13 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from metst.config import NetworkConfig
+from metst.decode.odds import probability
 from metst.errors import CheckpointError, DataError
+from metst.models.engine.buffers import Arena, Buffers, Float32Array, Stream
 from metst.models.engine.layers import OUT_OF_BOUNDS, BlockStack, CentredConv, Weights
-from metst.models.engine.stream import Arena, Buffers, Float32Array, Stream
 from metst.models.engine.tensors import STAGES, check_tensors, pathway_count, tensor_shapes
-from metst.models.scan.kernels import plain
+from metst.models.scan.numpy_scan import plain
 from metst.models.scan.rows import CHUNK, first_outside
-from metst.odds import probability
 
 _ROWS = 2048  # frames of all sequences that go through a layer together: what they need stays in the cache
 _LARGEST = float(np.finfo(np.float32).max)

@@ -14,8 +14,8 @@ import numpy as np
 
 from metst.models.scan.compile import compiled, hot_loop
 from metst.models.scan.math import fma, sigmoid
+from metst.models.scan.pool import run_tasks
 from metst.models.scan.rows import LANES, Array, block_count, row, store_block, workspace
-from metst.models.scan.threads import run_tasks
 
 
 @compiled

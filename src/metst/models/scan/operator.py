@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metst.errors import UsageError
 from metst.models.scan.checks import check_values
-from metst.models.scan.kernels import Operands, Outputs, checkpoint_shape, plain, run_backward, run_forward
+from metst.models.scan.numpy_scan import Operands, Outputs, checkpoint_shape, plain, run_backward, run_forward
 from metst.models.scan.rows import Array
 from metst.threads import thread_limit
 

@@ -1,7 +1,7 @@
 """The selective scan of Mamba for torch: one entry, three implementations chosen by what is there.
 
-Tensors on the processor go to the compiled loops of :mod:`metst.models.scan.kernels`, registered as a torch operator;
-tensors on a GPU go to ``mamba-ssm`` where it is installed; everything else goes to :func:`reference_scan`.
+Tensors on the processor go to the compiled loops of :mod:`metst.models.scan.numpy_scan`, registered as a torch
+operator; tensors on a GPU go to ``mamba-ssm`` where it is installed; everything else goes to :func:`reference_scan`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,200 @@
+"""Scores what all folds of a plan predicted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from metst.config import PublishedDecodeSettings
+from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_index
+from metst.errors import DataError, MetstError
+from metst.evaluation.plan import Plan, Variant
+from metst.evaluation.run import fold_folder
+from metst.inference import decode_events
+from metst.labels import EMOTIONS
+from metst.metrics import COLUMNS, score_tables
+from metst.models.checkpoint import Model, load_model
+from metst.results import csv_bytes, make_folder, write_whole
+from metst.timeline import Series, TimeGrid, frames_for_people
+from metst.training.predictions import DONE_FILE, scores_path
+
+RESULT_FILE, TRUTH_FILE, PREDICTIONS = "evaluation.json", "truth.csv", "predictions"
+THREE = EMOTIONS[:3]
+_BOOTSTRAP = 1000
+Row = tuple[str, str, int, int, str]
+PredictedRow = tuple[str, str, int, int, str, float]
+
+
+def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
+    """Gather the predictions of all folds, score them, and write tables and ``evaluation.json``.
+
+    Every figure is given by the scorers ``strict`` (all videos, with confidence intervals by subject) and
+    ``greedy`` (what published results used; videos with micro-expressions), with three classes and with four.
+    Thresholds and ``k_p`` come from training subjects.
+
+    Returns
+    -------
+    dict
+        Plain values: ``data_set, seed, folds, variants`` (by name: ``recipe, strategy, k_p, strict, greedy,
+        training``) and ``differences`` of every further variant from the first, paired by subject.
+
+    Raises
+    ------
+    DataError
+        A fold is missing or damaged.
+    OutputError
+        A file cannot be written.
+    """
+    index = read_features_index(features)
+    make_folder(run / PREDICTIONS)
+    truth = list(_truth_rows(index))
+    videos = [video.key for video in index.videos]
+    write_whole(run / TRUTH_FILE, csv_bytes(COLUMNS, truth))
+    results: dict[str, Any] = {}
+    rows: dict[str, list[PredictedRow]] = {}
+    for variant in plan.variants:
+        rows[variant.name] = list(_predictions(run, plan, variant, index=index))
+        write_whole(run / PREDICTIONS / f"{variant.slug}.csv", csv_bytes((*COLUMNS, "confidence"), rows[variant.name]))
+        results[variant.name] = _about(run, plan, variant) | _figures(rows[variant.name], truth, videos=videos)
+    result = {
+        "data_set": plan.data_set,
+        "seed": plan.seed,
+        "folds": [{"name": part.name, "test": list(part.test)} for part in plan.folds],
+        "problems": _problems(index),
+        "variants": results,
+        "differences": _differences(plan, rows, truth, videos=videos),
+    }
+    write_whole(run / RESULT_FILE, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    return result
+
+
+def _truth_rows(index: FeatureIndex) -> Iterator[Row]:
+    """Micro-expressions, frames from 1 and inclusive; without a known emotion they count as others."""
+    for video in index.videos:
+        for event in video.micro:
+            first, last = frames_for_people(np.array([event.onset]), np.array([event.offset]))
+            yield video.subject, video.video, int(first[0]), int(last[0]), event.emotion or EMOTIONS[-1]
+
+
+def _problems(index: FeatureIndex) -> list[str]:
+    per_video = [f"{video.subject}/{video.video}: {text}" for video in index.videos for text in video.problems]
+    return [*index.left_out, *per_video]
+
+
+def _predictions(run: Path, plan: Plan, variant: Variant, *, index: FeatureIndex) -> Iterator[PredictedRow]:
+    """Decode the scores of all folds under the variant's strategy."""
+    for part in plan.folds:
+        folder = fold_folder(run, training=variant.training, fold=part.name)
+        model = _with_strategy(_model(folder), variant)
+        for video in index.of(part.test):
+            if video.file:
+                yield from _video_predictions(folder, video, model=model)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    why = f"it has no {error}" if isinstance(error, KeyError) else error
+    return DataError(f"{path} is missing or damaged ({why}): delete its fold's folder and run again")
+
+
+def _model(folder: Path) -> Model:
+    """The network that a fold left."""
+    path = folder / "model"
+    try:
+        model = load_model(path)
+        if not isinstance(model.info.decode, PublishedDecodeSettings):
+            raise DataError("it is decoded by another rule")
+    except MetstError as error:
+        raise _damaged(path, error) from error
+    return model
+
+
+def _with_strategy(model: Model, variant: Variant) -> Model:
+    decode = model.info.decode
+    assert isinstance(decode, PublishedDecodeSettings)
+    changed = decode.model_copy(update={"strategy": variant.strategy})
+    return replace(model, info=model.info.model_copy(update={"decode": changed}))
+
+
+def _video_predictions(folder: Path, video: FeatureVideo, *, model: Model) -> Iterator[PredictedRow]:
+    path = scores_path(folder, video)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            channels = tuple(file.metadata()["channels"].split(","))
+            values, valid, time_s = (file.get_tensor(name) for name in ("scores", "valid", "time_s"))
+        events = decode_events(Series(TimeGrid(time_s), values, valid, channels), model=model)
+    except (OSError, KeyError, TypeError, safetensors.SafetensorError, MetstError) as error:
+        raise _damaged(path, error) from error
+    first, last = frames_for_people(events.onset, events.offset)
+    for onset, offset, label, confidence in zip(first, last, events.label, events.confidence, strict=True):
+        yield video.subject, video.video, int(onset), int(offset), label, round(float(confidence), 6)
+
+
+def _about(run: Path, plan: Plan, variant: Variant) -> dict[str, Any]:
+    """What the variant is, and how its trainings went."""
+    training = {}
+    k_p = {}
+    for part in plan.folds:
+        folder = fold_folder(run, training=variant.training, fold=part.name)
+        k_p[part.name], training[part.name] = _history(folder)
+    return {
+        "recipe": variant.recipe.model_dump(mode="json"),
+        "strategy": variant.strategy,
+        "k_p": k_p,
+        "training": training,
+    }
+
+
+def _history(folder: Path) -> tuple[int, dict[str, Any]]:
+    """``k_p`` of a fold, and its time and epochs."""
+    path = folder / DONE_FILE
+    try:
+        done = json.loads(path.read_bytes())
+        k_p, seconds = int(done["k_p"]), float(done["seconds"])
+        path = folder / "metrics.jsonl"
+        epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not [(epoch["loss"], epoch["validation"]) for epoch in epochs]:
+            raise ValueError("it is empty")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
+    return k_p, {"seconds": seconds, "epochs": epochs}
+
+
+def _figures(
+    rows: Sequence[PredictedRow], truth: Sequence[Row], *, videos: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    with_truth = {row[:2] for row in truth}
+    published = [row for row in rows if row[:2] in with_truth]
+    figures: dict[str, Any] = {}
+    for scorer, predicted, listed in (("strict", rows, videos), ("greedy", published, ())):
+        three = score_tables(predicted, truth, scorer=scorer, classes=THREE, videos=listed, bootstrap=_BOOTSTRAP)
+        four = score_tables(predicted, truth, scorer=scorer, classes=EMOTIONS, videos=listed, bootstrap=0)
+        figures[scorer] = three | {"with_others": {name: four[name] for name in ("classes", "recognition", "strs")}}
+    return figures
+
+
+def _differences(
+    plan: Plan,
+    rows: dict[str, list[PredictedRow]],
+    truth: Sequence[Row],
+    *,
+    videos: Sequence[tuple[str, str]],
+) -> list[dict[str, Any]]:
+    """Strict figures of each further variant minus those of the first."""
+    first, *others = plan.variants
+    compared = []
+    for variant in others:
+        result = score_tables(
+            rows[variant.name],
+            truth,
+            against=rows[first.name],
+            videos=videos,
+            bootstrap=_BOOTSTRAP,
+        )
+        compared.append({"variant": variant.name, "minus": first.name, **result["against"]["difference"]})
+    return compared

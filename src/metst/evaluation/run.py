@@ -1,0 +1,100 @@
+"""Runs the trainings of a plan: each fold is a task of its own, and what is done stays done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from metst.datasets.features import file_name
+from metst.errors import MetstError
+from metst.evaluation.executors import Executor, check_executor, run_tasks
+from metst.evaluation.plan import Plan, Strategy, claim_folder
+from metst.training.folds import Fold
+from metst.training.recipes import Recipe
+
+TRAINED = "trained"
+OnProgress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One training with its predictions; all that a worker elsewhere needs to know."""
+
+    folder: Path
+    features: Path
+    recipe: Recipe
+    strategy: Strategy
+    fold: Fold
+    seed: int
+
+
+def do_fold(task: FoldTask) -> None:
+    """Train and predict one fold, or go on with it, or find it done."""
+    from metst.training.recordings import run_fold
+
+    run_fold(
+        task.folder,
+        features=task.features,
+        recipe=task.recipe,
+        strategy=task.strategy,
+        fold=task.fold,
+        seed=task.seed,
+    )
+
+
+def fold_tasks(run: Path, plan: Plan, *, features: Path) -> list[FoldTask]:
+    """One task per training and fold; variants that share their weights share the tasks."""
+    trainings = {variant.training: variant for variant in plan.variants}
+    return [
+        FoldTask(
+            fold_folder(run, training=name, fold=part.name),
+            features.resolve(),
+            recipe=variant.recipe,
+            strategy=variant.training_strategy,
+            fold=part.fold,
+            seed=plan.seed,
+        )
+        for name, variant in trainings.items()
+        for part in plan.folds
+    ]
+
+
+def fold_folder(run: Path, *, training: str, fold: str) -> Path:
+    """Where a fold keeps its state and leaves its result."""
+    return run.resolve() / TRAINED / file_name(training) / file_name(fold)
+
+
+def run_plan(
+    run: Path, plan: Plan, *, features: Path, executor: Executor, on_progress: OnProgress | None = None
+) -> None:
+    """Train and predict all folds of all variants.
+
+    Cut off at any moment and called again with the same plan, it goes on: folds that are done are not run
+    again, others continue from their last epoch.  The result does not depend on the executor, on the number of
+    workers or on interruptions.
+
+    Raises
+    ------
+    UsageError
+        The folder holds another run, or the executor is not at hand: then nothing is written.
+    MetstError
+        Folds failed: all are named; the others are done.
+    """
+    check_executor(executor)
+    tasks = fold_tasks(run, plan, features=features)
+    claim_folder(run, plan)
+    done = 0
+
+    def count(_: int) -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress("folds", done, len(tasks))
+
+    if on_progress is not None:
+        on_progress("folds", 0, len(tasks))
+    failures = run_tasks(do_fold, tasks, executor=executor, on_done=count)
+    if failures:
+        words = "; ".join(f"{tasks[failure.task].fold.name}: {failure.message}" for failure in failures)
+        raise MetstError(f"{len(failures)} of {len(tasks)} folds failed ({words})")

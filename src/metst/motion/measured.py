@@ -1,0 +1,44 @@
+"""Stages 1 to 3 of a recording in one call: its motion, measured now or taken from what an earlier analysis kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from metst.config import AnalyzeSettings
+from metst.face import track_face
+from metst.motion.cache import Measured, default_folder, motion_key, open_cache
+from metst.motion.trajectory import extract_motion
+from metst.timeline import FloatArray
+from metst.video import VideoInfo, read_frames
+
+OnProgress = Callable[[str, int, int | None], None]
+
+
+def measure_motion(
+    info: VideoInfo,
+    *,
+    settings: AnalyzeSettings,
+    content: str,
+    rate_hz: float | None,
+    landmarks: FloatArray | None,
+    cache: bool | str | Path,
+    on_progress: OnProgress | None,
+) -> Measured:
+    """Stages 1 to 3, or what an earlier analysis kept of them; ``content`` is the hash of the recording."""
+
+    def compute() -> Measured:
+        problems: list[str] = []
+        frames = read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append)
+        track = track_face(frames, settings=settings.face, landmarks=landmarks)
+        motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
+        return Measured(motion, tuple(problems))
+
+    if cache is False:
+        return compute()
+    kept = open_cache(default_folder() if cache is True else Path(cache))
+    key = motion_key(content, settings=settings, rate_hz=rate_hz, landmarks=landmarks)
+    measured = kept.measured(key, compute, name=info.path.name)
+    if on_progress is not None:
+        on_progress("motion", len(measured.motion.reason), len(measured.motion.reason))
+    return measured

@@ -1,0 +1,229 @@
+"""The rules that ME-TST, ME-TST+ and BoostingVRME were published with.
+
+Both set their threshold by the mean and the maximum over the video: they need all of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from metst.decode.scores import NEUTRAL, Float64Array, class_names, intervals, mean_chance, spot_and_chance, table
+from metst.errors import DataError, UsageError
+from metst.published.peaks import find_peaks
+from metst.timeline import BoolArray, FloatArray, IntArray, Intervals, Series
+
+NEUTRAL_INDEX = 4
+"""The published networks' last class."""
+
+PEAK_SHARE = 0.55
+"""Share of the way from the mean to the maximum that a published peak must reach."""
+
+Rule = Literal["fixed", "extensible"]
+Strategy = Literal[0, 1, 2]
+
+
+def published_intervals(score: npt.ArrayLike, *, k_p: int, rule: Rule) -> npt.NDArray[np.int64]:
+    """Intervals exactly as the published code decodes one video's curve.
+
+    Both rules smooth with a zero-padded moving average of width ``2 k_p`` and take peaks at least
+    ``k_p`` apart that reach ``mean + 0.55 (max - mean)`` of the smoothed curve: a threshold that is
+    relative to the video, so that one without any micro-expression gives detections as well.
+
+    ``"fixed"`` (ME-TST, ME-TST+): peak +- ``k_p``, also over the ends of the video.
+    ``"extensible"`` (BoostingVRME): the ends follow the raw curve, inside of the video; the apex is
+    its maximum between them; of two intervals that overlap or whose apexes are close the first stays.
+
+    Parameters
+    ----------
+    score : (T,) array_like of float
+        The raw score of every frame, without gaps.
+    k_p : int
+        Half of a typical event in frames, from the training subjects.
+    rule : {"fixed", "extensible"}
+        Which published rule.
+
+    Returns
+    -------
+    (N, 3) int64
+        Onset, apex, offset: 0-based frames, both ends inclusive, in order of onset.
+
+    Raises
+    ------
+    UsageError
+        If ``k_p`` is below 1 or the rule is unknown.
+    DataError
+        If the score is not one finite curve.
+    """
+    frames, _ = _published(np.asarray(score, dtype=np.float64), k_p=k_p, rule=rule)
+    return frames
+
+
+def majority_label(classes: npt.ArrayLike, onset: int, offset: int) -> int:
+    """The class that most frames strictly inside of an interval have.
+
+    Parameters
+    ----------
+    classes : (T,) array_like of int
+        Class of every frame.
+    onset, offset : int
+        First and last frame of the interval, 0-based; they may lie outside of the video.  The vote
+        is held on ``onset + 1 .. offset - 2``, as published.
+
+    Returns
+    -------
+    int
+        The class; of several the one seen first; neutral (4) when there is no frame to vote.
+    """
+    votes = np.asarray(classes)[max(0, int(onset)) + 1 : max(0, int(offset) - 1)]
+    return int(Counter(votes.tolist()).most_common(1)[0][0]) if votes.size else NEUTRAL_INDEX
+
+
+def frame_classes(probability: FloatArray, *, strategy: Strategy) -> npt.NDArray[np.int64]:
+    """Class of every frame under one of the three synergy strategies.
+
+    Parameters
+    ----------
+    probability : (T, K) float
+        Class probabilities, neutral last.
+    strategy : {0, 1, 2}
+        0 none and 1 recognition mainly: the best of all classes; 2 spotting mainly: the best
+        emotion, so that every detection keeps one.
+    """
+    return np.asarray(np.argmax(probability[:, :-1] if strategy == 2 else probability, axis=1), dtype=np.int64)
+
+
+def kept_detections(labels: npt.ArrayLike, *, strategy: Strategy) -> BoolArray:
+    """Which detections, ``(N,)`` classes by majority, survive: under strategy 1 the neutral ones do not."""
+    neutral = np.equal(np.asarray(labels, dtype=np.int64), NEUTRAL_INDEX)
+    return ~neutral if strategy == 1 else np.ones_like(neutral)
+
+
+def decode_published(
+    scores: Series, *, k_p: int, rule: Rule, strategy: Strategy, classes: Sequence[str] = ()
+) -> Intervals:
+    """Events of a video under a published rule and a synergy strategy.
+
+    A gap counts as score 0, which is what the published smoothing takes the outside of a video for.
+    Intervals are clipped to the video and at gaps; a detection whose apex lies in a gap is dropped.
+    The confidence is the smoothed score at the peak; it is *not* calibrated.
+
+    Parameters
+    ----------
+    scores : Series
+        ``(T, 1 + 5)``, on frames of the rate that ``k_p`` was fitted on.
+    k_p, rule, strategy
+        As for :func:`published_intervals` and :func:`frame_classes`; strategy 1 deletes detections
+        whose majority vote is neutral.
+    classes : sequence of str
+        The network's classes in order, neutral last; by default as the channels have them.
+
+    Returns
+    -------
+    Intervals
+        Its classes are the emotions, under strategy 0 neutral too.  The label is the majority vote,
+        the probabilities are means over the interval, scaled to a sum of 1.
+
+    Raises
+    ------
+    UsageError
+        If ``k_p``, ``rule`` or ``strategy`` is none that exists.
+    DataError
+        If the channels are not the score and five classes with neutral last.
+    """
+    if strategy not in (0, 1, 2):
+        raise UsageError(f"unknown synergy strategy {strategy!r}: expected 0, 1 or 2")
+    names = tuple(classes) or class_names(scores.channels)
+    if len(names) != NEUTRAL_INDEX + 1 or names[NEUTRAL_INDEX] != NEUTRAL:
+        raise DataError(f"published networks have five classes with neutral last, got {', '.join(names) or 'none'}")
+    score, chance, valid = spot_and_chance(scores, names)
+    frames, height = _published(np.where(valid, score, 0.0), k_p=k_p, rule=rule)
+    frames, height = frames[valid[frames[:, 1]]], height[valid[frames[:, 1]]]
+    start, stop = _run_around(frames[:, 1], valid)
+    onset, offset = np.maximum(frames[:, 0], start), np.minimum(frames[:, 2] + 1, stop)
+    voted = frame_classes(np.where(valid[:, None], chance, 0.0), strategy=strategy)
+    # An interval cut at its end votes up to the cut, as the published slice does at the end of a video.
+    ends = zip(onset, np.minimum(frames[:, 2], stop + 1), strict=True)
+    label = np.array([majority_label(voted, *end) for end in ends], dtype=np.int64)
+    kept = kept_detections(label, strategy=strategy)
+    shown = names if strategy == 0 else names[:NEUTRAL_INDEX]
+    spans = [slice(*ends) for ends in zip(onset[kept], offset[kept], strict=True)]
+    probability = table([mean_chance(chance[span, : len(shown)]) for span in spans], width=len(shown))
+    # A vote of no frame is neutral; where neutral is no answer the mean probabilities give one.
+    answered = np.where(label[kept] < len(shown), label[kept], probability.argmax(axis=1))
+    return intervals(
+        np.stack([onset, frames[:, 1], offset], axis=1)[kept],
+        confidence=np.clip(height[kept], 0.0, 1.0),
+        probability=probability,
+        classes=shown,
+        label=answered,
+    )
+
+
+def _published(score: Float64Array, *, k_p: int, rule: str) -> tuple[npt.NDArray[np.int64], Float64Array]:
+    """Published intervals (N, 3) and the smoothed score (N,) at the peak of each."""
+    if k_p < 1:
+        raise UsageError(f"k_p must be at least 1 frame, got {k_p}")
+    if rule not in ("fixed", "extensible"):
+        raise UsageError(f"unknown decoding rule {rule!r}: expected 'fixed' or 'extensible'")
+    if score.ndim != 1 or not np.isfinite(score).all():
+        raise DataError(f"the published rules need one finite score per frame, got shape {score.shape}")
+    if score.size == 0:
+        return np.zeros((0, 3), dtype=np.int64), np.zeros(0)
+    padded = np.convolve(score, np.full(2 * k_p, 1 / (2 * k_p)))
+    # The centre of the full convolution; unlike mode="same" also where the curve is the shorter one.
+    curve = padded[k_p - 1 : k_p - 1 + score.size]
+    threshold = curve.mean() + PEAK_SHARE * (curve.max() - curve.mean())
+    peaks = find_peaks(curve, height=threshold, distance=k_p)
+    if rule == "fixed":
+        return np.stack([peaks - k_p, peaks, peaks + k_p], axis=1).astype(np.int64), curve[peaks]
+    extended = [(_extended(score, int(peak), k_p=k_p), float(curve[peak])) for peak in peaks]
+    kept = _first_of_close(sorted(extended, key=lambda item: item[0][0]), k_p=k_p)
+    frames = np.array([frames for frames, _ in kept], dtype=np.int64).reshape(-1, 3)
+    return frames, np.array([height for _, height in kept], dtype=np.float64)
+
+
+def _extended(score: Float64Array, peak: int, *, k_p: int) -> tuple[int, int, int]:
+    """Extensible interval around one peak: its end is the start of the mirrored curve."""
+    last = len(score) - 1
+    mean = float(score.mean())
+    onset = _extended_onset(score, peak, k_p=k_p, mean=mean)
+    offset = last - _extended_onset(score[::-1], last - peak, k_p=k_p, mean=mean)
+    return onset, onset + int(np.argmax(score[onset : offset + 1])), offset
+
+
+def _extended_onset(score: Float64Array, peak: int, *, k_p: int, mean: float) -> int:
+    """First the rise nearest to ``peak - k_p``, then outward to where the curve rests below its mean."""
+    nearest = max(0, peak - k_p)
+    rises = (i - 1 for i in range(nearest + 1, peak) if score[i] > score[i - 1] and score[i] > mean / 1.5)
+    onset = next(rises, nearest)
+    outward = range(onset - 1, max(1, peak - 5 * k_p) - 1, -1)
+    return next((i + 1 for i in outward if score[i] < mean and score[i - 1] < mean), onset)
+
+
+def _first_of_close(
+    extended: list[tuple[tuple[int, int, int], float]], *, k_p: int
+) -> list[tuple[tuple[int, int, int], float]]:
+    """Drop an interval that overlaps (IoU >= 0.2 of plain lengths) or nearly shares its apex with a kept one."""
+    kept: list[tuple[tuple[int, int, int], float]] = []
+    for (onset, apex, offset), height in extended:
+        for (kept_onset, kept_apex, kept_offset), _ in kept:
+            common = max(0, min(offset, kept_offset) - max(onset, kept_onset))
+            union = (offset - onset) + (kept_offset - kept_onset) - common
+            if common / union >= 0.2 or abs(apex - kept_apex) <= k_p:
+                break
+        else:
+            kept.append(((onset, apex, offset), height))
+    return kept
+
+
+def _run_around(frames: IntArray, valid: BoolArray) -> tuple[IntArray, IntArray]:
+    """Half-open ends of the unbroken valid stretch around each valid frame."""
+    number = np.arange(len(valid))
+    gap_before = np.maximum.accumulate(np.where(valid, -1, number))
+    gap_after = np.minimum.accumulate(np.where(valid, len(valid), number)[::-1])[::-1]
+    return gap_before[frames] + 1, gap_after[frames]

@@ -1,0 +1,193 @@
+"""The published test protocol, from cached features and released checkpoints to counts.
+
+Leave-one-subject-out: each subject's windows go through the network that was trained without this subject, every
+window from a fresh state; the windows' scores become one curve per video, the published rule decodes it, and the
+synergy strategy deletes detections.  Sources: arXiv 2409.09707, 2508.08082 and 2508.18834, and the authors' programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from metst.datasets import DataSet
+from metst.decode import frame_classes, kept_detections, majority_label, published_intervals
+from metst.errors import UsageError
+from metst.labels import CLASSES
+from metst.models.checkpoint import Model
+from metst.published.rule import NEUTRAL_INDEX, Strategy
+from metst.reproduction.author_caches import Features, Float32Array
+from metst.reproduction.counting import Detections
+from metst.reproduction.result_files import FOLLOWED, Evaluation, Fold, Follow, HalfDuration, Options, outcome
+from metst.reproduction.split import STEPS, Split, published_split
+from metst.reproduction.subject_checkpoints import check_model, find_folds, fold_model, was_trained_on
+
+OnProgress = Callable[[str, int, int | None], None]
+
+_BATCH = {"samm-lv": 32, "casme3": 256}  # windows that the authors' program scores together
+_TOGETHER = 64  # windows that are scored together here: does not change the result
+
+
+def evaluate_published(
+    data_set: DataSet,
+    features: Features,
+    *,
+    checkpoints: str | Path,
+    strategy: Strategy = 1,
+    k_p: HalfDuration = "published",
+    follow: Follow = "description",
+    order: str | Path | None = None,
+    allow_training_subjects: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Evaluation:
+    """Rerun the published test protocol.
+
+    Parameters
+    ----------
+    data_set : DataSet
+        SAMM Long Videos or CAS(ME)3: labels, and frames if they are at hand.
+    features : Features
+        The cache of that data set.
+    checkpoints : path
+        One per subject: checkpoint folders, or released files (they need PyTorch).
+    strategy : {0, 1, 2}
+        Synergy; the published results use 1.
+    k_p : {"published", "train"}
+        Half of a typical event: the number of the checkpoint, which the authors took over all subjects, or for each
+        subject that of all others.
+    follow : {"description", "code"}
+        See :data:`FOLLOWED`.
+    order : path, optional
+        See :func:`metst.reproduction.split.published_split`.
+    allow_training_subjects : bool
+        Score subjects that a checkpoint says it was trained on.
+    on_progress : callable, optional
+        Called as ``on_progress("score", done, total)`` with windows.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    UsageError, CheckpointError, DataError
+        If an option, a file or a checkpoint is not what it should be, or if a checkpoint was trained on its subject.
+    """
+    if data_set.kind not in STEPS:
+        raise UsageError(f"the published protocol is that of {' and '.join(STEPS)}, got {data_set.kind}")
+    if strategy not in (0, 1, 2) or k_p not in ("published", "train") or follow not in FOLLOWED:
+        raise UsageError(f"unknown protocol: strategy {strategy!r}, k_p {k_p!r}, follow {follow!r}")
+    options = Options(data_set.kind, strategy, k_p, follow)
+    step = STEPS[options.data_set]
+    split = published_split(data_set, features, step=step, order=order)
+    folds = find_folds(checkpoints, split.subjects)
+    parts: list[Detections] = []
+    told: list[Fold] = []
+    done = 0
+    for subject, path in folds.items():
+        numbers = [i for i, video in enumerate(split.videos) if video.subject == subject]
+        with fold_model(path, data_set=options.data_set) as model:
+            fold = _fold(model, path, subject=subject, features=features, split=split, options=options)
+            _check_fold(fold, path, first=told[0] if told else fold, allowed=allow_training_subjects)
+            parts.append(_subject(model, features, numbers=numbers, fold=fold, options=options))
+        told.append(fold)
+        done += sum(len(features.videos[i]) for i in numbers)
+        if on_progress is not None:
+            on_progress("score", done, features.windows)
+    found = _joined(parts)
+    result = outcome(found, split, features=features, folds=told, data_set=data_set, options=options)
+    return Evaluation(result, split, found, step)
+
+
+def _fold(model: Model, path: Path, *, subject: str, features: Features, split: Split, options: Options) -> Fold:
+    decode = check_model(model, features, data_set=options.data_set, where=path)
+    k_p = decode.k_p
+    if options.k_p == "train":
+        statistic: Literal["mean", "median"] = "median" if decode.rule == "extensible" else "mean"
+        k_p = split.half_duration(step=STEPS[options.data_set], without=subject, statistic=statistic)
+    trained_on = was_trained_on(model, subject)
+    return Fold(subject, path.name, model.info.name, decode.rule, k_p, trained_on, model.info.weights_sha256)
+
+
+def _check_fold(fold: Fold, path: Path, *, first: Fold, allowed: bool) -> None:
+    if fold.trained_on and not allowed:
+        raise UsageError(
+            f"{path} was trained on subject {fold.subject}, so its score on that subject says nothing: take the"
+            " checkpoint that was trained without, or ask for it with --allow-training-subjects"
+        )
+    if (fold.network, fold.rule) != (first.network, first.rule):
+        raise UsageError(
+            f"{path} is of {fold.network} ({fold.rule} rule), but {first.file} of {first.network} ({first.rule} rule):"
+            " expected one network for all subjects"
+        )
+
+
+def _subject(model: Model, features: Features, *, numbers: Sequence[int], fold: Fold, options: Options) -> Detections:
+    """Detections in the videos of one subject."""
+    rows: list[tuple[int, int, int, int]] = []
+    before = 0  # windows of the subject in earlier videos
+    for number in numbers:
+        windows = features.videos[number]
+        score, classes = _window_results(model, windows, network=fold.network, options=options)
+        whole = np.arange(len(windows)) == 0
+        if options.follow == "code":
+            whole = (before + np.arange(len(windows))) % _BATCH[options.data_set] == 0
+        before += len(windows)
+        curve, votes = stitch_windows(score, whole=whole), stitch_windows(classes, whole=whole)
+        for onset, _, offset in published_intervals(curve, k_p=fold.k_p, rule=fold.rule).tolist():
+            rows.append((number, onset, offset, majority_label(votes, onset, offset)))
+    video, first, last, label = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return Detections(video, first, last, label, kept_detections(label, strategy=options.strategy))
+
+
+def _window_results(
+    model: Model, windows: Float32Array, *, network: str, options: Options
+) -> tuple[Float32Array, npt.NDArray[np.int64]]:
+    """Scores and classes ``(W, k)``, every window from a fresh state."""
+    count_, length = windows.shape[:2]
+    scores = np.zeros((count_, length), np.float32)
+    logits = np.zeros((count_, length, len(CLASSES)), np.float32)
+    for start in range(0, len(windows), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        scores[part], logits[part] = model.engine(windows[part])
+    if options.follow == "code" and options.strategy == 1 and network == "boosting-vrme":
+        logits[:, :, NEUTRAL_INDEX] = 0
+    # The class of the highest logit is that of the highest probability.
+    flat = frame_classes(logits.reshape(-1, len(CLASSES)), strategy=options.strategy)
+    return scores, flat.reshape(count_, length)
+
+
+def stitch_windows(values: npt.NDArray[Any], *, whole: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """One curve from the windows of a video, which start every half window.
+
+    Parameters
+    ----------
+    values : (W, k)
+        Results of the windows.
+    whole : (W,) bool
+        Windows that give all their frames; the others give their second half.
+
+    Returns
+    -------
+    ((W + 1) * k // 2,)
+        Later windows win; 0 where no window gave anything.  Without any window there is no frame.
+    """
+    count_, length = values.shape
+    half = length // 2
+    curve = np.zeros((count_ + 1) * half if count_ else 0, dtype=values.dtype)
+    for number, row in enumerate(values):
+        start = 0 if whole[number] else half
+        curve[number * half + start : number * half + length] = row[start:]
+    return curve
+
+
+def _joined(parts: Sequence[Detections]) -> Detections:
+    """In the order of the videos."""
+    fields = ("video", "first", "last", "label", "kept")
+    video, first, last, label, kept = (np.concatenate([getattr(part, name) for part in parts]) for name in fields)
+    order = np.argsort(video, kind="stable")
+    return Detections(video[order], first[order], last[order], label[order], kept[order])

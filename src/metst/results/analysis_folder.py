@@ -1,0 +1,340 @@
+"""The folder of one analysis: written file by file, read back whole."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metst.errors import DataError, OutputError, UsageError
+from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
+from metst.results.flags import Flags
+from metst.results.tables import (
+    COLUMNS,
+    Float32,
+    condition_columns,
+    event_table,
+    face_table,
+    frame_table,
+    motion_columns,
+    motion_table,
+    read_events,
+    read_table,
+    table_of,
+)
+from metst.timeline import Series, TimeGrid, frame_for_people
+
+SCHEMA = 1
+"""Version of the layout of the folder."""
+
+
+def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str = "csv") -> None:
+    """Write the files of one analysis.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What was found.
+    folder : str or Path
+        Created when absent.
+    motion_format : {"csv", "safetensors"}
+        Format of the motion file.
+
+    Raises
+    ------
+    UsageError
+        Unknown motion format.
+    OutputError
+        A file cannot be written.  Each file is written whole or not at all, and all the others
+        are written nevertheless; ``analysis.json`` lists those that are there.
+    """
+    if motion_format not in _MOTION_CONTENTS:
+        raise UsageError(f"unknown motion format {motion_format!r}: expected {' or '.join(_MOTION_CONTENTS)}")
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(_cannot_write(folder, error)) from error
+    contents = _CONTENTS | {f"motion.{motion_format}": _MOTION_CONTENTS[motion_format]}
+    failures: list[OutputError] = []
+    written: list[str] = []
+    for name, content in contents.items():
+        try:
+            _write_parts(folder / name, content(analysis))
+            written.append(name)
+        except OutputError as error:
+            failures.append(error)
+    write_whole(folder / "analysis.json", _header_json(analysis, files=written))
+    if failures:
+        raise OutputError(f"{failures[0]} ({len(written) + 1} of {len(contents) + 1} files are in {folder})")
+    for other in _MOTION_CONTENTS.keys() - {motion_format}:  # an earlier run's would contradict this one
+        (folder / f"motion.{other}").unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a reader sees the old content or the new, never a part.
+
+    Links are followed; a device is written to directly.
+
+    Raises
+    ------
+    OutputError
+        No space, no permission, a folder in the way, ...
+    """
+    _write_parts(path, [data])
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and those above it, where there is none.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one") from error
+
+
+def finite(value: Any) -> Any:
+    """Plain values for JSON, which knows no infinity and no NaN: null stands in their place."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue().encode()
+
+
+def _write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    """As :func:`write_whole`, without holding the whole of it."""
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as handle:
+                handle.writelines(parts)
+        else:
+            _replace(target, parts)
+    except OSError as error:
+        raise OutputError(_cannot_write(path, error)) from error
+
+
+def _replace(target: Path, parts: Iterable[bytes]) -> None:
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with part.open("wb") as handle:
+            handle.writelines(parts)
+            handle.flush()
+            os.fsync(handle.fileno())
+        part.replace(target)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full; free some space and run again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again",
+    errno.EFBIG: "the file would be larger than allowed; write to another disk",
+    errno.EACCES: "no permission to write there; choose another output folder",
+    errno.EPERM: "no permission to write there; choose another output folder",
+    errno.EROFS: "the disk is read-only; choose another output folder",
+    errno.EEXIST: "a file stands where a folder is needed; move it or choose another output folder",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it or choose another output folder",
+    errno.EISDIR: "a folder stands where the file should be; move it or choose another output folder",
+    errno.ENOENT: "the folder does not exist; create it first",
+}
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    why = _REMEDIES.get(error.errno or 0, f"{error.strerror or error}; choose another output folder")
+    return f"cannot write {path}: {why}"
+
+
+def _motion_tensors(analysis: Analysis) -> bytes:
+    tensors: dict[str, np.ndarray[Any, Any]] = {
+        "time_s": analysis.grid.time_s,
+        "motion": np.ascontiguousarray(analysis.motion.values, dtype=np.float32),
+        "quality": np.ascontiguousarray(analysis.motion_quality),
+        "conditions": np.ascontiguousarray(analysis.conditions),
+        "centres_px": np.ascontiguousarray(analysis.centres),
+    }
+    metadata = {"regions": json.dumps(analysis.motion.channels), "columns": json.dumps(COLUMNS["motion"])}
+    return safetensors.numpy.save(tensors, metadata=metadata)
+
+
+_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
+    "events.csv": lambda analysis: table_of(event_table(analysis)).csv_parts(),
+    "frames.csv": lambda analysis: frame_table(analysis).csv_parts(),
+    "face.csv": lambda analysis: face_table(analysis).csv_parts(),
+}
+_MOTION_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
+    "csv": lambda analysis: motion_table(analysis).csv_parts(),
+    "safetensors": lambda analysis: [_motion_tensors(analysis)],
+}
+
+
+class _Header(BaseModel):
+    """``analysis.json``: what does not fit in a table, and what the columns of the tables mean."""
+
+    model_config = ConfigDict(frozen=True, serialize_by_alias=True)
+
+    schema_version: int = Field(alias="schema")
+    version: str
+    created: str
+    seconds: float
+    source: Source
+    model: dict[str, str]
+    problems: tuple[str, ...]
+    summary: dict[str, Any]
+    gaps: tuple[dict[str, Any], ...]
+    classes: tuple[str, ...]
+    score_channels: tuple[str, ...]
+    regions: tuple[str, ...]
+    settings: dict[str, Any]
+    files: tuple[str, ...]
+    columns: dict[str, dict[str, str]]
+
+
+def _header_json(analysis: Analysis, *, files: list[str]) -> bytes:
+    header = _Header(
+        schema=SCHEMA,
+        version=analysis.version,
+        created=analysis.created,
+        seconds=analysis.seconds,
+        source=analysis.source,
+        model=analysis.model,
+        problems=analysis.problems,
+        summary={
+            "frames": len(analysis.scores),
+            "usable_frames": int(analysis.usable.sum()),
+            "events": len(analysis.events),
+            "events_by_label": dict(Counter(analysis.events.label)),
+        },
+        gaps=tuple(_gap_for_people(gap, analysis.grid) for gap in analysis.gaps),
+        classes=analysis.events.classes,
+        score_channels=analysis.scores.channels,
+        regions=analysis.motion.channels,
+        settings=analysis.settings,
+        files=tuple(files),
+        columns=COLUMNS,
+    )
+    return header.model_dump_json(indent=2).encode() + b"\n"
+
+
+def _gap_for_people(gap: Gap, grid: TimeGrid) -> dict[str, Any]:
+    last = gap.stop - 1
+    return {
+        "first_frame": int(frame_for_people(gap.start)),
+        "last_frame": int(frame_for_people(last)),
+        "first_s": round(float(grid.time_s[gap.start]), 6),
+        "last_s": round(float(grid.time_s[last]), 6),
+        "reason": gap.reason,
+    }
+
+
+def read_analysis(folder: str | Path) -> Analysis:
+    """Read what :func:`write_analysis` wrote.
+
+    Raises
+    ------
+    DataError
+        A file is missing, damaged, does not fit the others, or comes from a newer version.
+    """
+    folder = Path(folder)
+    header = _read_header(folder / "analysis.json")
+    for name in _CONTENTS:
+        _require(name, folder=folder, header=header)
+    frames = read_table(folder / "frames.csv", columns=["time_s", *header.score_channels])
+    face = read_table(folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason")
+    motion, quality, centres, conditions = _read_motion(folder, header)
+    grid = TimeGrid(frames.numbers["time_s"])
+    for name, rows in (("face", len(face.words)), ("motion", len(motion))):
+        if rows != len(grid):
+            raise DataError(
+                f"{folder}: {rows} frames of {name}, but {len(grid)} in frames.csv: analyse the recording again"
+            )
+    return Analysis(
+        source=header.source,
+        scores=_series(grid, frames.floats(header.score_channels), header.score_channels),
+        motion=_series(grid, motion, header.regions),
+        motion_quality=quality,
+        conditions=conditions,
+        centres=centres,
+        face=_series(grid, face.floats(FACE_CHANNELS), FACE_CHANNELS),
+        face_quality=face.floats(["quality"])[:, 0],
+        reasons=face.words,
+        events=read_events(folder / "events.csv", classes=header.classes),
+        model=header.model,
+        settings=header.settings,
+        problems=header.problems,
+        version=header.version,
+        created=header.created,
+        seconds=header.seconds,
+    )
+
+
+def _read_header(path: Path) -> _Header:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing: expected a folder that `metst analyze` wrote") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise DataError(f"{path} has schema {schema!r}, this version reads {SCHEMA}: use the version that wrote it")
+    try:
+        return _Header.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: {where}: {first['msg']}; analyse the recording again") from error
+
+
+def _require(name: str, *, folder: Path, header: _Header) -> None:
+    """A file that could not be written may still be there from an earlier run: it does not belong to this one."""
+    if name not in header.files:
+        raise DataError(f"{folder / name} does not belong to this analysis: it could not be written; analyse again")
+
+
+def _read_motion(folder: Path, header: _Header) -> tuple[Float32, Float32, Float32, Flags]:
+    """Values (T, R, 2), quality (T, R), centres (T, R, 2) and conditions (T, R)."""
+    if "motion.csv" in header.files:
+        columns, flags = motion_columns(header.regions), condition_columns(header.regions)
+        table = read_table(folder / "motion.csv", columns=[*columns, *flags])
+        values = table.floats(columns).reshape(-1, len(header.regions), 5)
+        return values[:, :, :2], values[:, :, 2], values[:, :, 3:], table.floats(flags).astype(np.uint8)
+    path = folder / "motion.safetensors"
+    _require(path.name, folder=folder, header=header)
+    try:
+        tensors = safetensors.numpy.load_file(path)
+        return tensors["motion"], tensors["quality"], tensors["centres_px"], tensors["conditions"]
+    except (OSError, KeyError, safetensors.SafetensorError) as error:
+        raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
+
+
+def _series(grid: TimeGrid, values: Float32, channels: tuple[str, ...]) -> Series:
+    missing = np.isnan(values).reshape(len(values), -1)
+    return Series(grid, values, np.asarray(~missing.all(axis=1)), channels)

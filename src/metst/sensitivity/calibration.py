@@ -1,0 +1,275 @@
+"""The way of a calibration: analyse, find quiet moments, plant, analyse again, compare."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from metst.analyze import analyze
+from metst.config import Settings
+from metst.errors import FaceError, UsageError, VideoError
+from metst.results import Analysis
+from metst.sensitivity.footage import Footage, Stretch
+from metst.sensitivity.moments import REST_S, SLOT_S, find_sections
+from metst.sensitivity.recording_quality import Conditions, measure_conditions
+from metst.sensitivity.trials import Outcome, Trial, TrialSettings, judge, plan_trials
+from metst.synthesis.events import EMOTION_UNITS
+from metst.synthesis.inject import PlantedFields, inject_events
+from metst.timeline import Intervals
+from metst.video import write_video
+
+if TYPE_CHECKING:
+    from metst.models.checkpoint import Model
+
+OnProgress = Callable[[str, int, int | None], None]
+
+LEAST_S = 3.0
+"""A recording shorter than this holds no moment with what the pipeline needs before and after it, seconds."""
+
+_LONGEST_S = SLOT_S - 2 * REST_S
+
+
+class CalibrateSettings(Settings):
+    """All that decides a calibration besides its recording and its model."""
+
+    amplitudes: tuple[float, ...] = Field(
+        (0.0, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3), description="fractions of full contraction; 0 is the placebo"
+    )
+    durations_s: tuple[float, ...] = Field((0.2, 0.35, 0.5), description="onset to offset, seconds")
+    labels: tuple[str, ...] = Field(("negative", "positive", "surprise"), description="classes that are planted")
+    repeats: int = Field(2, ge=1, le=100, description="trials per amplitude, duration and class")
+    crf: int = Field(18, ge=0, le=51, description="H.264 quality of the recordings that movements were planted in")
+    seed: int = Field(1, ge=0, description="seed of all chance")
+    resamples: int = Field(300, ge=20, le=10_000, description="bootstrap samples for the bands")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> CalibrateSettings:
+        amplitudes = self.amplitudes
+        if any(not 0 <= value <= 1 for value in amplitudes) or len(set(amplitudes)) < len(amplitudes):
+            raise UsageError(f"amplitudes must lie between 0 and 1, each once; got {_listed(amplitudes)}")
+        if sum(value > 0 for value in amplitudes) < 2:
+            raise UsageError(f"a curve needs at least two amplitudes above 0; got {_listed(amplitudes) or 'none'}")
+        if not self.durations_s or any(not 0.1 <= value <= _LONGEST_S for value in self.durations_s):
+            raise UsageError(f"durations must lie between 0.1 and {_LONGEST_S:g} s; got {_listed(self.durations_s)}")
+        if len(set(self.durations_s)) < len(self.durations_s):
+            raise UsageError(f"durations must be named once each; got {_listed(self.durations_s)}")
+        if unknown := [label for label in self.labels if label not in EMOTION_UNITS]:
+            raise UsageError(f"unknown class {unknown[0]!r}: expected some of {', '.join(EMOTION_UNITS)}")
+        if not self.labels:
+            raise UsageError("name at least one class to plant")
+        if len(set(self.labels)) < len(self.labels):
+            raise UsageError(f"classes must be named once each; got {', '.join(self.labels)}")
+        return self
+
+    def trials(self) -> TrialSettings:
+        """What is planted; placebos belong to every calibration."""
+        amplitudes = tuple(sorted({0.0, *self.amplitudes}))
+        return TrialSettings(
+            amplitudes=amplitudes,
+            durations_s=self.durations_s,
+            labels=self.labels,
+            repeats=self.repeats,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trial and its outcome; the largest displacement of the face at the apex in face units and pixels."""
+
+    trial: Trial
+    outcome: Outcome
+    peak_units: float
+    peak_px: float
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What a calibration measured.
+
+    Parameters
+    ----------
+    raw : Analysis
+        Of the recording as it is.
+    rows : tuple of Row
+        All trials, in order of pass and time.
+    moments : int
+        Quiet moments that were used.
+    runs : int
+        Passes.
+    stray : int
+        Candidates of all passes that belong to no trial.
+    planted_s : float
+        Seconds of footage in which they were found: the moments of all passes.
+    conditions : Conditions
+        Light, noise, size, rate, compression, head motion.
+    settings : CalibrateSettings
+        How it was done.
+    """
+
+    raw: Analysis
+    rows: tuple[Row, ...]
+    moments: int
+    runs: int
+    stray: int
+    planted_s: float
+    conditions: Conditions
+    settings: CalibrateSettings
+
+
+def calibrate(
+    path: str | Path,
+    *,
+    model: str | Path | Model = "metst-event",
+    settings: CalibrateSettings | None = None,
+    rate_hz: float | None = None,
+    cache: bool | str | Path = True,
+    on_progress: OnProgress | None = None,
+) -> Calibration:
+    """Measure what can be found in one recording, by planting known movements at its quiet moments.
+
+    Each pass plants movements into the recording's own pictures, writes them as H.264 and analyses the file as any
+    other recording, from decoding to events.
+
+    Parameters
+    ----------
+    path : str or Path
+        Video or frame folder.
+    model : str, Path or Model
+        Name of a packaged model, a checkpoint folder, or a loaded model.
+    settings : CalibrateSettings, optional
+        What is planted.
+    rate_hz : float, optional
+        Frame rate of a frame folder.
+    cache : bool, str or Path
+        For the analysis of the recording as it is; see :func:`metst.analyze`.
+    on_progress : callable, optional
+        Called as ``on_progress(stage, done, total)``.
+
+    Raises
+    ------
+    VideoError
+        The recording is too short, or cannot be read.
+    FaceError
+        It shows no face, one that is too small, or no quiet moment.
+    UsageError, CheckpointError
+        Settings that cannot be met; a model that cannot be loaded.
+    """
+    from metst.models.checkpoint import Model, load_model
+
+    settings, path = settings or CalibrateSettings(), Path(path)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    raw = analyze(path, model=loaded, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
+    if raw.source.duration_s < LEAST_S:
+        raise VideoError(
+            f"{path.name} lasts {raw.source.duration_s:.1f} s: calibration needs {LEAST_S:g} s or more, better a minute"
+        )
+    planned = settings.trials()
+    footage = Footage(path, find_sections(raw, trials=planned.count), rate_hz=rate_hz)
+    stretches = []
+    for stretch in footage.track():
+        stretches.append(stretch)
+        _tell(on_progress, "tracking", len(stretches), len(footage.sections))
+    moments = [moment for section in footage.sections for moment in section.moments]
+    trials = plan_trials(moments, settings=planned)
+    rows, stray = _run(
+        trials, footage=footage, stretches=stretches, model=loaded, settings=settings, on_progress=on_progress
+    )
+    runs = trials[-1].run + 1
+    return Calibration(
+        raw=raw,
+        rows=tuple(rows),
+        moments=len(moments),
+        runs=runs,
+        stray=stray,
+        planted_s=runs * sum(moment.end_s - moment.start_s for moment in moments),
+        conditions=measure_conditions(raw, stretches=stretches, path=path),
+        settings=settings,
+    )
+
+
+def _run(
+    trials: list[Trial],
+    *,
+    footage: Footage,
+    stretches: list[Stretch],
+    model: Model,
+    settings: CalibrateSettings,
+    on_progress: OnProgress | None,
+) -> tuple[list[Row], int]:
+    """Rows of all trials, and the number of candidates that belong to none."""
+    rows: list[Row] = []
+    stray, done = 0, 0
+    runs = trials[-1].run + 1
+    with tempfile.TemporaryDirectory(prefix="metst-calibrate-") as work:
+        for run in range(runs):
+            for stretch, (section, frames) in zip(stretches, footage.parts(), strict=True):
+                numbers = {moment.number for moment in section.moments}
+                mine = [trial for trial in trials if trial.run == run and trial.moment in numbers]
+                images = (frame.rgb for frame in frames)
+                found, free = _pass(
+                    mine, images=images, stretch=stretch, model=model, crf=settings.crf, file=Path(work) / "pass.mp4"
+                )
+                rows += found
+                stray += free
+                done += 1
+                _tell(on_progress, "planting and finding", done, runs * len(stretches))
+    return rows, stray
+
+
+def _pass(
+    trials: list[Trial], *, images: Iterator[np.ndarray], stretch: Stretch, model: Model, crf: int, file: Path
+) -> tuple[list[Row], int]:
+    """Plant the trials into one section, analyse it, compare."""
+    events = [stretch.local(trial.event) for trial in trials]
+    moving = [event for trial, event in zip(trials, events, strict=True) if trial.amplitude > 0]
+    grid = stretch.grid
+    planted = inject_events(images, landmarks=stretch.landmarks, time_s=grid.time_s, events=moving)
+    write_video(file, planted, times_s=grid.time_s.tolist(), crf=crf, preset="veryfast")
+    candidates = found_in(file, model=model)
+    peaks = _peaks(trials, stretch=stretch)
+    rows, taken = [], set()
+    for trial, event, peak in zip(trials, events, peaks, strict=True):
+        outcome, mine = judge(event, candidates=candidates, grid=grid)
+        taken.update(mine)
+        rows.append(Row(trial, outcome, peak, peak * stretch.face_px))
+    return rows, _inside(candidates, stretch=stretch) - len(taken)
+
+
+def found_in(file: Path, *, model: Model) -> Intervals:
+    """Candidates in a planted recording; none where no frame of it can be used."""
+    try:
+        return analyze(file, model=model, cache=False).events
+    except FaceError:
+        return Intervals.empty(model.info.classes)
+
+
+def _inside(candidates: Intervals, *, stretch: Stretch) -> int:
+    """Candidates whose apex lies in a quiet moment of the section."""
+    apex_s = stretch.time_s[candidates.apex]
+    return int(sum(((apex_s >= moment.start_s) & (apex_s <= moment.end_s)).sum() for moment in stretch.section.moments))
+
+
+def _peaks(trials: list[Trial], *, stretch: Stretch) -> list[float]:
+    """Largest displacement of the face at the apex of each movement, face units."""
+    from metst.synthesis.action_units import FacePose
+
+    seen = stretch.landmarks[np.isfinite(stretch.landmarks).all(axis=(1, 2))]
+    shape = np.median([FacePose.from_landmarks(points).to_face(points) for points in seen], axis=0)
+    fields = PlantedFields.for_face(shape, [trial.event for trial in trials]).fields
+    return [float(np.hypot(field[..., 0], field[..., 1]).max()) for field in fields]
+
+
+def _tell(on_progress: OnProgress | None, stage: str, done: int, total: int) -> None:
+    if on_progress is not None:
+        on_progress(stage, done, total)
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,46 @@
+"""Confidence and threshold of a model, fitted on peaks that were found right or wrong, and on false alarms."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize
+
+from metst.decode import odds
+
+ANY_PEAK = 0.02
+"""Lowest peak of a score that is looked at, to calibrate and to compare thresholds."""
+
+
+def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope (> 0) and offset of P(right) over the peak's log-odds, by maximum likelihood with a weak prior.
+
+    Raises
+    ------
+    ValueError
+        No peak, or all of one kind: nothing to fit.
+    """
+    if not right.any() or right.all():
+        raise ValueError("calibration needs both right and wrong events")
+    x = odds.log_odds(np.clip(peaks, 1e-6, 1 - 1e-6))
+
+    def negative_log_likelihood(parameters: npt.NDArray[np.float64]) -> float:
+        probability = np.clip(odds.probability(np.exp(parameters[0]) * x + parameters[1]), 1e-9, 1 - 1e-9)
+        fit = -np.where(right, np.log(probability), np.log1p(-probability)).sum()
+        return float(fit + 0.5 * (parameters**2).sum() / 25)
+
+    best = minimize(negative_log_likelihood, np.zeros(2), method="BFGS")
+    return float(np.exp(best.x[0])), float(best.x[1])
+
+
+def pick_threshold(alarms: npt.NDArray[np.float64], *, minutes: float, per_min: float) -> float:
+    """Lowest threshold that lets at most ``per_min`` of the false alarms per minute through; within 0.05 .. 0.95."""
+    too_many = first_too_many(alarms, minutes=minutes, per_min=per_min)
+    return round(float(np.clip(too_many + 1e-3, 0.05, 0.95)), 3)
+
+
+def first_too_many(alarms: npt.NDArray[np.float64], *, minutes: float, per_min: float) -> float:
+    """Height of the highest false alarm that is one more than ``per_min`` per minute; 0 when there is none."""
+    highest = np.sort(alarms)[::-1]
+    allowed = int(per_min * minutes)
+    return float(highest[allowed]) if allowed < len(highest) else 0.0

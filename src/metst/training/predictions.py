@@ -1,0 +1,114 @@
+"""What a trained network finds in the videos of a feature folder, as files: no torch is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+
+from metst.config import ModelInfo
+from metst.datasets.features import FeatureVideo, file_name, read_motion
+from metst.inference import decode_events, score_motion
+from metst.models.engine import Engine
+from metst.results import csv_bytes, make_folder, write_whole
+from metst.timeline import Intervals, Series, frames_for_people
+
+OnProgress = Callable[[str, int, int | None], None]
+
+DONE_FILE = "done.json"
+"""Written last of all: the fold it lies in is complete."""
+PREDICTIONS_FILE = "predictions.csv"
+PREDICTION_COLUMNS = ("subject", "video", "onset", "offset", "emotion", "confidence")
+SCORES_FOLDER = "scores"
+
+
+def scores_path(folder: Path, video: FeatureVideo) -> Path:
+    """Where the scores of a video lie in the folder of a fold."""
+    return folder / SCORES_FOLDER / f"{file_name(*video.key)}.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A trained network with its description: what scoring asks for."""
+
+    info: ModelInfo
+    engine: Engine
+
+
+def predict(
+    features: Path, video: FeatureVideo, *, model: Candidate, on_progress: OnProgress | None = None
+) -> tuple[Intervals, Series]:
+    """Events and scores ``(T, 1 + K)`` of one video, in its own frames."""
+    motion, quality = read_motion(features, video)
+    scores = score_motion(motion, model=model, quality=quality, on_progress=on_progress)
+    return decode_events(scores, model=model), scores
+
+
+def write_predictions(
+    folder: Path,
+    features: Path,
+    videos: Sequence[FeatureVideo],
+    *,
+    model: Candidate,
+    on_progress: OnProgress | None,
+) -> int:
+    """Write the scores and the predictions of videos.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``predictions.csv`` (frames of the video from 1, inclusive) and ``scores/<subject>--<video>.safetensors``
+        (``scores`` (T, 1 + K), ``valid``, ``time_s``; the channels are named in the header; see
+        :func:`metst.datasets.features.file_name` for names that no file can have).
+    features : Path
+        Feature folder.
+    videos : sequence of FeatureVideo
+        Of its index; those that could not be read have no prediction.
+    model : Candidate
+        Network and description.
+    on_progress : callable, optional
+        Called as ``on_progress("prediction", done, total)``.
+
+    Returns
+    -------
+    int
+        Number of predictions.
+
+    Raises
+    ------
+    DataError
+        A file of features does not fit.
+    OutputError
+        The folder cannot be written.
+    """
+    make_folder(folder / SCORES_FOLDER)
+    rows: list[tuple[str | int, ...]] = []
+    for number, video in enumerate(videos, start=1):
+        if video.file:
+            events, scores = predict(features, video, model=model)
+            rows += _rows(video, events)
+            write_whole(scores_path(folder, video), _packed(scores))
+        if on_progress is not None:
+            on_progress("prediction", number, len(videos))
+    write_whole(folder / PREDICTIONS_FILE, csv_bytes(PREDICTION_COLUMNS, rows))
+    return len(rows)
+
+
+def _rows(video: FeatureVideo, events: Intervals) -> Iterator[tuple[str | int, ...]]:
+    first, last = frames_for_people(events.onset, events.offset)
+    for onset, offset, emotion, confidence in zip(first, last, events.label, events.confidence, strict=True):
+        yield video.subject, video.video, int(onset), int(offset), emotion, f"{confidence:.6f}"
+
+
+def _packed(scores: Series) -> bytes:
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "scores": np.ascontiguousarray(scores.values),
+        "valid": np.ascontiguousarray(scores.valid),
+        "time_s": np.ascontiguousarray(scores.grid.time_s),
+    }
+    return safetensors.numpy.save(tensors, metadata={"channels": ",".join(scores.channels)})
