@@ -30,7 +30,7 @@ from metst.models import networks
 from metst.models.engine import Engine
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 from metst.models.scan.convolution_operator import reference_convolution
-from metst.training.recipes import RECIPES
+from metst.training.simulated_recipes import RECIPES
 
 NETWORK = "boosting-vrme"
 NETWORKS = {**PUBLISHED, "metst-event": RECIPES["metst-event"].network}

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from metst.arrays import IntArray
 from metst.published.extractor import (
     MAX_BOX_SHIFTS,
     Flow,
@@ -29,7 +30,6 @@ from metst.published.extractor import (
     shifted_box,
 )
 from metst.regions import HEAD, REGIONS, Pooling
-from metst.timeline import IntArray
 
 
 def extract_reference(frames: GreyImage, *, boxes: IntArray, landmarks: IntArray, window: int) -> Flow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING
 from metst.errors import FaceError
 
 if TYPE_CHECKING:
+    from metst.arrays import FloatArray, OnProgress
     from metst.config import AnalyzeSettings
     from metst.models.checkpoint import Model
     from metst.results import Analysis, Source
-    from metst.timeline import FloatArray, TimeGrid
+    from metst.timeline import TimeGrid
     from metst.video import VideoInfo
-
-OnProgress = Callable[[str, int, int | None], None]
 
 
 def analyze(

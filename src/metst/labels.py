@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array, Int64Array, IntArray
 from metst.errors import DataError, UsageError
-from metst.timeline import IntArray
 
 CLASSES = ("negative", "positive", "surprise", "others", "neutral")
 """Order of the logits of every network."""
@@ -70,7 +69,7 @@ def emotion_class(emotion: str, *, data_set: str) -> str:
 
 def frame_labels(
     onset: IntArray, offset: IntArray, *, label: Sequence[str], length: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> tuple[Float32Array, Int64Array]:
     """Targets of every frame of a video: the spotting score and the class, hard labels as published.
 
     The first and the last frame of an event are still neutral: the face is at rest there, and the

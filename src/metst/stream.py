@@ -17,8 +17,8 @@ from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import FloatArray, IntArray, UInt8Array
 from metst.config import AnalyzeSettings
 from metst.errors import DataError, UsageError
 from metst.face import FaceFrame, FaceTracker
@@ -26,7 +26,7 @@ from metst.inference import ScoreStream, event_stream
 from metst.models.checkpoint import DEFAULT_MODEL, Model, load_model
 from metst.motion import MotionFrame, MotionTracker
 from metst.regions import REGION_NAMES
-from metst.timeline import FloatArray, IntArray, Intervals, Series, TimeGrid, join_intervals
+from metst.timeline import Intervals, Series, TimeGrid, join_intervals
 from metst.video import Frame
 
 _R = TypeVar("_R")
@@ -180,9 +180,7 @@ class Stream:
         events = self._timed("decode", lambda: self._events.feed(scores))
         return self._update(scores, events, face=face, motion=motion)
 
-    def feed_picture(
-        self, picture: npt.NDArray[np.uint8], *, time_s: float, order: Literal["bgr", "rgb"] = "bgr"
-    ) -> Update:
+    def feed_picture(self, picture: UInt8Array, *, time_s: float, order: Literal["bgr", "rgb"] = "bgr") -> Update:
         """Take the next picture, as cameras give it.
 
         Parameters

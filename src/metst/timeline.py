@@ -12,13 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
 from metst.errors import DataError
-
-FloatArray = npt.NDArray[np.floating]
-IntArray = npt.NDArray[np.integer]
-BoolArray = npt.NDArray[np.bool_]
 
 TIME_TOLERANCE_S = 1e-6
 """Timestamps are sums of frame durations: times this close are equal."""
@@ -34,7 +30,7 @@ class TimeGrid:
         Seconds, strictly increasing: the container's timestamps, or a uniform grid of a model.
     """
 
-    time_s: npt.NDArray[np.float64]
+    time_s: Float64Array
 
     def __post_init__(self) -> None:
         time_s = np.asarray(self.time_s, dtype=np.float64)
@@ -90,7 +86,7 @@ class Series:
     """
 
     grid: TimeGrid
-    values: npt.NDArray[np.float32]
+    values: Float32Array
     valid: BoolArray
     channels: tuple[str, ...]
 
@@ -104,7 +100,7 @@ class Series:
     def __len__(self) -> int:
         return len(self.grid)
 
-    def channel(self, name: str) -> npt.NDArray[np.float32]:
+    def channel(self, name: str) -> Float32Array:
         """Values of one named channel, ``(T, ...)``."""
         return self.values[:, self.channels.index(name)]
 

@@ -21,7 +21,7 @@ from metst.synthesis.trajectories import SimulationSettings
 from metst.timeline import Series, TimeGrid
 from metst.training.operating_point import fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
-from metst.training.recipes import RECIPES
+from metst.training.simulated_recipes import RECIPES
 from metst.training.simulation import Material, _batch, fit_decoding, train_model
 
 TINY = RECIPES["starter"].model_copy(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from metst.arrays import OnProgress
     from metst.models.checkpoint import Model
 
 # A message is one line, however narrow the terminal: what reads a log must not meet half of it.
@@ -39,8 +40,6 @@ ExpectedRate = Annotated[
         show_default="what the model was calibrated on",
     ),
 ]
-
-OnProgress = Callable[[str, int, int | None], None]
 
 
 def load(name: str, *, expected_per_min: float | None) -> Model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from metst.analyze import analyze
+from metst.arrays import OnProgress
 from metst.metrics import interval_iou, match_intervals
 from metst.report import write_report
 from metst.results import Analysis, write_analysis
 from metst.synthesis.clip import Clip, ClipRecipe, write_clip
 from metst.synthesis.inject import truth_intervals
-
-OnProgress = Callable[[str, int, int | None], None]
 
 DEMO_RECIPE = ClipRecipe(count=8, amplitude=0.25, duration_s=20.0)
 

@@ -53,7 +53,8 @@ def train(
 ) -> None:
     """Train a model on labelled recordings, or on simulated facial motion."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.training.recipes import PUBLISHED_RECIPES, RECIPES
+    from metst.training.recipes import PUBLISHED_RECIPES
+    from metst.training.simulated_recipes import RECIPES
 
     changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
@@ -118,7 +119,7 @@ def _on_recordings(
 def _on_simulation(
     output: Path, recipe: str, *, steps: int | None, seed: int, backgrounds: Path | None, head_model: Path | None
 ) -> ModelInfo:
-    from metst.training.recipes import RECIPES
+    from metst.training.simulated_recipes import RECIPES
     from metst.training.simulation import train_model
 
     with progress("train") as on_progress:

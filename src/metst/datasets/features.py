@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 from pydantic import Field, ValidationError, field_validator
 
+from metst.arrays import AnyArray, Float32Array, OnProgress
 from metst.config import AnalyzeSettings, Settings
 from metst.datasets import DataSet, Kind, Label, LabelKind, Video
 from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
@@ -36,8 +35,6 @@ from metst.video import probe_video
 from metst.video.hashing import content_hash
 
 INDEX_FILE = "features.json"
-OnProgress = Callable[[str, int, int | None], None]
-Float32Array = npt.NDArray[np.float32]
 
 _FAULTS_SHOWN = 10
 _NAME_BYTES, _HASH_DIGITS = 80, 8
@@ -285,7 +282,7 @@ def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) 
     if video.frames is not None and video.frames != length:
         place = np.rint(grid.time_s * rate_hz).astype(np.int64)
         length = max(video.frames, int(place[-1]) + 1)
-    tensors: dict[str, npt.NDArray[Any]] = {
+    tensors: dict[str, AnyArray] = {
         "displacement": np.full((length, len(REGION_NAMES), len(AXES)), np.nan, np.float32),
         "quality": np.zeros((length, len(REGION_NAMES)), np.float32),
         "valid": np.zeros(length, np.bool_),
@@ -300,7 +297,7 @@ def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) 
                         sha256=digest)  # fmt: skip
 
 
-def _write_tensors(path: Path, tensors: dict[str, npt.NDArray[Any]]) -> str:
+def _write_tensors(path: Path, tensors: dict[str, AnyArray]) -> str:
     """Write a motion file; its SHA-256."""
     data = safetensors.numpy.save(tensors)
     write_whole(path, data)

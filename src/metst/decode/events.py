@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metst.arrays import Float64Array
 from metst.config import DecodeSettings
 from metst.decode import odds
-from metst.decode.scores import NEUTRAL, Float64Array, class_names, intervals, mean_chance, spot_and_chance, table
+from metst.decode.scores import NEUTRAL, class_names, intervals, mean_chance, spot_and_chance, table
 from metst.errors import DataError, UsageError
 from metst.timeline import TIME_TOLERANCE_S, Intervals, Series, join_intervals
 

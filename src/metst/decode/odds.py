@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[Any]
+from metst.arrays import AnyArray
 
 _SMALLEST = 1e-6
 
 
-def probability(log_odds: FloatArray) -> FloatArray:
+def probability(log_odds: AnyArray) -> AnyArray:
     """The logistic function, of the same dtype and without overflow."""
     small = np.exp(-np.abs(log_odds))
     return np.asarray(np.where(log_odds >= 0, 1, small) / (1 + small))
 
 
-def log_odds(probability: FloatArray) -> FloatArray:
+def log_odds(probability: AnyArray) -> AnyArray:
     """Inverse of :func:`probability`; infinite at 0 and 1."""
     return np.asarray(np.log(probability) - np.log1p(-probability))
 
 
-def class_probabilities(logits: FloatArray) -> FloatArray:
+def class_probabilities(logits: AnyArray) -> AnyArray:
     """Softmax over the last axis."""
     shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(shares / shares.sum(axis=-1, keepdims=True))
 
 
-def pooled_shares(one: FloatArray, other: FloatArray) -> FloatArray:
+def pooled_shares(one: AnyArray, other: AnyArray) -> AnyArray:
     """Two distributions over the last axis as one: their geometric mean."""
     return class_probabilities((np.log(np.maximum(one, _SMALLEST)) + np.log(np.maximum(other, _SMALLEST))) / 2)

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import BoolArray, Float64Array, IntArray
 from metst.errors import DataError
-from metst.timeline import BoolArray, IntArray, Intervals, Series
+from metst.timeline import Intervals, Series
 
 SPOT = "spot_score"
 CLASS_PREFIX = "p_"
 NEUTRAL = "neutral"
-
-Float64Array = npt.NDArray[np.float64]
 
 
 def score_channels(classes: Sequence[str]) -> tuple[str, ...]:

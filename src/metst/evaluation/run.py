@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from metst.arrays import OnProgress
 from metst.datasets.features import file_name
 from metst.errors import MetstError
 from metst.evaluation.executors import Executor, check_executor, run_tasks
@@ -14,7 +14,6 @@ from metst.training.folds import Fold
 from metst.training.recipes import Recipe
 
 TRAINED = "trained"
-OnProgress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numba import njit
 
-from metst.face.models import Float32, Grey
+from metst.arrays import Float32Array, Image
 
 _GLANCE = 24
 _ACROSS, _DOWN = 4, 2  # 8 pixels are averaged to a cell; each costs a cache miss
@@ -38,10 +38,10 @@ _MESH_HZ, _MESH_BETA, _SPEED_HZ = 0.05, 80.0, 1.0  # MediaPipe's figures for fac
 class Fit:
     """A mesh (468, 2) fitted to one frame, its box (4,), its presence, and how the face looks (468,)."""
 
-    mesh: Float32
-    box: Float32
+    mesh: Float32Array
+    box: Float32Array
     presence: float
-    looks: Float32
+    looks: Float32Array
 
 
 class Person:
@@ -52,7 +52,7 @@ class Person:
     """
 
     def __init__(self) -> None:
-        self._looks: list[Float32] = []  # first, latest, average
+        self._looks: list[Float32Array] = []  # first, latest, average
         self._box = np.zeros(4, np.float32)
         self._last_s = math.nan
         self._seen_s = 0.0
@@ -62,7 +62,7 @@ class Person:
         """There is somebody to look for."""
         return bool(self._looks)
 
-    def likeness(self, looks: Float32) -> float:
+    def likeness(self, looks: Float32Array) -> float:
         """Highest correlation with the looks remembered."""
         return max(float(looks @ remembered) for remembered in self._looks)
 
@@ -96,7 +96,7 @@ class Person:
         best = int(np.argmax(np.array(likeness) + _NEAR_BONUS * np.array(near)))
         return fits[best] if likeness[best] >= (_STRANGER if near[best] else _FAR_STRANGER) else None
 
-    def _is_near(self, box: Float32) -> bool:
+    def _is_near(self, box: Float32Array) -> bool:
         """Within one face size of the last place, and between half and twice the size."""
         size, last_size = (float((b[2:] - b[:2]).max()) for b in (box, self._box))
         distance = float(np.linalg.norm(box[:2] + box[2:] - self._box[:2] - self._box[2:])) / 2
@@ -108,11 +108,11 @@ class SceneWatch:
 
     def __init__(self) -> None:
         self._shape: tuple[int, ...] | None = None
-        self._last: Float32 | None = None
+        self._last: Float32Array | None = None
         self._usual: float | None = None
         self._brightest = 255.0
 
-    def is_cut(self, grey: Grey) -> bool:
+    def is_cut(self, grey: Image) -> bool:
         """Whether this frame starts another scene, or another picture size; remembers it."""
         cells = _shrunk(grey)
         last, self._last = self._last, np.empty_like(cells)
@@ -126,12 +126,12 @@ class SceneWatch:
         return resized or change > min(max(_CUT_FACTOR * usual, _CUT_LOWEST), _CUT_HIGHEST)
 
     @property
-    def view(self) -> Float32:
+    def view(self) -> Float32Array:
         """Glance of the whole frame that :meth:`is_cut` has seen last."""
         assert self._last is not None
         return self._last
 
-    def is_black(self, grey: Grey) -> bool:
+    def is_black(self, grey: Image) -> bool:
         """Whether the frame, which :meth:`is_cut` has just seen, shows nothing at all."""
         return self._brightest < _BLACK and int(grey.max()) < _BLACK
 
@@ -143,11 +143,11 @@ class MeshFilter:
     """
 
     def __init__(self) -> None:
-        self._mesh: Float32 | None = None
-        self._velocity: Float32 | None = None
+        self._mesh: Float32Array | None = None
+        self._velocity: Float32Array | None = None
         self._time_s = 0.0
 
-    def smooth(self, mesh: Float32, *, time_s: float) -> Float32:
+    def smooth(self, mesh: Float32Array, *, time_s: float) -> Float32Array:
         """Filtered mesh (468, 2) at ``time_s``, which is later than the last call's."""
         step_s, self._time_s = max(time_s - self._time_s, 1e-3), time_s
         if self._mesh is None or self._velocity is None:
@@ -161,25 +161,25 @@ class MeshFilter:
         return self._mesh
 
 
-def gain(cutoff_hz: float | Float32, *, step_s: float) -> Float32:
+def gain(cutoff_hz: float | Float32Array, *, step_s: float) -> Float32Array:
     """Weight of the newest value in a first-order low-pass filter."""
     phase = 2 * np.pi * np.asarray(cutoff_hz, np.float32) * np.float32(step_s)
     return np.asarray(phase / (phase + 1), np.float32)
 
 
-def glance(grey: Grey, *, box: Float32) -> Float32:
+def glance(grey: Image, *, box: Float32Array) -> Float32Array:
     """What ``box`` (left, top, right, bottom) holds of the frame, as a normalised (24, 24) picture."""
     cells = _shrunk(_cut_out(grey, box))
     _normalise(cells, cells)
     return cells
 
 
-def difference(one: Float32, other: Float32) -> float:
+def difference(one: Float32Array, other: Float32Array) -> float:
     """Root mean square difference of two glances: 0 for equal ones, 1.4 for unrelated ones."""
     return cv2.norm(one, other, cv2.NORM_L2) / _GLANCE
 
 
-def face_looks(grey: Grey, mesh: Float32, *, box: Float32) -> Float32:
+def face_looks(grey: Image, mesh: Float32Array, *, box: Float32Array) -> Float32Array:
     """Grey values (468,) under the mesh, blurred by 4 % of the face, with zero mean and unit length."""
     cells = cv2.GaussianBlur(_shrunk(_cut_out(grey, box)), (0, 0), 1.0)
     left_top = np.clip(box[:2], 0, None)
@@ -190,13 +190,13 @@ def face_looks(grey: Grey, mesh: Float32, *, box: Float32) -> Float32:
     return np.asarray(values / (np.linalg.norm(values) + _NOISE_GREY), np.float32)
 
 
-def _cut_out(grey: Grey, box: Float32) -> Grey:
+def _cut_out(grey: Image, box: Float32Array) -> Image:
     height, width = grey.shape
     left, top = min(max(int(box[0]), 0), width - 1), min(max(int(box[1]), 0), height - 1)
     return grey[top : max(int(box[3]), top + 1), left : max(int(box[2]), left + 1)]
 
 
-def _shrunk(grey: Grey) -> Float32:
+def _shrunk(grey: Image) -> Float32Array:
     """Mean grey levels of 24 x 24 cells."""
     cells = np.empty((_GLANCE, _GLANCE), np.float32)
     _average(grey, cells)
@@ -204,7 +204,7 @@ def _shrunk(grey: Grey) -> Float32:
 
 
 @njit(cache=True, nogil=True)
-def _average(grey: Grey, cells: Float32) -> None:
+def _average(grey: Image, cells: Float32Array) -> None:
     """Average a few pixels of each cell."""
     height, width = grey.shape
     for i in range(_GLANCE):
@@ -218,7 +218,7 @@ def _average(grey: Grey, cells: Float32) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _normalise(cells: Float32, out: Float32) -> float:
+def _normalise(cells: Float32Array, out: Float32Array) -> float:
     """Write cells at zero mean and unit contrast to ``out``, which may be the same; returns the brightest."""
     flat, target = cells.reshape(-1), out.reshape(-1)
     total, squares, brightest = np.float32(0), np.float32(0), np.float32(0)

@@ -20,12 +20,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import Float32Array, Float64Array, Image, IntArray
 from metst.errors import FaceError
 from metst.threads import thread_limit
-
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
-Grey = npt.NDArray[np.uint8]
 
 DETECTOR_FILE = "face_detection_short_range.tflite"
 MESH_FILE = "face_landmark.tflite"
@@ -69,12 +66,12 @@ class Crop:
         Angle of the eye line, clockwise on the screen.
     """
 
-    center: Float64
+    center: Float64Array
     side: float
     roll_rad: float
 
     @classmethod
-    def around(cls, points: Float32, *, eyes: Float32) -> Crop:
+    def around(cls, points: Float32Array, *, eyes: Float32Array) -> Crop:
         """Square around ``points`` (N, 2), upright with respect to the two ``eyes`` (2, 2)."""
         (dx, dy) = np.asarray(eyes[1], np.float64) - eyes[0]
         roll_rad = math.atan2(dy, dx)
@@ -84,11 +81,11 @@ class Crop:
         return cls(turn @ ((low + high) / 2), float((high - low).max()) * MESH_MARGIN, roll_rad)
 
     @classmethod
-    def of_mesh(cls, mesh: Float32) -> Crop:
+    def of_mesh(cls, mesh: Float32Array) -> Crop:
         """Square for the next frame from the mesh (468, 2) of this one."""
         return cls.around(mesh, eyes=mesh[list(EYE_CORNERS)])
 
-    def to_source(self, size: int) -> Float64:
+    def to_source(self, size: int) -> Float64Array:
         """Affine map (2, 3) from the pixels of a ``size`` x ``size`` crop to source pixels."""
         turn = _rotation(self.roll_rad) * (self.side / size)
         return np.column_stack([turn, self.center - turn @ np.full(2, (size - 1) / 2)])
@@ -99,10 +96,10 @@ class Detection:
     """One face found: ``score`` in [0, 1], ``box`` (left, top, right, bottom), ``eyes`` (2, 2), source pixels."""
 
     score: float
-    box: Float32
-    eyes: Float32
+    box: Float32Array
+    eyes: Float32Array
 
-    def moved(self, by: npt.NDArray[np.integer]) -> Detection:
+    def moved(self, by: IntArray) -> Detection:
         """The same face in a picture whose origin lies ``by`` pixels (x, y) to the left and above."""
         shift = by.astype(np.float32)
         return Detection(self.score, self.box + np.tile(shift, 2), self.eyes + shift)
@@ -132,7 +129,7 @@ class FaceModels:
         self._mesh = _load(MESH_FILE)
         self._mesh.enableFusion(False)  # fused layers give the same numbers and take 7 % longer
 
-    def detect(self, grey: Grey, *, long_side: int) -> list[Detection]:
+    def detect(self, grey: Image, *, long_side: int) -> list[Detection]:
         """Find faces with the picture's long side scaled to ``long_side`` pixels, best first.
 
         Faces (brow to chin) of about 15 to 130 of these pixels are found.
@@ -158,7 +155,7 @@ class FaceModels:
         box = np.concatenate([center - points[:, 1] / 2, center + points[:, 1] / 2], axis=1)
         return _merge(score[found], _unscale(box, scale=scale), _unscale(eyes, scale=scale))
 
-    def detect_near(self, grey: Grey, box: Float32) -> list[Detection]:
+    def detect_near(self, grey: Image, box: Float32Array) -> list[Detection]:
         """Find faces in and around ``box`` (left, top, right, bottom), those as large as it best; best first."""
         size = float((box[2:] - box[:2]).max())
         reach = size * _NEAR_SIDE / _BEST_FACE_SIZE / 2
@@ -170,7 +167,7 @@ class FaceModels:
         long_side = 32 * max(1, round(max(part.shape) * _BEST_FACE_SIZE / size / 32))
         return [found.moved(low) for found in self.detect(part, long_side=long_side)]
 
-    def fit_mesh(self, grey: Grey, crop: Crop) -> tuple[Float32, float]:
+    def fit_mesh(self, grey: Image, crop: Crop) -> tuple[Float32Array, float]:
         """Fit the mesh to the face in ``crop``.
 
         Returns
@@ -188,7 +185,7 @@ class FaceModels:
         return mesh, float(_probability(logit.reshape(-1))[0])
 
 
-def _cropped(grey: Grey, crop: Crop) -> Grey:
+def _cropped(grey: Image, crop: Crop) -> Image:
     """The ``crop`` as the (192, 192) picture the mesh network reads.
 
     A large face is averaged over whole pixels first: plain interpolation would alias.
@@ -207,12 +204,12 @@ def _cropped(grey: Grey, crop: Crop) -> Grey:
     return np.asarray(picture)
 
 
-def landmarks_from_mesh(mesh: Float32) -> Float32:
+def landmarks_from_mesh(mesh: Float32Array) -> Float32Array:
     """The 68 iBUG points (68, 2) of a mesh (468, 2)."""
     return np.asarray(mesh[MESH_TO_68].mean(axis=1, dtype=np.float32))
 
 
-def box_overlap(box: Float32, others: Float32) -> Float32:
+def box_overlap(box: Float32Array, others: Float32Array) -> Float32Array:
     """Intersection over union of one box (4,) with each of ``others`` (N, 4)."""
     size = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     shared = np.clip(size, 0, None).prod(axis=1)
@@ -233,7 +230,7 @@ def _load(name: str) -> cv2.dnn.Net:
 
 
 @cache
-def _anchors(height: int, width: int) -> Float32:
+def _anchors(height: int, width: int) -> Float32Array:
     """Centres (N, 2) of the detector's cells: two per 8 x 8 pixels, then six per 16 x 16."""
     grids = []
     for stride, repeats in ((8, 2), (16, 6)):
@@ -242,7 +239,7 @@ def _anchors(height: int, width: int) -> Float32:
     return np.concatenate(grids).astype(np.float32)
 
 
-def _merge(score: Float32, box: Float32, eyes: Float32) -> list[Detection]:
+def _merge(score: Float32Array, box: Float32Array, eyes: Float32Array) -> list[Detection]:
     """Non-maximum suppression that averages overlapping boxes by score, as published for BlazeFace."""
     left = np.argsort(-score)
     merged = []
@@ -257,26 +254,26 @@ def _merge(score: Float32, box: Float32, eyes: Float32) -> list[Detection]:
     return merged
 
 
-def _unscale(points: Float32, *, scale: float) -> Float32:
+def _unscale(points: Float32Array, *, scale: float) -> Float32Array:
     return np.asarray(points / scale - 0.5, np.float32)
 
 
-def _resize(grey: Grey, *, width: int, height: int) -> Grey:
+def _resize(grey: Image, *, width: int, height: int) -> Image:
     shrinks = width <= grey.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(grey, (width, height), interpolation=how))
 
 
-def _as_colour(picture: Float32) -> Float32:
+def _as_colour(picture: Float32Array) -> Float32Array:
     """Grey (H, W) as the (1, 3, H, W) the networks read."""
     return np.ascontiguousarray(np.broadcast_to(picture, (1, 3, *picture.shape)))
 
 
-def _probability(logit: Float32) -> Float32:
+def _probability(logit: Float32Array) -> Float32Array:
     return np.asarray(1 / (1 + np.exp(-np.clip(logit, -_MAX_LOGIT, _MAX_LOGIT))), np.float32)
 
 
-def _rotation(angle_rad: float) -> Float64:
+def _rotation(angle_rad: float) -> Float64Array:
     """Matrix that turns upright vectors by ``angle_rad`` clockwise on the screen."""
     cos, sin = math.cos(angle_rad), math.sin(angle_rad)
     return np.array([[cos, -sin], [sin, cos]])

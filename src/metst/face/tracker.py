@@ -20,12 +20,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array, FloatArray, Image
 from metst.config import FaceSettings
 from metst.errors import DataError
 from metst.face.memory import Fit, MeshFilter, Person, SceneWatch, difference, face_looks, glance
-from metst.face.models import MESH_POINTS, Crop, FaceModels, Float32, Grey, box_overlap, landmarks_from_mesh
+from metst.face.models import MESH_POINTS, Crop, FaceModels, box_overlap, landmarks_from_mesh
 from metst.video import Frame
 
 OUTER_EYE_CORNERS = (36, 45)
@@ -64,10 +64,10 @@ class Face:
         Left, top, right, bottom.
     """
 
-    mesh: Float32
-    landmarks: Float32
+    mesh: Float32Array
+    landmarks: Float32Array
     score: float
-    box: Float32
+    box: Float32Array
 
     @property
     def eye_distance_px(self) -> float:
@@ -127,7 +127,7 @@ class _Track:
     face: Face
     quality: float
     reason: str
-    glance: Float32
+    glance: Float32Array
     seen_s: float
     fitted_s: float
     detected_s: float
@@ -139,7 +139,7 @@ class _VainSearch:
     """When the person was looked for in vain, what the frame looked like, and what was reported."""
 
     time_s: float
-    view: Float32
+    view: Float32Array
     reason: str
 
 
@@ -160,9 +160,7 @@ class FaceTracker:
         The given landmarks have another shape.
     """
 
-    def __init__(
-        self, settings: FaceSettings = _DEFAULTS, *, landmarks: npt.NDArray[np.floating] | None = None
-    ) -> None:
+    def __init__(self, settings: FaceSettings = _DEFAULTS, *, landmarks: FloatArray | None = None) -> None:
         self.settings = settings
         self._given = None if landmarks is None else _checked_landmarks(landmarks)
         self._models = None if self._given is not None else FaceModels()
@@ -195,7 +193,7 @@ class FaceTracker:
             return _gap(frame, cut)
         return self._follow(frame, self._track)
 
-    def _from_given(self, frame: Frame, given: Float32) -> FaceFrame:
+    def _from_given(self, frame: Frame, given: Float32Array) -> FaceFrame:
         if not 0 <= frame.index < len(given):
             raise DataError(f"landmarks of {len(given)} frames were given, but the video has a frame {frame.index}")
         points = given[frame.index]
@@ -262,7 +260,7 @@ class FaceTracker:
         chosen = self._person.pick(found)
         return _gap(frame, "another person") if chosen is None else self._accept(frame, chosen)
 
-    def _candidates(self, grey: Grey, *, sizes: tuple[int, ...]) -> list[Fit]:
+    def _candidates(self, grey: Image, *, sizes: tuple[int, ...]) -> list[Fit]:
         """All faces that the detector proposes and the mesh network confirms, each once."""
         found: list[Fit] = []
         for size in sizes:
@@ -275,7 +273,7 @@ class FaceTracker:
                     found.append(fit)
         return found
 
-    def _refit(self, grey: Grey, mesh: Float32) -> Fit:
+    def _refit(self, grey: Image, mesh: Float32Array) -> Fit:
         """Fit from the last mesh; once more where the face has moved so far that the crop was off."""
         crop = Crop.of_mesh(mesh)
         fit = self._fit(grey, crop)
@@ -283,7 +281,7 @@ class FaceTracker:
         off = np.linalg.norm(after.center - crop.center) > 0.05 * crop.side or abs(after.side / crop.side - 1) > 0.1
         return self._fit(grey, after) if off and fit.presence >= self.settings.min_score else fit
 
-    def _fit(self, grey: Grey, crop: Crop) -> Fit:
+    def _fit(self, grey: Image, crop: Crop) -> Fit:
         mesh, presence = self._networks.fit_mesh(grey, crop)
         box = _box(mesh)
         return Fit(mesh, box, presence, face_looks(grey, mesh, box=box))
@@ -326,7 +324,7 @@ def track_face(
     frames: Iterable[Frame],
     *,
     settings: FaceSettings = _DEFAULTS,
-    landmarks: npt.NDArray[np.floating] | None = None,
+    landmarks: FloatArray | None = None,
 ) -> Iterator[FaceFrame]:
     """Follow one person through a video, one :class:`FaceFrame` per frame, in constant memory.
 
@@ -365,7 +363,7 @@ def _quality(face: Face, *, settings: FaceSettings) -> float:
     return face.score * float(np.clip(size, 0, 1) * np.clip(frontal, 0, 1))
 
 
-def _has_jumped(before: Float32, after: Float32, *, elapsed_s: float) -> bool:
+def _has_jumped(before: Float32Array, after: Float32Array, *, elapsed_s: float) -> bool:
     """Whether the face went farther between two frames than heads do."""
     size = float((before[2:] - before[:2]).max())
     shift = float(np.linalg.norm(after[:2] + after[2:] - before[:2] - before[2:])) / 2 / size
@@ -376,15 +374,15 @@ def _gap(frame: Frame, reason: str) -> FaceFrame:
     return FaceFrame(frame, None, fresh=False, quality=0.0, reason=reason)
 
 
-def _box(points: Float32) -> Float32:
+def _box(points: Float32Array) -> Float32Array:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-def _is_among(box: Float32, boxes: list[Float32]) -> bool:
+def _is_among(box: Float32Array, boxes: list[Float32Array]) -> bool:
     return bool(boxes) and float(box_overlap(box, np.stack(boxes)).max()) > _SAME_PLACE_IOU
 
 
-def _checked_landmarks(landmarks: npt.NDArray[np.floating]) -> Float32:
+def _checked_landmarks(landmarks: FloatArray) -> Float32Array:
     points = np.asarray(landmarks, np.float32)
     if points.ndim != 3 or points.shape[1:] != (68, 2):
         raise DataError(f"landmarks must be (frames, 68, 2) source pixels, got shape {points.shape}")

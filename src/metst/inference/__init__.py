@@ -12,16 +12,16 @@ Arrays have time first: motion ``(T, C)``, scores ``(T,)``, logits ``(T, K)``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from metst.arrays import Float32Array, OnProgress
 from metst.config import DecodeSettings
 from metst.decode import EventStream, decode_published, decode_scores, score_channels
 from metst.decode.odds import pooled_shares
 from metst.errors import UsageError
-from metst.inference.passes import Engine, Float32Array, ScoringModel
+from metst.inference.passes import Engine, ScoringModel
 from metst.inference.score_stream import Delay, ScoreStream, check_motion
 from metst.inference.signal import QualityHold, network_input, resample, uniform_grid
 from metst.timeline import Intervals, Series, join_series
@@ -38,8 +38,6 @@ __all__ = [
     "resample",
     "score_motion",
 ]
-
-OnProgress = Callable[[str, int, int | None], None]
 
 
 def score_motion(

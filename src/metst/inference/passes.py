@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array
 from metst.config import ModelInfo
-
-Float32Array = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):

@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from metst.arrays import BoolArray, Float32Array, Float64Array
 from metst.decode import score_channels
 from metst.decode.odds import class_probabilities
 from metst.errors import DataError, UsageError
-from metst.inference.passes import Float32Array, ScoringModel, new_pass, pass_delay
-from metst.inference.signal import Float64Array, NetworkInput, QualityHold, widest_bin_s
+from metst.inference.passes import ScoringModel, new_pass, pass_delay
+from metst.inference.signal import NetworkInput, QualityHold, widest_bin_s
 from metst.regions import AXES, REGIONS
-from metst.timeline import TIME_TOLERANCE_S, BoolArray, Series, TimeGrid, join_series
+from metst.timeline import TIME_TOLERANCE_S, Series, TimeGrid, join_series
 
 
 @dataclass(frozen=True)

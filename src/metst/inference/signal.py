@@ -9,16 +9,13 @@ from __future__ import annotations
 from itertools import accumulate
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from metst.arrays import BoolArray, Float32Array, Float64Array
 from metst.config import InputSettings
 from metst.errors import DataError
 from metst.regions import AXES
 from metst.timeline import Series, TimeGrid
-
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 # Timestamps carry rounding; a frame that is late by less than this share of a frame is on time.
 _FRAME_TOLERANCE = 1e-3
@@ -59,7 +56,7 @@ class QualityHold:
         self._min_quality = min_quality
         self._last: Float64Array | None = None
         self._last_held: Float64Array | None = None
-        self._last_trusted: npt.NDArray[np.bool_] | None = None
+        self._last_trusted: BoolArray | None = None
 
     def feed(self, values: Float32Array, *, quality: Float32Array | None) -> Float32Array:
         """Take displacement ``(n, 18, 2)``, ``n >= 1``, and quality ``(n, 18)`` in [0, 1] of the next frames.

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from metst.arrays import Float32Array
 from metst.config import DecodeSettings
 from metst.decode import SPOT
 from metst.live.rows import EventRow
 from metst.motion import MotionFrame
-from metst.motion.warp import Float32
 from metst.regions import REGION_NAMES
 from metst.stream import Stream, Update
 
@@ -129,7 +129,7 @@ class Status:
         return tuple(_movement(int(i), moved[i]) for i in np.argsort(-far)[:_REGIONS_SHOWN] if far[i] > 0)
 
 
-def _movement(region: int, moved: Float32) -> Movement:
+def _movement(region: int, moved: Float32Array) -> Movement:
     x, y = moved.tolist()
     eighth = round(math.atan2(y, x) / (math.pi / 4)) % len(_ARROWS)
     return Movement(REGION_NAMES[region], 100 * math.hypot(x, y), _ARROWS[eighth])

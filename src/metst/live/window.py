@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import UInt8Array
 from metst.errors import UsageError
 from metst.live.rows import EventRow
 from metst.live.status import Status
@@ -45,7 +45,7 @@ class Preview:
         cv2.destroyWindow(_TITLE)
 
 
-def picture(update: Update, *, status: Status) -> npt.NDArray[np.uint8]:
+def picture(update: Update, *, status: Status) -> UInt8Array:
     """Frame ``(H, W, 3)`` in BGR with its landmarks, and below it the score as a bar with the threshold."""
     assert update.face is not None
     drawn = cv2.cvtColor(update.face.frame.grey, cv2.COLOR_GRAY2BGR)

@@ -42,6 +42,7 @@ from typing import Any
 
 import numpy as np
 
+from metst.arrays import IntArray
 from metst.errors import UsageError
 from metst.metrics.breakdown import (
     false_alarm_causes,
@@ -59,7 +60,6 @@ from metst.metrics.notes import comparison_notes, emotion_counts, emotion_notes,
 from metst.metrics.resampling import differences, drawn_subjects, intervals
 from metst.metrics.text_tables import tables_for_people
 from metst.metrics.videos import Videos, counted_rule, place_tables
-from metst.timeline import IntArray
 
 __all__ = [
     "COLUMNS",

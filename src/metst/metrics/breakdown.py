@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from metst.arrays import IntArray
 from metst.metrics.comparison import Comparison
 from metst.metrics.figures import count_figures, count_groups
 from metst.metrics.matching import Events, close_pairs, overlapped
 from metst.metrics.videos import Videos
-from metst.timeline import IntArray
 
 _BANDS_FRAMES = (8, 16, 32, 64, 128)
 _BANDS_S = (0.2, 0.3, 0.5, 1.0)

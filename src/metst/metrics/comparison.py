@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metst.arrays import BoolArray, Float64Array
 from metst.errors import UsageError
 from metst.metrics.figures import Tally, count_subjects
 from metst.metrics.interval_tables import CONFIDENCE
-from metst.metrics.matching import SCORERS, Events, Float64Array, Pairs, close_pairs, scorer_hits
+from metst.metrics.matching import SCORERS, Events, Pairs, close_pairs, scorer_hits
 from metst.metrics.videos import Videos, counted_videos
-from metst.timeline import BoolArray
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from metst.arrays import Float64Array, IntArray
 from metst.metrics.figures import ratio, spotting_rates
-from metst.metrics.matching import Events, Float64Array, Pairs, first_of, looked_at, matched_in_turn
-from metst.timeline import IntArray
+from metst.metrics.matching import Events, Pairs, first_of, looked_at, matched_in_turn
 
 BEST_NOTE = "best on this very data: not a fair estimate"
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from metst.metrics.matching import Events, Float64Array, Pairs
-from metst.timeline import IntArray
+from metst.arrays import Float64Array, IntArray
+from metst.metrics.matching import Events, Pairs
 
 RATES = ("precision", "recall", "f1")
 

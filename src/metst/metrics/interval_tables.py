@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import AnyArray, BoolArray, Float64Array, IntArray
 from metst.errors import DataError, UsageError
-from metst.timeline import BoolArray, IntArray
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 CONFIDENCE = "confidence"
@@ -53,7 +52,7 @@ class IntervalTable:
     onset: IntArray
     offset: IntArray
     emotion: tuple[str, ...]
-    confidence: npt.NDArray[np.float64] | None = None
+    confidence: Float64Array | None = None
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -203,7 +202,7 @@ def _checked(table: _Cells, *, name: str, with_confidence: bool) -> IntervalTabl
     )
 
 
-def _faults(table: _Cells, *, cells: dict[str, npt.NDArray[Any]], sound: dict[str, BoolArray]) -> Iterator[_Fault]:
+def _faults(table: _Cells, *, cells: dict[str, AnyArray], sound: dict[str, BoolArray]) -> Iterator[_Fault]:
     """All faults, given the cells with their types and which of them are what they should be."""
     for column, good in sound.items():
         for i in np.flatnonzero(~good).tolist():
@@ -227,7 +226,7 @@ def _raise(faults: Sequence[_Fault], *, name: str) -> None:
     raise DataError(f"{name} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {'; '.join(shown + more)}")
 
 
-def _numbers(texts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _numbers(texts: AnyArray) -> Float64Array:
     """Cells as numbers, NaN where there is none."""
 
     def number(text: str) -> float:

@@ -9,11 +9,9 @@ import lap
 import numpy as np
 import numpy.typing as npt
 
-from metst.timeline import BoolArray, FloatArray, IntArray
+from metst.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
 
 SCORERS = ("strict", "greedy", "many-to-many", "megc")
-
-Float64Array = npt.NDArray[np.float64]
 
 
 def interval_iou(predictions: npt.ArrayLike, truth: npt.ArrayLike) -> Float64Array:
@@ -32,7 +30,7 @@ def interval_iou(predictions: npt.ArrayLike, truth: npt.ArrayLike) -> Float64Arr
     return _iou(first[:, None, 0], first[:, None, 1], second[None, :, 0], second[None, :, 1])
 
 
-def match_intervals(iou: FloatArray, *, threshold: float = 0.5) -> npt.NDArray[np.int64]:
+def match_intervals(iou: FloatArray, *, threshold: float = 0.5) -> Int64Array:
     """One-to-one maximum matching: as many pairs as possible, of those the largest total IoU.
 
     Parameters

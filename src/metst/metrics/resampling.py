@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from metst.arrays import Float64Array, IntArray
 from metst.metrics.figures import Tally, all_scores, overall_scores
-from metst.metrics.matching import Float64Array
-from metst.timeline import IntArray
 
 FEWEST_SUBJECTS = 2
 _INTERVAL_PERCENT = (2.5, 97.5)

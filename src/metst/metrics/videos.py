@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metst.arrays import BoolArray, IntArray
 from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.matching import Events
-from metst.timeline import BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

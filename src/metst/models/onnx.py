@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array
 from metst.config import ModelInfo
 from metst.errors import OutputError, UsageError
 from metst.models.checkpoint import Model
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from metst.models.step import OneStep
 
-Float32 = npt.NDArray[np.float32]
 
 STATE_IN, STATE_OUT = "state_in.", "state_out."
 """What the names of the states begin with, before and after the step."""
@@ -187,7 +186,7 @@ def _check(data: bytes, step: OneStep, *, batch: int) -> None:
             )
 
 
-def _run(data: bytes, motion: Tensor, *, delay: int) -> tuple[Float32, Float32]:
+def _run(data: bytes, motion: Tensor, *, delay: int) -> tuple[Float32Array, Float32Array]:
     """Scores (B, T) and logits (B, T, K) of sequences (B, C, T) by onnxruntime, step by step."""
     import onnxruntime
 

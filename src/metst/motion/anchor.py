@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array, Int32Array
 from metst.motion.canonical import LEFT, TOP, Grid, reach_of
 from metst.motion.normal import normal_matrix
 from metst.motion.picture import Picture, Similarity, reduced
 from metst.motion.registration import HEAD_UNKNOWNS, Model, gauss_newton
 from metst.motion.template import SparseMasks, block_energies, derivatives, mix, region_sums
-from metst.motion.warp import Float32, sample
+from metst.motion.warp import sample
 
 _INVERTED_WHOLE = 48  # rows of a matrix that is not halved
 _LIGHT_SD, _TURN_SD = 0.1, 0.008
@@ -44,9 +44,9 @@ class Pose:
     """
 
     similarity: Similarity
-    nodes: Float32
-    turn: Float32
-    light: Float32
+    nodes: Float32Array
+    turn: Float32Array
+    light: Float32Array
     contrast: float = 1.0
 
 
@@ -60,25 +60,27 @@ def still_pose(grid: Grid, similarity: Similarity) -> Pose:
 class Match:
     """Residual (rows, columns) at the last step, the pixels used, and the frame's contrast."""
 
-    residual: Float32
-    used: Float32
+    residual: Float32Array
+    used: Float32Array
     contrast: float
 
     def noise(self) -> float:
         """Robust standard deviation of the residual."""
         return _SD_OF_MEAN_ABSOLUTE * cv2.norm(self.residual, cv2.NORM_L1) / max(cv2.sumElems(self.used)[0], 1.0)
 
-    def explained(self, template: Float32) -> float:
+    def explained(self, template: Float32Array) -> float:
         """Share of the template's contrast that the frame explains, fine detail and its noise left out; at most 1."""
         left, whole = block_energies(self.residual, self.used, template)
         return float(1 - left / (whole + 1e-6))
 
-    def by_region(self, anchor: Anchor, masks: SparseMasks, *, noise: float) -> Float32:
+    def by_region(self, anchor: Anchor, masks: SparseMasks, *, noise: float) -> Float32Array:
         """How far the frame shows and matches the template in each region, beyond noise: ``(R,)`` in [0, 1]."""
         sums = np.empty((len(masks.start) - 1, 4), np.float32)
         region_sums(self.residual, self.used, anchor.template, anchor.weight, masks, sums)
         energy, off, seen, whole = sums.T
-        agreement: Float32 = seen / np.maximum(whole, 1e-6) * energy / (energy + np.maximum(off - noise**2, 0) + 1e-6)
+        agreement: Float32Array = (
+            seen / np.maximum(whole, 1e-6) * energy / (energy + np.maximum(off - noise**2, 0) + 1e-6)
+        )
         return agreement
 
 
@@ -109,7 +111,7 @@ class Anchor:
         *,
         grid: Grid,
         similarity: Similarity,
-        weight: Float32,
+        weight: Float32Array,
         noise: float,
     ) -> None:
         self.grid = grid
@@ -156,7 +158,7 @@ class Anchor:
         )
         self._inverse, self._variance = _inverse(normal), variance
 
-    def certainty(self, pool: Float32) -> Float32:
+    def certainty(self, pool: Float32Array) -> Float32Array:
         """Share of the prior variance of each region's motion that a registration removes: ``(R,)`` in [0, 1]."""
         reach, count = self._reach, len(self._reach.nodes)
         pool = pool[:, reach.nodes] + pool[:, reach.rest] @ reach.carry
@@ -176,7 +178,7 @@ class Anchor:
         steps: int,
         tolerance: float,
         noise: float,
-        centre: Float32 | None = None,
+        centre: Float32Array | None = None,
     ) -> tuple[Pose, Match]:
         """Refine a pose by Gauss-Newton: ``steps`` steps, fewer once nothing moves by ``tolerance`` (face units).
 
@@ -198,7 +200,7 @@ class Anchor:
         )  # fmt: skip
         return Pose(start.similarity, nodes / unit, start.turn, light, contrast), Match(residual, used, contrast)
 
-    def reduced(self, grid: Grid, *, weight: Float32, noise: float) -> Anchor:
+    def reduced(self, grid: Grid, *, weight: Float32Array, noise: float) -> Anchor:
         """The same template at the resolution of a coarser grid."""
         whole = Picture(self.template, Similarity(self.grid.unit, -complex(LEFT, TOP) * self.grid.unit))
         picture = reduced(whole, self.grid, coarse=grid, px_per_pixel=1.0)
@@ -209,7 +211,7 @@ class Anchor:
         mix(self.template, match.residual, np.float32(share), np.float32(_LEARN * max(noise, _MIN_NOISE)))
         derivatives(self.template, self._gradient)
 
-    def _still(self, picture: Picture, pose: Pose) -> tuple[Float32, Float32]:
+    def _still(self, picture: Picture, pose: Pose) -> tuple[Float32Array, Float32Array]:
         """Where the spline nodes lie in the picture without displacement, and its pixels per canonical pixel."""
         grid, warp = self.grid, picture.to_picture @ pose.similarity
         z = warp.scale * (grid.places + complex(*pose.turn.tolist()) * grid.head[4, 0]) + warp.shift
@@ -217,7 +219,7 @@ class Anchor:
         return np.array([z.real, z.imag], np.float32), np.array([scale.real, scale.imag], np.float32)
 
 
-def _spans(weight: Float32) -> npt.NDArray[np.int32]:
+def _spans(weight: Float32Array) -> Int32Array:
     """First column of each row that has a weight, and the end of the last: ``(rows, 2)``."""
     some = weight.astype(np.bool_)
     first, behind = some.argmax(axis=1), some.shape[1] - some[:, ::-1].argmax(axis=1)
@@ -225,7 +227,7 @@ def _spans(weight: Float32) -> npt.NDArray[np.int32]:
     return np.stack([first, behind], axis=-1).astype(np.int32)
 
 
-def _inverse(matrix: Float32) -> Float32:
+def _inverse(matrix: Float32Array) -> Float32Array:
     """Inverse of a symmetric positive definite matrix, by halves: nearly all of it is matrix products."""
     size, half = len(matrix), len(matrix) // 2
     if size <= _INVERTED_WHOLE:

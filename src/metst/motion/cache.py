@@ -23,18 +23,18 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 import platformdirs
 import safetensors
 import safetensors.numpy
 import xxhash
 
+from metst.arrays import AnyArray, FloatArray
 from metst.config import AnalyzeSettings
 from metst.errors import DataError
 from metst.motion import Motion
 from metst.regions import REGION_NAMES
 from metst.results import FACE_CHANNELS
-from metst.timeline import FloatArray, Series, TimeGrid
+from metst.timeline import Series, TimeGrid
 
 FORMAT = 3
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
@@ -234,7 +234,7 @@ def motion_key(
     return f"{content_hash}-{fingerprint}"
 
 
-def _digest(array: npt.NDArray[Any]) -> str:
+def _digest(array: AnyArray) -> str:
     shape = "x".join(map(str, array.shape))
     return f"{shape}-{xxhash.xxh3_128(array.tobytes()).hexdigest()}"
 
@@ -244,7 +244,7 @@ def _packed(measured: Measured, *, name: str) -> bytes:
     motion = measured.motion
     reasons = sorted(set(motion.reason))
     number = {reason: index for index, reason in enumerate(reasons)}
-    tensors: dict[str, npt.NDArray[Any]] = {
+    tensors: dict[str, AnyArray] = {
         "time_s": motion.displacement.grid.time_s,
         "displacement": motion.displacement.values,
         "valid": motion.displacement.valid,
@@ -261,7 +261,7 @@ def _packed(measured: Measured, *, name: str) -> bytes:
     return safetensors.numpy.save(tensors, metadata={_ABOUT: json.dumps(about)})
 
 
-def _checksum(tensors: dict[str, npt.NDArray[Any]], about: dict[str, Any]) -> str:
+def _checksum(tensors: dict[str, AnyArray], about: dict[str, Any]) -> str:
     digest = xxhash.xxh3_128(json.dumps([about["name"], about["reasons"], about["problems"]]).encode())
     for key in sorted(tensors):
         digest.update(f"{key} {tensors[key].dtype} {_digest(tensors[key])}".encode())

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int32Array, Int64Array
 from metst.motion.template import SparseMasks
-from metst.motion.warp import Basis, Float32, spline_at
+from metst.motion.warp import Basis, spline_at
 from metst.regions import REGIONS
 
 LEFT, TOP, RIGHT, BOTTOM = -0.75, -0.625, 0.75, 1.25
@@ -52,11 +53,11 @@ class Grid:
 
     unit: int
     basis: Basis
-    nodes: Float32
+    nodes: Float32Array
     light_shape: tuple[int, int]
-    covariance: npt.NDArray[np.float64]
-    precision: npt.NDArray[np.float64]
-    head: npt.NDArray[np.float64]
+    covariance: Float64Array
+    precision: Float64Array
+    head: Float64Array
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,14 +74,14 @@ class Grid:
         """Rows and columns of spline nodes."""
         return self.nodes.shape[0], self.nodes.shape[1]
 
-    def coordinates(self) -> tuple[Float32, Float32]:
+    def coordinates(self) -> tuple[Float32Array, Float32Array]:
         """X (1, columns) and y (rows, 1) of the pixels, face units."""
         rows, columns = self.shape
         x = LEFT + np.arange(columns) / self.unit
         y = TOP + np.arange(rows) / self.unit
         return x[None, :].astype(np.float32), y[:, None].astype(np.float32)
 
-    def spline_matrices(self) -> tuple[Float32, Float32]:
+    def spline_matrices(self) -> tuple[Float32Array, Float32Array]:
         """Splines at the rows ``(rows, node_rows)`` and at the columns ``(columns, node_columns)``."""
         basis = self.basis
         down = _dense(basis.row_node, basis.row_spline, self.node_shape[0])
@@ -123,7 +124,7 @@ def make_grid(unit: int, step: int) -> Grid:
     )
 
 
-def _head_motions(nodes: npt.NDArray[np.float64], down: Float32, across: Float32) -> npt.NDArray[np.float64]:
+def _head_motions(nodes: Float64Array, down: Float32Array, across: Float32Array) -> Float64Array:
     """Coefficients of the head's motions; splines reproduce straight lines, the depth is fitted."""
     x, y = nodes[..., 0], nodes[..., 1]
     at_x = LEFT + (RIGHT - LEFT) * np.linspace(0, 1, len(across))
@@ -134,14 +135,14 @@ def _head_motions(nodes: npt.NDArray[np.float64], down: Float32, across: Float32
     return np.array([[one, zero], [zero, one], [x, y], [-y, x], [depth, zero], [zero, depth]])
 
 
-def _between(length: int, step: float) -> tuple[npt.NDArray[np.int32], Float32]:
+def _between(length: int, step: float) -> tuple[Int32Array, Float32Array]:
     """First of the two nodes that lie around each of ``length`` pixels, and the share of the second."""
     place = np.arange(length) / step
     first = np.minimum(place.astype(np.int32), max(int(np.ceil(place[-1])) - 1, 0)).astype(np.int32)
     return first, (place - first).astype(np.float32)
 
 
-def _splines(length: int, step: int) -> tuple[npt.NDArray[np.int32], Float32]:
+def _splines(length: int, step: int) -> tuple[Int32Array, Float32Array]:
     """First node and values of the four uniform cubic B-splines that reach each of ``length`` pixels."""
     first = np.minimum(np.arange(length) // step, (length - 2) // step)
     t = np.arange(length) / step - first
@@ -151,7 +152,7 @@ def _splines(length: int, step: int) -> tuple[npt.NDArray[np.int32], Float32]:
     return first.astype(np.int32), values.astype(np.float32)
 
 
-def _dense(first: npt.NDArray[np.int32], values: Float32, nodes: int) -> Float32:
+def _dense(first: Int32Array, values: Float32Array, nodes: int) -> Float32Array:
     """Four values per pixel, from node ``first`` on, as a matrix ``(pixels, nodes)``."""
     matrix = np.zeros((len(first), nodes), np.float32)
     for tap in range(4):
@@ -159,7 +160,7 @@ def _dense(first: npt.NDArray[np.int32], values: Float32, nodes: int) -> Float32
     return matrix
 
 
-def _depth(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _depth(x: Float64Array, y: Float64Array) -> Float64Array:
     """Depth of an average face, face units: a bowl, a nose, a chin (fitted to the mean of ICT-FaceKit, rms 0.06)."""
     bowl = -0.42 * x**2 - 0.47 * x**4 - 0.26 * y - 0.58 * y**2
     nose = 0.32 * np.exp(-0.5 * (x / 0.124) ** 2 - 0.5 * ((y - 0.332) / 0.149) ** 2)
@@ -183,15 +184,15 @@ class Reach:
         The head's motions, as in :class:`Grid`.
     """
 
-    nodes: npt.NDArray[np.int64]
-    rest: npt.NDArray[np.int64]
-    carry: Float32
-    covariance: npt.NDArray[np.float64]
-    precision: npt.NDArray[np.float64]
-    head: npt.NDArray[np.float64]
+    nodes: Int64Array
+    rest: Int64Array
+    carry: Float32Array
+    covariance: Float64Array
+    precision: Float64Array
+    head: Float64Array
 
 
-def reach_of(grid: Grid, weight: Float32) -> Reach:
+def reach_of(grid: Grid, weight: Float32Array) -> Reach:
     """Nodes whose spline covers more than a few of the pixels that have a ``weight`` (rows, columns)."""
     down, across = grid.spline_matrices()
     covered = (down.T @ weight @ across).ravel() > _LEAST_COVER
@@ -207,14 +208,14 @@ def reach_of(grid: Grid, weight: Float32) -> Reach:
     return Reach(nodes, rest, carry.astype(np.float32), covariance, precision, head)
 
 
-def nodes_on_face(grid: Grid, landmarks: Float32) -> npt.NDArray[np.bool_]:
+def nodes_on_face(grid: Grid, landmarks: Float32Array) -> BoolArray:
     """Which spline nodes lie inside the outline of the face: ``(K,)``."""
     outline = cv2.convexHull(landmarks[:27].astype(np.float32))
     inside = [cv2.pointPolygonTest(outline, (float(x), float(y)), False) for x, y in grid.nodes.reshape(-1, 2)]
     return np.array(inside) > 0
 
 
-def pixel_weights(grid: Grid, landmarks: Float32) -> Float32:
+def pixel_weights(grid: Grid, landmarks: Float32Array) -> Float32Array:
     """``(rows, columns)``: 1 on the skin, 0 outside the face's outline, inside the eyes and inside an open mouth."""
     forehead = landmarks[17:27] - np.array([0, 0.22], dtype=np.float32)
     weight = np.zeros(grid.shape, dtype=np.uint8)
@@ -228,7 +229,7 @@ def pixel_weights(grid: Grid, landmarks: Float32) -> Float32:
     return weight.astype(np.float32)
 
 
-def _to_pixels(grid: Grid, points: npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:
+def _to_pixels(grid: Grid, points: FloatArray) -> Int32Array:
     """Face units to pixels of the grid with 4 fractional bits, as OpenCV's polygons take them."""
     return np.asarray(np.round(16 * grid.unit * (points - np.array([LEFT, TOP]))), dtype=np.int32)
 
@@ -248,7 +249,7 @@ _COARSE: dict[int, _Margins] = {
 """By region number: how far a region reaches beyond its landmarks (left, top, right, bottom), face units."""
 
 
-def region_masks(grid: Grid, landmarks: Float32) -> Float32:
+def region_masks(grid: Grid, landmarks: Float32Array) -> Float32Array:
     """Share of each pixel in each region of interest, rows summing to 1: ``(18, rows * columns)``."""
     x, y = grid.coordinates()
     masks = np.empty((len(REGIONS), *grid.shape), dtype=np.float32)
@@ -263,14 +264,14 @@ def region_masks(grid: Grid, landmarks: Float32) -> Float32:
     return masks.reshape(len(REGIONS), -1)
 
 
-def sparse_masks(masks: Float32) -> SparseMasks:
+def sparse_masks(masks: Float32Array) -> SparseMasks:
     """Masks ``(R, rows * columns)`` without their zeros."""
     region, pixel = np.nonzero(masks)
     start = np.searchsorted(region, np.arange(len(masks) + 1))
     return SparseMasks(start.astype(np.int32), pixel.astype(np.int32), masks[region, pixel])
 
 
-def mask_centres(grid: Grid, masks: Float32) -> Float32:
+def mask_centres(grid: Grid, masks: Float32Array) -> Float32Array:
     """Centre of each mask, x and y, and the depth of the face there: ``(R, 3)``, face units."""
     x, y = grid.coordinates()
     pixels = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
@@ -278,20 +279,20 @@ def mask_centres(grid: Grid, masks: Float32) -> Float32:
     return np.column_stack([centres, depth_at(centres)])
 
 
-def pool_nodes(grid: Grid, masks: Float32) -> Float32:
+def pool_nodes(grid: Grid, masks: Float32Array) -> Float32Array:
     """Weights of the spline coefficients in the mean displacement of each mask: ``(R, K)``."""
     down, across = grid.spline_matrices()
     pooled = down.T @ masks.reshape(-1, *grid.shape) @ across
     return pooled.reshape(len(masks), -1).astype(np.float32)
 
 
-def depth_at(points: Float32) -> Float32:
+def depth_at(points: Float32Array) -> Float32Array:
     """Depth of the average face at canonical points: ``(N,)``, face units."""
     x, y = points.astype(np.float64).T
     return _depth(x, y).astype(np.float32)
 
 
-def displacement_at(grid: Grid, nodes: Float32, points: Float32) -> Float32:
+def displacement_at(grid: Grid, nodes: Float32Array, points: Float32Array) -> Float32Array:
     """Local displacement at canonical points (face units), in the unit of the coefficients: ``(N, 2)``."""
     last = np.array(grid.node_shape[::-1]) - 3.0
     place = np.clip((points - np.array([LEFT, TOP])) * (last / (RIGHT - LEFT, BOTTOM - TOP)), 0, last)

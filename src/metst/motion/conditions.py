@@ -11,14 +11,13 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int64Array, UInt8Array
 from metst.motion.canonical import Grid
-from metst.motion.warp import Float32
 from metst.regions import REGION_NAMES, REGIONS
 from metst.results import Condition, Flags
-from metst.timeline import BoolArray, FloatArray, true_runs
+from metst.timeline import true_runs
 
 _POINTS_PER_REGION = 25
 
@@ -34,8 +33,8 @@ _SHARPNESS_S = 2.0
 _FINE_PER_UNIT, _COARSE_STEPS = 100, 4
 
 # Patch over an eye, in widths of the eye from the middle of its corners: rows down, columns across.
-_EYE_ROWS: Float32 = np.linspace(-0.2, 0.32, 12, dtype=np.float32)
-_EYE_COLUMNS: Float32 = np.linspace(-0.35, 0.35, 9, dtype=np.float32)
+_EYE_ROWS: Float32Array = np.linspace(-0.2, 0.32, 12, dtype=np.float32)
+_EYE_COLUMNS: Float32Array = np.linspace(-0.35, 0.35, 9, dtype=np.float32)
 _UPPER, _LOWER, _IRIS = slice(0, 6), slice(7, 12), slice(1, 9)
 _EYE_CORNERS = ((36, 39), (42, 45))
 _CLOSED, _OPENED = 0.35, 0.5  # of the usual openness
@@ -60,7 +59,7 @@ _BEFORE_S = {Condition.SPEECH: 0.7, Condition.BLINK: 0.08}
 """How long each of these has been going on when it is noticed, seconds."""
 
 
-def _indices(*names: str) -> npt.NDArray[np.int64]:
+def _indices(*names: str) -> Int64Array:
     return np.array([REGION_NAMES.index(name) for name in names])
 
 
@@ -88,11 +87,11 @@ class Sites:
         Points of the patch over each eye, face units.
     """
 
-    regions: Float32
-    eyes: Float32
+    regions: Float32Array
+    eyes: Float32Array
 
 
-def make_sites(grid: Grid, masks: Float32, *, landmarks: Float32) -> Sites:
+def make_sites(grid: Grid, masks: Float32Array, *, landmarks: Float32Array) -> Sites:
     """Choose the points.
 
     Parameters
@@ -125,13 +124,13 @@ def make_sites(grid: Grid, masks: Float32, *, landmarks: Float32) -> Sites:
 
 @njit(cache=True, nogil=True)
 def _look(
-    grey: npt.NDArray[np.uint8],
-    warp: Float32,
-    regions: Float32,
-    eyes: Float32,
+    grey: UInt8Array,
+    warp: Float32Array,
+    regions: Float32Array,
+    eyes: Float32Array,
     step: int,
-    counts: Float32,
-    patches: Float32,
+    counts: Float32Array,
+    patches: Float32Array,
 ) -> tuple[float, float]:
     """Look at the sites in a frame; returns the share of fine detail, -1 where there is none to tell, and the mean
     grey level of the regions.
@@ -179,7 +178,7 @@ def _look(
     return fine / coarse if coarse > 0 else -1.0, total / max(seen, 1)
 
 
-def openness(patches: Float32) -> float:
+def openness(patches: Float32Array) -> float:
     """How open both eyes are, from their patches ``(2, rows, columns)``: 0 or less is closed, the scale is personal.
 
     An open eye is darker in its upper half (iris, lashes, shadow of the lid) than below, and varies along its middle
@@ -225,10 +224,10 @@ class GlareWatch:
     """
 
     top: float = 0.0
-    spots: Float32 | None = None
+    spots: Float32Array | None = None
     seen_s: FloatArray = field(default_factory=lambda: np.full(2, -math.inf))
 
-    def update(self, patches: Float32, *, level: float, time_s: float, elapsed_s: float) -> BoolArray:
+    def update(self, patches: Float32Array, *, level: float, time_s: float, elapsed_s: float) -> BoolArray:
         """Over which eyes there is glare, ``(2,)``; ``level`` is the mean grey level of the face."""
         level = max(level, 1.0)
         brightest = float(np.partition(patches, -_TOP, axis=None)[-_TOP]) / level
@@ -276,24 +275,24 @@ class ConditionWatch:
 
     last_s: float | None = None
     sharpness: float = 0.0
-    agreement: Float32 = field(default_factory=lambda: np.ones(len(REGIONS), np.float32))
+    agreement: Float32Array = field(default_factory=lambda: np.ones(len(REGIONS), np.float32))
     blink: BlinkWatch = field(default_factory=BlinkWatch)
     glare: GlareWatch = field(default_factory=GlareWatch)
     speech: SpeechWatch = field(default_factory=SpeechWatch)
     _sites: Sites | None = None
-    _counts: Float32 = field(default_factory=lambda: np.empty((len(REGIONS), 3), np.float32))
-    _patches: Float32 = field(default_factory=lambda: np.empty((2, len(_EYE_ROWS), len(_EYE_COLUMNS)), np.float32))
+    _counts: Float32Array = field(default_factory=lambda: np.empty((len(REGIONS), 3), np.float32))
+    _patches: Float32Array = field(default_factory=lambda: np.empty((2, len(_EYE_ROWS), len(_EYE_COLUMNS)), np.float32))
 
     def update(
         self,
-        grey: npt.NDArray[np.uint8],
+        grey: UInt8Array,
         *,
         time_s: float,
         sites: Sites,
         scale: complex,
         shift: complex,
-        displacement: Float32,
-        agreement: Float32,
+        displacement: Float32Array,
+        agreement: Float32Array,
     ) -> Flags:
         """Conditions of the next frame.
 
@@ -355,7 +354,7 @@ class ConditionWatch:
         self.sharpness += (1 - math.exp(-elapsed_s / _SHARPNESS_S)) * (sharp - self.sharpness)
         return sharp < _BLURRED * self.sharpness
 
-    def _hidden(self, agreement: Float32, *, elapsed_s: float) -> BoolArray:
+    def _hidden(self, agreement: Float32Array, *, elapsed_s: float) -> BoolArray:
         """Which regions do not look like themselves while most do."""
         doubt, trust = (np.float32(1 - math.exp(-elapsed_s / slow_s)) for slow_s in (_DOUBT_S, _TRUST_S))
         if (agreement < _OCCLUDED).sum() >= _SURELY:
@@ -371,14 +370,14 @@ class ConditionWatch:
         return hidden
 
 
-def outside_picture(landmarks: Float32, *, shape: tuple[int, ...]) -> Flags:
+def outside_picture(landmarks: Float32Array, *, shape: tuple[int, ...]) -> Flags:
     """Conditions of a frame that was not measured, as far as its landmarks ``(68, 2)`` (pixels) tell: (18,) uint8."""
     outside = np.asarray(((landmarks < 0) | (landmarks >= shape[1::-1])).any(axis=1))
     share = np.array([outside[list(region.landmarks)].mean() for region in REGIONS])
     return (Condition.OUT_OF_VIEW * (share > _MUCH_OUTSIDE)).astype(np.uint8)
 
 
-def backdated(conditions: Flags, *, time_s: npt.NDArray[np.float64]) -> Flags:
+def backdated(conditions: Flags, *, time_s: Float64Array) -> Flags:
     """Let blinks and speech begin where they began, not where they were noticed.
 
     Parameters

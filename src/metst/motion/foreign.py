@@ -6,18 +6,17 @@ The region's motion is then in doubt although the frame agrees with the template
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from metst.arrays import Float32Array, Float64Array
 from metst.motion.canonical import CORRELATION_LENGTH, LEFT, TOP, Grid
-from metst.motion.warp import Float32
 
 _BLOCK = 8
 _LEAST_USED = 16  # pixels of a block of 64
 _FOREIGN = 7.0  # residual over noise; fingers give 8 and more
 
 
-def influence(grid: Grid, masks: Float32) -> Float32:
+def influence(grid: Grid, masks: Float32Array) -> Float32Array:
     """How much a disturbance in each block of 8 by 8 pixels matters to each region: ``(R, blocks)`` in [0, 1].
 
     ``masks`` are ``(R, rows * columns)``; the field of displacements ties points within its correlation length.
@@ -34,14 +33,14 @@ def influence(grid: Grid, masks: Float32) -> Float32:
     return out.reshape(len(masks), -1)
 
 
-def _outside(places: npt.NDArray[np.float64], inside: Float32) -> npt.NDArray[np.float64]:
+def _outside(places: Float64Array, inside: Float32Array) -> Float64Array:
     """Distance of places to an interval, which may be empty."""
     if not len(inside):
         return np.full(len(places), np.inf)
     return np.asarray(np.maximum(np.maximum(inside[0] - places, places - inside[-1]), 0), np.float64)
 
 
-def undisturbed(residual: Float32, used: Float32, reach: Float32, *, noise: float) -> Float32:
+def undisturbed(residual: Float32Array, used: Float32Array, reach: Float32Array, *, noise: float) -> Float32Array:
     """Factor of the quality of each region, ``(R,)`` in [0, 1]: nothing foreign is near.
 
     Parameters
@@ -59,7 +58,7 @@ def undisturbed(residual: Float32, used: Float32, reach: Float32, *, noise: floa
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _strongest(residual: Float32, used: Float32, reach: Float32, out: Float32) -> None:
+def _strongest(residual: Float32Array, used: Float32Array, reach: Float32Array, out: Float32Array) -> None:
     """By region: the largest mean squared residual of a block, each by the square of how much the block matters."""
     rows, columns = residual.shape[0] // _BLOCK, residual.shape[1] // _BLOCK
     out[:] = 0

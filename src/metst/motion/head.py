@@ -9,14 +9,13 @@ The problem is convex, so the head never jumps from one explanation to another.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from metst.arrays import Float32Array, Float64Array, Int64Array
 from metst.motion.anchor import Pose
 from metst.motion.canonical import Grid, nodes_on_face
 from metst.motion.picture import Similarity
 from metst.motion.registration import HEAD_UNKNOWNS
-from metst.motion.warp import Float32
 
 _STABLE_POINTS = (27, 28, 39, 42, 36, 45)
 _STABLE_REACH = 0.1
@@ -37,7 +36,7 @@ class HeadFit:
         Canonical coordinates, face units.
     """
 
-    def __init__(self, grid: Grid, landmarks: Float32) -> None:
+    def __init__(self, grid: Grid, landmarks: Float32Array) -> None:
         stable = landmarks[list(_STABLE_POINTS)]
         apart = np.linalg.norm(grid.nodes.reshape(-1, 1, 2) - stable, axis=-1).astype(np.float64)
         near = np.exp(-0.5 * (apart / _STABLE_REACH) ** 2).max(axis=-1)
@@ -47,7 +46,7 @@ class HeadFit:
         self._shape = grid.head.shape[1:]
         self._effect = np.stack([_values_at(motion, inside) for motion in grid.head], axis=1)
 
-    def separated(self, pose: Pose, *, last_turn: Float32) -> Pose:
+    def separated(self, pose: Pose, *, last_turn: Float32Array) -> Pose:
         """The same motion, shared anew between head and expression; arguments as in :meth:`split`."""
         head = self.split(pose.nodes, pose.turn, last_turn=last_turn)
         step = Similarity(complex(1 + head[2], head[3]), complex(head[0], head[1]))
@@ -57,7 +56,7 @@ class HeadFit:
         turn = pose.turn + head[4:].astype(np.float32)
         return Pose(pose.similarity @ step, own, turn, pose.light, pose.contrast)
 
-    def split(self, nodes: Float32, turn: Float32, *, last_turn: Float32) -> npt.NDArray[np.float64]:
+    def split(self, nodes: Float32Array, turn: Float32Array, *, last_turn: Float32Array) -> Float64Array:
         """Motion of the head that is left in the local displacement.
 
         Parameters
@@ -76,13 +75,13 @@ class HeadFit:
         head = _least_deviations(moved, self._effect, self._share, (last_turn - turn).astype(np.float64))
         return np.asarray(head, np.float64)
 
-    def field(self, head: npt.NDArray[np.float64]) -> Float32:
+    def field(self, head: Float64Array) -> Float32Array:
         """Spline coefficients of a motion of the head: ``(2, node_rows, node_columns)``."""
         return (head.astype(np.float32) @ self._motions).reshape(self._shape)
 
 
 @njit(cache=True, nogil=True)
-def _solved(lower: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _solved(lower: Float64Array, right: Float64Array) -> Float64Array:
     """Solution of a symmetric positive definite system by Cholesky; Numba's own needs SciPy.
 
     Of the matrix the lower triangle is read, and replaced by its factor.
@@ -107,11 +106,11 @@ def _solved(lower: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> n
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _least_deviations(
-    moved: npt.NDArray[np.float64],
-    effect: npt.NDArray[np.float64],
-    share: npt.NDArray[np.float64],
-    pull: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
+    moved: Float64Array,
+    effect: Float64Array,
+    share: Float64Array,
+    pull: Float64Array,
+) -> Float64Array:
     """Head ``(6,)`` that explains the motion ``moved`` (2, N) of points with ``effect`` (2, 6, N), reweighted."""
     head = np.zeros(HEAD_UNKNOWNS)
     normal, right = np.empty((HEAD_UNKNOWNS, HEAD_UNKNOWNS)), np.empty(HEAD_UNKNOWNS)
@@ -144,7 +143,7 @@ def _least_deviations(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _product(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+def _product(one: Float64Array, other: Float64Array) -> float:
     """Inner product; Numba's own needs SciPy."""
     total = 0.0
     for n in range(np.uint64(len(one))):
@@ -153,7 +152,7 @@ def _product(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> fl
 
 
 @njit(cache=True, nogil=True)
-def _values_at(nodes: npt.NDArray[np.float64], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _values_at(nodes: Float64Array, places: Int64Array) -> Float64Array:
     """Values of cubic splines ``(2, node_rows, node_columns)`` at some of their own nodes, ``(2, N)``."""
     rows, columns = nodes.shape[1:]
     out = np.empty((2, len(places)))

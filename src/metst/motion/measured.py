@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
+from metst.arrays import FloatArray, OnProgress
 from metst.config import AnalyzeSettings
 from metst.face import track_face
 from metst.motion.cache import Measured, default_folder, motion_key, open_cache
 from metst.motion.trajectory import extract_motion
-from metst.timeline import FloatArray
 from metst.video import VideoInfo, read_frames
-
-OnProgress = Callable[[str, int, int | None], None]
 
 
 def measure_motion(

@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from metst.motion.warp import Basis, Float32, Int32
+from metst.arrays import Float32Array, Int32Array
+from metst.motion.warp import Basis
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def normal_matrix(
-    weight: Float32,
-    template: Float32,
-    gradient: Float32,
-    span: Int32,
+    weight: Float32Array,
+    template: Float32Array,
+    gradient: Float32Array,
+    span: Int32Array,
     basis: Basis,
     light_shape: tuple[int, int],
     node_shape: tuple[int, int],
-    out: Float32,
+    out: Float32Array,
 ) -> None:
     """``J^T W J`` of all unknowns.
 
@@ -52,7 +53,9 @@ def normal_matrix(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _sum_row(row: int, weight: Float32, gradient: Float32, span: Int32, basis: Basis, pairs: Float32) -> None:
+def _sum_row(
+    row: int, weight: Float32Array, gradient: Float32Array, span: Int32Array, basis: Basis, pairs: Float32Array
+) -> None:
     """Products along one row of pixels of splines that overlap.
 
     Written are ``pairs`` (3, node_columns, 4), for xx, xy, yy by node and distance to the next one.
@@ -73,7 +76,7 @@ def _sum_row(row: int, weight: Float32, gradient: Float32, span: Int32, basis: B
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _spread_row(first: int, splines: Float32, pairs: Float32, count: int, out: Float32) -> None:
+def _spread_row(first: int, splines: Float32Array, pairs: Float32Array, count: int, out: Float32Array) -> None:
     """Add the products along one row to the nodes above and below it (upper block triangle)."""
     columns = pairs.shape[1]
     for tap in range(4):
@@ -96,12 +99,12 @@ def _spread_row(first: int, splines: Float32, pairs: Float32, count: int, out: F
 @njit(cache=True, nogil=True, fastmath=True)
 def _sum_lights(
     row: int,
-    weight: Float32,
-    template: Float32,
-    span: Int32,
+    weight: Float32Array,
+    template: Float32Array,
+    span: Int32Array,
     basis: Basis,
     light_shape: tuple[int, int],
-    lights: Float32,
+    lights: Float32Array,
 ) -> None:
     """Add one row of pixels to the products of the contrast's nodes, ``(G, G)``."""
     one = np.float32(1)

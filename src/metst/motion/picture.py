@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from metst.arrays import AnyArray, Float32Array, FloatArray, UInt8Array
 from metst.motion.canonical import BOTTOM, LEFT, RIGHT, TOP, Grid
-from metst.motion.warp import Float32
 
 _HIGH_PASS = 0.1  # reach of the local mean, face units
 _MEAN_STEP = 4
@@ -38,7 +36,7 @@ class Similarity:
         """The map back."""
         return Similarity(1 / self.scale, -self.shift / self.scale)
 
-    def apply(self, points: npt.NDArray[np.floating]) -> Float32:
+    def apply(self, points: FloatArray) -> Float32Array:
         """Map points ``(..., 2)``."""
         moved = self.scale * (points[..., 0] + 1j * points[..., 1]) + self.shift
         return np.stack([moved.real, moved.imag], axis=-1).astype(np.float32)
@@ -48,11 +46,11 @@ class Similarity:
 class Picture:
     """Part of a frame, freed of its local brightness: where it lies and its resolution."""
 
-    values: Float32
+    values: Float32Array
     to_picture: Similarity
 
 
-def make_picture(grey: npt.NDArray[np.uint8], similarity: Similarity, *, grid: Grid, px_per_pixel: float) -> Picture:
+def make_picture(grey: UInt8Array, similarity: Similarity, *, grid: Grid, px_per_pixel: float) -> Picture:
     """Cut the face out of a frame, smooth it to the grid's resolution and remove its local mean.
 
     The mean is so smooth that it is made from means over blocks of pixels.
@@ -116,14 +114,14 @@ def reduced(picture: Picture, grid: Grid, *, coarse: Grid, px_per_pixel: float) 
 
 
 @lru_cache(maxsize=8)
-def _gaussian(deviation: float) -> Float32:
+def _gaussian(deviation: float) -> Float32Array:
     """Weights of a Gaussian, far enough for a deviation of 0.8 pixels."""
     weights = np.exp(-0.5 * ((np.arange(_TAPS) - _TAPS // 2) / deviation) ** 2)
     return np.asarray(weights / weights.sum(), np.float32)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _smooth(image: npt.NDArray[Any], taps: Float32, means: Float32, out: Float32) -> None:
+def _smooth(image: AnyArray, taps: Float32Array, means: Float32Array, out: Float32Array) -> None:
     """Convolve with five ``taps`` each way, the border repeated, and take away ``means`` over so many rows each."""
     height, width, one, two = image.shape[0], np.uint64(image.shape[1]), np.uint64(1), np.uint64(2)
     line = np.empty(image.shape[1] + 4, np.float32)
@@ -149,7 +147,7 @@ def _smooth(image: npt.NDArray[Any], taps: Float32, means: Float32, out: Float32
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _block_means(image: npt.NDArray[Any], out: Float32) -> None:
+def _block_means(image: AnyArray, out: Float32Array) -> None:
     """Means over blocks of 4 by 4 pixels."""
     one, four, share = np.uint64(1), np.uint64(4), np.float32(1 / 16)
     line = np.empty(image.shape[1], np.float32)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-from metst.motion.warp import Basis, Float32, Int32, sample
+from metst.arrays import Float32Array, Int32Array, Int64Array
+from metst.motion.warp import Basis, sample
 
 HEAD_UNKNOWNS = 6
 
@@ -44,22 +44,22 @@ class Model(NamedTuple):
         Precision of the contrast's coefficients.
     """
 
-    template: Float32
-    weight: Float32
-    gradient: Float32
-    span: Int32
-    nodes: npt.NDArray[np.int64]
-    rest: npt.NDArray[np.int64]
-    carry: Float32
-    inverse: Float32
-    prior: Float32
-    head: Float32
-    head_cover: Float32
+    template: Float32Array
+    weight: Float32Array
+    gradient: Float32Array
+    span: Int32Array
+    nodes: Int64Array
+    rest: Int64Array
+    carry: Float32Array
+    inverse: Float32Array
+    prior: Float32Array
+    head: Float32Array
+    head_cover: Float32Array
     light_prior: float
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def contrast_of(values: Float32, used: Float32, template: Float32, span: Int32) -> float:
+def contrast_of(values: Float32Array, used: Float32Array, template: Float32Array, span: Int32Array) -> float:
     """Contrast of a frame over the template's, within [0.1, 10]."""
     along, own = np.float32(1e-3), np.float32(1e-3)
     for row in range(np.uint64(values.shape[0])):
@@ -72,18 +72,18 @@ def contrast_of(values: Float32, used: Float32, template: Float32, span: Int32) 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def right_side(
-    values: Float32,
-    used: Float32,
-    template: Float32,
-    gradient: Float32,
-    span: Int32,
+    values: Float32Array,
+    used: Float32Array,
+    template: Float32Array,
+    gradient: Float32Array,
+    span: Int32Array,
     basis: Basis,
     contrast: float,
-    light: Float32,
+    light: Float32Array,
     clip: float,
-    residual: Float32,
-    splines: Float32,
-    lights: Float32,
+    residual: Float32Array,
+    splines: Float32Array,
+    lights: Float32Array,
 ) -> None:
     """Residual of every pixel, and ``J^T W psi(residual)`` with Huber's clipped residual ``psi``.
 
@@ -140,7 +140,7 @@ def right_side(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _shade(light: Float32, basis: Basis, out: Float32) -> None:
+def _shade(light: Float32Array, basis: Basis, out: Float32Array) -> None:
     """Interpolate the contrast's nodes along the rows: ``out`` (light_rows, columns)."""
     for i in range(light.shape[0]):
         for c in range(out.shape[1]):
@@ -149,7 +149,7 @@ def _shade(light: Float32, basis: Basis, out: Float32) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _unshade(glow: Float32, basis: Basis, lights: Float32) -> None:
+def _unshade(glow: Float32Array, basis: Basis, lights: Float32Array) -> None:
     """Sum over columns what reaches each of the contrast's nodes: the transpose of :func:`_shade`."""
     lights[:] = 0
     for i in range(glow.shape[0]):
@@ -160,14 +160,16 @@ def _unshade(glow: Float32, basis: Basis, lights: Float32) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _add(values: Float32, share: np.float32, first: np.uint64, last: np.uint64, i: np.uint64, out: Float32) -> None:
+def _add(
+    values: Float32Array, share: np.float32, first: np.uint64, last: np.uint64, i: np.uint64, out: Float32Array
+) -> None:
     """Add a share of a row to row ``i`` of ``out``."""
     for c in range(first, last):
         out[i, c] += share * values[c]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _gather(pulls: Float32, basis: Basis, plane: int, splines: Float32) -> None:
+def _gather(pulls: Float32Array, basis: Basis, plane: int, splines: Float32Array) -> None:
     """Sum over columns what reaches each spline node: the transpose of :func:`_across`."""
     one = np.uint64(1)
     for i in range(np.uint64(pulls.shape[0])):
@@ -180,7 +182,7 @@ def _gather(pulls: Float32, basis: Basis, plane: int, splines: Float32) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def times(matrix: Float32, vector: Float32) -> Float32:
+def times(matrix: Float32Array, vector: Float32Array) -> Float32Array:
     """Matrix times vector; Numba's own needs SciPy."""
     out = np.empty(len(matrix), np.float32)
     for row in range(len(matrix)):
@@ -193,19 +195,19 @@ def times(matrix: Float32, vector: Float32) -> Float32:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def gauss_newton(
-    image: Float32,
-    still: Float32,
-    turn: Float32,
+    image: Float32Array,
+    still: Float32Array,
+    turn: Float32Array,
     model: Model,
     basis: Basis,
-    centre: Float32,
+    centre: Float32Array,
     clip: float,
     steps: int,
     tolerance: float,
-    nodes: Float32,
-    light: Float32,
-    residual: Float32,
-    used: Float32,
+    nodes: Float32Array,
+    light: Float32Array,
+    residual: Float32Array,
+    used: Float32Array,
 ) -> tuple[float, int]:
     """Refine a displacement and the local contrast.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from metst.motion.warp import Float32, Int32
+from metst.arrays import Float32Array, Int32Array
 
 
 class SparseMasks(NamedTuple):
@@ -20,14 +20,19 @@ class SparseMasks(NamedTuple):
     share : (N,) float32
     """
 
-    start: Int32
-    pixel: Int32
-    share: Float32
+    start: Int32Array
+    pixel: Int32Array
+    share: Float32Array
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def region_sums(
-    residual: Float32, used: Float32, template: Float32, weight: Float32, masks: SparseMasks, out: Float32
+    residual: Float32Array,
+    used: Float32Array,
+    template: Float32Array,
+    weight: Float32Array,
+    masks: SparseMasks,
+    out: Float32Array,
 ) -> None:
     """By region: contrast seen of the template, squared residual, what is seen, and what there is to see.
 
@@ -45,7 +50,7 @@ def region_sums(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def block_energies(residual: Float32, used: Float32, template: Float32) -> tuple[float, float]:
+def block_energies(residual: Float32Array, used: Float32Array, template: Float32Array) -> tuple[float, float]:
     """Sums of squares of the residual and of the template, both summed over blocks of 3 by 3 pixels first."""
     left, whole, blocks = np.float32(0), np.float32(0), np.uint64(residual.shape[1] // 3)
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
@@ -63,7 +68,7 @@ def block_energies(residual: Float32, used: Float32, template: Float32) -> tuple
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def mix(template: Float32, residual: Float32, share: np.float32, limit: np.float32) -> None:
+def mix(template: Float32Array, residual: Float32Array, share: np.float32, limit: np.float32) -> None:
     """Add a share of the residuals, each bounded by ``limit``, to the template."""
     for row in range(np.uint64(template.shape[0])):
         for c in range(np.uint64(template.shape[1])):
@@ -71,7 +76,7 @@ def mix(template: Float32, residual: Float32, share: np.float32, limit: np.float
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def derivatives(template: Float32, gradient: Float32) -> None:
+def derivatives(template: Float32Array, gradient: Float32Array) -> None:
     """Derivatives of the template by x and y, ``(2, rows, columns)``, over five pixels; the border is mirrored."""
     near, far = np.float32(2 / 3), np.float32(1 / 12)
     rows, columns, one, two = template.shape[0], np.uint64(template.shape[1]), np.uint64(1), np.uint64(2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from metst.arrays import Float32Array
 from metst.config import MotionSettings
 from metst.face import OUTER_EYE_CORNERS, Face, FaceFrame
 from metst.motion.anchor import Anchor, Match, Pose, still_pose
@@ -31,7 +32,6 @@ from metst.motion.foreign import influence, undisturbed
 from metst.motion.head import HeadFit
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
-from metst.motion.warp import Float32
 from metst.regions import REGIONS
 from metst.results import Flags
 from metst.video import Frame
@@ -87,13 +87,13 @@ class MotionFrame:
 
     index: int
     time_s: float
-    displacement: Float32
-    quality: Float32
+    displacement: Float32Array
+    quality: Float32Array
     conditions: Flags
-    centres: Float32
+    centres: Float32Array
     face_px: float
-    head: Float32
-    face: Float32
+    head: Float32Array
+    face: Float32Array
     face_quality: float
     reason: str
 
@@ -108,17 +108,17 @@ class _Reference:
     """The anchor and what belongs to its frame; landmarks are canonical."""
 
     time_s: float
-    landmarks: Float32
+    landmarks: Float32Array
     anchor: Anchor
     head_fit: HeadFit
     px_per_pixel: float
-    pool: Float32
+    pool: Float32Array
     masks: SparseMasks
-    influence: Float32
+    influence: Float32Array
     sites: Sites
-    centres: Float32
-    certainty: Float32
-    displacement: Float32
+    centres: Float32Array
+    certainty: Float32Array
+    displacement: Float32Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +136,10 @@ class _Segment:
 
     reference: _Reference
     pose: Pose
-    landmarks: Float32
+    landmarks: Float32Array
     start: Similarity
-    quality: Float32
-    agreement: Float32
+    quality: Float32Array
+    agreement: Float32Array
     watch: ConditionWatch
     seen_s: float
     refreshed_s: float
@@ -202,7 +202,7 @@ class MotionTracker:
         )
 
     def _reference(
-        self, frame: Frame, similarity: Similarity, *, landmarks: Float32, displacement: Float32
+        self, frame: Frame, similarity: Similarity, *, landmarks: Float32Array, displacement: Float32Array
     ) -> _Reference:
         """Make a frame the anchor; ``landmarks`` are canonical."""
         grid, px = self._fine_grid, abs(similarity.scale) / _FINE_UNIT
@@ -319,7 +319,7 @@ class MotionTracker:
             segment.refreshed_s = time_s
             reference.anchor.refresh_for(self._noise)
 
-    def _advance(self, pose: Pose, found: _Found, segment: _Segment) -> Float32:
+    def _advance(self, pose: Pose, found: _Found, segment: _Segment) -> Float32Array:
         """Keep the new pose and what the match says about noise and quality; returns the agreement by region."""
         reference = segment.reference
         self._noise += _NOISE_RATE * (found.match.noise() - self._noise)
@@ -343,7 +343,7 @@ class MotionTracker:
             or float(np.abs(pose.turn).max()) > _RENEW_TURN
         )
 
-    def _renew(self, frame: Frame, segment: _Segment, *, displacement: Float32) -> None:
+    def _renew(self, frame: Frame, segment: _Segment, *, displacement: Float32Array) -> None:
         """Make this frame the anchor; regions stay on the skin they lie on."""
         moved = segment.landmarks + _moved(self._fine_grid, segment.pose, segment.landmarks)
         placement = _eyes(moved)
@@ -363,12 +363,12 @@ class MotionTracker:
         return _unmeasured(face_frame, "motion lost")
 
 
-def _moved(grid: Grid, pose: Pose, points: Float32) -> Float32:
+def _moved(grid: Grid, pose: Pose, points: Float32Array) -> Float32Array:
     """Displacement of canonical points by the face's own motion and its yaw and pitch, face units."""
     return displacement_at(grid, pose.nodes, points) + depth_at(points)[:, None] * pose.turn
 
 
-def _eyes(landmarks: Float32) -> Similarity:
+def _eyes(landmarks: Float32Array) -> Similarity:
     """Canonical face units to the landmarks' frame, from the outer eye corners."""
     left, right = (complex(*landmarks[point].tolist()) for point in OUTER_EYE_CORNERS)
     return Similarity(right - left, (left + right) / 2)
@@ -419,7 +419,7 @@ def _unmeasured(face_frame: FaceFrame, reason: str) -> MotionFrame:
     )
 
 
-def _face_row(face_frame: FaceFrame) -> Float32:
+def _face_row(face_frame: FaceFrame) -> Float32Array:
     """Box and eye centres; NaN without a face."""
     face = face_frame.face
     if face is None:

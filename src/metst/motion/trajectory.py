@@ -8,16 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import AnyArray, Float32Array
 from metst.config import MotionSettings
 from metst.face import FaceFrame
 from metst.motion.conditions import backdated
 from metst.motion.tracker import MotionFrame, MotionTracker
-from metst.motion.warp import Float32
 from metst.regions import AXES, REGION_NAMES
 from metst.results import FACE_CHANNELS, Flags
 from metst.timeline import Series, TimeGrid
@@ -55,13 +54,13 @@ class Motion:
     """
 
     displacement: Series
-    quality: Float32
+    quality: Float32Array
     conditions: Flags
-    centres: Float32
-    face_px: Float32
-    head: Float32
+    centres: Float32Array
+    face_px: Float32Array
+    head: Float32Array
     face: Series
-    face_quality: Float32
+    face_quality: Float32Array
     reason: tuple[str, ...]
 
 
@@ -131,7 +130,7 @@ class _Rows:
         self._blocks[-1][at] = tuple(getattr(row, name) for name in _ROW.names)
         self.reasons.append(sys.intern(row.reason))
 
-    def column(self, name: str) -> npt.NDArray[Any]:
+    def column(self, name: str) -> AnyArray:
         """One value of all frames, as an array of its own."""
         empty = np.empty(0, _ROW)[name]
         joined = np.concatenate([empty, *(block[name] for block in self._blocks)])

@@ -14,11 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
+from metst.arrays import Float32Array, Int32Array
 
 
 class Basis(NamedTuple):
@@ -36,18 +34,18 @@ class Basis(NamedTuple):
         Share of the second of them.
     """
 
-    row_node: Int32
-    column_node: Int32
-    row_spline: Float32
-    column_spline: Float32
-    row_light: Int32
-    column_light: Int32
-    row_share: Float32
-    column_share: Float32
+    row_node: Int32Array
+    column_node: Int32Array
+    row_spline: Float32Array
+    column_spline: Float32Array
+    row_light: Int32Array
+    column_light: Int32Array
+    row_share: Float32Array
+    column_share: Float32Array
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _across(nodes: Float32, plane: int, basis: Basis, out: Float32) -> None:
+def _across(nodes: Float32Array, plane: int, basis: Basis, out: Float32Array) -> None:
     """Evaluate splines ``nodes[plane]`` (node_rows, node_columns) along the rows: ``out`` (node_rows, columns)."""
     one = np.uint64(1)
     for i in range(np.uint64(nodes.shape[1])):
@@ -63,7 +61,13 @@ def _across(nodes: Float32, plane: int, basis: Basis, out: Float32) -> None:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _down(
-    lines: Float32, i: np.uint64, taps: Float32, row: np.uint64, first: np.uint64, last: np.uint64, out: Float32
+    lines: Float32Array,
+    i: np.uint64,
+    taps: Float32Array,
+    row: np.uint64,
+    first: np.uint64,
+    last: np.uint64,
+    out: Float32Array,
 ) -> None:
     """Evaluate splines at one row, from the four of the ``lines`` (node_rows, columns) that begin with ``i``."""
     t0, t1, t2, t3 = taps[row, 0], taps[row, 1], taps[row, 2], taps[row, 3]
@@ -73,7 +77,9 @@ def _down(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _cubic(place: Float32, end: int, first: np.uint64, last: np.uint64, whole: Int32, taps: Float32) -> None:
+def _cubic(
+    place: Float32Array, end: int, first: np.uint64, last: np.uint64, whole: Int32Array, taps: Float32Array
+) -> None:
     """First of the four pixels that reach each place, within ``[0, end - 4]``, and their weights ``(4, n)``.
 
     Cubic convolution (Keys 1981, a = -1/2).
@@ -94,16 +100,16 @@ def _cubic(place: Float32, end: int, first: np.uint64, last: np.uint64, whole: I
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _fetch(
-    flat: Float32,
+    flat: Float32Array,
     width: np.uint64,
-    left: Int32,
-    top: Int32,
-    k: Float32,
-    m: Float32,
+    left: Int32Array,
+    top: Int32Array,
+    k: Float32Array,
+    m: Float32Array,
     row: np.uint64,
     first: np.uint64,
     last: np.uint64,
-    out: Float32,
+    out: Float32Array,
 ) -> None:
     """One row of values between pixels: four weights ``k`` to the right, four ``m`` down."""
     one = np.uint64(1)
@@ -125,15 +131,15 @@ def _fetch(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _inside(
-    x: Float32,
-    y: Float32,
+    x: Float32Array,
+    y: Float32Array,
     width: int,
     height: int,
-    weight: Float32,
+    weight: Float32Array,
     row: np.uint64,
     first: np.uint64,
     last: np.uint64,
-    out: Float32,
+    out: Float32Array,
 ) -> None:
     """The weight where a place lies inside the image, else 0."""
     low, right, bottom, nothing = np.float32(1), np.float32(width - 2), np.float32(height - 2), np.float32(0)
@@ -143,13 +149,13 @@ def _inside(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def sample(
-    image: Float32,
-    warp: Float32,
+    image: Float32Array,
+    warp: Float32Array,
     basis: Basis,
-    span: Int32,
-    weight: Float32,
-    values: Float32,
-    used: Float32,
+    span: Int32Array,
+    weight: Float32Array,
+    values: Float32Array,
+    used: Float32Array,
 ) -> None:
     """Sample ``image`` at the warped position of every canonical pixel inside ``span``.
 
@@ -187,7 +193,7 @@ def sample(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def spline_at(nodes: Float32, place: Float32, out: Float32) -> None:
+def spline_at(nodes: Float32Array, place: Float32Array, out: Float32Array) -> None:
     """Cubic B-splines ``(2, node_rows, node_columns)`` at places (x, y) in steps of the nodes: ``out`` (N, 2)."""
     w = np.empty((2, 4), np.float32)
     for n in range(len(place)):

@@ -15,15 +15,14 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array, FloatArray, Int64Array, IntArray, UInt8Array
 from metst.errors import DataError
 from metst.regions import CROP_PX, HEAD, LANDMARK_COUNT, REGIONS, Patch, Pooling
-from metst.timeline import FloatArray, IntArray
 
-GreyImage: TypeAlias = npt.NDArray[np.uint8]
-Flow: TypeAlias = npt.NDArray[np.float32]
-Vector: TypeAlias = npt.NDArray[np.float32]
+GreyImage: TypeAlias = UInt8Array
+Flow: TypeAlias = Float32Array
+Vector: TypeAlias = Float32Array
 Box: TypeAlias = tuple[int, int, int, int]
 Slices: TypeAlias = tuple[slice, slice]
 
@@ -32,9 +31,7 @@ _BOX_REACH = {"up": 3.5, "down": 5.5, "sideways": 4.5}
 _INNER_EYE_CORNERS = [39, 42]
 
 
-def published_windows(
-    frames: GreyImage, *, boxes: IntArray, landmarks: IntArray, window: int
-) -> npt.NDArray[np.float32]:
+def published_windows(frames: GreyImage, *, boxes: IntArray, landmarks: IntArray, window: int) -> Float32Array:
     """Motion of the 18 regions in overlapping windows, as published.
 
     Parameters
@@ -68,7 +65,7 @@ def published_windows(
     return motion
 
 
-def window_motion(frames: GreyImage, *, box: IntArray, landmarks: IntArray) -> npt.NDArray[np.float32]:
+def window_motion(frames: GreyImage, *, box: IntArray, landmarks: IntArray) -> Float32Array:
     """Motion of the 18 regions in one window, ``(36, T)`` float32; see :func:`published_windows`.
 
     Parameters
@@ -99,7 +96,7 @@ def window_motion(frames: GreyImage, *, box: IntArray, landmarks: IntArray) -> n
     return motion.reshape(2 * len(REGIONS), len(frames))
 
 
-def published_boxes(landmarks: FloatArray | IntArray, *, frame_shape: tuple[int, int]) -> npt.NDArray[np.int64]:
+def published_boxes(landmarks: FloatArray | IntArray, *, frame_shape: tuple[int, int]) -> Int64Array:
     """Face boxes as published, from the landmarks of each window's first frame.
 
     With ``g`` half the distance between the inner eye corners, the box reaches 4.5 g to the sides,
@@ -136,9 +133,7 @@ def published_boxes(landmarks: FloatArray | IntArray, *, frame_shape: tuple[int,
     return boxes.astype(np.int64)
 
 
-def landmarks_in_crop(
-    landmarks: FloatArray | IntArray, boxes: IntArray, *, frame_shape: tuple[int, int]
-) -> npt.NDArray[np.int64]:
+def landmarks_in_crop(landmarks: FloatArray | IntArray, boxes: IntArray, *, frame_shape: tuple[int, int]) -> Int64Array:
     """Landmarks of the source frame in the 320 px crop, truncated to integers as published.
 
     Parameters

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Float64Array = npt.NDArray[np.float64]
-Peaks = npt.NDArray[np.int64]
+from metst.arrays import Float64Array, Int64Array
+
+Peaks = Int64Array
 
 
 def find_peaks(curve: Float64Array, *, height: float, distance: int) -> Peaks:

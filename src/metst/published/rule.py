@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from metst.decode.scores import NEUTRAL, Float64Array, class_names, intervals, mean_chance, spot_and_chance, table
+from metst.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
+from metst.decode.scores import NEUTRAL, class_names, intervals, mean_chance, spot_and_chance, table
 from metst.errors import DataError, UsageError
 from metst.published.peaks import find_peaks
-from metst.timeline import BoolArray, FloatArray, IntArray, Intervals, Series
+from metst.timeline import Intervals, Series
 
 NEUTRAL_INDEX = 4
 """The published networks' last class."""
@@ -27,7 +28,7 @@ Rule = Literal["fixed", "extensible"]
 Strategy = Literal[0, 1, 2]
 
 
-def published_intervals(score: npt.ArrayLike, *, k_p: int, rule: Rule) -> npt.NDArray[np.int64]:
+def published_intervals(score: npt.ArrayLike, *, k_p: int, rule: Rule) -> Int64Array:
     """Intervals exactly as the published code decodes one video's curve.
 
     Both rules smooth with a zero-padded moving average of width ``2 k_p`` and take peaks at least
@@ -83,7 +84,7 @@ def majority_label(classes: npt.ArrayLike, onset: int, offset: int) -> int:
     return int(Counter(votes.tolist()).most_common(1)[0][0]) if votes.size else NEUTRAL_INDEX
 
 
-def frame_classes(probability: FloatArray, *, strategy: Strategy) -> npt.NDArray[np.int64]:
+def frame_classes(probability: FloatArray, *, strategy: Strategy) -> Int64Array:
     """Class of every frame under one of the three synergy strategies.
 
     Parameters
@@ -164,7 +165,7 @@ def decode_published(
     )
 
 
-def _published(score: Float64Array, *, k_p: int, rule: str) -> tuple[npt.NDArray[np.int64], Float64Array]:
+def _published(score: Float64Array, *, k_p: int, rule: str) -> tuple[Int64Array, Float64Array]:
     """Published intervals (N, 3) and the smoothed score (N,) at the peak of each."""
     if k_p < 1:
         raise UsageError(f"k_p must be at least 1 frame, got {k_p}")

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
-Image = npt.NDArray[np.uint8]
+from metst.arrays import Float32Array, Image, Int32Array
+
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
@@ -34,7 +35,7 @@ def _rgb(code: str) -> Colour:
 
 
 @lru_cache(maxsize=4096)
-def _mask(text: str, size: int) -> npt.NDArray[np.float32]:
+def _mask(text: str, size: int) -> Float32Array:
     """How much of each pixel the words cover, ``(h, w, 1)`` in [0, 1]; equal heights for one size."""
     # Drawn larger and averaged: at the size itself the font's hints close the gaps between small words.
     font = ImageFont.load_default(_FINER * size)
@@ -115,5 +116,5 @@ def arrow(image: Image, start: npt.ArrayLike, stop: npt.ArrayLike, *, colour: Co
             cv2.fillConvexPoly(image, _fixed(tip), ink, cv2.LINE_AA, _FRACTION_BITS)
 
 
-def _fixed(points: npt.ArrayLike) -> npt.NDArray[np.int32]:
+def _fixed(points: npt.ArrayLike) -> Int32Array:
     return np.rint(np.asarray(points, np.float64) * (1 << _FRACTION_BITS)).astype(np.int32)

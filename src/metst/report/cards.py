@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
+from metst.arrays import Float32Array
 from metst.errors import UsageError, VideoError
 from metst.regions import REGIONS
 from metst.report.condition_marks import hints
 from metst.report.facemap import draw_facemap, enlargement
-from metst.report.movement import Float32, onset_to_apex
+from metst.report.movement import onset_to_apex
 from metst.report.plots import draw_close_up, strongest_regions
 from metst.report.thumbnails import data_uri, face_in, thumbnail
 from metst.report.wording import clock, direction
@@ -156,7 +157,7 @@ def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
     )
 
 
-def _moved(displacement: Float32) -> tuple[Moved, ...]:
+def _moved(displacement: Float32Array) -> tuple[Moved, ...]:
     """The regions that moved farthest, farthest first."""
     strongest = strongest_regions(displacement, count=_REGIONS_NAMED)
     distance = np.linalg.norm(displacement, axis=1).astype(float)

@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 
+from metst.arrays import IntArray
 from metst.regions import REGIONS
 from metst.report.drawing import Panel, add
 from metst.results import Analysis, Condition, face_conditions, in_words
-from metst.timeline import IntArray, true_runs
+from metst.timeline import true_runs
 
 BESIDE_S: Final = 0.15
 """A blink so shortly before or after an event counts as beside it, seconds."""

@@ -15,12 +15,12 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from metst.arrays import FloatArray, UInt8Array
 
 INK, MUTED, LINE, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "accent"))
 CLASS_COLOURS = 8
 
-FloatArray = npt.NDArray[np.floating]
 Anchor = Literal["start", "middle", "end"]
 Element = ElementTree.Element
 
@@ -144,7 +144,7 @@ class Panel:
         parent = add(self.drawing.root, "a", {"href": link}) if link else self.drawing.root
         write(parent, float(across), float(down), text, colour=colour, anchor=anchor, bold=bold)
 
-    def picture(self, rgba: npt.NDArray[np.uint8], *, x: tuple[float, float]) -> None:
+    def picture(self, rgba: UInt8Array, *, x: tuple[float, float]) -> None:
         """Pixels ``(rows, columns, 4)`` from one x to another over the whole height."""
         left, right = self.at(np.array(x), np.zeros(2))[0]
         _, png = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array, Float64Array
 from metst.regions import REGIONS
 from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, Panel, add, stroke
 
@@ -43,10 +43,8 @@ _HEAD_PT, _SHORTEST_PT = 7.0, 0.8
 _ARROW: Final = 0.30
 _LEAST_FULL_ARROW: Final = 0.01
 
-Float64 = npt.NDArray[np.float64]
 
-
-def drawn_landmarks() -> Float64:
+def drawn_landmarks() -> Float64Array:
     """(68, 2) landmarks of the drawn face, face units."""
     points = np.zeros((68, 2))
     for number, point in _LEFT_HALF.items():
@@ -56,18 +54,18 @@ def drawn_landmarks() -> Float64:
     return points
 
 
-def region_centres() -> Float64:
+def region_centres() -> Float64Array:
     """(18, 2) centres of the regions on the drawn face, face units."""
     points = drawn_landmarks()
     return np.array([points[list(region.landmarks)].mean(axis=0) for region in REGIONS])
 
 
-def enlargement(displacement: npt.NDArray[np.float32]) -> float:
+def enlargement(displacement: Float32Array) -> float:
     """How many times longer than the movement the arrows are drawn."""
     return _ARROW / max(float(np.nanmax(np.linalg.norm(displacement, axis=1))), _LEAST_FULL_ARROW)
 
 
-def draw_facemap(displacement: npt.NDArray[np.float32], *, key: str, label: str) -> str:
+def draw_facemap(displacement: Float32Array, *, key: str, label: str) -> str:
     """SVG of the face with the displacement of each region, (18, 2) in face units, enlarged."""
     drawing = Drawing(_WIDTH, _HEIGHT, key=key, label=label)
     panel = drawing.panel(Box(0, 0, _WIDTH, _HEIGHT), x=_ACROSS, y=_DOWN)
@@ -86,7 +84,7 @@ def draw_facemap(displacement: npt.NDArray[np.float32], *, key: str, label: str)
     return drawing.svg()
 
 
-def _draw_arrow(panel: Panel, start: Float64, arrow: Float64) -> None:
+def _draw_arrow(panel: Panel, start: Float64Array, arrow: Float64Array) -> None:
     """A shaft and a head; arrows much shorter than the longest are pale."""
     strong = float(np.linalg.norm(arrow)) >= _ARROW / 4
     colour, opacity = (ACCENT, "") if strong else (MUTED, ";opacity:.6")
@@ -107,5 +105,5 @@ def _draw_arrow(panel: Panel, start: Float64, arrow: Float64) -> None:
     add(panel.drawing.root, "path", {"d": path, "style": f"fill:{colour}{opacity}"})
 
 
-def _pair(point: Float64) -> str:
+def _pair(point: Float64Array) -> str:
     return f"{point[0]:.2f} {point[1]:.2f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -14,11 +14,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from metst.arrays import OnProgress
 from metst.report.wording import clock, length_in_words
 from metst.results import Analysis, write_whole
 from metst.timeline import frame_for_people
-
-OnProgress = Callable[[str, int, int | None], None]
 
 # Beyond this many cards a page is neither read nor quick to open; the table still lists every candidate.
 MOST_CARDS: Final = 60

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array, FloatArray, IntArray
 from metst.regions import REGIONS
-from metst.timeline import FloatArray, IntArray, Series
+from metst.timeline import Series
 
 # A micro-expression rises within about 0.2 s: over this time it moves farthest, slow motion hardly at all.
 LAG_S: Final = 0.25
 
-Float32 = npt.NDArray[np.float32]
 
-
-def recent_movement(motion: Series) -> Float32:
+def recent_movement(motion: Series) -> Float32Array:
     """How far each region moved within the last quarter of a second.
 
     Parameters
@@ -40,7 +38,7 @@ def recent_movement(motion: Series) -> Float32:
     return moved
 
 
-def onset_to_apex(motion: Series, *, onset: int, apex: int) -> Float32:
+def onset_to_apex(motion: Series, *, onset: int, apex: int) -> Float32Array:
     """Displacement of each region from onset to apex, (R, 2) in face units; NaN across a gap."""
     if not motion.valid[onset : apex + 1].all():
         return np.full(motion.values.shape[1:], np.nan, dtype=np.float32)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array, Float64Array, FloatArray, Image, IntArray, OnProgress
 from metst.errors import DataError
 from metst.regions import REGIONS
-from metst.report.canvas import Image, Point, arrow, chip, palette, ring, text_size, write
+from metst.report.canvas import Point, arrow, chip, palette, ring, text_size, write
 from metst.report.facemap import drawn_landmarks
-from metst.report.movement import Float32
 from metst.report.strip import ScoreStrip, event_colour, event_words
 from metst.report.thumbnails import Face, average_cells, covered, eye_bar
 from metst.report.wording import clock
 from metst.results import Analysis, in_words
-from metst.timeline import FloatArray, IntArray, Series, frame_for_people, true_runs
+from metst.timeline import Series, frame_for_people, true_runs
 from metst.video import read_colour_stream, write_video
-
-OnProgress = Callable[[str, int, int | None], None]
 
 REFERENCE_S: Final = 1.0
 """Arrows show the motion against the mean of so many seconds before."""
@@ -100,7 +97,7 @@ def _frames(
     raise DataError(f"{video.name} is not the recording that was analysed (from frame {frame + 1} on)")
 
 
-def recent_displacement(motion: Series) -> Float32:
+def recent_displacement(motion: Series) -> Float32Array:
     """Motion against its mean over the second before: ``(T, R, 2)``, face units; NaN in gaps, never across one."""
     shown = np.full_like(motion.values, np.nan)
     for run in true_runs(motion.valid):
@@ -112,7 +109,7 @@ def recent_displacement(motion: Series) -> Float32:
     return shown
 
 
-def enlargements(displacement: Float32, *, time_s: FloatArray) -> IntArray:
+def enlargements(displacement: Float32Array, *, time_s: FloatArray) -> IntArray:
     """How many times longer than the motion the arrows of each frame are drawn: ``(T,)``.
 
     Parameters
@@ -179,7 +176,7 @@ class _Painter:
         image = np.array(cv2.resize(picture, self._size, interpolation=method), np.uint8)
         return covered(image, self._enlarged_points(eye_bar(face))) if self._cover_eyes and face is not None else image
 
-    def _enlarged_points(self, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    def _enlarged_points(self, points: FloatArray) -> Float64Array:
         """Pixels of the recording to pixels of the video."""
         return (points.astype(np.float64) + 0.5) * self._scale - 0.5
 

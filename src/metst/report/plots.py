@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from metst.arrays import Float32Array, FloatArray, IntArray
 from metst.regions import REGIONS
 from metst.report.condition_marks import draw_conditions
 from metst.report.drawing import (
@@ -25,16 +26,9 @@ from metst.report.drawing import (
     write,
 )
 from metst.report.facemap import region_centres
-from metst.report.movement import (
-    Float32,
-    bin_starts,
-    binned,
-    onset_to_apex,
-    region_groups,
-)
+from metst.report.movement import bin_starts, binned, onset_to_apex, region_groups
 from metst.report.wording import clock
 from metst.results import Analysis
-from metst.timeline import FloatArray, IntArray
 
 ROW_S: Final = (60.0, 120.0, 300.0, 600.0, 1800.0)
 MOST_ROWS: Final = 12
@@ -66,13 +60,13 @@ class Row:
     right: float = 1 - _RIGHT / _WIDTH
 
 
-def full_strip(movement: Float32) -> float:
+def full_strip(movement: Float32Array) -> float:
     """Movement, face units, that is drawn in full colour."""
     seen = movement[np.isfinite(movement)]
     return max(float(np.percentile(seen, _FULL_STRIP)) if seen.size else 0.0, _LEAST_FULL)
 
 
-def timeline_rows(analysis: Analysis, *, movement: Float32, linked: Collection[int]) -> Iterator[Row]:
+def timeline_rows(analysis: Analysis, *, movement: Float32Array, linked: Collection[int]) -> Iterator[Row]:
     """Draw the whole recording, one row after the other.
 
     Parameters
@@ -131,7 +125,7 @@ def _draw_score(panel: Panel, analysis: Analysis, *, frames: slice) -> None:
     panel.y_title("score", off=24)
 
 
-def _envelope(time_s: FloatArray, values: Float32, *, starts: IntArray) -> tuple[FloatArray, FloatArray]:
+def _envelope(time_s: FloatArray, values: Float32Array, *, starts: IntArray) -> tuple[FloatArray, FloatArray]:
     """Curve through the lowest and highest value of each bin: no peak is lost, however long the recording."""
     if len(starts) == len(values):
         return time_s, values
@@ -139,7 +133,7 @@ def _envelope(time_s: FloatArray, values: Float32, *, starts: IntArray) -> tuple
     return np.repeat(time_s[starts], 2), np.column_stack([low, high]).ravel()
 
 
-def _draw_strips(panel: Panel, share: Float32, time_s: FloatArray) -> None:
+def _draw_strips(panel: Panel, share: Float32Array, time_s: FloatArray) -> None:
     """One strip per region, the fuller the farther it moved; groups from brow to mouth."""
     height = region_centres()[:, 1]
     groups = sorted(region_groups(), key=lambda group: float(height[list(group[1])].mean()))
@@ -218,7 +212,7 @@ _LEAST_PERCENT: Final = 0.1
 _DASHES: Final = ("", "4.4 1.6", "1.1 1.3")
 
 
-def strongest_regions(displacement: Float32, *, count: int) -> list[int]:
+def strongest_regions(displacement: Float32Array, *, count: int) -> list[int]:
     """Indices of the regions that moved farthest from onset to apex, farthest first."""
     distance = np.nan_to_num(np.linalg.norm(displacement, axis=1), nan=-1)
     return [int(i) for i in np.argsort(-distance, kind="stable")[:count] if distance[i] >= 0]
@@ -253,7 +247,7 @@ def draw_close_up(analysis: Analysis, event: int) -> str:
     return drawing.svg()
 
 
-def _paths(analysis: Analysis, *, frames: slice, onset: int, apex: int) -> list[tuple[str, Float32]]:
+def _paths(analysis: Analysis, *, frames: slice, onset: int, apex: int) -> list[tuple[str, Float32Array]]:
     """Name of each region that moved most, and how far it was from its place at onset, percent of the eye distance."""
     motion = analysis.motion
     strongest = strongest_regions(onset_to_apex(motion, onset=onset, apex=apex), count=_CURVES)
@@ -261,7 +255,7 @@ def _paths(analysis: Analysis, *, frames: slice, onset: int, apex: int) -> list[
     return [(motion.channels[region], path) for region, path in zip(strongest, away, strict=True)]
 
 
-def _draw_paths(panel: Panel, paths: list[tuple[str, Float32]], *, time_s: FloatArray) -> None:
+def _draw_paths(panel: Panel, paths: list[tuple[str, Float32Array]], *, time_s: FloatArray) -> None:
     beside, middle = panel.box.left + panel.box.width + 6, panel.box.top + panel.box.height / 2
     for row, (dashes, (name, away)) in enumerate(zip(_DASHES, paths, strict=False)):
         panel.curve(time_s, away, colour=ACCENT, width=1.1, dashes=dashes)

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from metst.report.canvas import Image, line, palette, ring, shade, text_size, write
+from metst.arrays import Image
+from metst.report.canvas import line, palette, ring, shade, text_size, write
 from metst.report.wording import clock
 from metst.results import Analysis, face_conditions
 from metst.timeline import true_runs

@@ -8,11 +8,9 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float64Array, Image
 from metst.results import Analysis
-
-Image = npt.NDArray[np.uint8]
 
 WIDTH: Final = 168
 _MARGIN: Final = 0.18
@@ -94,7 +92,7 @@ def average_cells(picture: Image, *, face_px: float) -> Image:
     return np.asarray(cv2.resize(picture, cells, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def eye_bar(face: Face) -> npt.NDArray[np.float64]:
+def eye_bar(face: Face) -> Float64Array:
     """(4, 2) corners of the bar, pixels of the recording."""
     eyes = np.array(face.eyes)
     along = eyes[1] - eyes[0]
@@ -110,7 +108,7 @@ def eye_bar(face: Face) -> npt.NDArray[np.float64]:
 _CORNERS: Final = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
-def covered(picture: Image, bar: npt.NDArray[np.float64]) -> Image:
+def covered(picture: Image, bar: Float64Array) -> Image:
     """The picture with the bar over the eyes."""
     return np.asarray(
         cv2.fillConvexPoly(picture.copy(), np.rint(bar).astype(np.int32), color=_BAR_COLOUR), dtype=np.uint8

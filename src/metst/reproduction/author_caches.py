@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import AnyArray, Float32Array
 from metst.errors import DataError, UsageError
 from metst.regions import METST_REGIONS, REGIONS
 from metst.reproduction.unpickle import PickledArray, read_pickle
-
-Float32Array = npt.NDArray[np.float32]
 
 CHANNELS = (2 * len(REGIONS), 2 * len(METST_REGIONS))
 """Channels of the features of ME-TST+ and BoostingVRME, and of ME-TST."""
@@ -162,7 +160,7 @@ def _windows(windows: Sequence[Any], *, video: int, faults: _Faults) -> Iterator
         seen.add(id(window))
 
 
-def _not_finite(values: npt.NDArray[Any]) -> tuple[int, int] | None:
+def _not_finite(values: AnyArray) -> tuple[int, int] | None:
     """Channel and frame of the first number that float32 cannot hold."""
     limit = float(np.finfo(np.float32).max)
     bad = ~(np.abs(values) <= limit)

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from metst.arrays import BoolArray, Int64Array
 from metst.labels import CLASSES, EMOTIONS
 from metst.metrics import score_tables
 from metst.metrics.matching import Events, Pairs, close_pairs, scorer_hits
-from metst.reproduction.split import Int64Array, TestVideo
-from metst.timeline import BoolArray
+from metst.reproduction.split import TestVideo
 
 Scorer = Literal["greedy", "strict"]
 

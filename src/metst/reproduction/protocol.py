@@ -7,26 +7,24 @@ synergy strategy deletes detections.  Sources: arXiv 2409.09707, 2508.08082 and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import AnyArray, BoolArray, Float32Array, Int64Array, OnProgress
 from metst.datasets import DataSet
 from metst.decode import frame_classes, kept_detections, majority_label, published_intervals
 from metst.errors import UsageError
 from metst.labels import CLASSES
 from metst.models.checkpoint import Model
 from metst.published.rule import NEUTRAL_INDEX, Strategy
-from metst.reproduction.author_caches import Features, Float32Array
+from metst.reproduction.author_caches import Features
 from metst.reproduction.counting import Detections
 from metst.reproduction.result_files import FOLLOWED, Evaluation, Fold, Follow, HalfDuration, Options, outcome
 from metst.reproduction.split import STEPS, Split, published_split
 from metst.reproduction.subject_checkpoints import check_model, find_folds, fold_model, was_trained_on
-
-OnProgress = Callable[[str, int, int | None], None]
 
 _BATCH = {"samm-lv": 32, "casme3": 256}  # windows that the authors' program scores together
 _TOGETHER = 64  # windows that are scored together here: does not change the result
@@ -146,7 +144,7 @@ def _subject(model: Model, features: Features, *, numbers: Sequence[int], fold: 
 
 def _window_results(
     model: Model, windows: Float32Array, *, network: str, options: Options
-) -> tuple[Float32Array, npt.NDArray[np.int64]]:
+) -> tuple[Float32Array, Int64Array]:
     """Scores and classes ``(W, k)``, every window from a fresh state."""
     count_, length = windows.shape[:2]
     scores = np.zeros((count_, length), np.float32)
@@ -161,7 +159,7 @@ def _window_results(
     return scores, flat.reshape(count_, length)
 
 
-def stitch_windows(values: npt.NDArray[Any], *, whole: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+def stitch_windows(values: AnyArray, *, whole: BoolArray) -> AnyArray:
     """One curve from the windows of a video, which start every half window.
 
     Parameters

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Int64Array, IntArray
 from metst.datasets import DataSet, Label
 from metst.datasets.casme3 import RATE_HZ as CASME3_HZ
 from metst.datasets.samm_lv import RATE_HZ as SAMM_LV_HZ
@@ -17,7 +17,6 @@ from metst.errors import DataError
 from metst.labels import half_duration
 from metst.metrics import read_videos_csv
 from metst.reproduction.author_caches import Features, expected_windows, natural_key
-from metst.timeline import IntArray
 
 Published = Literal["samm-lv", "casme3"]
 
@@ -30,8 +29,6 @@ STEPS: dict[Published, int] = {"samm-lv": 7, "casme3": 1}
 NO_CLASS = "unknown"
 
 _FAULTS_SHOWN = 5
-
-Int64Array = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

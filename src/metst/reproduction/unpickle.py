@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import AnyArray
 from metst.errors import DataError, UsageError
 
 _EXPECTED = "expected a pickle of nested lists of arrays of numbers"
@@ -33,7 +33,7 @@ _MOST_AXES = 8
 class PickledArray:
     """An array of a pickle; ``values`` is None until the pickle has said what is in it."""
 
-    values: npt.NDArray[Any] | None = None
+    values: AnyArray | None = None
 
 
 @dataclass(eq=False)
@@ -248,7 +248,7 @@ def _set_dtype(dtype: _Dtype, state: Any) -> None:
     dtype.order = order
 
 
-def _array(data: Any, dtype: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
+def _array(data: Any, dtype: Any, shape: Any, order: Any) -> AnyArray:
     """The array, once its size is known to be that of its data."""
     if isinstance(data, str):  # the bytes of a pickle by Python 2
         data = data.encode("latin-1")

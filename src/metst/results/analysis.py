@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import BoolArray, Float32Array
 from metst.errors import DataError
 from metst.results.flags import Flags
-from metst.timeline import BoolArray, Intervals, Series, TimeGrid
+from metst.timeline import Intervals, Series, TimeGrid
 
 FACE_CHANNELS = ("left", "top", "right", "bottom", "eye_left_x", "eye_left_y", "eye_right_x", "eye_right_y")
 
@@ -85,11 +85,11 @@ class Analysis:
     source: Source
     scores: Series
     motion: Series
-    motion_quality: npt.NDArray[np.float32]
+    motion_quality: Float32Array
     conditions: Flags
-    centres: npt.NDArray[np.float32]
+    centres: Float32Array
     face: Series
-    face_quality: npt.NDArray[np.float32]
+    face_quality: Float32Array
     reasons: tuple[str, ...]
     events: Intervals
     model: dict[str, str]

@@ -19,12 +19,12 @@ import safetensors
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from metst.arrays import Float32Array
 from metst.errors import DataError, OutputError, UsageError
 from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
 from metst.results.flags import Flags
 from metst.results.tables import (
     COLUMNS,
-    Float32,
     condition_columns,
     event_table,
     face_table,
@@ -319,7 +319,7 @@ def _require(name: str, *, folder: Path, header: _Header) -> None:
         raise DataError(f"{folder / name} does not belong to this analysis: it could not be written; analyse again")
 
 
-def _read_motion(folder: Path, header: _Header) -> tuple[Float32, Float32, Float32, Flags]:
+def _read_motion(folder: Path, header: _Header) -> tuple[Float32Array, Float32Array, Float32Array, Flags]:
     """Values (T, R, 2), quality (T, R), centres (T, R, 2) and conditions (T, R)."""
     if "motion.csv" in header.files:
         columns, flags = motion_columns(header.regions), condition_columns(header.regions)
@@ -335,6 +335,6 @@ def _read_motion(folder: Path, header: _Header) -> tuple[Float32, Float32, Float
         raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
 
 
-def _series(grid: TimeGrid, values: Float32, channels: tuple[str, ...]) -> Series:
+def _series(grid: TimeGrid, values: Float32Array, channels: tuple[str, ...]) -> Series:
     missing = np.isnan(values).reshape(len(values), -1)
     return Series(grid, values, np.asarray(~missing.all(axis=1)), channels)

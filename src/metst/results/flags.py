@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import IntFlag
 
 import numpy as np
-import numpy.typing as npt
 
-Flags = npt.NDArray[np.uint8]
+from metst.arrays import UInt8Array
+
+Flags = UInt8Array
 
 
 class Condition(IntFlag):

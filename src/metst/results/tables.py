@@ -12,12 +12,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import AnyArray, Float32Array, Float64Array, FloatArray
 from metst.errors import DataError
 from metst.results.analysis import FACE_CHANNELS, Analysis
 from metst.results.flags import WORDS, face_conditions, in_words
-from metst.timeline import FloatArray, Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
-
-Float32 = npt.NDArray[np.float32]
+from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 _ROWS_AT_ONCE = 512
 
@@ -93,7 +92,7 @@ def cells_of(block: Block) -> list[str]:
     ]
 
 
-def _shortened(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _shortened(values: AnyArray) -> Float64Array:
     """Numbers of 32 bits as decimals of seven or eight digits where these are enough: 0.9 and not 0.899999976."""
     shortened = values.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
@@ -182,10 +181,10 @@ def _with_time(grid: TimeGrid, columns: list[str], blocks: list[Block]) -> Table
 class ReadColumns:
     """Columns of a table that was read: numbers (NaN where a cell is empty) by name, and the words of one column."""
 
-    numbers: Mapping[str, npt.NDArray[np.float64]]
+    numbers: Mapping[str, Float64Array]
     words: tuple[str, ...] = ()
 
-    def floats(self, columns: Iterable[str]) -> Float32:
+    def floats(self, columns: Iterable[str]) -> Float32Array:
         """Columns of numbers as one array ``(T, n)``."""
         return np.stack([self.numbers[name] for name in columns], axis=1).astype(np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from metst.analyze import analyze
+from metst.arrays import OnProgress
 from metst.config import Settings
 from metst.errors import FaceError, UsageError, VideoError
 from metst.results import Analysis
@@ -27,7 +28,6 @@ from metst.video import write_video
 if TYPE_CHECKING:
     from metst.models.checkpoint import Model
 
-OnProgress = Callable[[str, int, int | None], None]
 
 LEAST_S = 3.0
 """A recording shorter than this holds no moment with what the pipeline needs before and after it, seconds."""

@@ -10,8 +10,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float64Array, Image
 from metst.config import FaceSettings
 from metst.face import track_face
 from metst.sensitivity.moments import Section
@@ -19,9 +19,6 @@ from metst.synthesis.action_units import FacePose
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import TimeGrid
 from metst.video import ColourFrame, Frame, read_colour_stream
-
-Image = npt.NDArray[np.uint8]
-Float64 = npt.NDArray[np.float64]
 
 KEPT_BYTES: Final = 1_000_000_000
 """Pictures of the sections up to this size stay in memory; larger recordings are decoded once per pass."""
@@ -55,8 +52,8 @@ class Stretch:
     """
 
     section: Section
-    time_s: Float64
-    landmarks: Float64
+    time_s: Float64Array
+    landmarks: Float64Array
     looks: tuple[Light, ...]
 
     @property
@@ -138,7 +135,7 @@ class _Taken:
             yield Frame(frame.index, frame.time_s, np.asarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), np.uint8))
 
 
-def look_at(grey: Image, *, landmarks: Float64) -> Light:
+def look_at(grey: Image, *, landmarks: Float64Array) -> Light:
     """Light and noise within the box of the landmarks.
 
     The noise is the median of the absolute second difference of second differences, scaled to the standard deviation

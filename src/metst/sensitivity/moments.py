@@ -8,12 +8,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import BoolArray, UInt8Array
 from metst.errors import FaceError
 from metst.report.movement import recent_movement
 from metst.results import Analysis, Condition, face_conditions
-from metst.timeline import BoolArray, true_runs
+from metst.timeline import true_runs
 
 SLOT_S: Final = 1.1
 """A moment for one movement, seconds: the longest one planted, and rest on both sides."""
@@ -113,5 +113,5 @@ def _enough(sections: Sequence[Section], *, trials: int) -> tuple[Section, ...]:
 def _widened(mask: BoolArray, *, by: float) -> BoolArray:
     """Mask with every true stretch longer by so many frames on both sides."""
     width = 2 * int(np.ceil(by)) + 1
-    column: npt.NDArray[np.uint8] = mask.astype(np.uint8)[:, None]
+    column: UInt8Array = mask.astype(np.uint8)[:, None]
     return np.asarray(cv2.dilate(column, np.ones((width, 1), np.uint8))[:, 0] > 0)

@@ -15,11 +15,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import BoolArray, Float64Array, Int64Array
 from metst.decode.odds import probability as logistic
 from metst.synthesis.events import MEAN_DURATION_S
-
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 REFERENCE_AMPLITUDE: Final = 0.1
 
@@ -43,7 +41,7 @@ class Curve:
     guess: float
     lapse: float
 
-    def probability(self, amplitude: npt.ArrayLike, *, duration_s: npt.ArrayLike) -> FloatArray:
+    def probability(self, amplitude: npt.ArrayLike, *, duration_s: npt.ArrayLike) -> Float64Array:
         """Probability of detection; the guess rate at amplitude 0."""
         rows = _design(np.asarray(amplitude, np.float64), np.asarray(duration_s, np.float64))
         share = logistic(rows @ np.array(self.weights))
@@ -63,7 +61,7 @@ class Curve:
         return REFERENCE_AMPLITUDE * math.exp(min((wanted - rest) / self.weights[1], 700.0))
 
 
-def fit_curve(amplitude: FloatArray, duration_s: FloatArray, *, found: BoolArray) -> Curve:
+def fit_curve(amplitude: Float64Array, duration_s: Float64Array, *, found: BoolArray) -> Curve:
     """Most probable curve for trials ``(N,)``; the guess rate is the share found among those of amplitude 0."""
     placebo = amplitude <= 0
     guess = float(found[placebo].mean()) if placebo.any() else 0.0
@@ -81,11 +79,11 @@ def fit_curve(amplitude: FloatArray, duration_s: FloatArray, *, found: BoolArray
 
 
 def resampled_curves(
-    amplitude: FloatArray,
-    duration_s: FloatArray,
+    amplitude: Float64Array,
+    duration_s: Float64Array,
     *,
     found: BoolArray,
-    moment: npt.NDArray[np.int64],
+    moment: Int64Array,
     count: int,
     seed: int,
 ) -> list[Curve]:
@@ -140,7 +138,7 @@ def _bisect(rising: Callable[[float], float], *, high: float) -> float:
     return (low + high) / 2
 
 
-def _design(amplitude: FloatArray, duration_s: FloatArray) -> FloatArray:
+def _design(amplitude: Float64Array, duration_s: Float64Array) -> Float64Array:
     """Rows ``(..., 3)`` of the linear part; an amplitude of 0 is taken as very small."""
     strong = np.log(np.maximum(amplitude, 1e-9) / REFERENCE_AMPLITUDE)
     strong, long = np.broadcast_arrays(strong, np.log(duration_s / MEAN_DURATION_S))
@@ -148,8 +146,8 @@ def _design(amplitude: FloatArray, duration_s: FloatArray) -> FloatArray:
 
 
 def _newton(
-    weights: FloatArray, *, rows: FloatArray, hits: FloatArray, guess: float, lapse: float
-) -> tuple[FloatArray, float]:
+    weights: Float64Array, *, rows: Float64Array, hits: Float64Array, guess: float, lapse: float
+) -> tuple[Float64Array, float]:
     """Weights of the highest posterior, and its logarithm: Fisher scoring, halved until it climbs."""
     worth = _log_posterior(weights, rows=rows, hits=hits, guess=guess, lapse=lapse)
     for _ in range(_STEPS):
@@ -172,7 +170,9 @@ def _newton(
     return weights, worth
 
 
-def _log_posterior(weights: FloatArray, *, rows: FloatArray, hits: FloatArray, guess: float, lapse: float) -> float:
+def _log_posterior(
+    weights: Float64Array, *, rows: Float64Array, hits: Float64Array, guess: float, lapse: float
+) -> float:
     seen = np.clip(guess + (1 - guess - lapse) * logistic(rows @ weights), 1e-9, 1 - 1e-9)
     likely = np.where(hits > 0, np.log(seen), np.log1p(-seen)).sum()
     return float(likely - (((weights - _PRIOR_MEAN) / _PRIOR_SD) ** 2).sum() / 2)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float64Array
 from metst.results import Block, finite, table_of, write_whole
 from metst.sensitivity.calibration import Calibration, Row
 from metst.sensitivity.psychometric import (
@@ -27,8 +27,6 @@ from metst.sensitivity.recording_quality import give_advice
 from metst.sensitivity.trials import TOLERANCE_S
 from metst.synthesis.events import MEAN_DURATION_S
 from metst.timeline import frame_for_people
-
-FloatArray = npt.NDArray[np.float64]
 
 TARGET: Final = 0.9
 """A movement that is "found" is found with this probability."""
@@ -75,8 +73,8 @@ class Summary:
     points: list[dict[str, Any]]
     by_duration: list[dict[str, Any]]
     curve: Curve
-    grid: FloatArray
-    lines: dict[float, FloatArray]
+    grid: Float64Array
+    lines: dict[float, Float64Array]
     thresholds: tuple[Threshold, ...]
     figures: dict[str, Any]
 
@@ -177,7 +175,7 @@ def trial_table(calibration: Calibration) -> dict[str, Block]:
     rows, grid = calibration.rows, calibration.raw.grid
     events = [row.trial.event for row in rows]
 
-    def numbers(values: Iterator[float]) -> FloatArray:
+    def numbers(values: Iterator[float]) -> Float64Array:
         return np.array(list(values), np.float64)
 
     return {
@@ -214,7 +212,7 @@ def _curve_table(summary: Summary) -> dict[str, Block]:
     }
 
 
-def _line(curve: Curve, curves: list[Curve], *, grid: FloatArray, duration_s: float) -> FloatArray:
+def _line(curve: Curve, curves: list[Curve], *, grid: Float64Array, duration_s: float) -> Float64Array:
     low, high = band(curves, lambda each: each.probability(grid, duration_s=duration_s))
     return np.stack([curve.probability(grid, duration_s=duration_s), low, high])
 

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import Float64Array
 from metst.errors import UsageError
 from metst.face import OUTER_EYE_CORNERS
 
-FloatArray = npt.NDArray[np.float64]
 Side = Literal["both", "left", "right"]
 
 CHEEK, FOREHEAD, UNDER_EYE = 68, 70, 72
@@ -121,18 +121,18 @@ class FacePose:
         return cls((float(centre[0]), float(centre[1])), float(np.hypot(dx, dy)), float(np.arctan2(dy, dx)))
 
     @property
-    def matrix(self) -> FloatArray:
+    def matrix(self) -> Float64Array:
         """(2, 3) map from face coordinates to image pixels."""
         c, s = self.unit_px * np.cos(self.roll), self.unit_px * np.sin(self.roll)
         return np.array([[c, -s, self.centre[0]], [s, c, self.centre[1]]])
 
-    def to_face(self, points: npt.ArrayLike) -> FloatArray:
+    def to_face(self, points: npt.ArrayLike) -> Float64Array:
         """Image points ``(..., 2)`` in face coordinates."""
         matrix = self.matrix
         return np.asarray((np.asarray(points, dtype=np.float64) - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T)
 
 
-def control_points(landmarks: npt.ArrayLike) -> FloatArray:
+def control_points(landmarks: npt.ArrayLike) -> Float64Array:
     """The 74 control points, in face coordinates, of a face with these 68 landmarks.
 
     Parameters
@@ -153,7 +153,7 @@ def control_points(landmarks: npt.ArrayLike) -> FloatArray:
     return np.concatenate([points, cheeks, foreheads, under_eyes])
 
 
-def unit_displacement(unit: str, *, side: Side = "both") -> FloatArray:
+def unit_displacement(unit: str, *, side: Side = "both") -> Float64Array:
     """Displacement of the control points at full contraction of one action unit.
 
     Parameters
@@ -185,7 +185,7 @@ def unit_displacement(unit: str, *, side: Side = "both") -> FloatArray:
     return shift
 
 
-def mix_displacement(units: Mapping[str, float], *, side: Side = "both") -> FloatArray:
+def mix_displacement(units: Mapping[str, float], *, side: Side = "both") -> Float64Array:
     """Weighted sum of action units, ``(74, 2)`` face units; weight 1 is full contraction."""
     total = np.zeros((CONTROL_POINTS, 2))
     for unit, weight in units.items():
@@ -193,7 +193,7 @@ def mix_displacement(units: Mapping[str, float], *, side: Side = "both") -> Floa
     return total
 
 
-def field_weights(points: npt.ArrayLike, *, control: FloatArray) -> FloatArray:
+def field_weights(points: npt.ArrayLike, *, control: Float64Array) -> Float64Array:
     """How much each control point moves each of ``points``: Gaussian radial basis interpolation.
 
     Parameters
@@ -210,7 +210,7 @@ def field_weights(points: npt.ArrayLike, *, control: FloatArray) -> FloatArray:
         displacement at the control points (up to a slight smoothing) and fades out away from them.
     """
 
-    def kernel(a: FloatArray, b: FloatArray) -> FloatArray:
+    def kernel(a: Float64Array, b: Float64Array) -> Float64Array:
         squared = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
         return np.asarray(np.exp(-squared / (2 * FIELD_SIGMA**2)))
 

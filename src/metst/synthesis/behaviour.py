@@ -14,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from metst.arrays import Float64Array
 from metst.config import Settings
 from metst.synthesis.events import EMOTION_UNITS, draw_event, lasting, minimum_jerk
 from metst.synthesis.expression_shapes import MIDLINE_SHAPES, shape_weights
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class BehaviourSettings(Settings):
@@ -68,9 +67,9 @@ class Behaviour:
     """
 
     spans: tuple[Span, ...]
-    weights: Mapping[str, FloatArray]
-    gaze_deg: FloatArray
-    nod_deg: FloatArray
+    weights: Mapping[str, Float64Array]
+    gaze_deg: Float64Array
+    nod_deg: Float64Array
 
 
 def draw_behaviour(settings: BehaviourSettings, *, time_s: npt.ArrayLike, rng: np.random.Generator) -> Behaviour:
@@ -105,24 +104,24 @@ def draw_behaviour(settings: BehaviourSettings, *, time_s: npt.ArrayLike, rng: n
 class _Course:
     """What has been drawn so far."""
 
-    def __init__(self, time_s: FloatArray) -> None:
+    def __init__(self, time_s: Float64Array) -> None:
         self.time_s = time_s
         self.end_s = float(time_s[-1]) if time_s.size else 0.0
         self.spans: list[Span] = []
-        self.weights: dict[str, FloatArray] = {}
+        self.weights: dict[str, Float64Array] = {}
         self.nod_deg = np.zeros(len(time_s))
 
     def busy(self, moment: float) -> bool:
         """Whether a lasting behaviour is going on: two at once would tear the face."""
         return any(s.label != "blink" and s.onset_s - 2 < moment < s.offset_s + 0.3 for s in self.spans)
 
-    def add(self, shapes: Mapping[str, float], course: FloatArray) -> None:
+    def add(self, shapes: Mapping[str, float], course: Float64Array) -> None:
         for name, weight in shapes.items():
             halves = [name] if name in MIDLINE_SHAPES or name.endswith(("Left", "Right")) else _both(name)
             for half in halves:
                 self.weights[half] = self.weights.get(half, np.zeros(len(self.time_s))) + weight * course
 
-    def bump(self, start: float, *, rise: float, hold: float, fall: float) -> FloatArray:
+    def bump(self, start: float, *, rise: float, hold: float, fall: float) -> Float64Array:
         return lasting(self.time_s, start=start, rise=rise, hold=hold, fall=fall)
 
 
@@ -227,7 +226,7 @@ _DRAW = {
 }
 
 
-def _draw_gaze(course: _Course, settings: BehaviourSettings, *, rng: np.random.Generator) -> FloatArray:
+def _draw_gaze(course: _Course, settings: BehaviourSettings, *, rng: np.random.Generator) -> Float64Array:
     """Fixations with quick steps between them, degrees."""
     gaze = np.zeros((len(course.time_s), 2))
     here = np.zeros(2)
@@ -239,7 +238,7 @@ def _draw_gaze(course: _Course, settings: BehaviourSettings, *, rng: np.random.G
     return gaze
 
 
-def smooth_course(time_s: FloatArray, *, rng: np.random.Generator, scale_s: float, waves: int = 24) -> FloatArray:
+def smooth_course(time_s: Float64Array, *, rng: np.random.Generator, scale_s: float, waves: int = 24) -> Float64Array:
     """Unit-variance smooth noise at any times: a sum of waves, so that it does not depend on the frame rate.
 
     Parameters

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from metst.arrays import Float64Array, Image, OnProgress
 from metst.config import FaceSettings, Settings
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
@@ -23,9 +23,6 @@ from metst.timeline import TimeGrid, frame_for_people, frames_for_people
 from metst.video import read_colour_stream, read_frames, write_video
 from metst.video.hashing import content_hash
 from metst.video.writer import Codec
-
-OnProgress = Callable[[str, int, int | None], None]
-Image = npt.NDArray[np.uint8]
 
 _SMALLEST_PX, _LARGEST_PX = 64, 8192
 _LONGEST_S = 24 * 3600.0
@@ -198,7 +195,7 @@ class _Planned:
     """A clip that can be made: all that could be refused has been checked."""
 
     recipe: ClipRecipe
-    time_s: npt.NDArray[np.float64]
+    time_s: Float64Array
     events: tuple[PlantedEvent, ...]
     images: Iterator[Image]
 
@@ -269,7 +266,7 @@ def _schedule(recipe: ClipRecipe, *, rng: np.random.Generator, last_s: float) ->
 def _head_images(
     recipe: ClipRecipe,
     *,
-    time_s: npt.NDArray[np.float64],
+    time_s: Float64Array,
     events: tuple[PlantedEvent, ...],
     head_model: Path | None,
 ) -> Iterator[Image]:
@@ -294,7 +291,7 @@ def _head_images(
 
 
 def _portrait_images(
-    recipe: ClipRecipe, *, time_s: npt.NDArray[np.float64], events: tuple[PlantedEvent, ...], rng: np.random.Generator
+    recipe: ClipRecipe, *, time_s: Float64Array, events: tuple[PlantedEvent, ...], rng: np.random.Generator
 ) -> Iterator[Image]:
     picture = portrait(recipe.size)
     return animate_portrait(
@@ -307,11 +304,11 @@ def _portrait_images(
     )
 
 
-def _track(footage: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _track(footage: Path) -> tuple[Float64Array, Float64Array]:
     """Timestamps (T,) and landmarks (T, 68, 2) of every frame; NaN where there is no face."""
     every_frame = FaceSettings(landmark_interval_s=0.0)
     time_s: list[float] = []
-    landmarks: list[npt.NDArray[np.float64]] = []
+    landmarks: list[Float64Array] = []
     reasons: Counter[str] = Counter()
     for found in track_face(read_frames(footage), settings=every_frame):
         time_s.append(found.frame.time_s)
@@ -326,7 +323,7 @@ def _track(footage: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float
     return np.array(time_s), points
 
 
-def _points(found: FaceFrame) -> npt.NDArray[np.float64]:
+def _points(found: FaceFrame) -> Float64Array:
     return np.full((68, 2), np.nan) if found.face is None else found.face.landmarks.astype(np.float64)
 
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import Float64Array
 from metst.errors import UsageError
 from metst.synthesis.action_units import ACTION_UNITS, Side
-
-FloatArray = npt.NDArray[np.float64]
 
 EMOTION_UNITS: Mapping[str, Sequence[tuple[float, tuple[str, ...], bool]]] = {
     "positive": [
@@ -80,7 +79,7 @@ class PlantedEvent:
                 f"an event needs onset < apex < offset, got {self.onset_s}, {self.apex_s}, {self.offset_s}"
             )
 
-    def profile(self, time_s: npt.ArrayLike) -> FloatArray:
+    def profile(self, time_s: npt.ArrayLike) -> Float64Array:
         """Share of the apex's displacement at each time, in [0, 1]: minimum-jerk rise and fall."""
         time = np.asarray(time_s, dtype=np.float64)
         rise = (time - self.onset_s) / (self.apex_s - self.onset_s)
@@ -88,13 +87,13 @@ class PlantedEvent:
         return minimum_jerk(np.minimum(rise, fall))
 
 
-def minimum_jerk(x: FloatArray) -> FloatArray:
+def minimum_jerk(x: Float64Array) -> Float64Array:
     """Smoothest step from 0 to 1 for ``x`` in [0, 1] (Flash and Hogan 1985), clipped outside."""
     x = np.clip(x, 0.0, 1.0)
     return np.asarray(x**3 * (10 - 15 * x + 6 * x**2))
 
 
-def lasting(time_s: FloatArray, *, start: float, rise: float, hold: float, fall: float) -> FloatArray:
+def lasting(time_s: Float64Array, *, start: float, rise: float, hold: float, fall: float) -> Float64Array:
     """Share of an expression that comes at ``start``, rises, stays and falls, seconds each."""
     return minimum_jerk(np.minimum((time_s - start) / rise, (start + rise + hold + fall - time_s) / fall))
 

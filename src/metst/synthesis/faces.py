@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float64Array
 from metst.motion.canonical import make_grid, region_masks
 from metst.synthesis.action_units import FacePose, control_points
 from metst.synthesis.portrait import portrait_landmarks
@@ -14,7 +14,7 @@ GRID_UNIT, GRID_STEP = 32, 4
 """Resolution at which the field is averaged over the regions: pixels per face unit, and per node."""
 
 
-def simulated_responses(*, count: int, seed: int) -> npt.NDArray[np.float64]:
+def simulated_responses(*, count: int, seed: int) -> Float64Array:
     """Region responses of ``count`` face shapes, ``(count, 18, 74)``.
 
     Each shape is the portrait's, stretched in height and in the width of brows, nose and mouth as
@@ -33,7 +33,7 @@ def simulated_responses(*, count: int, seed: int) -> npt.NDArray[np.float64]:
     return np.stack(responses)
 
 
-def vary_shape(points: npt.NDArray[np.float64], *, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def vary_shape(points: Float64Array, *, rng: np.random.Generator) -> Float64Array:
     """One random variation of 68 landmarks in face coordinates."""
     shape = points * np.array([1.0, rng.normal(1.0, 0.07)])
     for part, spread in ((slice(17, 27), 0.05), (slice(27, 36), 0.10), (slice(48, 68), 0.08)):

@@ -14,15 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import BoolArray, Float32Array, Float64Array, Image
 from metst.errors import UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, mix_displacement
 from metst.synthesis.events import PlantedEvent
 from metst.synthesis.resample import FinePicture, to_picture
 from metst.synthesis.smoothing import gaussian_over_time
 from metst.timeline import Intervals, TimeGrid, true_runs
-
-FloatArray = npt.NDArray[np.float64]
-Image = npt.NDArray[np.uint8]
 
 FIELD_LEFT, FIELD_TOP, FIELD_RIGHT, FIELD_BOTTOM, FIELD_STEP = -1.2, -1.0, 1.2, 1.8, 0.03
 """Extent and step of the sampled field in face units: brow to chin with room to fade out."""
@@ -44,7 +42,7 @@ class PlantedFields:
     """
 
     events: tuple[PlantedEvent, ...]
-    fields: npt.NDArray[np.float32]
+    fields: Float32Array
 
     @classmethod
     def for_face(cls, landmarks: npt.ArrayLike, events: Sequence[PlantedEvent]) -> PlantedFields:
@@ -58,16 +56,14 @@ class PlantedFields:
             fields[i] = (weights @ mix_displacement(event.units, side=event.side)).reshape(grid.shape)
         return cls(tuple(events), fields)
 
-    def at(self, time_s: float) -> npt.NDArray[np.float32] | None:
+    def at(self, time_s: float) -> Float32Array | None:
         """Total field at one moment ``(H, W, 2)``, or None while nothing moves."""
         shares = np.array([float(event.profile(time_s)) for event in self.events], dtype=np.float32)
         active = np.flatnonzero(shares > 0)
         return np.tensordot(shares[active], self.fields[active], axes=1) if active.size else None
 
 
-def displacement_map(
-    points: npt.NDArray[np.float32], *, field: npt.NDArray[np.float32], pose: FacePose
-) -> npt.NDArray[np.float32]:
+def displacement_map(points: Float32Array, *, field: Float32Array, pose: FacePose) -> Float32Array:
     """Where each displaced pixel comes from.
 
     Parameters
@@ -96,7 +92,7 @@ def displacement_map(
     return np.asarray(source, dtype=np.float32)
 
 
-def warp_frame(image: Image, *, field: npt.NDArray[np.float32] | None, pose: FacePose) -> Image:
+def warp_frame(image: Image, *, field: Float32Array | None, pose: FacePose) -> Image:
     """One frame with the field applied; the very same frame while nothing moves."""
     if field is None:
         return image
@@ -117,7 +113,7 @@ def warp_frame(image: Image, *, field: npt.NDArray[np.float32] | None, pose: Fac
 
 
 def inject_events(
-    frames: Iterable[Image], *, landmarks: FloatArray, time_s: FloatArray, events: Sequence[PlantedEvent]
+    frames: Iterable[Image], *, landmarks: Float64Array, time_s: Float64Array, events: Sequence[PlantedEvent]
 ) -> Iterator[Image]:
     """Real footage with movements planted along the tracked face.
 
@@ -155,9 +151,9 @@ def inject_events(
 def _injected(
     frames: Iterable[Image],
     *,
-    landmarks: FloatArray,
-    valid: npt.NDArray[np.bool_],
-    time_s: FloatArray,
+    landmarks: Float64Array,
+    valid: BoolArray,
+    time_s: Float64Array,
     events: Sequence[PlantedEvent],
 ) -> Iterator[Image]:
     if not valid.any() or not events:
@@ -171,7 +167,7 @@ def _injected(
         yield image if field is None else warp_frame(image, field=field, pose=FacePose.from_landmarks(smooth[i]))
 
 
-def _smooth_in_segments(landmarks: FloatArray, *, valid: npt.NDArray[np.bool_], sigma: float) -> FloatArray:
+def _smooth_in_segments(landmarks: Float64Array, *, valid: BoolArray, sigma: float) -> Float64Array:
     smooth = landmarks.copy()
     for run in true_runs(valid):
         smooth[run] = gaussian_over_time(landmarks[run], sigma=sigma, ends="hold")
@@ -201,7 +197,7 @@ def animate_portrait(
     portrait: Image,
     *,
     landmarks: npt.ArrayLike,
-    time_s: FloatArray,
+    time_s: Float64Array,
     events: Sequence[PlantedEvent],
     rng: np.random.Generator,
     head: HeadMotion | None = None,

@@ -7,13 +7,11 @@ Parts of :class:`metst.synthesis.trajectories.MotionSimulator`.  Motion is ``(T,
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float64Array
 from metst.regions import REGIONS
 from metst.synthesis.events import PlantedEvent
 from metst.synthesis.smoothing import gaussian_over_time
-
-FloatArray = npt.NDArray[np.float64]
 
 REGION_DEPTH = np.array(
     [0.12, 0.20, 0.14, 0.06, 0.12, 0.20, 0.14, 0.06, 0.32, 0.18, 0.18, 0.36, 0.33, 0.32, 0.25, 0.25, 0.08, 0.08]
@@ -38,33 +36,33 @@ def log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
 
 
-def moments(rng: np.random.Generator, *, time_s: FloatArray, per_min: float) -> FloatArray:
+def moments(rng: np.random.Generator, *, time_s: Float64Array, per_min: float) -> Float64Array:
     """Times of a Poisson process over the recording."""
     count = rng.poisson(per_min * (time_s[-1] - time_s[0]) / 60)
     return np.asarray(rng.uniform(time_s[0] - 0.3, time_s[-1], count))
 
 
-def add_course(motion: FloatArray, course: FloatArray, pattern: FloatArray) -> None:
+def add_course(motion: Float64Array, course: Float64Array, pattern: Float64Array) -> None:
     """Add a pattern ``(18, 2)`` times its share over time ``(T,)`` to the motion, in place."""
     active = np.flatnonzero(course > 0)
     if active.size:
         motion[active] += course[active, None, None] * pattern
 
 
-def region_gain(rng: np.random.Generator) -> FloatArray:
+def region_gain(rng: np.random.Generator) -> Float64Array:
     """What registration returns of each region's motion; now and then a region is hidden."""
     gain = rng.uniform(0.75, 1.1, len(REGIONS))
     gain[rng.random(len(REGIONS)) < 0.03] *= 0.2
     return np.asarray(gain)
 
 
-def smooth_noise(rng: np.random.Generator, *, shape: tuple[int, ...], sigma: float) -> FloatArray:
+def smooth_noise(rng: np.random.Generator, *, shape: tuple[int, ...], sigma: float) -> Float64Array:
     """Unit-variance noise smoothed over time with a Gaussian of ``sigma`` frames."""
     values = gaussian_over_time(rng.standard_normal(shape), sigma=sigma, ends="wrap")
     return np.asarray(values * np.sqrt(2 * sigma * np.sqrt(np.pi)))
 
 
-def head_leak(rng: np.random.Generator, *, time_s: FloatArray, nods_per_min: float) -> FloatArray:
+def head_leak(rng: np.random.Generator, *, time_s: Float64Array, nods_per_min: float) -> Float64Array:
     """What is left of head rotation after a similarity is removed: parts at other depths shift."""
     frames, rate = len(time_s), 1 / float(time_s[1] - time_s[0])
     strength = log_uniform(rng, (0.002, 0.06))
@@ -76,12 +74,12 @@ def head_leak(rng: np.random.Generator, *, time_s: FloatArray, nods_per_min: flo
     return np.asarray(angles[:, None, :] * rotation_shift(rng)[None, :, None])
 
 
-def rotation_shift(rng: np.random.Generator) -> FloatArray:
+def rotation_shift(rng: np.random.Generator) -> Float64Array:
     """How far each region ``(18,)`` of some face shifts per radian, after the stable parts are held in place."""
     return np.asarray(REGION_DEPTH - STABLE_DEPTH + rng.normal(0, 0.03, len(REGIONS)))
 
 
-def wandering(rng: np.random.Generator, *, time_s: FloatArray) -> FloatArray:
+def wandering(rng: np.random.Generator, *, time_s: Float64Array) -> Float64Array:
     """Slow common movement in any direction: light that wanders over the face, poses the model does not know."""
     rate = 1 / float(time_s[1] - time_s[0])
     total = np.zeros((len(time_s), len(REGIONS), 2))
@@ -92,7 +90,7 @@ def wandering(rng: np.random.Generator, *, time_s: FloatArray) -> FloatArray:
     return total
 
 
-def add_glitches(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, per_min: float) -> None:
+def add_glitches(rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, per_min: float) -> None:
     """Measurement faults: one region and those that share its pixels jump and come back, or stay."""
     for start in moments(rng, time_s=time_s, per_min=per_min):
         length = rng.uniform(0.1, 0.8)
@@ -108,7 +106,7 @@ def add_glitches(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatA
         add_course(motion, course, pattern)
 
 
-def add_covers(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, per_min: float) -> None:
+def add_covers(rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, per_min: float) -> None:
     """A hand, a cup or hair before part of the face: the regions behind it follow it, and come back elsewhere.
 
     Its motion is added to that of the face, so that what happens behind it stays true.
@@ -129,7 +127,7 @@ def add_covers(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArr
         motion += moved * behind[:, None]
 
 
-def noise(rng: np.random.Generator, *, frames: int, bounds: tuple[float, float]) -> FloatArray:
+def noise(rng: np.random.Generator, *, frames: int, bounds: tuple[float, float]) -> Float64Array:
     """White noise, its slow part, and the walk that chained anchors add; fine regions share their parent's."""
     level = log_uniform(rng, bounds)
     own = level * np.exp(rng.normal(0, 0.4, (len(REGIONS), 1)) + rng.normal(0, 0.15, (len(REGIONS), 2)))
@@ -148,7 +146,7 @@ def noise(rng: np.random.Generator, *, frames: int, bounds: tuple[float, float])
     return np.asarray(mixed * own * swell)
 
 
-def deformation(rng: np.random.Generator, *, time_s: FloatArray, bounds: tuple[float, float]) -> FloatArray:
+def deformation(rng: np.random.Generator, *, time_s: Float64Array, bounds: tuple[float, float]) -> Float64Array:
     """What a similarity cannot follow when the head turns: heights and widths change, and the face shears."""
     rate = 1 / float(time_s[1] - time_s[0])
     strength = log_uniform(rng, bounds)
@@ -156,7 +154,7 @@ def deformation(rng: np.random.Generator, *, time_s: FloatArray, bounds: tuple[f
     return np.asarray(np.einsum("tij,rj->tri", courses, REGION_PLACE))
 
 
-def hold_regions(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, share: float) -> None:
+def hold_regions(rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, share: float) -> None:
     """Regions that are lost for a while stand still and then go on from there, as scoring takes bad quality."""
     if rng.random() >= share:
         return

@@ -6,8 +6,8 @@ from importlib import resources
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float64Array, UInt8Array
 from metst.errors import FaceError
 from metst.face import FaceTracker
 from metst.video import Frame
@@ -15,7 +15,7 @@ from metst.video import Frame
 _SIZE = (360, 450)
 
 
-def portrait(size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+def portrait(size: tuple[int, int] | None = None) -> UInt8Array:
     """A public-domain portrait, (H, W, 3) uint8 in red, green, blue: head and shoulders.
 
     Parameters
@@ -40,7 +40,7 @@ def portrait(size: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
     return np.asarray(large[:height, left : left + width], dtype=np.uint8)
 
 
-def portrait_landmarks(picture: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.float64]:
+def portrait_landmarks(picture: UInt8Array | None = None) -> Float64Array:
     """Landmarks ``(68, 2)`` of :func:`portrait`, or of another size of it, px, as the face tracker finds them.
 
     Raises

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
-Image = npt.NDArray[np.uint8]
+from metst.arrays import Float32Array, Image
 
 _HALF_TAPS = 48
 _KAISER_BETA = 2.0
 
 
-def _half_step_kernel() -> Float32:
+def _half_step_kernel() -> Float32Array:
     """Windowed sinc that reads half a pixel to the right: 2 * 48 taps, and a zero that makes their number odd."""
     at = np.arange(-_HALF_TAPS, _HALF_TAPS + 1) - 0.5
     window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (at / _HALF_TAPS) ** 2, 0, None))) / np.i0(_KAISER_BETA)
@@ -50,12 +48,12 @@ class FinePicture:
                     whole, cv2.CV_32F, along, across, borderType=cv2.BORDER_REPLICATE
                 )
 
-    def at(self, source: Float32) -> Float32:
+    def at(self, source: Float32Array) -> Float32Array:
         """Values at places ``(h, w, 2)`` (x, y), px: float32 ``(h, w)`` or ``(h, w, 3)``."""
         values = cv2.remap(self._fine, 2 * source, None, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(values, np.float32)
 
 
-def to_picture(values: Float32) -> Image:
+def to_picture(values: Float32Array) -> Image:
     """Grey levels, rounded and kept within 0 to 255."""
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

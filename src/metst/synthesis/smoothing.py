@@ -6,14 +6,13 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from metst.arrays import Float64Array
 
 _REACH = 4.0  # standard deviations of the Gaussian that are kept on each side
 
 
-def gaussian_over_time(values: FloatArray, *, sigma: float, ends: Literal["hold", "wrap", "mirror"]) -> FloatArray:
+def gaussian_over_time(values: Float64Array, *, sigma: float, ends: Literal["hold", "wrap", "mirror"]) -> Float64Array:
     """Smooth along the first axis.
 
     Parameters

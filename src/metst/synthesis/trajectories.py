@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from metst.arrays import Float32Array, Float64Array, FloatArray, Int64Array
 from metst.config import Settings
 from metst.inference import QualityHold
 from metst.labels import CLASSES, NEUTRAL
@@ -36,8 +36,6 @@ from metst.synthesis.measurement import (
     smooth_noise,
     wandering,
 )
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class SimulationSettings(Settings):
@@ -113,9 +111,9 @@ class SimulatedMotion:
         Frames per second.
     """
 
-    displacement: npt.NDArray[np.float32]
-    score: npt.NDArray[np.float32]
-    label: npt.NDArray[np.int64]
+    displacement: Float32Array
+    score: Float32Array
+    label: Int64Array
     rate_hz: float
 
     @property
@@ -144,8 +142,8 @@ class Background:
         What scoring takes for measured badly.
     """
 
-    displacement: npt.NDArray[np.float32]
-    quality: npt.NDArray[np.float32]
+    displacement: Float32Array
+    quality: Float32Array
     rate_hz: float
     min_quality: float
 
@@ -161,7 +159,7 @@ class Background:
         return replace(self, displacement=self.displacement[place], quality=self.quality[place])
 
 
-def region_response(control: FloatArray, *, points: FloatArray, masks: npt.NDArray[np.floating]) -> FloatArray:
+def region_response(control: Float64Array, *, points: Float64Array, masks: FloatArray) -> Float64Array:
     """How far each region moves per unit of each control point, ``(18, 74)``.
 
     Parameters
@@ -187,7 +185,7 @@ class MotionSimulator:
         Rates and strengths.
     """
 
-    def __init__(self, responses: FloatArray, *, settings: SimulationSettings | None = None) -> None:
+    def __init__(self, responses: Float64Array, *, settings: SimulationSettings | None = None) -> None:
         self.responses = responses
         self.settings = settings or SimulationSettings()
 
@@ -245,10 +243,10 @@ class MotionSimulator:
     def _add_everything_else(
         self,
         rng: np.random.Generator,
-        motion: FloatArray,
+        motion: Float64Array,
         *,
-        time_s: FloatArray,
-        response: FloatArray,
+        time_s: Float64Array,
+        response: Float64Array,
         speech: tuple[float, float],
     ) -> None:
         """What a recording shows beside micro-expressions."""
@@ -267,8 +265,8 @@ class MotionSimulator:
         motion += noise(rng, frames=len(time_s), bounds=settings.noise)
 
     def _pattern(
-        self, rng: np.random.Generator, units: Mapping[str, float], *, response: FloatArray, side: Side = "both"
-    ) -> FloatArray:
+        self, rng: np.random.Generator, units: Mapping[str, float], *, response: Float64Array, side: Side = "both"
+    ) -> Float64Array:
         """How the regions move at the apex ``(18, 2)``: the halves of a face are never quite alike."""
         left, right = rng.normal(1, self.settings.asymmetry, 2).clip(0.4, 1.6)
         if side == "both":
@@ -279,7 +277,7 @@ class MotionSimulator:
         return np.asarray(response @ shift * rng.normal(1, self.settings.asymmetry / 2, (len(REGIONS), 1)))
 
     def _draw_events(
-        self, rng: np.random.Generator, *, time_s: FloatArray, speech: tuple[float, float]
+        self, rng: np.random.Generator, *, time_s: Float64Array, speech: tuple[float, float]
     ) -> list[PlantedEvent]:
         settings = self.settings
         if rng.random() < settings.event_free_share:
@@ -295,7 +293,7 @@ class MotionSimulator:
         return events
 
     def _add_macros(
-        self, rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray
+        self, rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array
     ) -> None:
         """Lasting expressions: the same action units for longer; they may come or go as fast as a micro-expression."""
         labels = list(EMOTION_UNITS)
@@ -308,7 +306,7 @@ class MotionSimulator:
             add_course(motion, course, self._pattern(rng, shape.units, side=shape.side, response=response))
 
     def _add_blinks(
-        self, rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray
+        self, rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array
     ) -> None:
         """A blink closes the lids and tugs brows and cheeks a little, each time in its own way."""
         for start in moments(rng, time_s=time_s, per_min=self.settings.blinks_per_min):
@@ -330,7 +328,7 @@ class MotionSimulator:
             add_course(motion, blink.profile(time_s), pattern)
 
     def _add_laughs(
-        self, rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray
+        self, rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array
     ) -> None:
         """A smile with bouts of voice in it, whose bursts shake jaw, cheeks and head.
 
@@ -356,11 +354,11 @@ class MotionSimulator:
     def _add_beats(
         self,
         rng: np.random.Generator,
-        motion: FloatArray,
+        motion: Float64Array,
         *,
-        time_s: FloatArray,
+        time_s: Float64Array,
         span: tuple[float, float],
-        response: FloatArray,
+        response: Float64Array,
     ) -> None:
         """Brows that stress what is said: as short as a micro-expression at times, and part of speech all the same."""
         for start in moments(rng, time_s=time_s, per_min=self.settings.beats_per_min):
@@ -378,7 +376,7 @@ def _some_of(
     return {unit: strength * share * float(rng.uniform(least, 1.0)) for unit, share in units.items()}
 
 
-def _speech_span(rng: np.random.Generator, *, time_s: FloatArray, share: float) -> tuple[float, float]:
+def _speech_span(rng: np.random.Generator, *, time_s: Float64Array, share: float) -> tuple[float, float]:
     if rng.random() >= share:
         return (np.inf, -np.inf)
     start = float(rng.uniform(time_s[0] - 2, time_s[-1]))
@@ -386,7 +384,12 @@ def _speech_span(rng: np.random.Generator, *, time_s: FloatArray, share: float) 
 
 
 def _add_speech(
-    rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, span: tuple[float, float], response: FloatArray
+    rng: np.random.Generator,
+    motion: Float64Array,
+    *,
+    time_s: Float64Array,
+    span: tuple[float, float],
+    response: Float64Array,
 ) -> None:
     """Jaw and lips move at syllable rate, brows and cheeks now and then with them."""
     inside = np.flatnonzero((time_s >= span[0]) & (time_s < span[1]))
@@ -413,7 +416,7 @@ def _add_speech(
         motion[inside] += (fade * course)[:, None, None] * pattern
 
 
-def _add_play(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArray, response: FloatArray) -> None:
+def _add_play(rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array) -> None:
     """A lively face: some action units go from one level to the next and stay there, longer than micro-expressions."""
     for unit in rng.choice(PLAY_UNITS, size=rng.integers(1, 5), replace=False):
         strongest, pace_s = log_uniform(rng, (0.08, 0.8)), log_uniform(rng, (0.5, 4.0))
@@ -428,7 +431,7 @@ def _add_play(rng: np.random.Generator, motion: FloatArray, *, time_s: FloatArra
             level = target
 
 
-def _truth(events: list[PlantedEvent], *, time_s: FloatArray) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+def _truth(events: list[PlantedEvent], *, time_s: Float64Array) -> tuple[Float32Array, Int64Array]:
     score = np.zeros(len(time_s), dtype=np.float32)
     label = np.full(len(time_s), NEUTRAL, dtype=np.int64)
     for event in events:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from metst.arrays import OnProgress
 from metst.config import AnalyzeSettings
 from metst.datasets.features import MotionFile, read_motion_file, write_motion_file
 from metst.motion.cache import FORMAT
@@ -25,8 +25,6 @@ from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel
 from metst.synthesis.heads.render import render_scene
 from metst.video import probe_video, write_video
-
-OnProgress = Callable[[str, int, int | None], None]
 
 
 def recorded_backgrounds(

@@ -22,10 +22,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from metst.arrays import OnProgress
 from metst.errors import DataError, UsageError
 from metst.results import make_folder, write_whole
 
-OnProgress = Callable[[str, int, int | None], None]
 Batch = tuple[Tensor, ...]
 Losses = dict[str, Tensor]
 Metrics = dict[str, float | int | None]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 
+from metst.arrays import BoolArray, Float64Array
 from metst.decode import odds
 
 ANY_PEAK = 0.02
 """Lowest peak of a score that is looked at, to calibrate and to compare thresholds."""
 
 
-def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def fit_logistic(peaks: Float64Array, *, right: BoolArray) -> tuple[float, float]:
     """Slope (> 0) and offset of P(right) over the peak's log-odds, by maximum likelihood with a weak prior.
 
     Raises
@@ -24,7 +24,7 @@ def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]
         raise ValueError("calibration needs both right and wrong events")
     x = odds.log_odds(np.clip(peaks, 1e-6, 1 - 1e-6))
 
-    def negative_log_likelihood(parameters: npt.NDArray[np.float64]) -> float:
+    def negative_log_likelihood(parameters: Float64Array) -> float:
         probability = np.clip(odds.probability(np.exp(parameters[0]) * x + parameters[1]), 1e-9, 1 - 1e-9)
         fit = -np.where(right, np.log(probability), np.log1p(-probability)).sum()
         return float(fit + 0.5 * (parameters**2).sum() / 25)
@@ -33,13 +33,13 @@ def fit_logistic(peaks: npt.NDArray[np.float64], *, right: npt.NDArray[np.bool_]
     return float(np.exp(best.x[0])), float(best.x[1])
 
 
-def pick_threshold(alarms: npt.NDArray[np.float64], *, minutes: float, per_min: float) -> float:
+def pick_threshold(alarms: Float64Array, *, minutes: float, per_min: float) -> float:
     """Lowest threshold that lets at most ``per_min`` of the false alarms per minute through; within 0.05 .. 0.95."""
     too_many = first_too_many(alarms, minutes=minutes, per_min=per_min)
     return round(float(np.clip(too_many + 1e-3, 0.05, 0.95)), 3)
 
 
-def first_too_many(alarms: npt.NDArray[np.float64], *, minutes: float, per_min: float) -> float:
+def first_too_many(alarms: Float64Array, *, minutes: float, per_min: float) -> float:
     """Height of the highest false alarm that is one more than ``per_min`` per minute; 0 when there is none."""
     highest = np.sort(alarms)[::-1]
     allowed = int(per_min * minutes)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import safetensors.numpy
 
+from metst.arrays import AnyArray, OnProgress
 from metst.config import ModelInfo
 from metst.datasets.features import FeatureVideo, file_name, read_motion
 from metst.inference import decode_events, score_motion
 from metst.models.engine import Engine
 from metst.results import csv_bytes, make_folder, write_whole
 from metst.timeline import Intervals, Series, frames_for_people
-
-OnProgress = Callable[[str, int, int | None], None]
 
 DONE_FILE = "done.json"
 """Written last of all: the fold it lies in is complete."""
@@ -106,7 +103,7 @@ def _rows(video: FeatureVideo, events: Intervals) -> Iterator[tuple[str | int, .
 
 
 def _packed(scores: Series) -> bytes:
-    tensors: dict[str, npt.NDArray[Any]] = {
+    tensors: dict[str, AnyArray] = {
         "scores": np.ascontiguousarray(scores.values),
         "valid": np.ascontiguousarray(scores.valid),
         "time_s": np.ascontiguousarray(scores.grid.time_s),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metst.arrays import Float32Array, OnProgress
 from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings
 from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, read_features_index
 from metst.errors import DataError, UsageError
@@ -34,15 +35,12 @@ from metst.training.predictions import DONE_FILE, Candidate, predict, write_pred
 from metst.training.recipes import Recipe
 from metst.training.windows import (
     IGNORED,
-    Float32Array,
     TrainingWindows,
     input_settings,
     training_windows,
     typical_half_duration,
     window_plan,
 )
-
-OnProgress = Callable[[str, int, int | None], None]
 
 _IOU = 0.5
 

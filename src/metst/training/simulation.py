@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from metst.arrays import OnProgress
 from metst.config import DecodeSettings, ModelInfo
 from metst.datasets.features import MotionFile
 from metst.decode import decode_scores
@@ -35,10 +35,8 @@ from metst.training.backgrounds import recorded_backgrounds
 from metst.training.loop import Batch, Losses, Optimisation, fit_network
 from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
-from metst.training.recipes import RECIPES, SimulationRecipe
+from metst.training.simulated_recipes import RECIPES, SimulationRecipe
 
-OnProgress = Callable[[str, int, int | None], None]
-Float32Array = npt.NDArray[np.float32]
 logger = logging.getLogger(__name__)
 
 _EPOCH_STEPS = 50  # between two states that a training can go on from

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import BoolArray, Float32Array, Int8Array, Int64Array, IntArray, UInt8Array
 from metst.config import InputSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_motion
 from metst.errors import DataError
@@ -23,9 +23,6 @@ from metst.labels import CLASSES, NEUTRAL, frame_labels, half_duration
 from metst.models.checkpoint import PUBLISHED_SCALE
 from metst.timeline import Series, TimeGrid, true_runs
 from metst.training.recipes import Recipe, WindowPlan
-
-Float32Array = npt.NDArray[np.float32]
-Int64Array = npt.NDArray[np.int64]
 
 IGNORED = -1
 """Class of a frame of a micro-expression whose emotion no map knows: it counts for spotting only."""
@@ -60,8 +57,8 @@ class TrainingWindows:
     """
 
     motion: Float32Array
-    score: npt.NDArray[np.uint8]
-    label: npt.NDArray[np.int8]
+    score: UInt8Array
+    label: Int8Array
     starts: Int64Array
     window: int
     with_event: int
@@ -69,11 +66,11 @@ class TrainingWindows:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def frames(self, rows: npt.NDArray[np.integer]) -> Int64Array:
+    def frames(self, rows: IntArray) -> Int64Array:
         """Frames ``(b, k)`` of some windows."""
         return np.asarray(self.starts[rows][:, None] + np.arange(self.window))
 
-    def inputs(self, rows: npt.NDArray[np.integer], *, gain: Float32Array) -> Float32Array:
+    def inputs(self, rows: IntArray, *, gain: Float32Array) -> Float32Array:
         """Motion ``(b, C, k)`` of some windows against their first frame, times their gain ``(b,)``."""
         x = self.motion[self.frames(rows)]
         x -= x[:, :1].copy()
@@ -223,7 +220,7 @@ def _network_frames(
 
 def frame_targets(
     video: FeatureVideo, video_grid: TimeGrid, *, grid: TimeGrid, rate_hz: float
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
+) -> tuple[UInt8Array, Int8Array]:
     """Targets of the frames of a stretch: 1 and the emotion on ``onset + 1 .. offset - 1``, as published.
 
     Parameters
@@ -288,7 +285,7 @@ class _Joined:
         self._score = np.empty(room, np.uint8)
         self._label = np.empty(room, np.int8)
 
-    def append(self, motion: Float32Array, score: npt.NDArray[np.uint8], label: npt.NDArray[np.int8]) -> None:
+    def append(self, motion: Float32Array, score: UInt8Array, label: Int8Array) -> None:
         """Add ``n`` frames."""
         place = slice(self.length, self.length + len(motion))
         if place.stop > len(self._score):
@@ -298,16 +295,16 @@ class _Joined:
         self._motion[place], self._score[place], self._label[place] = motion, score, label
         self.length = place.stop
 
-    def arrays(self) -> tuple[Float32Array, npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
+    def arrays(self) -> tuple[Float32Array, UInt8Array, Int8Array]:
         """All frames."""
         return self._motion[: self.length], self._score[: self.length], self._label[: self.length]
 
 
 def _chosen(
     starts: Int64Array,
-    score: npt.NDArray[np.uint8],
+    score: UInt8Array,
     *,
-    hard: npt.NDArray[np.bool_],
+    hard: BoolArray,
     recipe: Recipe,
     plan: WindowPlan,
     seed: int,

@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 from av.format import Flags as FormatFlags
 from av.stream import Disposition
 
+from metst.arrays import UInt8Array
 from metst.errors import VideoError
 from metst.threads import thread_limit
 from metst.video.clock import Clock, Report, Source, ignore, needed_rate
 from metst.video.index import with_index_times
 from metst.video.pixels import Converter
 
-Picture = tuple[int, float, npt.NDArray[np.uint8]]
+Picture = tuple[int, float, UInt8Array]
 
 _READ_ATTEMPTS = 10
 _MOST_THREADS = 4  # more would only hold more frames: what comes after decoding takes longer

@@ -10,17 +10,16 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import AnyArray, Image, UInt8Array
 from metst.errors import VideoError
 from metst.video.clock import Report
 
-Image = npt.NDArray[np.uint8]
-DeepImage = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+DeepImage = UInt8Array | npt.NDArray[np.uint16]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _DIGITS = re.compile(r"([0-9]+)")
@@ -125,7 +124,7 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         raise VideoError(f"{path.name} cannot be decoded, it is damaged or not an image")
     if image.dtype not in (np.uint8, np.uint16):
         raise VideoError(f"{path.name} holds {image.dtype} values, expected 8- or 16-bit integers")
-    picture: npt.NDArray[Any] = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image)
+    picture: AnyArray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image)
     return picture
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 from av.buffer import Buffer
 from av.video.reformatter import ColorRange, VideoReformatter
+
+from metst.arrays import AnyArray, UInt8Array
 
 _OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
 
@@ -34,7 +35,7 @@ class Converter:
         self._rotation: int | None = None
         self._turn = (False, 1, 1)
 
-    def __call__(self, frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    def __call__(self, frame: av.VideoFrame) -> UInt8Array:
         """Array of a frame: ``(H, W)``, or ``(H, W, 3)`` in colour."""
         if frame.rotation != self._rotation:
             # Looking at side data makes a reference cycle that keeps the frame in memory: a tiny copy has them, too.
@@ -48,16 +49,16 @@ class Converter:
         # The copy lets the decoder have its buffer back, which a view would keep alive.
         return np.array(picture[::down, ::right], dtype=np.uint8, order="C")
 
-    def _rgb(self, frame: av.VideoFrame) -> npt.NDArray[Any]:
+    def _rgb(self, frame: av.VideoFrame) -> AnyArray:
         return self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
-    def _grey(self, frame: av.VideoFrame) -> npt.NDArray[Any]:
+    def _grey(self, frame: av.VideoFrame) -> AnyArray:
         layout = _luma_layout(frame.format.name)
         if layout is None:
             # Equal ranges on both sides make swscale keep luma as stored.  16 bits in between,
             # since swscale's way from deep luma to 8 bits rounds and, for P010, has a fault.
             full = ColorRange.JPEG
-            deep: npt.NDArray[Any] = self._reformatter.reformat(
+            deep: AnyArray = self._reformatter.reformat(
                 frame, format="gray16le", src_color_range=full, dst_color_range=full, threads=1
             ).to_ndarray()
             return deep >> 8
@@ -69,7 +70,7 @@ class Converter:
         return rows >> (bits - 8) if bits > 8 else rows
 
 
-def _one_field(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _one_field(picture: AnyArray) -> UInt8Array:
     """Even rows as they are, odd rows averaged from them: the two fields show two moments."""
     whole = np.array(picture, dtype=np.uint8)
     field = whole[::2]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Image
 from metst.errors import UsageError, VideoError
 from metst.timeline import TimeGrid
 from metst.video.clock import Report, check_rate, ignore, needed_rate
@@ -21,7 +21,6 @@ from metst.video.folder import bit_depth, list_images, read_image, to_eight_bits
 from metst.video.repeats import Repeats
 from metst.video.seeking import pictures_at
 
-Image = npt.NDArray[np.uint8]
 OnProblem = Callable[[str], None]
 
 _REPORTS_PER_KIND = 10

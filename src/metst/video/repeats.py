@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Image
 from metst.video.clock import Report
-
-Image = npt.NDArray[np.uint8]
 
 _FREEZE_S = 0.15  # a repeat this late is a freeze; a film of 8 pictures a second does not get there
 _TOLERATED_SHARE = 0.02  # of frames, outside freezes

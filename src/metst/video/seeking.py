@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.container import InputContainer
 
+from metst.arrays import UInt8Array
 from metst.video.clock import ignore
 from metst.video.decoder import (
     UNKNOWN_RATE_HZ,
@@ -63,9 +62,9 @@ def _nearest(frames: Iterable[tuple[float, _T]], wanted: Sequence[float]) -> Ite
         yield from ((target, *before) for target in pending)
 
 
-def pictures_at(path: Path, times_s: Sequence[float], *, rate_hz: float | None) -> list[npt.NDArray[np.uint8]]:
+def pictures_at(path: Path, times_s: Sequence[float], *, rate_hz: float | None) -> list[UInt8Array]:
     """Frames of a file nearest to the given times, ``(H, W, 3)`` RGB, in the order of the times."""
-    pictures: dict[float, npt.NDArray[np.uint8]] = {}
+    pictures: dict[float, UInt8Array] = {}
     for group in _groups(sorted(set(times_s)), key_times_s=_key_times(path)):
         pictures |= _pictures_near(path, group, rate_hz=rate_hz)
     return [pictures[time_s] for time_s in times_s]
@@ -78,7 +77,7 @@ def _key_times(path: Path) -> list[float]:
         return sorted(entry.timestamp * tick for entry in stream.index_entries if entry.is_keyframe)
 
 
-def _pictures_near(path: Path, wanted: Sequence[float], *, rate_hz: float | None) -> dict[float, npt.NDArray[np.uint8]]:
+def _pictures_near(path: Path, wanted: Sequence[float], *, rate_hz: float | None) -> dict[float, UInt8Array]:
     """Pictures nearest to a few close times, decoded from a key frame well before the first.
 
     An earlier start is tried, at last the beginning of the file, when decoding did not begin

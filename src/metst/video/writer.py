@@ -13,10 +13,10 @@ from typing import Literal, get_args
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
+from metst.arrays import UInt8Array
 from metst.errors import OutputError, UsageError
 from metst.timeline import TimeGrid
 
@@ -36,7 +36,7 @@ _MAX_TICKS_PER_S = 2**31 - 1  # mp4 stores the ticks per second in 32 bits
 
 def write_video(
     path: Path | str,
-    frames: Iterable[npt.NDArray[np.uint8]],
+    frames: Iterable[UInt8Array],
     *,
     rate_hz: float | None = None,
     times_s: Sequence[float] | None = None,
@@ -169,7 +169,7 @@ def _container_options(tick: Fraction) -> dict[str, str]:
     return {"movflags": "faststart", "movie_timescale": str(max(tick.denominator, 1000))}
 
 
-def _check_picture(picture: npt.NDArray[np.uint8], expected: tuple[int, ...]) -> None:
+def _check_picture(picture: UInt8Array, expected: tuple[int, ...]) -> None:
     shape = picture.shape
     usable = picture.dtype == np.uint8 and picture.size > 0 and (len(shape) == 2 or shape[2:] == (3,))
     if not usable or shape != expected:
@@ -214,7 +214,7 @@ def _encoder(codec: Codec, *, crf: int, preset: str) -> tuple[Literal["libx264",
 def _encode(
     container: OutputContainer,
     stream: av.VideoStream,
-    frames: Iterable[npt.NDArray[np.uint8]],
+    frames: Iterable[UInt8Array],
     *,
     tick: Fraction,
     stamps: Sequence[int] | None,
@@ -244,7 +244,7 @@ def _encode(
         container.mux(stream.encode(None))
 
 
-def _to_frame(picture: npt.NDArray[np.uint8], reformatter: VideoReformatter) -> av.VideoFrame:
+def _to_frame(picture: UInt8Array, reformatter: VideoReformatter) -> av.VideoFrame:
     """Convert a grey or RGB picture, padded to even sizes, to what the encoder takes."""
     odd = [(0, size % 2) for size in picture.shape[:2]]
     padded = np.pad(picture, odd + [(0, 0)] * (picture.ndim - 2), mode="edge")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import Float32Array
 from metst.models.scan.rows import CACHE_LINE
-
-Float32Array = npt.NDArray[np.float32]
 
 _LINE = CACHE_LINE // 4  # numbers in a cache line
 

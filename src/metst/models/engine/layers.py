@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from metst.arrays import Float32Array
 from metst.errors import CheckpointError, DataError
-from metst.models.engine.buffers import Arena, Float32Array, Stream
+from metst.models.engine.buffers import Arena, Stream
 from metst.models.engine.kernels import (
     StackWeights,
     conv_frames,

@@ -7,10 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
+from metst.arrays import Float32Array
 from metst.config import NetworkConfig
 from metst.decode.odds import probability
 from metst.errors import CheckpointError, DataError
-from metst.models.engine.buffers import Arena, Buffers, Float32Array, Stream
+from metst.models.engine.buffers import Arena, Buffers, Stream
 from metst.models.engine.layers import OUT_OF_BOUNDS, BlockStack, CentredConv, Weights
 from metst.models.engine.tensors import STAGES, check_tensors, pathway_count, tensor_shapes
 from metst.models.scan.numpy_scan import plain

@@ -11,15 +11,13 @@ transposed, times log2(e); states are ``(B, N, D)``.  An optional array that is 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
+from metst.arrays import FloatArray
 from metst.models.scan.compile import compiled
 from metst.models.scan.math import EXPONENT_LIMIT, Number, fma, softplus
 
-Array = npt.NDArray[np.floating[Any]]
+Array = FloatArray
 
 Inputs = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
 """``u, delta, z, bias, rate, B, C, skip``."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import Float32Array, Float64Array, Int32Array, UInt8Array
 from metst.errors import DataError
 from metst.synthesis.expression_shapes import SHAPES
 from metst.synthesis.heads.anny_landmarks import LANDMARKS
@@ -62,7 +63,7 @@ _MIDLINE_WIDTH = 0.06
 """Half width of the seam where a shape is split into halves, decimetres."""
 
 Read = Callable[[str], bytes]
-Mesh = npt.NDArray[np.float64]
+Mesh = Float64Array
 
 
 def load_anny(source: Path) -> HeadModel:
@@ -110,7 +111,7 @@ def _load(read: Read, *, names: Iterable[str], where: Path) -> HeadModel:
     eyes = _eyes(mesh, quads=triangles[material == Material.EYE])
     expression[:, np.concatenate(eyes)] = 0
 
-    def extended(offsets: Mesh) -> npt.NDArray[np.float32]:
+    def extended(offsets: Mesh) -> Float32Array:
         return np.concatenate([offsets, offsets[:, rim]], axis=1).astype(np.float32)
 
     return HeadModel(
@@ -126,7 +127,7 @@ def _load(read: Read, *, names: Iterable[str], where: Path) -> HeadModel:
     )
 
 
-def _read_mesh(text: str) -> tuple[Mesh, npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+def _read_mesh(text: str) -> tuple[Mesh, Int32Array, UInt8Array]:
     """Vertices, and the quads of the groups that are drawn with their materials."""
     vertices, quads, material = [], [], []
     group: Material | None = None
@@ -144,8 +145,8 @@ def _read_mesh(text: str) -> tuple[Mesh, npt.NDArray[np.int32], npt.NDArray[np.u
 
 
 def _bust(
-    vertices: Mesh, *, quads: npt.NDArray[np.int32], material: npt.NDArray[np.uint8]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+    vertices: Mesh, *, quads: Int32Array, material: UInt8Array
+) -> tuple[npt.NDArray[np.intp], Int32Array, UInt8Array]:
     """Head, neck and shoulders: the vertices used, quads and materials."""
     corners = vertices[quads]
     keep = (corners[..., 1].min(axis=1) > _CHEST) & (np.abs(corners[..., 0]).max(axis=1) < _ARM)
@@ -202,7 +203,7 @@ def _identity(targets: _Targets, *, names: list[str]) -> Mesh:
     return np.stack(list(modes.values()))
 
 
-def _expressions(targets: _Targets, *, across: npt.NDArray[np.float64]) -> Mesh:
+def _expressions(targets: _Targets, *, across: Float64Array) -> Mesh:
     offsets = []
     for shape in SHAPES:
         name = shape.removesuffix("Left").removesuffix("Right")
@@ -215,6 +216,6 @@ def _expressions(targets: _Targets, *, across: npt.NDArray[np.float64]) -> Mesh:
     return np.stack(offsets)
 
 
-def _eyes(mesh: Mesh, *, quads: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _eyes(mesh: Mesh, *, quads: Int32Array) -> tuple[Int32Array, Int32Array]:
     eye = np.unique(quads)
     return eye[mesh[eye, 0] < 0], eye[mesh[eye, 0] > 0]

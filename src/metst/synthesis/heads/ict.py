@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import Float32Array, Int32Array, UInt8Array
 from metst.errors import DataError
 from metst.synthesis.expression_shapes import MIDLINE_SHAPES, SHAPES
 from metst.synthesis.heads.model import HeadModel, Material, normalised, skirt
@@ -69,7 +70,7 @@ def load_ict(path: Path) -> HeadModel:
 
 def _drawn(
     arrays: dict[str, npt.NDArray[np.generic]],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+) -> tuple[Int32Array, UInt8Array, Int32Array]:
     """Quads that are drawn, their materials, and the vertices they use."""
     code = np.array([_MATERIALS.get(str(name), 255) for name in arrays["mats"]], dtype=np.uint8)
     material = code[arrays["mat"].astype(np.intp)]
@@ -77,9 +78,7 @@ def _drawn(
     return quads, material[material != 255], np.unique(np.append(quads, arrays["landmarks68"])).astype(np.int32)
 
 
-def _expressions(
-    arrays: dict[str, npt.NDArray[np.generic]], *, used: npt.NDArray[np.int32], scale: float
-) -> npt.NDArray[np.float32]:
+def _expressions(arrays: dict[str, npt.NDArray[np.generic]], *, used: Int32Array, scale: float) -> Float32Array:
     index = {str(name): i for i, name in enumerate(arrays["enames"])}
     offsets = []
     for shape in SHAPES:

@@ -9,11 +9,9 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import Float32Array, Float64Array, Int32Array, UInt8Array
 from metst.face import OUTER_EYE_CORNERS
 from metst.synthesis.expression_shapes import SHAPES
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
 
 _INDEX = {name: i for i, name in enumerate(SHAPES)}
 
@@ -58,14 +56,14 @@ class HeadModel:
     """
 
     name: str
-    vertices: FloatArray
-    triangles: IntArray
-    material: npt.NDArray[np.uint8]
-    people: FloatArray
-    identity: FloatArray
-    expression: FloatArray
-    landmarks: IntArray
-    eyes: tuple[IntArray, IntArray]
+    vertices: Float32Array
+    triangles: Int32Array
+    material: UInt8Array
+    people: Float32Array
+    identity: Float32Array
+    expression: Float32Array
+    landmarks: Int32Array
+    eyes: tuple[Int32Array, Int32Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +81,10 @@ class Person:
     """
 
     model: HeadModel
-    neutral: FloatArray
+    neutral: Float32Array
     scale: float
 
-    def posed(self, weights: Mapping[str, float]) -> FloatArray:
+    def posed(self, weights: Mapping[str, float]) -> Float32Array:
         """Mesh ``(V, 3)`` with the expression shapes added."""
         mesh = self.neutral.copy()
         for name, weight in weights.items():
@@ -118,14 +116,14 @@ def draw_person(model: HeadModel, *, rng: np.random.Generator, strength: float =
     return Person(model, ((mesh - (left + right) / 2) * scale).astype(np.float32), scale)
 
 
-def normalised(mesh: npt.NDArray[np.float64], *, landmarks: IntArray) -> tuple[npt.NDArray[np.float64], float]:
+def normalised(mesh: Float64Array, *, landmarks: Int32Array) -> tuple[Float64Array, float]:
     """The mesh in face units around the eyes, and the factor that was applied to its lengths."""
     left, right = mesh[landmarks[list(OUTER_EYE_CORNERS)]]
     scale = 1 / float(np.hypot(*(right - left)[:2]))
     return (mesh - (left + right) / 2) * scale, scale
 
 
-def skirt(mesh: npt.NDArray[np.float64], triangles: IntArray, *, below: float) -> tuple[npt.NDArray[np.intp], IntArray]:
+def skirt(mesh: Float64Array, triangles: Int32Array, *, below: float) -> tuple[npt.NDArray[np.intp], Int32Array]:
     """Close the lower edge of a bust: vertices to repeat far below, and the triangles down to them.
 
     Parameters

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from metst.arrays import Float32Array, Int32Array, UInt8Array
 
 SAMPLES = 2
 """Samples per pixel along each axis."""
 
 
 @numba.njit(cache=True)
-def vertex_normals(mesh: FloatArray, triangles: npt.NDArray[np.int32]) -> FloatArray:
+def vertex_normals(mesh: Float32Array, triangles: Int32Array) -> Float32Array:
     """Unit normals ``(V, 3)``: the area-weighted mean of the adjoining triangles'."""
     normals = np.zeros_like(mesh)
     for f in range(triangles.shape[0]):
@@ -37,9 +36,7 @@ def vertex_normals(mesh: FloatArray, triangles: npt.NDArray[np.int32]) -> FloatA
 
 
 @numba.njit(cache=True, error_model="numpy")
-def visible(
-    screen: FloatArray, triangles: npt.NDArray[np.int32], height: int, width: int
-) -> tuple[npt.NDArray[np.int32], FloatArray]:
+def visible(screen: Float32Array, triangles: Int32Array, height: int, width: int) -> tuple[Int32Array, Float32Array]:
     """Which triangle each sample sees (-1: none), and the two barycentric coordinates there.
 
     Parameters
@@ -87,19 +84,19 @@ def visible(
 
 @numba.njit(cache=True, error_model="numpy", fastmath=False)
 def shade(
-    owner: npt.NDArray[np.int32],
-    weights: FloatArray,
+    owner: Int32Array,
+    weights: Float32Array,
     *,
-    triangles: npt.NDArray[np.int32],
-    material: npt.NDArray[np.uint8],
-    normals: FloatArray,
-    uv: FloatArray,
-    tint: FloatArray,
-    skin: FloatArray,
-    eye: FloatArray,
-    colours: FloatArray,
-    light: FloatArray,
-) -> FloatArray:
+    triangles: Int32Array,
+    material: UInt8Array,
+    normals: Float32Array,
+    uv: Float32Array,
+    tint: Float32Array,
+    skin: Float32Array,
+    eye: Float32Array,
+    colours: Float32Array,
+    light: Float32Array,
+) -> Float32Array:
     """Linear colour and coverage of each pixel, ``(height / 2, width / 2, 4)`` float32.
 
     Parameters
@@ -172,7 +169,7 @@ def shade(
 
 
 @numba.njit(cache=True, inline="always")
-def _texel(texture: FloatArray, u: np.float32, v: np.float32, k: int) -> np.float32:
+def _texel(texture: Float32Array, u: np.float32, v: np.float32, k: int) -> np.float32:
     """Bilinear sample."""
     column = min(max(u, np.float32(0)), np.float32(texture.shape[1] - 2))
     row = min(max(v, np.float32(0)), np.float32(texture.shape[0] - 2))
@@ -184,7 +181,7 @@ def _texel(texture: FloatArray, u: np.float32, v: np.float32, k: int) -> np.floa
 
 
 @numba.njit(cache=True, error_model="numpy")
-def compose(head: FloatArray, background: FloatArray, top: int, left: int, gain: float) -> FloatArray:
+def compose(head: Float32Array, background: Float32Array, top: int, left: int, gain: float) -> Float32Array:
     """The head laid over its background ``(H, W, 3)``, times the exposure."""
     image = background * np.float32(gain)
     for row in range(head.shape[0]):
@@ -199,8 +196,8 @@ def compose(head: FloatArray, background: FloatArray, top: int, left: int, gain:
 
 @numba.njit(cache=True, error_model="numpy")
 def develop(
-    linear: FloatArray, curve: FloatArray, luma_noise: FloatArray, chroma_noise: FloatArray, sigma: float
-) -> npt.NDArray[np.uint8]:
+    linear: Float32Array, curve: Float32Array, luma_noise: Float32Array, chroma_noise: Float32Array, sigma: float
+) -> UInt8Array:
     """Camera response and noise: linear light ``(H, W, 3)`` to 8-bit levels.
 
     Parameters

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metst.arrays import Float32Array, Float64Array, Image, Int32Array
 from metst.errors import UsageError
 from metst.synthesis.events import PlantedEvent
 from metst.synthesis.heads import raster
@@ -16,9 +17,6 @@ from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel, Material, Person, draw_person
 from metst.synthesis.heads.scene import Course, HeadScene, draw_course
 from metst.synthesis.heads.skin import AXIS_DEPTH, EYE_TEXELS, Skin, paint_skin, texel_of
-
-Image = npt.NDArray[np.uint8]
-FloatArray = npt.NDArray[np.float32]
 
 _PIVOT = np.array([0.0, -1.55, -0.95], dtype=np.float32)
 """Where the head turns on the neck, face units."""
@@ -72,7 +70,7 @@ def scene_landmarks(
     events: Sequence[PlantedEvent],
     rng_seed: int,
     model: HeadModel | None = None,
-) -> npt.NDArray[np.float64]:
+) -> Float64Array:
     """Where the 68 landmarks truly are in each frame of :func:`render_scene`, ``(T, 68, 2)`` px.
 
     The difference between this with and without the events is the displacement that they cause.
@@ -92,12 +90,12 @@ class _Stage:
     scene: HeadScene
     person: Person
     skin: Skin
-    uv: FloatArray
-    tint: FloatArray
-    hair: FloatArray
-    follows: FloatArray
-    colours: FloatArray
-    background: FloatArray
+    uv: Float32Array
+    tint: Float32Array
+    hair: Float32Array
+    follows: Float32Array
+    colours: Float32Array
+    background: Float32Array
 
     @classmethod
     def of(cls, scene: HeadScene, *, model: HeadModel | None) -> _Stage:
@@ -120,7 +118,7 @@ class _Stage:
             background=_background(scene, rng=dress),
         )
 
-    def mesh(self, course: Course, frame: int) -> FloatArray:
+    def mesh(self, course: Course, frame: int) -> Float32Array:
         """Mesh ``(V, 3)`` of one frame, face units."""
         mesh = self.person.posed({name: float(values[frame]) for name, values in course.weights.items()})
         mesh += self.hair
@@ -133,7 +131,7 @@ class _Stage:
         mesh += course.shift[frame].astype(np.float32)
         return mesh
 
-    def project(self, mesh: FloatArray) -> FloatArray:
+    def project(self, mesh: Float32Array) -> Float32Array:
         """Column, row, px, and distance from the camera of each vertex."""
         camera = self.scene.camera
         distance = np.float32(camera.distance) - mesh[:, 2]
@@ -177,7 +175,7 @@ def _frames(stage: _Stage, course: Course, *, noise: np.random.Generator) -> Ite
         yield raster.develop(np.asarray(image), _CURVE, grain, colour, camera.noise_sigma)
 
 
-def _rotation(pitch: float, yaw: float, roll: float) -> FloatArray:
+def _rotation(pitch: float, yaw: float, roll: float) -> Float32Array:
     """Rotation that turns the face down, to image right, and clockwise in the image, radians."""
     cp, sp, cy, sy, cr, sr = np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw), np.cos(roll), np.sin(roll)
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
@@ -186,18 +184,18 @@ def _rotation(pitch: float, yaw: float, roll: float) -> FloatArray:
     return np.asarray(about_z @ about_y @ about_x, dtype=np.float32)
 
 
-def _light(scene: HeadScene) -> FloatArray:
+def _light(scene: HeadScene) -> Float32Array:
     light = scene.light
     side, up = np.radians(light.side_deg), np.radians(light.up_deg)
     direction = [np.sin(side) * np.cos(up), np.sin(up), np.cos(side) * np.cos(up)]
     return np.array([*direction, light.key, light.ambient, 0.35, light.gloss, 0.15], dtype=np.float32)
 
 
-def _eye_vertices(person: Person) -> npt.NDArray[np.int32]:
+def _eye_vertices(person: Person) -> Int32Array:
     return np.concatenate(person.model.eyes)
 
 
-def _texture_places(person: Person) -> FloatArray:
+def _texture_places(person: Person) -> Float32Array:
     """Texel column and row, around the head for skin, along the eye's axis for eyeballs; height above the collar."""
     uv = texel_of(person.neutral)
     for eye in person.model.eyes:
@@ -210,7 +208,7 @@ def _texture_places(person: Person) -> FloatArray:
     return np.asarray(np.column_stack([uv, collar]), dtype=np.float32)
 
 
-def _light_reached(person: Person) -> FloatArray:
+def _light_reached(person: Person) -> Float32Array:
     """Share of light at each vertex: what lies behind the outer surface (mouth, nostrils) is dark."""
     mesh = person.neutral
     cell = np.floor(texel_of(mesh) / 24).astype(int)
@@ -225,7 +223,7 @@ def _light_reached(person: Person) -> FloatArray:
     return np.asarray(tint, dtype=np.float32)
 
 
-def _hair_offset(person: Person, *, skin: Skin, uv: FloatArray, thickness: float) -> FloatArray:
+def _hair_offset(person: Person, *, skin: Skin, uv: Float32Array, thickness: float) -> Float32Array:
     """How far the hair lifts the surface, ``(V, 3)`` face units."""
     normals = raster.vertex_normals(person.neutral, person.model.triangles)
     rows = np.clip(uv[:, 1].astype(int), 0, skin.hairline.shape[0] - 1)
@@ -235,14 +233,14 @@ def _hair_offset(person: Person, *, skin: Skin, uv: FloatArray, thickness: float
     return np.asarray(thickness * share[:, None] * normals, dtype=np.float32)
 
 
-def _neck_share(person: Person) -> FloatArray:
+def _neck_share(person: Person) -> Float32Array:
     """How far each vertex follows the head, ``(V, 1)``: 1 on the head, 0 on the shoulders."""
     height = person.neutral[:, 1] + 0.4 * (person.neutral[:, 2] + 0.75)
     share = np.clip((height + 2.1) / 0.9, 0, 1)
     return np.asarray(share**2 * (3 - 2 * share), dtype=np.float32)[:, None]
 
 
-def _colours(rng: np.random.Generator) -> FloatArray:
+def _colours(rng: np.random.Generator) -> Float32Array:
     colours = np.zeros((len(Material), 3), dtype=np.float32)
     colours[Material.MOUTH] = 0.30, 0.09, 0.08
     colours[Material.TEETH] = 0.62, 0.58, 0.50
@@ -250,7 +248,7 @@ def _colours(rng: np.random.Generator) -> FloatArray:
     return colours
 
 
-def _background(scene: HeadScene, *, rng: np.random.Generator) -> FloatArray:
+def _background(scene: HeadScene, *, rng: np.random.Generator) -> Float32Array:
     """Linear light behind the head, ``(height, width, 3)``."""
     height, width = scene.camera.height, scene.camera.width
     base = (rng.uniform(0.08, 0.5) * rng.uniform(0.75, 1, 3)).astype(np.float32)

@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, model_validator
 
+from metst.arrays import Float64Array
 from metst.config import Settings
 from metst.errors import UsageError
 from metst.synthesis.behaviour import Behaviour, BehaviourSettings, draw_behaviour, smooth_course
 from metst.synthesis.events import PlantedEvent, minimum_jerk
 from metst.synthesis.expression_shapes import shape_weights
 from metst.synthesis.heads.skin import SkinSettings
-
-FloatArray = npt.NDArray[np.float64]
 
 
 class LightSettings(Settings):
@@ -110,11 +109,11 @@ class Course:
     """
 
     behaviour: Behaviour
-    weights: Mapping[str, FloatArray]
-    turn_rad: FloatArray
-    shift: FloatArray
-    gaze_rad: FloatArray
-    exposure: FloatArray
+    weights: Mapping[str, Float64Array]
+    turn_rad: Float64Array
+    shift: Float64Array
+    gaze_rad: Float64Array
+    exposure: Float64Array
 
 
 def draw_course(scene: HeadScene, *, time_s: npt.ArrayLike, events: Sequence[PlantedEvent], rng_seed: int) -> Course:
@@ -156,8 +155,8 @@ def draw_course(scene: HeadScene, *, time_s: npt.ArrayLike, events: Sequence[Pla
 
 
 def _head_motion(
-    settings: MotionSettings, *, time_s: FloatArray, rng: np.random.Generator
-) -> tuple[FloatArray, FloatArray]:
+    settings: MotionSettings, *, time_s: Float64Array, rng: np.random.Generator
+) -> tuple[Float64Array, Float64Array]:
     wander, tremor, strokes = rng.spawn(3)
     turn, shift = np.zeros((len(time_s), 3)), np.zeros((len(time_s), 3))
     for axis, share in enumerate((0.8, 1.0, 0.6)):
@@ -179,11 +178,11 @@ def _head_motion(
     return turn, shift
 
 
-def _bump(time_s: FloatArray, *, start: float, length: float) -> FloatArray:
+def _bump(time_s: Float64Array, *, start: float, length: float) -> Float64Array:
     return minimum_jerk(np.minimum((time_s - start) / (0.35 * length), (start + length - time_s) / (0.35 * length)))
 
 
-def _add_lids(weights: dict[str, FloatArray], *, gaze_deg: FloatArray) -> None:
+def _add_lids(weights: dict[str, Float64Array], *, gaze_deg: Float64Array) -> None:
     """The lids follow the gaze."""
     right, down = np.clip(gaze_deg / 30, -1, 1).T
     for name, course in {

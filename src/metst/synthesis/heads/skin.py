@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from metst.arrays import Float32Array, Float64Array, FloatArray
 from metst.config import Settings
 
-FloatArray = npt.NDArray[np.float32]
-Points = npt.NDArray[np.float64]
+Points = Float64Array
 
 TEXELS = 1536
 """Columns of the skin texture, all around the head."""
@@ -61,12 +60,12 @@ class Skin:
         Share of hair.
     """
 
-    skin: FloatArray
-    eye: FloatArray
-    hairline: FloatArray
+    skin: Float32Array
+    eye: Float32Array
+    hairline: Float32Array
 
 
-def texel_of(mesh: npt.NDArray[np.floating]) -> Points:
+def texel_of(mesh: FloatArray) -> Points:
     """Texel column and row ``(V, 2)`` of points at rest ``(V, 3)``."""
     angle = np.arctan2(mesh[:, 0], mesh[:, 2] - AXIS_DEPTH)
     column = (angle / (2 * np.pi) + 0.5) * TEXELS
@@ -81,7 +80,7 @@ _PER_UNIT = TEXELS / (2 * np.pi) / _RADIUS
 _ROWS = round((TOP - BOTTOM) * _PER_UNIT)
 
 
-def paint_skin(landmarks: npt.NDArray[np.floating], *, settings: SkinSettings, rng: np.random.Generator) -> Skin:
+def paint_skin(landmarks: FloatArray, *, settings: SkinSettings, rng: np.random.Generator) -> Skin:
     """Paint one person.
 
     Parameters
@@ -116,14 +115,14 @@ def paint_skin(landmarks: npt.NDArray[np.floating], *, settings: SkinSettings, r
     return Skin(np.clip(skin, 0.004, 0.95), _eye(_between(IRIS, iris), rng=rng), hairline)
 
 
-def _between(table: tuple[tuple[float, float, float], ...], place: float) -> FloatArray:
+def _between(table: tuple[tuple[float, float, float], ...], place: float) -> Float32Array:
     colours = np.array(table, dtype=np.float32)
     at = place * (len(colours) - 1)
     low = min(int(at), len(colours) - 2)
     return np.asarray(colours[low] + (at - low) * (colours[low + 1] - colours[low]), dtype=np.float32)
 
 
-def _noise(rng: np.random.Generator, *, sigma: float, channels: int = 1) -> FloatArray:
+def _noise(rng: np.random.Generator, *, sigma: float, channels: int = 1) -> Float32Array:
     """Unit-variance noise of a given grain, texels, ``(rows, TEXELS, channels)``."""
     step = max(1, int(sigma))
     coarse = rng.standard_normal((_ROWS // step + 2, TEXELS // step + 2, channels), dtype=np.float32)
@@ -133,14 +132,14 @@ def _noise(rng: np.random.Generator, *, sigma: float, channels: int = 1) -> Floa
     return np.asarray(fine / fine.std(), dtype=np.float32)
 
 
-def _mottle(skin: FloatArray, *, rng: np.random.Generator, strength: float) -> None:
+def _mottle(skin: Float32Array, *, rng: np.random.Generator, strength: float) -> None:
     """Pores, grain and patches; the finest is what a camera still resolves at a close face."""
     for sigma, contrast in ((1.4, 0.030), (3, 0.030), (7, 0.025), (20, 0.025), (60, 0.035)):
         skin *= 1 + strength * rng.uniform(0.7, 1.3) * contrast * _noise(rng, sigma=sigma)
     skin *= 1 + strength * 0.025 * _noise(rng, sigma=35, channels=3)
 
 
-def _mask(polygons: list[Points], *, blur: float) -> FloatArray:
+def _mask(polygons: list[Points], *, blur: float) -> Float32Array:
     """Soft mask ``(rows, TEXELS, 1)`` of closed polygons."""
     mask = np.zeros((_ROWS, TEXELS), dtype=np.float32)
     for polygon in polygons:
@@ -148,7 +147,7 @@ def _mask(polygons: list[Points], *, blur: float) -> FloatArray:
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), dtype=np.float32)[..., None]
 
 
-def _mix(skin: FloatArray, mask: FloatArray, colour: FloatArray) -> None:
+def _mix(skin: Float32Array, mask: Float32Array, colour: Float32Array) -> None:
     skin += mask * (colour - skin)
 
 
@@ -157,7 +156,7 @@ def _disc(centre: Points, radius: tuple[float, float]) -> Points:
     return np.asarray(centre + np.stack([radius[0] * np.cos(turn), radius[1] * np.sin(turn)], axis=1))
 
 
-def _blush(skin: FloatArray, points: Points, *, rng: np.random.Generator, strength: float) -> None:
+def _blush(skin: Float32Array, points: Points, *, rng: np.random.Generator, strength: float) -> None:
     size = 0.16 * _PER_UNIT
     cheeks = [_disc(points[[outer, mouth]].mean(axis=0), (size, size)) for outer, mouth in ((36, 48), (45, 54))]
     nose = _disc(points[30], (0.6 * size, 0.5 * size))
@@ -168,7 +167,7 @@ def _blush(skin: FloatArray, points: Points, *, rng: np.random.Generator, streng
     skin *= 1 - shade * _mask(sockets, blur=0.4 * size) * np.array([0.8, 1.0, 0.8], dtype=np.float32)
 
 
-def _moles(skin: FloatArray, *, rng: np.random.Generator, strength: float) -> None:
+def _moles(skin: Float32Array, *, rng: np.random.Generator, strength: float) -> None:
     freckled = rng.random() < 0.25
     for radius, contrast, count in (
         (3.2, 0.6, rng.integers(1, 8)),
@@ -185,7 +184,7 @@ def _moles(skin: FloatArray, *, rng: np.random.Generator, strength: float) -> No
         skin *= 1 - strength * contrast * spots[..., None] * np.array([0.8, 1.0, 1.0], dtype=np.float32)
 
 
-def _lips(skin: FloatArray, points: Points, *, tone: float, rng: np.random.Generator) -> None:
+def _lips(skin: Float32Array, points: Points, *, tone: float, rng: np.random.Generator) -> None:
     lips = _mask([points[48:60]], blur=2.2)
     red = np.array([0.86, 0.58, 0.60], dtype=np.float32) * rng.uniform(0.8, 1.05, 3).astype(np.float32)
     lines = 1 + 0.07 * np.asarray(cv2.GaussianBlur(_noise(rng, sigma=2)[..., 0], (1, 9), 0))[..., None]
@@ -194,14 +193,14 @@ def _lips(skin: FloatArray, points: Points, *, tone: float, rng: np.random.Gener
     skin *= 1 - 0.45 * seam
 
 
-def _strokes(lines: list[Points], *, width: int, blur: float) -> FloatArray:
+def _strokes(lines: list[Points], *, width: int, blur: float) -> Float32Array:
     mask = np.zeros((_ROWS, TEXELS), dtype=np.float32)
     rounded = [np.round(line * 16).astype(np.int32) for line in lines]
     cv2.polylines(mask, rounded, isClosed=False, color=1.0, thickness=width, lineType=cv2.LINE_AA, shift=4)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), dtype=np.float32)[..., None]
 
 
-def _eye_lines(skin: FloatArray, points: Points) -> None:
+def _eye_lines(skin: Float32Array, points: Points) -> None:
     """Lashes darken the rim of the lids, the crease lies above."""
     upper = [points[[36, 37, 38, 39]], points[[42, 43, 44, 45]]]
     lower = [points[[39, 40, 41, 36]], points[[45, 46, 47, 42]]]
@@ -211,7 +210,7 @@ def _eye_lines(skin: FloatArray, points: Points) -> None:
     skin *= 1 - 0.30 * _strokes(crease, width=2, blur=2.0)
 
 
-def _hairs(rng: np.random.Generator, roots: Points, *, direction: Points, length: float, spread: float) -> FloatArray:
+def _hairs(rng: np.random.Generator, roots: Points, *, direction: Points, length: float, spread: float) -> Float32Array:
     """Short strokes from their roots, ``(rows, TEXELS, 1)`` coverage."""
     turn = rng.normal(0, spread, len(roots))
     turned = np.stack(
@@ -228,7 +227,9 @@ def _hairs(rng: np.random.Generator, roots: Points, *, direction: Points, length
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.7), dtype=np.float32)[..., None]
 
 
-def _brows(skin: FloatArray, points: Points, *, colour: FloatArray, thickness: float, rng: np.random.Generator) -> None:
+def _brows(
+    skin: Float32Array, points: Points, *, colour: Float32Array, thickness: float, rng: np.random.Generator
+) -> None:
     height = (0.022 + 0.030 * thickness) * _PER_UNIT
     for chain, outward in ((points[[21, 20, 19, 18, 17]], -1.0), (points[22:27], 1.0)):
         place = np.sort(rng.uniform(0, 4, 550))
@@ -250,7 +251,9 @@ def _ribbon(chain: Points, *, height: float) -> Points:
     return np.concatenate([chain - shift, (chain + shift)[::-1]])
 
 
-def _beard(skin: FloatArray, points: Points, *, colour: FloatArray, amount: float, rng: np.random.Generator) -> None:
+def _beard(
+    skin: Float32Array, points: Points, *, colour: Float32Array, amount: float, rng: np.random.Generator
+) -> None:
     if amount < 0.05:
         return
     jaw = points[3:14]
@@ -264,7 +267,7 @@ def _beard(skin: FloatArray, points: Points, *, colour: FloatArray, amount: floa
     _mix(skin, area * np.clip(0.35 * amount + 0.65 * amount**0.5 * cover, 0, 0.9), colour)
 
 
-def _hair(skin: FloatArray, points: Points, *, colour: FloatArray, rng: np.random.Generator) -> FloatArray:
+def _hair(skin: Float32Array, points: Points, *, colour: Float32Array, rng: np.random.Generator) -> Float32Array:
     """A cap of hair above a hairline; returns its coverage ``(rows, TEXELS)``."""
     columns = (np.arange(TEXELS) / TEXELS - 0.5) * 2 * np.pi
     forehead = points[17:27, 1].min() - rng.uniform(0.50, 0.72) * _PER_UNIT
@@ -286,7 +289,7 @@ def _hair(skin: FloatArray, points: Points, *, colour: FloatArray, rng: np.rando
     return np.asarray(cover, dtype=np.float32)
 
 
-def _eye(iris: FloatArray, *, rng: np.random.Generator) -> FloatArray:
+def _eye(iris: Float32Array, *, rng: np.random.Generator) -> Float32Array:
     """Front of an eyeball seen along its axis; the texture spans its diameter."""
     grid = (np.mgrid[0:EYE_TEXELS, 0:EYE_TEXELS].astype(np.float32) - (EYE_TEXELS - 1) / 2) / (EYE_TEXELS / 2)
     radius = np.hypot(*grid)
