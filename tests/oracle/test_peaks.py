@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import signal, special
 
 from metst.decode import odds
-from metst.published.peaks import find_peaks
+from metst.published.rule import find_peaks
 
 levels = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.5000001, 0.9])  # plateaus and ties are common
 

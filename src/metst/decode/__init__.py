@@ -11,9 +11,9 @@ per class; frames that are not valid are gaps, which no event contains or crosse
 """
 
 from metst.decode.events import EventStream, decode_scores
+from metst.decode.published_events import decode_published
 from metst.decode.scores import CLASS_PREFIX, NEUTRAL, SPOT, score_channels
 from metst.published.rule import (
-    decode_published,
     frame_classes,
     kept_detections,
     majority_label,

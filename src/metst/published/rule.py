@@ -6,17 +6,13 @@ Both set their threshold by the mean and the maximum over the video: they need a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from metst.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
-from metst.decode.scores import NEUTRAL, class_names, intervals, mean_chance, spot_and_chance, table
+from metst.arrays import BoolArray, Float64Array, FloatArray, Int64Array
 from metst.errors import DataError, UsageError
-from metst.published.peaks import find_peaks
-from metst.timeline import Intervals, Series
 
 NEUTRAL_INDEX = 4
 """The published networks' last class."""
@@ -60,7 +56,7 @@ def published_intervals(score: npt.ArrayLike, *, k_p: int, rule: Rule) -> Int64A
     DataError
         If the score is not one finite curve.
     """
-    frames, _ = _published(np.asarray(score, dtype=np.float64), k_p=k_p, rule=rule)
+    frames, _ = intervals_and_heights(np.asarray(score, dtype=np.float64), k_p=k_p, rule=rule)
     return frames
 
 
@@ -104,68 +100,7 @@ def kept_detections(labels: npt.ArrayLike, *, strategy: Strategy) -> BoolArray:
     return ~neutral if strategy == 1 else np.ones_like(neutral)
 
 
-def decode_published(
-    scores: Series, *, k_p: int, rule: Rule, strategy: Strategy, classes: Sequence[str] = ()
-) -> Intervals:
-    """Events of a video under a published rule and a synergy strategy.
-
-    A gap counts as score 0, which is what the published smoothing takes the outside of a video for.
-    Intervals are clipped to the video and at gaps; a detection whose apex lies in a gap is dropped.
-    The confidence is the smoothed score at the peak; it is *not* calibrated.
-
-    Parameters
-    ----------
-    scores : Series
-        ``(T, 1 + 5)``, on frames of the rate that ``k_p`` was fitted on.
-    k_p, rule, strategy
-        As for :func:`published_intervals` and :func:`frame_classes`; strategy 1 deletes detections
-        whose majority vote is neutral.
-    classes : sequence of str
-        The network's classes in order, neutral last; by default as the channels have them.
-
-    Returns
-    -------
-    Intervals
-        Its classes are the emotions, under strategy 0 neutral too.  The label is the majority vote,
-        the probabilities are means over the interval, scaled to a sum of 1.
-
-    Raises
-    ------
-    UsageError
-        If ``k_p``, ``rule`` or ``strategy`` is none that exists.
-    DataError
-        If the channels are not the score and five classes with neutral last.
-    """
-    if strategy not in (0, 1, 2):
-        raise UsageError(f"unknown synergy strategy {strategy!r}: expected 0, 1 or 2")
-    names = tuple(classes) or class_names(scores.channels)
-    if len(names) != NEUTRAL_INDEX + 1 or names[NEUTRAL_INDEX] != NEUTRAL:
-        raise DataError(f"published networks have five classes with neutral last, got {', '.join(names) or 'none'}")
-    score, chance, valid = spot_and_chance(scores, names)
-    frames, height = _published(np.where(valid, score, 0.0), k_p=k_p, rule=rule)
-    frames, height = frames[valid[frames[:, 1]]], height[valid[frames[:, 1]]]
-    start, stop = _run_around(frames[:, 1], valid)
-    onset, offset = np.maximum(frames[:, 0], start), np.minimum(frames[:, 2] + 1, stop)
-    voted = frame_classes(np.where(valid[:, None], chance, 0.0), strategy=strategy)
-    # An interval cut at its end votes up to the cut, as the published slice does at the end of a video.
-    ends = zip(onset, np.minimum(frames[:, 2], stop + 1), strict=True)
-    label = np.array([majority_label(voted, *end) for end in ends], dtype=np.int64)
-    kept = kept_detections(label, strategy=strategy)
-    shown = names if strategy == 0 else names[:NEUTRAL_INDEX]
-    spans = [slice(*ends) for ends in zip(onset[kept], offset[kept], strict=True)]
-    probability = table([mean_chance(chance[span, : len(shown)]) for span in spans], width=len(shown))
-    # A vote of no frame is neutral; where neutral is no answer the mean probabilities give one.
-    answered = np.where(label[kept] < len(shown), label[kept], probability.argmax(axis=1))
-    return intervals(
-        np.stack([onset, frames[:, 1], offset], axis=1)[kept],
-        confidence=np.clip(height[kept], 0.0, 1.0),
-        probability=probability,
-        classes=shown,
-        label=answered,
-    )
-
-
-def _published(score: Float64Array, *, k_p: int, rule: str) -> tuple[Int64Array, Float64Array]:
+def intervals_and_heights(score: Float64Array, *, k_p: int, rule: str) -> tuple[Int64Array, Float64Array]:
     """Published intervals (N, 3) and the smoothed score (N,) at the peak of each."""
     if k_p < 1:
         raise UsageError(f"k_p must be at least 1 frame, got {k_p}")
@@ -222,9 +157,42 @@ def _first_of_close(
     return kept
 
 
-def _run_around(frames: IntArray, valid: BoolArray) -> tuple[IntArray, IntArray]:
-    """Half-open ends of the unbroken valid stretch around each valid frame."""
-    number = np.arange(len(valid))
-    gap_before = np.maximum.accumulate(np.where(valid, -1, number))
-    gap_after = np.minimum.accumulate(np.where(valid, len(valid), number)[::-1])[::-1]
-    return gap_before[frames] + 1, gap_after[frames]
+def find_peaks(curve: Float64Array, *, height: float, distance: int) -> Int64Array:
+    """Local maxima of at least a height, none closer to a higher one than a distance.
+
+    The semantics are those of ``scipy.signal.find_peaks``, which the published code calls, ties included: a plateau
+    counts once, at its middle; the ends of the curve are no peaks.
+
+    Parameters
+    ----------
+    curve : (T,) float64
+        Finite.
+    height : float
+        Lowest peak.
+    distance : int
+        Fewest frames from one peak to the next, at least 1.
+
+    Returns
+    -------
+    (N,) int64
+        In order of time.
+    """
+    peaks = _local_maxima(curve)
+    peaks = peaks[curve[peaks] >= height]
+    kept = np.ones(len(peaks), dtype=bool)
+    for highest in np.argsort(curve[peaks])[::-1]:
+        if kept[highest]:
+            close = np.abs(peaks - peaks[highest]) < distance
+            kept &= ~close
+            kept[highest] = True
+    return peaks[kept]
+
+
+def _local_maxima(curve: Float64Array) -> Int64Array:
+    """Middles of the level stretches that are higher than both sides."""
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(curve)) + 1]).astype(np.int64)
+    lasts = np.append(starts[1:], len(curve)) - 1
+    level = curve[starts]
+    higher = np.concatenate([[False], (level[1:-1] > level[:-2]) & (level[1:-1] > level[2:]), [False]])
+    higher = higher[: len(starts)]
+    return np.asarray((starts[higher] + lasts[higher]) // 2)
