@@ -3,16 +3,15 @@
 import importlib.util
 import json
 import pickle
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers import dataset_folders as make
 from metst import cli
 
 OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
-make = runpy.run_path(str(Path(__file__).parents[1] / "dataset_folders.py"))
 
 pytestmark = pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the names of released tensors are not at hand")
 
@@ -24,7 +23,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data set, cache and one released checkpoint per subject, as files."""
     torch = pytest.importorskip("torch")
     root = tmp_path_factory.mktemp("released")
-    make["samm_lv"](root / "SAMM", length=7 * 15 * (WINDOWS + 1))
+    make.samm_lv(root / "SAMM", length=7 * 15 * (WINDOWS + 1))
     rng = np.random.default_rng(0)
     cache = [[rng.normal(size=(CHANNELS, 30)) for _ in range(WINDOWS)] for _ in range(2)]
     (root / "SAMMLV_dataset.pkl").write_bytes(pickle.dumps(cache))
@@ -115,8 +114,8 @@ def test_a_cache_that_would_run_code(released: Path, tmp_path: Path, capsys: pyt
 
 
 def test_rows_that_are_no_labels_are_told(released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [*make["SAMM_ROWS"], ["007", "007_2_2", 1, 20, -1, 10, 5, "Micro - 1/2", "4", ""]]
-    make["xlsx"](tmp_path / "SAMM_LongVideos_V3_Release.xlsx", [*[["About"]] * 9, make["SAMM_HEADER"], *rows])
+    rows = [*make.SAMM_ROWS, ["007", "007_2_2", 1, 20, -1, 10, 5, "Micro - 1/2", "4", ""]]
+    make.xlsx(tmp_path / "SAMM_LongVideos_V3_Release.xlsx", [*[["About"]] * 9, make.SAMM_HEADER, *rows])
     code, out, err = run(capsys, *options(released, labels=tmp_path), "-o", tmp_path / "out", "--json")
     assert code == 3
     assert "rows of the label sheets that could not be read as labels: 1" in err
