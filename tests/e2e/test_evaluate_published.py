@@ -1,19 +1,16 @@
 """`metst evaluate`: released files in, counts out, on a made-up data set in the layout of SAMM Long Videos."""
 
-import importlib.util
 import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from helpers import dataset_folders as make
+from helpers.reference_values import released_state
 from metst import cli
-
-OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
-
-pytestmark = pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the names of released tensors are not at hand")
 
 WINDOWS, CHANNELS = 5, 10
 
@@ -21,23 +18,14 @@ WINDOWS, CHANNELS = 5, 10
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data set, cache and one released checkpoint per subject, as files."""
-    torch = pytest.importorskip("torch")
     root = tmp_path_factory.mktemp("released")
     make.samm_lv(root / "SAMM", length=7 * 15 * (WINDOWS + 1))
     rng = np.random.default_rng(0)
     cache = [[rng.normal(size=(CHANNELS, 30)) for _ in range(WINDOWS)] for _ in range(2)]
     (root / "SAMMLV_dataset.pkl").write_bytes(pickle.dumps(cache))
-    spec = importlib.util.spec_from_file_location("make_checkpoint", OFFICIAL / "make_checkpoint.py")
-    assert spec is not None
-    assert spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    shapes = json.loads((OFFICIAL / "metst_2024_state_dict.json").read_text())
     (root / "weights").mkdir()
     for seed, subject in enumerate(("006", "007")):
-        state = {f"module.{key}": torch.from_numpy(np.array(maker.weight(key, tuple(shape), seed)))
-                 for key, shape in shapes.items()}  # fmt: skip
-        torch.save(state, root / "weights" / f"subject_{subject}.pkl")
+        torch.save(released_state("metst_2024", seed=seed), root / "weights" / f"subject_{subject}.pkl")
     return root
 
 
