@@ -1,20 +1,16 @@
 """`metst evaluate`: released files in, counts out, on a made-up data set in the layout of SAMM Long Videos."""
 
-import importlib.util
 import json
 import pickle
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from helpers import dataset_folders as make
+from helpers.reference_values import released_state
 from metst import cli
-
-OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
-make = runpy.run_path(str(Path(__file__).parents[1] / "dataset_folders.py"))
-
-pytestmark = pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the names of released tensors are not at hand")
 
 WINDOWS, CHANNELS = 5, 10
 
@@ -22,23 +18,14 @@ WINDOWS, CHANNELS = 5, 10
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data set, cache and one released checkpoint per subject, as files."""
-    torch = pytest.importorskip("torch")
     root = tmp_path_factory.mktemp("released")
-    make["samm_lv"](root / "SAMM", length=7 * 15 * (WINDOWS + 1))
+    make.samm_lv(root / "SAMM", length=7 * 15 * (WINDOWS + 1))
     rng = np.random.default_rng(0)
     cache = [[rng.normal(size=(CHANNELS, 30)) for _ in range(WINDOWS)] for _ in range(2)]
     (root / "SAMMLV_dataset.pkl").write_bytes(pickle.dumps(cache))
-    spec = importlib.util.spec_from_file_location("make_checkpoint", OFFICIAL / "make_checkpoint.py")
-    assert spec is not None
-    assert spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    shapes = json.loads((OFFICIAL / "metst_2024_state_dict.json").read_text())
     (root / "weights").mkdir()
     for seed, subject in enumerate(("006", "007")):
-        state = {f"module.{key}": torch.from_numpy(np.array(maker.weight(key, tuple(shape), seed)))
-                 for key, shape in shapes.items()}  # fmt: skip
-        torch.save(state, root / "weights" / f"subject_{subject}.pkl")
+        torch.save(released_state("metst_2024", seed=seed), root / "weights" / f"subject_{subject}.pkl")
     return root
 
 
@@ -115,8 +102,8 @@ def test_a_cache_that_would_run_code(released: Path, tmp_path: Path, capsys: pyt
 
 
 def test_rows_that_are_no_labels_are_told(released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [*make["SAMM_ROWS"], ["007", "007_2_2", 1, 20, -1, 10, 5, "Micro - 1/2", "4", ""]]
-    make["xlsx"](tmp_path / "SAMM_LongVideos_V3_Release.xlsx", [*[["About"]] * 9, make["SAMM_HEADER"], *rows])
+    rows = [*make.SAMM_ROWS, ["007", "007_2_2", 1, 20, -1, 10, 5, "Micro - 1/2", "4", ""]]
+    make.xlsx(tmp_path / "SAMM_LongVideos_V3_Release.xlsx", [*[["About"]] * 9, make.SAMM_HEADER, *rows])
     code, out, err = run(capsys, *options(released, labels=tmp_path), "-o", tmp_path / "out", "--json")
     assert code == 3
     assert "rows of the label sheets that could not be read as labels: 1" in err

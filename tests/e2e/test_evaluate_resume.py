@@ -2,7 +2,6 @@
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -12,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.feature_folders import feature_folder as make
 from metst import cli
 
 pytest.importorskip("torch")
-make = runpy.run_path(str(Path(__file__).parents[1] / "feature_folders.py"))["feature_folder"]
 
 OPTIONS = ("--recipe", "metst", "--width", "8", "--epochs", "5")
 PATIENCE_S = 240.0

@@ -1,13 +1,12 @@
 """The report in a real browser: nothing loaded, nothing refused, everything reachable."""
 
-import runpy
 import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from helpers.analyses import make_analysis
 from metst.report import write_report
 from metst.results import Analysis
 from metst.video import write_video
@@ -16,8 +15,6 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium, which dr
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-
-make_analysis: Callable[..., Analysis] = runpy.run_path(str(Path(__file__).parents[1] / "analyses.py"))["make_analysis"]
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

@@ -1,29 +1,19 @@
 """The scorers against the published programs, and against published counts on real score curves."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.signal import find_peaks
 
+from helpers.reference_values import cases, shared_file
 from metst.metrics import score_tables
 
-SHARED = Path(__file__).parents[2].parent / "shared"
 CLASSES = ("negative", "positive", "surprise", "others", "neutral")
 
 
-def shared_file(*parts):
-    path = SHARED.joinpath(*parts)
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    return path
-
-
 def test_megc_repeats_the_challenge_to_the_last_digit():
-    cases = json.loads(shared_file("official", "strs_golden.json").read_text())
-    assert cases
-    for case in cases:
+    for case in cases("strs_golden"):
         result = score_tables(case["pred"], case["gt"], scorer="megc", classes=case["emotions"])
         ours = {"STRS": result["strs"]}
         for task, part in (("spotting", result["spotting"]), ("analysis", result["recognition"])):
@@ -36,9 +26,7 @@ def test_megc_repeats_the_challenge_to_the_last_digit():
 
 @pytest.mark.parametrize("published", ["metst", "bvrme"])
 def test_counts_and_matched_classes_of_the_published_decoders(published):
-    cases = json.loads(shared_file("official", "decode_golden.json").read_text())
-    assert cases
-    for case in cases:
+    for case in cases("decode_golden"):
         decoded = case[published]
         flat = [(str(v), *i) for v, intervals in enumerate(decoded["intervals"]) for i in intervals]
         predictions = [
@@ -64,7 +52,7 @@ def test_counts_and_matched_classes_of_the_published_decoders(published):
 
 @pytest.fixture(scope="module")
 def real_curves():
-    with np.load(shared_file("real", "slswin_score_curves.npz")) as archive:
+    with np.load(shared_file("real", "slswin_score_curves.npz", why="1.4 MB of another project's scores")) as archive:
         curves = {name: archive[name] for name in archive.files}
     meta = json.loads(str(curves.pop("meta")))
     return {name: (curves[name.replace("/", "__")], entry) for name, entry in meta.items()}

@@ -1,38 +1,18 @@
 """The published networks against what the original code answered with the same weights."""
 
-import importlib.util
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from helpers.reference_values import NETWORKS, arrays, released_state, tensor_shapes
 from metst.models.checkpoint import Model, convert_released, load_model
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 
-OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
-NAMES = ["metst_2024", "metst", "metst_plus", "boosting_vrme"]
 
-pytestmark = pytest.mark.skipif(not OFFICIAL.is_dir(), reason="the outputs of the original networks are not at hand")
-
-
-def released_state(name: str) -> dict[str, torch.Tensor]:
-    """Reproducible weights under the names of a released checkpoint."""
-    spec = importlib.util.spec_from_file_location("make_checkpoint", OFFICIAL / "make_checkpoint.py")
-    assert spec is not None
-    assert spec.loader is not None
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
-    shapes = json.loads((OFFICIAL / f"{name}_state_dict.json").read_text())
-    return {
-        f"module.{key}": torch.from_numpy(np.array(maker.weight(key, tuple(shape), 7))) for key, shape in shapes.items()
-    }
-
-
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=NETWORKS)
 def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Model]:
     """A released checkpoint, converted, written and read again."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -61,8 +41,7 @@ WAYS = pytest.mark.parametrize("way", [by_torch, by_engine])
 
 
 def golden(name: str, kind: str, length: int) -> np.ndarray:
-    with np.load(OFFICIAL / f"{name}_golden.npz") as data:
-        return data[f"{kind}_{length}"]
+    return arrays(f"{name}_golden")[f"{kind}_{length}"]
 
 
 @WAYS
@@ -112,7 +91,7 @@ def test_a_stream_of_uneven_chunks_answers_like_the_original(
 )
 def test_parameters_that_are_used(name: str, millions: float) -> None:
     """Counted from the original's list, less its second normalisations and its unused twin of the trunk."""
-    shapes = json.loads((OFFICIAL / f"{name}_state_dict.json").read_text())
+    shapes = tensor_shapes(name)
     twin = {"metst_2024": "blocks_recog.", "metst": "recog_pathway."}.get(name, "none")
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     used = [

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.heads import ball_head, real_head
 from metst.face import FaceTracker
 from metst.synthesis.events import PlantedEvent
 from metst.synthesis.heads.model import HeadModel
 from metst.synthesis.heads.render import render_scene, scene_landmarks
 from metst.synthesis.heads.scene import HeadScene
 from metst.video import Frame
-from tests.heads_at_hand import ball_head, real_head
 
 STILL = {
     "behaviour": {"blinks_per_min": 0, "gaze_shifts_per_min": 0},

@@ -1,16 +1,15 @@
 import csv
-import runpy
 import tempfile
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import dataset_folders as make
 from metst.datasets import load_dataset
 from metst.labels import EMOTION_MAPS
 from metst.timeline import frames_for_people
 
-make = runpy.run_path(str(Path(__file__).parents[1] / "dataset_folders.py"))
 LENGTH = 60
 
 frame = st.integers(1, LENGTH)
@@ -27,10 +26,10 @@ cell = st.one_of(
 
 
 def write(root: Path, rows: list[list[object]]) -> None:
-    make["frames"](root / "s1" / "v", count=1)
-    (root / "s1" / "v" / f"{LENGTH}.jpg").write_bytes(make["JPEG"])
+    make.frames(root / "s1" / "v", count=1)
+    (root / "s1" / "v" / f"{LENGTH}.jpg").write_bytes(make.JPEG)
     with (root / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([make["MANIFEST_HEADER"], *rows])
+        csv.writer(file).writerows([make.MANIFEST_HEADER, *rows])
 
 
 @settings(max_examples=40, deadline=None)
@@ -83,8 +82,8 @@ def test_the_rule_of_the_owners_touches_long_micro_expressions_only(onset, rise,
     place = ["spNO.1", "a", onset, onset + rise, onset + rise + fall, "4"]
     micro, negatives = ([[*place, "I", "sad"]], []) if row == "micro" else ([], [[*place, "Macro-expression", "I"]])
     with tempfile.TemporaryDirectory() as folder:
-        make["casme3"](Path(folder), rows=micro, negatives=negatives, length=1)
-        (Path(folder) / "data" / "spNO.1" / "a" / "color" / "200.jpg").write_bytes(make["JPEG"])
+        make.casme3(Path(folder), rows=micro, negatives=negatives, length=1)
+        (Path(folder) / "data" / "spNO.1" / "a" / "color" / "200.jpg").write_bytes(make.JPEG)
         (label,) = load_dataset(folder).labels
         (plain,) = load_dataset(folder, errata=False).labels
     assert (plain.onset, plain.apex, plain.offset) == (onset - 1, onset + rise - 1, onset + rise + fall)

@@ -1,8 +1,6 @@
 """Invariants of scoring: pieces, resampling, windows, chunks, delay and memory."""
 
-import runpy
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.scoring_fakes import FakeEngine, alike, fake_model
 from metst.config import InputSettings, ScoringSettings
 from metst.inference import ScoreStream, decode_events, event_stream, network_input, resample, score_motion
 from metst.models.checkpoint import load_model
 from metst.regions import REGION_NAMES
 from metst.timeline import Series, TimeGrid, join_intervals, join_series, true_runs
-
-FAKES = runpy.run_path(str(Path(__file__).parents[1] / "scoring_fakes.py"))
-FakeEngine, fake_model = FAKES["FakeEngine"], FAKES["fake_model"]
-
 
 # Videos
 
@@ -218,7 +213,7 @@ def test_a_steady_camera_waits_for_little_more_than_the_network(rate: int, lag: 
     behind = []
     for i in range(5 * rate):
         time_s = np.array([i / rate])
-        out = stream.feed(FAKES["alike"](np.zeros(1), time_s=time_s))
+        out = stream.feed(alike(np.zeros(1), time_s=time_s))
         behind += (time_s[0] - out.grid.time_s).tolist()
     needed_s = (3 + lag + 1) / 30 + max(1 / 30, 1 / rate) / 2 + 1 / rate  # the last: until the next frame is there
     assert max(behind[rate:]) < needed_s
@@ -232,7 +227,7 @@ def test_memory_does_not_grow(mode: str) -> None:
     )
     stream, events = ScoreStream(model), event_stream(model)
     values = 0.3 * np.sin(np.arange(50_000) / 20)
-    moving = FAKES["alike"](values, time_s=np.arange(50_000) / 100)
+    moving = alike(values, time_s=np.arange(50_000) / 100)
     held, kept = [], []
     for piece in pieces(moving, [25]):
         events.feed(stream.feed(moving.part(piece)))
@@ -372,7 +367,7 @@ def test_motion_that_the_grid_cannot_follow_is_damped() -> None:
 
 def motion_series(displacement: np.ndarray, *, rate_hz: float) -> Series:
     """The same displacement in both directions of all 18 regions."""
-    return FAKES["alike"](displacement, time_s=np.arange(len(displacement)) / rate_hz)
+    return alike(displacement, time_s=np.arange(len(displacement)) / rate_hz)
 
 
 @settings(deadline=None, max_examples=30)

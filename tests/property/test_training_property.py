@@ -1,6 +1,5 @@
 """A training that is cut off anywhere, any number of times, ends as if nothing had happened."""
 
-import runpy
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from helpers.feature_folders import feature_folder
 from metst.config import NetworkConfig
 from metst.datasets.features import read_features_index
 from metst.models.networks import StateTransitionNetwork
@@ -17,8 +17,6 @@ from metst.training.loop import Optimisation, fit_network
 from metst.training.recipes import Recipe, WindowPlan
 from metst.training.recordings import joint_loss, window_batches
 from metst.training.windows import TrainingWindows, training_windows
-
-make = runpy.run_path(str(Path(__file__).parents[1] / "feature_folders.py"))
 
 # Odd blocks are dropped at random in training, so that the test sees whether these draws are the same.
 NETWORK = NetworkConfig(name="tiny", in_channels=36, width=4, blocks=3, slow_fast=False, d_state=2)
@@ -34,7 +32,7 @@ class Cut(BaseException):
 @lru_cache(maxsize=1)
 def windows() -> TrainingWindows:
     with tempfile.TemporaryDirectory() as folder:
-        root = make["feature_folder"](Path(folder) / "f", subjects=2, videos=1, still=0, frames=150)
+        root = feature_folder(Path(folder) / "f", subjects=2, videos=1, still=0, frames=150)
         index = read_features_index(root)
         return training_windows(root, index, index.subjects, recipe=RECIPE, plan=PLAN, seed=0)
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.reference_values import tensor_shapes
 from metst.config import (
     DecodeSettings,
     InputSettings,
@@ -25,7 +26,6 @@ from metst.models import checkpoint
 from metst.models.checkpoint import convert_released, known_models, load_model, save_model
 from metst.models.networks import StateTransitionNetwork
 
-OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"
 CONFIG = NetworkConfig(name="small", in_channels=6, width=8, blocks=3, slow_fast=True, d_state=4, classes=3)
 INFO = ModelInfo(
     network=CONFIG,
@@ -376,11 +376,7 @@ def test_wrong_calls_of_the_conversion_are_usage_errors(tmp_path: Path, saved: P
 
 def released(name: str) -> dict[str, torch.Tensor]:
     """Zeros under the names and shapes of a released checkpoint."""
-    path = OFFICIAL / f"{name}_state_dict.json"
-    if not path.is_file():
-        pytest.skip("the tensor lists of the released networks are not at hand")
-    shapes = json.loads(path.read_text())
-    return {f"module.{key}": torch.zeros(shape) for key, shape in shapes.items()}
+    return {f"module.{key}": torch.zeros(shape) for key, shape in tensor_shapes(name).items()}
 
 
 @pytest.mark.parametrize(

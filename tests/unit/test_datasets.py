@@ -1,5 +1,4 @@
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
+from helpers import dataset_folders as make
 from metst.cli import app
 from metst.cli.datasets import KindName
 from metst.datasets import KINDS, DataSet, Label, load_dataset
@@ -15,17 +15,15 @@ from metst.datasets.counts import PUBLISHED, compare, counts
 from metst.errors import DataError, UsageError
 from metst.labels import frame_labels
 
-make = runpy.run_path(str(Path(__file__).parents[1] / "dataset_folders.py"))
-
 LAYOUTS = {
-    "samm-lv": make["samm_lv"],
-    "casme3": make["casme3"],
-    "casme2": make["casme2"],
-    "smic-hs": make["smic"],
-    "smic-vis": lambda root: make["smic"](root, camera="VIS"),
-    "smic-nir": lambda root: make["smic"](root, camera="NIR"),
-    "megc": make["megc"],
-    "manifest": make["manifest"],
+    "samm-lv": make.samm_lv,
+    "casme3": make.casme3,
+    "casme2": make.casme2,
+    "smic-hs": make.smic,
+    "smic-vis": lambda root: make.smic(root, camera="VIS"),
+    "smic-nir": lambda root: make.smic(root, camera="NIR"),
+    "megc": make.megc,
+    "manifest": make.manifest,
 }
 
 
@@ -59,7 +57,7 @@ def test_each_layout_is_recognised_and_clean(kind, tmp_path):
 
 
 def test_samm_lv(tmp_path):
-    data_set = load_dataset(make["samm_lv"](tmp_path))
+    data_set = load_dataset(make.samm_lv(tmp_path))
     assert [brief(label) for label in data_set.labels] == [
         ("006", "006_1", 10, None, 20, "macro", None, 11),
         ("006", "006_1", 20, 24, 30, "micro", "negative", 12),
@@ -77,7 +75,7 @@ def test_samm_lv(tmp_path):
 
 
 def test_samm_lv_without_the_emotions_says_so_once(tmp_path):
-    data_set = load_dataset(make["samm_lv"](tmp_path, facs=None))
+    data_set = load_dataset(make.samm_lv(tmp_path, facs=None))
     assert [str(fault) for fault in data_set.faults] == [
         f"{tmp_path.name}: expected SAMM_Micro_FACS_Codes_v2.xlsx with the emotions, got no such file; "
         "the labels have no class"
@@ -91,7 +89,7 @@ def test_casme3(tmp_path):
         ["spNO.20", "b", 30, "", 33, "45", "Blink", ""],
         ["spNO.1", "a", 5, 9, 14, "4", "Micro-expression", "IV"],
     ]
-    data_set = load_dataset(make["casme3"](tmp_path, negatives=negatives))
+    data_set = load_dataset(make.casme3(tmp_path, negatives=negatives))
     assert not data_set.faults
     assert [brief(label) for label in data_set.labels] == [
         ("spNO.1", "a", 4, 8, 14, "micro", "negative", 2),
@@ -106,13 +104,13 @@ def test_casme3(tmp_path):
 
 
 def test_frame_numbers_are_those_in_the_names_of_the_images(tmp_path):
-    data_set = load_dataset(make["casme3"](tmp_path, first=3, rows=[["spNO.1", "a", 5, 9, 14, "4", "IV", "sad"]]))
+    data_set = load_dataset(make.casme3(tmp_path, first=3, rows=[["spNO.1", "a", 5, 9, 14, "4", "IV", "sad"]]))
     assert [(label.onset, label.apex, label.offset) for label in data_set.labels] == [(2, 6, 12)]
     assert data_set.videos[0].first_image == 3
 
 
 def test_casme2(tmp_path):
-    data_set = load_dataset(make["casme2"](tmp_path))
+    data_set = load_dataset(make.casme2(tmp_path))
     assert [brief(label) for label in data_set.labels] == [
         ("s15", "15_0101disgustingteeth", 4, 8, 14, "micro", "negative", 1),
         ("s15", "15_0101disgustingteeth", 14, 18, 19, "macro", "positive", 2),
@@ -139,7 +137,7 @@ def test_smic(kind, rate_hz, tmp_path):
 
 def test_smic_cameras_side_by_side_need_a_kind(tmp_path):
     for camera in ("HS", "VIS"):
-        make["smic"](tmp_path / f"{camera}_long", camera=camera)
+        make.smic(tmp_path / f"{camera}_long", camera=camera)
     with pytest.raises(UsageError, match=r"smic-hs, smic-vis\): say which with --kind"):
         load_dataset(tmp_path)
     data_set = load_dataset(tmp_path, kind="smic-vis")
@@ -149,13 +147,13 @@ def test_smic_cameras_side_by_side_need_a_kind(tmp_path):
 
 def test_smic_first_frame_that_is_not_the_first_image(tmp_path):
     rows = [[1, "s1_ne_01", 1010, 1018, 1000, 1030, "negative"]]
-    (fault,) = load_dataset(make["smic"](tmp_path, rows=rows)).faults
+    (fault,) = load_dataset(make.smic(tmp_path, rows=rows)).faults
     assert (fault.column, fault.got) == ("FirstF", "1000")
     assert "1001, the first image of s1_ne_01" in fault.expected
 
 
 def test_megc_keeps_zero_padding_and_has_no_labels(tmp_path):
-    data_set = load_dataset(make["megc"](tmp_path))
+    data_set = load_dataset(make.megc(tmp_path))
     assert [(v.subject, v.name, v.rate_hz) for v in data_set.videos] == [
         ("001", "001_1", 200),
         ("001", "001_2", 200),
@@ -168,10 +166,10 @@ def test_megc_keeps_zero_padding_and_has_no_labels(tmp_path):
 
 
 def test_manifest(tmp_path):
-    header = [*make["MANIFEST_HEADER"], "fps", "kind", "action_units"]
+    header = [*make.MANIFEST_HEADER, "fps", "kind", "action_units"]
     extra = [["30", "", "12"], ["", "macro", ""], ["", "", ""], ["", "blink", ""]]
-    rows = [[*row, *more] for row, more in zip(make["MANIFEST_ROWS"], extra, strict=True)]
-    data_set = load_dataset(make["manifest"](tmp_path, rows=rows, header=header))
+    rows = [[*row, *more] for row, more in zip(make.MANIFEST_ROWS, extra, strict=True)]
+    data_set = load_dataset(make.manifest(tmp_path, rows=rows, header=header))
     assert [brief(label) for label in data_set.labels] == [
         ("anna", "talk", 4, 8, 14, "micro", "positive", 2),
         ("anna", "talk", 19, None, 24, "macro", "negative", 3),
@@ -186,7 +184,7 @@ def test_manifest(tmp_path):
 
 
 def test_labels_fit_the_training_targets(tmp_path):
-    data_set = load_dataset(make["samm_lv"](tmp_path))
+    data_set = load_dataset(make.samm_lv(tmp_path))
     micro = [label for label in data_set.labels_of("micro") if label.video == "006_1"]
     onset, offset = ([getattr(label, name) for label in micro] for name in ("onset", "offset"))
     score, _ = frame_labels(onset, offset, label=[label.emotion_class for label in micro], length=40)
@@ -195,8 +193,8 @@ def test_labels_fit_the_training_targets(tmp_path):
 
 
 def test_of_several_releases_the_newest_is_read_and_a_note_says_so(tmp_path):
-    make["samm_lv"](tmp_path)
-    make["xlsx"](tmp_path / "old" / "SAMM_LongVideos_V1_Release.xlsx", [["nothing"]])
+    make.samm_lv(tmp_path)
+    make.xlsx(tmp_path / "old" / "SAMM_LongVideos_V1_Release.xlsx", [["nothing"]])
     (tmp_path / "~$SAMM_LongVideos_V9_Release.xlsx").write_bytes(b"lock of an open workbook")
     data_set = load_dataset(tmp_path)
     assert len(data_set.labels) == 3
@@ -220,11 +218,11 @@ def samm_rows(number: int, **changed: object) -> list[list[object]]:
 def test_a_listed_correction_finds_its_row_however_rows_are_counted(place, tmp_path):
     rows = samm_rows(60, **{f"at{place}": (5700, 5710, 573)})
     facs = [[6, row[1], 1, 1, 2, 3, 3, "Micro", "4", "Anger", 2, ""] for row in rows]
-    make["samm_lv"](tmp_path, rows=rows, facs=facs, length=1)
-    make["frames"](tmp_path / "more" / "x", count=1)
+    make.samm_lv(tmp_path, rows=rows, facs=facs, length=1)
+    make.frames(tmp_path / "more" / "x", count=1)
     for image in (tmp_path / "SAMM_longvideos" / "006_1").iterdir():
         image.rename(image.with_name("006_1_0001.jpg"))
-    (tmp_path / "SAMM_longvideos" / "006_1" / "006_1_6000.jpg").write_bytes(make["JPEG"])
+    (tmp_path / "SAMM_longvideos" / "006_1" / "006_1_6000.jpg").write_bytes(make.JPEG)
     data_set = load_dataset(tmp_path)
     (fixed,) = [c for c in data_set.corrections if c.column == "offset"]
     assert (fixed.source.row, fixed.before, fixed.after) == (11 + place, "573", "5739")
@@ -237,7 +235,7 @@ def test_a_listed_correction_finds_its_row_however_rows_are_counted(place, tmp_p
 
 
 def test_a_listed_correction_leaves_sound_rows_alone_and_says_so(tmp_path):
-    data_set = load_dataset(make["samm_lv"](tmp_path))
+    data_set = load_dataset(make.samm_lv(tmp_path))
     assert not data_set.corrections
     assert any("not applied: rows 56, 125, 132, 133" in note for note in data_set.notes)
 
@@ -247,7 +245,7 @@ def test_rule_of_the_owners_of_casme3(tmp_path):
         ["spNO.1", "a", 2, 7, 33, "4", "IV", "disgust"],  # 31 frames on: not trusted
         ["spNO.1", "j", 2, 7, 32, "4", "IV", "disgust"],  # 30: trusted
     ]
-    data_set = load_dataset(make["casme3"](tmp_path, rows=rows))
+    data_set = load_dataset(make.casme3(tmp_path, rows=rows))
     assert [label.offset for label in data_set.labels] == [12, 32]
     (fixed,) = data_set.corrections
     assert (fixed.before, fixed.after) == ("33", "12")
@@ -261,7 +259,7 @@ def test_casme3_row_750_starts_before_the_first_frame(tmp_path):
     rows = [["spNO.1", "a", 2, 3, 4, "4", "IV", "fear"] for _ in range(760)]
     rows = [[*row[:2], 2 + k % 9, 11, 12 + k // 9 % 20, *row[5:]] for k, row in enumerate(rows)]
     rows[748] = ["spNO.20", "b", 0, 0, 6, "4", "IV", "fear"]  # row 750 of the spreadsheet
-    data_set = load_dataset(make["casme3"](tmp_path, rows=rows))
+    data_set = load_dataset(make.casme3(tmp_path, rows=rows))
     (label,) = [label for label in data_set.labels if label.source.row == 750]
     assert (label.onset, label.apex, label.offset) == (0, 0, 6)
     assert {(c.column, c.before, c.after) for c in data_set.corrections} == {("onset", "0", "1"), ("apex", "0", "1")}
@@ -301,7 +299,7 @@ ROW = ["spNO.1", "a", 5, 9, 14, "4", "IV", "disgust"]
 )
 def test_a_bad_row_is_named_with_row_and_column(row, column, got, labels, tmp_path):
     rows = [["spNO.20", "b", 12, 20, 21, 12, "I", "happy"], row]
-    data_set = load_dataset(make["casme3"](tmp_path, rows=rows), errata=False)
+    data_set = load_dataset(make.casme3(tmp_path, rows=rows), errata=False)
     assert faults_of(data_set) == [(3, column, got)]
     assert len(data_set.labels) == labels
     assert data_set.faults[0].source.file == "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
@@ -314,7 +312,7 @@ def test_all_faults_are_told_at_once(tmp_path):
         ["spNO.1", "q", 5, 9, 14, "4", "IV", "bliss"],
         ["SPNO.1", "a", 5, 9, 14, "4", "IV", "sad"],
     ]
-    data_set = load_dataset(make["casme3"](tmp_path, rows=rows), errata=False)
+    data_set = load_dataset(make.casme3(tmp_path, rows=rows), errata=False)
     assert [(row, column) for row, column, _ in faults_of(data_set)] == [
         (2, "Apex"), (2, "Offset"), (2, "Onset"), (3, "Onset"), (4, "Filename"), (4, "emotion"), (5, "Subject"),
     ]  # fmt: skip
@@ -324,7 +322,7 @@ def test_all_faults_are_told_at_once(tmp_path):
 
 def test_missing_and_renamed_columns(tmp_path):
     header = ["Subject", "Filename", "Start", "Apex", "Offset", "AU", "Objective class", "Feeling"]
-    data_set = load_dataset(make["casme3"](tmp_path, header=header))
+    data_set = load_dataset(make.casme3(tmp_path, header=header))
     (fault,) = data_set.faults
     assert (fault.source.row, fault.column) == (1, "Onset, emotion")
     assert fault.got == "none; other columns are Start, Feeling"
@@ -334,41 +332,41 @@ def test_missing_and_renamed_columns(tmp_path):
 
 def test_header_in_another_case_or_row_is_found(tmp_path):
     header = [" SUBJECT", "filename", "onset ", "Apex", "OFFSET", "au", "Objective  Class", "Emotion"]
-    make["casme3"](tmp_path, header=header)
+    make.casme3(tmp_path, header=header)
     assert len(load_dataset(tmp_path).labels) == 3
 
 
 def test_no_header_at_all(tmp_path):
-    make["casme3"](tmp_path, header=["These", "are", "my", "notes"], rows=[["spNO.1", "a", 1, 2, 3]])
+    make.casme3(tmp_path, header=["These", "are", "my", "notes"], rows=[["spNO.1", "a", 1, 2, 3]])
     (fault,) = load_dataset(tmp_path).faults
     assert "a header with Subject, Filename, Onset" in fault.expected
     assert fault.got == "a first row with These, are, my, notes"
 
 
 def test_an_empty_sheet_and_a_header_alone(tmp_path):
-    make["casme3"](tmp_path / "a", rows=[], header=[])
+    make.casme3(tmp_path / "a", rows=[], header=[])
     assert [fault.got for fault in load_dataset(tmp_path / "a").faults] == ["an empty sheet"]
-    make["casme3"](tmp_path / "b", rows=[])
+    make.casme3(tmp_path / "b", rows=[])
     assert [fault.expected for fault in load_dataset(tmp_path / "b").faults] == ["rows below the header"]
 
 
 @pytest.mark.parametrize("merged", ["A11:A12", "D12:F12"])
 def test_merged_cells(merged, tmp_path):
-    data_set = load_dataset(make["samm_lv"](tmp_path, merged=merged))
+    data_set = load_dataset(make.samm_lv(tmp_path, merged=merged))
     assert (merged, "merged cells") in {(fault.column, fault.got) for fault in data_set.faults}
     check(data_set)
 
 
 def test_merged_cells_above_the_header_do_no_harm(tmp_path):
-    assert not load_dataset(make["samm_lv"](tmp_path, merged="A1:J1")).faults
+    assert not load_dataset(make.samm_lv(tmp_path, merged="A1:J1")).faults
 
 
 def test_merged_cells_of_an_xls_sheet(tmp_path):
     xlwt = pytest.importorskip("xlwt")
-    make["casme3"](tmp_path)
+    make.casme3(tmp_path)
     book = xlwt.Workbook()
     sheet = book.add_sheet("Sheet1")
-    rows = [make["NEGATIVES_HEADER"], ["spNO.1", "a", 21, 25, 30, "12", "Macro-expression", "I"], ["", "", 31, 32, 33]]
+    rows = [make.NEGATIVES_HEADER, ["spNO.1", "a", 21, 25, 30, "12", "Macro-expression", "I"], ["", "", 31, 32, 33]]
     for i, row in enumerate(rows):
         for k, cell in enumerate(row):
             sheet.write(i, k, cell)
@@ -385,7 +383,7 @@ def test_merged_cells_of_an_xls_sheet(tmp_path):
     "content", [b"", b"Subject,Filename\n", b"PK\x03\x04 cut", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 40]
 )
 def test_a_sheet_that_is_no_workbook(name, content, tmp_path):
-    make["casme3"](tmp_path)
+    make.casme3(tmp_path)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read: expected an \.xlsx? workbook"):
         load_dataset(tmp_path)
@@ -393,10 +391,10 @@ def test_a_sheet_that_is_no_workbook(name, content, tmp_path):
 
 def test_cells_of_an_xls_sheet_that_only_look_like_numbers(tmp_path):
     xlwt = pytest.importorskip("xlwt")
-    make["casme3"](tmp_path)
+    make.casme3(tmp_path)
     book = xlwt.Workbook()
     sheet = book.add_sheet("Sheet1")
-    for i, row in enumerate([make["NEGATIVES_HEADER"], *[["spNO.1", "a", 21, 25, 30, "", "Macro-expression"]] * 3]):
+    for i, row in enumerate([make.NEGATIVES_HEADER, *[["spNO.1", "a", 21, 25, 30, "", "Macro-expression"]] * 3]):
         for k, cell in enumerate(row):
             if (i, k) not in {(1, 2), (2, 3)}:
                 sheet.write(i, k, cell)
@@ -409,17 +407,17 @@ def test_cells_of_an_xls_sheet_that_only_look_like_numbers(tmp_path):
 
 
 def test_a_workbook_with_the_ending_of_the_other_kind(tmp_path):
-    make["casme3"](tmp_path)
-    rows = [make["NEGATIVES_HEADER"], ["spNO.1", "a", 21, 25, 30, "12", "Macro-expression", "I"]]
-    make["xlsx"](tmp_path / "CAS(ME)3_part_A_v2.xls", rows)
+    make.casme3(tmp_path)
+    rows = [make.NEGATIVES_HEADER, ["spNO.1", "a", 21, 25, 30, "12", "Macro-expression", "I"]]
+    make.xlsx(tmp_path / "CAS(ME)3_part_A_v2.xls", rows)
     assert len(load_dataset(tmp_path).labels_of("macro")) == 1
 
 
 def test_folders_that_are_not_what_they_should_be(tmp_path):
-    root = make["casme3"](tmp_path)
+    root = make.casme3(tmp_path)
     (root / "data" / "spNO.1" / "k").mkdir()
-    make["frames"](root / "data" / "spNO.1" / "l" / "color", count=0)
-    make["frames"](root / "data" / "SPNO.1" / "a" / "color", count=40)
+    make.frames(root / "data" / "spNO.1" / "l" / "color", count=0)
+    make.frames(root / "data" / "SPNO.1" / "a" / "color", count=40)
     found = [(fault.source.file, fault.expected, fault.got) for fault in load_dataset(root).faults]
     assert found == [
         ("data/spNO.1/k", "a folder color with the frames", "none"),
@@ -429,7 +427,7 @@ def test_folders_that_are_not_what_they_should_be(tmp_path):
 
 
 def test_a_gap_in_the_frames_counts_as_frames(tmp_path):
-    root = make["samm_lv"](tmp_path)
+    root = make.samm_lv(tmp_path)
     (root / "SAMM_longvideos" / "006_1" / "006_1_0017.jpg").unlink()
     data_set = load_dataset(root)
     assert data_set.videos[0].frames == 40
@@ -447,13 +445,13 @@ def test_a_gap_in_the_frames_counts_as_frames(tmp_path):
     ],
 )
 def test_bad_rows_of_samm_lv(row, column, got, tmp_path):
-    data_set = load_dataset(make["samm_lv"](tmp_path, rows=[*make["SAMM_ROWS"], row]))
+    data_set = load_dataset(make.samm_lv(tmp_path, rows=[*make.SAMM_ROWS, row]))
     assert faults_of(data_set) == [(14, column, got)]
 
 
 def test_two_emotions_of_one_sample(tmp_path):
-    facs = [*make["FACS_ROWS"], [6, "006_1_2", 1, 501, 505, 510, 10, "Micro", "4", "Anger", 5, ""]]
-    (fault,) = load_dataset(make["samm_lv"](tmp_path, facs=facs)).faults
+    facs = [*make.FACS_ROWS, [6, "006_1_2", 1, 501, 505, 510, 10, "Micro", "4", "Anger", 5, ""]]
+    (fault,) = load_dataset(make.samm_lv(tmp_path, facs=facs)).faults
     assert (fault.source.row, fault.column, fault.got) == (17, "Estimated Emotion", "'Anger' after 'Contempt'")
 
 
@@ -468,13 +466,13 @@ def test_two_emotions_of_one_sample(tmp_path):
     ],
 )
 def test_bad_rows_of_casme2(row, column, got, tmp_path):
-    data_set = load_dataset(make["casme2"](tmp_path, rows=[*make["CASME2_ROWS"], row]))
+    data_set = load_dataset(make.casme2(tmp_path, rows=[*make.CASME2_ROWS, row]))
     assert faults_of(data_set) == [(4, column, got)]
 
 
 def test_casme2_without_the_sheets_with_names(tmp_path):
-    make["casme2"](tmp_path)
-    make["xlsx"](tmp_path / "CAS(ME)^2code_final.xlsx", make["CASME2_ROWS"])
+    make.casme2(tmp_path)
+    make.xlsx(tmp_path / "CAS(ME)^2code_final.xlsx", make.CASME2_ROWS)
     data_set = load_dataset(tmp_path)
     assert {"sheet 2 with the folder of each subject", "sheet 3 with the number of each video"} <= {
         fault.expected for fault in data_set.faults
@@ -496,20 +494,18 @@ def test_casme2_without_the_sheets_with_names(tmp_path):
     ],
 )
 def test_bad_rows_of_a_manifest(row, place, got, tmp_path):
-    data_set = load_dataset(make["manifest"](tmp_path, rows=[*make["MANIFEST_ROWS"], row]))
+    data_set = load_dataset(make.manifest(tmp_path, rows=[*make.MANIFEST_ROWS, row]))
     assert (6, place, got) in faults_of(data_set)
 
 
 def test_a_video_that_the_manifest_does_not_list(tmp_path):
-    (fault,) = load_dataset(
-        make["manifest"](tmp_path, rows=make["MANIFEST_ROWS"][:2] + make["MANIFEST_ROWS"][3:])
-    ).faults
+    (fault,) = load_dataset(make.manifest(tmp_path, rows=make.MANIFEST_ROWS[:2] + make.MANIFEST_ROWS[3:])).faults
     assert fault.source.file == "ben/still"
     assert "a row in the manifest" in fault.expected
 
 
 def test_manifest_of_another_name_and_several(tmp_path):
-    make["manifest"](tmp_path, name="our labels.csv")
+    make.manifest(tmp_path, name="our labels.csv")
     assert load_dataset(tmp_path).kind == "manifest"
     (tmp_path / "copy.csv").write_bytes((tmp_path / "our labels.csv").read_bytes())
     with pytest.raises(DataError, match=r"copy\.csv, our labels\.csv.*call it manifest\.csv"):
@@ -532,7 +528,7 @@ def test_unknown_layouts(tmp_path):
         UsageError, match=r"is no data set known: .* holds file, videos/; say which with --kind samm-lv"
     ):
         load_dataset(tmp_path)
-    make["frames"](tmp_path / "videos" / "s15" / "15_0101x", count=1)
+    make.frames(tmp_path / "videos" / "s15" / "15_0101x", count=1)
     with pytest.raises(UsageError, match="videos holds folders of videos, but there is no label sheet"):
         load_dataset(tmp_path)
     with pytest.raises(UsageError, match="unknown kind of data set 'casme9'"):
@@ -544,7 +540,7 @@ def test_unknown_layouts(tmp_path):
 
 
 def test_sheets_without_videos(tmp_path):
-    make["samm_lv"](tmp_path / "whole")
+    make.samm_lv(tmp_path / "whole")
     for sheet in (tmp_path / "whole").glob("*.xlsx"):
         (tmp_path / sheet.name).write_bytes(sheet.read_bytes())
     root = tmp_path / "alone"
@@ -559,14 +555,14 @@ def test_sheets_without_videos(tmp_path):
 
 @pytest.mark.parametrize("package", ["openpyxl", "xlrd"])
 def test_a_missing_package_names_the_extra(package, tmp_path, monkeypatch):
-    make["casme3"](tmp_path, negatives=[])
+    make.casme3(tmp_path, negatives=[])
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UsageError, match=rf"needs the package {package}: pip install 'metst\[train\]'"):
         load_dataset(tmp_path)
 
 
 def test_manifests_need_neither_package_nor_pandas_nor_torch(tmp_path):
-    make["manifest"](tmp_path)
+    make.manifest(tmp_path)
     code = (
         "import sys; from metst.datasets import load_dataset; "
         f"load_dataset({str(tmp_path)!r}); "
@@ -580,7 +576,7 @@ def test_manifests_need_neither_package_nor_pandas_nor_torch(tmp_path):
 
 
 def test_published_counts_name_the_differences(tmp_path):
-    data_set = load_dataset(make["samm_lv"](tmp_path))
+    data_set = load_dataset(make.samm_lv(tmp_path))
     found = {count.what: (count.published, count.found, count.difference) for count in compare(data_set)}
     assert found["micro-expressions"] == ((159, 159), 2, "157 too few")
     assert found["videos"] == ((147, 147), 3, "144 too few")
@@ -598,9 +594,9 @@ def test_published_counts_of_a_complete_fake(tmp_path):
         [row[0], row[1], 1, 1, 2, 3, 3, "Micro", "4", emotion, 1, ""]
         for row, emotion in zip(micro, emotions, strict=True)
     ]
-    header = make["SAMM_HEADER"]
-    make["xlsx"](tmp_path / "SAMM_LongVideos_V2_Release.xlsx", [*[["text"]] * 9, header, *micro, *macro])
-    make["xlsx"](tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx", [make["FACS_HEADER"], *facs])
+    header = make.SAMM_HEADER
+    make.xlsx(tmp_path / "SAMM_LongVideos_V2_Release.xlsx", [*[["text"]] * 9, header, *micro, *macro])
+    make.xlsx(tmp_path / "SAMM_Micro_FACS_Codes_v2.xlsx", [make.FACS_HEADER, *facs])
     for name in [*names, *(f"{100 + k}_1" for k in range(68))]:
         folder = tmp_path / "SAMM_longvideos" / name
         folder.mkdir(parents=True)
@@ -631,7 +627,7 @@ def run(*arguments: object):
 
 
 def test_check_of_a_clean_folder(tmp_path):
-    result = run(make["casme3"](tmp_path))
+    result = run(make.casme3(tmp_path))
     assert result.exit_code == 0
     assert result.stdout == ""
     counted = "labels 3: read as written 2, corrected 1, left out 0"
@@ -642,11 +638,11 @@ def test_check_of_a_clean_folder(tmp_path):
 
 def test_check_finds_faults(tmp_path):
     rows = [
-        *make["CASME3_ROWS"],
+        *make.CASME3_ROWS,
         ["spNO.1", "a", 20, 9, 14, "4", "IV", "[bliss]"],
         ["spNO.1", "a", "x", 9, 14, "", "", "sad"],
     ]
-    make["casme3"](tmp_path, rows=rows)
+    make.casme3(tmp_path, rows=rows)
     result = run(tmp_path, "--json", "--no-errata")
     assert result.exit_code == 3
     found = json.loads(result.stdout)
@@ -667,7 +663,7 @@ def test_check_finds_faults(tmp_path):
 def test_check_lists_many_corrections_of_one_kind_in_one_line(tmp_path):
     rows = [["spNO.1", "a", 1 + k, 3 + k, 35 + k, "4", "IV", "sad"] for k in range(5)]
     rows += [["spNO.1", "j", 1, 2 + k, 40, "4", "IV", "sad"] for k in range(10)]
-    make["casme3"](tmp_path, rows=rows)
+    make.casme3(tmp_path, rows=rows)
     short, long = run(tmp_path), run(tmp_path, "-v")
     assert "15 cells (owners' rule" in short.stderr
     assert "rows 2, 3, 4" in short.stderr

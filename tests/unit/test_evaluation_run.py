@@ -2,7 +2,6 @@
 
 import csv
 import json
-import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from helpers.feature_folders import feature_folder
 from metst.datasets.features import INDEX_FILE, FeatureIndex, read_features_index
 from metst.errors import DataError, UsageError
 from metst.evaluation import Plan, Variant, evaluate_run, make_plan, read_grid, run_plan, write_run_report
@@ -20,7 +20,6 @@ from metst.metrics import score_tables
 from metst.training.recipes import Recipe, changed_recipe, published_recipe
 
 pytest.importorskip("torch")
-feature_folder = runpy.run_path(str(Path(__file__).parents[1] / "feature_folders.py"))["feature_folder"]
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,14 @@
 """From a data set's folder to the features that training and evaluation read."""
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
+from helpers import dataset_folders as make
+from helpers import feature_folders as small
 from metst.datasets import DataSet, Video, load_dataset
 from metst.datasets import features as module
 from metst.datasets.features import (
@@ -26,9 +27,6 @@ from metst.regions import REGION_NAMES
 from metst.results import FACE_CHANNELS
 from metst.timeline import Series, TimeGrid
 from metst.video import read_frames
-
-make = runpy.run_path(str(Path(__file__).parents[1] / "dataset_folders.py"))
-small = runpy.run_path(str(Path(__file__).parents[1] / "feature_folders.py"))
 
 
 def motion_of(time_s: np.ndarray) -> Motion:
@@ -60,7 +58,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_a_data_set_becomes_one_file_per_video(tmp_path: Path) -> None:
-    data_set = load_dataset(make["samm_lv"](tmp_path / "samm"))
+    data_set = load_dataset(make.samm_lv(tmp_path / "samm"))
     index = extract_features(data_set, tmp_path / "out", cache=False)
     assert read_features_index(tmp_path / "out") == index
     assert index.data_set == "samm-lv"
@@ -79,7 +77,7 @@ def test_a_data_set_becomes_one_file_per_video(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_a_missing_image_is_a_gap_and_moves_no_label(tmp_path: Path) -> None:
-    root = make["samm_lv"](tmp_path / "samm")
+    root = make.samm_lv(tmp_path / "samm")
     (root / "SAMM_longvideos" / "006_1" / "006_1_0011.jpg").unlink()
     index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
     motion, _ = read_motion(tmp_path / "out", index.videos[0])
@@ -90,7 +88,7 @@ def test_a_missing_image_is_a_gap_and_moves_no_label(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_what_cannot_be_read_stays_with_its_truth(tmp_path: Path) -> None:
-    data_set = load_dataset(make["manifest"](tmp_path / "own"))
+    data_set = load_dataset(make.manifest(tmp_path / "own"))
     with pytest.raises(UsageError, match=r"anna/talk.*--fps"):
         extract_features(data_set, tmp_path / "out", cache=False)
     assert not (tmp_path / "out").exists()
@@ -104,7 +102,7 @@ def test_what_cannot_be_read_stays_with_its_truth(tmp_path: Path) -> None:
 
 
 def test_a_video_without_a_face_is_a_gap_from_end_to_end(tmp_path: Path) -> None:
-    root = make["casme3"](tmp_path / "casme3", length=12, rows=[["spNO.1", "a", 3, 5, 8, "4", "IV", "disgust"]])
+    root = make.casme3(tmp_path / "casme3", length=12, rows=[["spNO.1", "a", 3, 5, 8, "4", "IV", "disgust"]])
     index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
     assert all(video.file and video.problems == ("no frame with a usable face",) for video in index.videos)
     motion, _ = read_motion(tmp_path / "out", index.videos[0])
@@ -112,7 +110,7 @@ def test_a_video_without_a_face_is_a_gap_from_end_to_end(tmp_path: Path) -> None
 
 
 def test_labels_only_are_refused(tmp_path: Path) -> None:
-    root = make["samm_lv"](tmp_path / "samm")
+    root = make.samm_lv(tmp_path / "samm")
     for path in sorted((root / "SAMM_longvideos").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     with pytest.raises(UsageError, match="no videos"):
@@ -121,7 +119,7 @@ def test_labels_only_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_no_pictures")
 def test_motion_that_changed_after_the_index_is_refused_and_seen_by_a_new_index(tmp_path: Path) -> None:
-    data_set, out = load_dataset(make["samm_lv"](tmp_path / "samm")), tmp_path / "out"
+    data_set, out = load_dataset(make.samm_lv(tmp_path / "samm")), tmp_path / "out"
     video = extract_features(data_set, out, cache=False).videos[0]
     tensors = safetensors.numpy.load_file(out / video.file)
     tensors["displacement"][3] += 1
@@ -140,11 +138,11 @@ def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypa
     def killed(*_: object, **__: object) -> None:
         raise KilledError
 
-    out: Path = small["feature_folder"](tmp_path / "out", subjects=1, videos=1)
+    out: Path = small.feature_folder(tmp_path / "out", subjects=1, videos=1)
     monkeypatch.setattr(module, "write_whole", killed)
     monkeypatch.setattr(module, "_measured", lambda *_, **__: (motion_of(np.arange(5) / 30), ()))
     with pytest.raises(KilledError):
-        extract_features(load_dataset(make["samm_lv"](tmp_path / "samm")), out, cache=False)
+        extract_features(load_dataset(make.samm_lv(tmp_path / "samm")), out, cache=False)
     assert not (out / INDEX_FILE).exists()
 
 
@@ -205,7 +203,7 @@ def test_different_names_have_different_files_within_their_folder(tmp_path: Path
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made: Path = small["feature_folder"](tmp_path / "f", subjects=2, videos=1, still=0, frames=90)
+    made: Path = small.feature_folder(tmp_path / "f", subjects=2, videos=1, still=0, frames=90)
     return made
 
 

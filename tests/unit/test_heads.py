@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from helpers.heads import ball_head, real_head
 from metst.errors import DataError, UsageError
 from metst.synthesis.behaviour import BehaviourSettings, draw_behaviour
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent
@@ -16,7 +17,6 @@ from metst.synthesis.heads.model import HeadModel
 from metst.synthesis.heads.render import render_scene, scene_landmarks
 from metst.synthesis.heads.scene import HeadScene
 from metst.video import read_colour_stream, write_video
-from tests.heads_at_hand import ball_head, real_head
 
 SMALL = HeadScene(
     eye_distance_px=36,

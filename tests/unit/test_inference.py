@@ -1,21 +1,19 @@
 """From the motion of a video to its scores and events: gaps, rates, time, errors."""
 
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.scoring_fakes import CLASSES, FakeEngine
+from helpers.scoring_fakes import alike as motion
+from helpers.scoring_fakes import fake_model as model
 from metst.config import DecodeSettings, PublishedDecodeSettings, ScoringSettings
 from metst.decode import published_intervals
 from metst.errors import DataError, UsageError
 from metst.inference import ScoreStream, decode_events, event_stream, resample, score_motion
 from metst.regions import REGION_NAMES
 from metst.timeline import Series, TimeGrid, true_runs
-
-FAKES = runpy.run_path(str(Path(__file__).parents[1] / "scoring_fakes.py"))
-CLASSES, Echo, model, motion = (FAKES[name] for name in ("CLASSES", "FakeEngine", "fake_model", "alike"))
 
 
 def bump(time_s: np.ndarray, *, at_s: float) -> np.ndarray:
@@ -28,7 +26,9 @@ def test_a_movement_is_scored_at_its_own_time_whatever_the_rate(rate: int, late:
     time_s = 100 + np.arange(4 * rate) / rate
     settings = ScoringSettings(lag=late)
     scores = score_motion(
-        motion(bump(time_s, at_s=102.3), time_s=time_s), model=model(Echo(late=late), scoring=settings), chunk_frames=7
+        motion(bump(time_s, at_s=102.3), time_s=time_s),
+        model=model(FakeEngine(late=late), scoring=settings),
+        chunk_frames=7,
     )
     peak_s = time_s[int(np.argmax(scores.channel("spot_score")))]
     assert abs(peak_s - 102.3) <= 0.5 / 30 + 0.5 / rate
@@ -48,7 +48,7 @@ def test_a_changing_frame_rate_does_not_move_a_movement() -> None:
 def test_late_answers_keep_the_end_of_the_video(chunk_frames: int) -> None:
     time_s = np.arange(40) / 30
     moving = motion(np.random.default_rng(1).standard_normal(40), time_s=time_s)
-    late = model(Echo(late=9), scoring=ScoringSettings(lag=9))
+    late = model(FakeEngine(late=9), scoring=ScoringSettings(lag=9))
     scores = score_motion(moving, model=late, chunk_frames=chunk_frames)
     np.testing.assert_array_equal(scores.values, score_motion(moving, model=model()).values)
 
@@ -110,7 +110,7 @@ def test_the_network_gets_the_regions_rate_and_scale_it_asks_for() -> None:
     time_s = np.arange(120) / 60
     values = (np.arange(36).reshape(18, 2) * bump(time_s, at_s=1)[:, None, None]).astype(np.float32)
     series = Series(TimeGrid(time_s), values, np.ones(120, dtype=bool), REGION_NAMES)
-    echo = Echo()
+    echo = FakeEngine()
     score_motion(series, model=model(echo, rate_hz=20, regions=(1, 9, 16), scale=10))
     seen = np.concatenate(echo.seen, axis=1)
     assert seen.shape == (1, 40, 6)
@@ -122,7 +122,7 @@ def test_the_network_gets_the_regions_rate_and_scale_it_asks_for() -> None:
 
 def test_windows_of_released_networks_start_with_no_displacement() -> None:
     time_s = np.arange(100) / 30
-    echo = Echo()
+    echo = FakeEngine()
     score_motion(
         motion(time_s * 3, time_s=time_s),
         model=model(echo, reference="window", scoring=ScoringSettings(mode="windows", window=30, hop=15)),
@@ -199,7 +199,7 @@ def test_a_region_measured_badly_stands_still_and_goes_on_from_there() -> None:
     still = values.copy()
     still[20:30, 3] = values[19, 3]
     still[30:, 3] -= values[30, 3] - values[19, 3]  # the step from a bad frame to a good one is left out too
-    expected, got = Echo(), Echo()
+    expected, got = FakeEngine(), FakeEngine()
     score_motion(Series(moving.grid, still, moving.valid, REGION_NAMES), model=model(expected))
     score_motion(moving, model=model(got), quality=quality)
     np.testing.assert_allclose(np.concatenate(got.seen, axis=1), np.concatenate(expected.seen, axis=1), atol=1e-4)
@@ -251,7 +251,7 @@ def moving(frames: int = 90, *, seed: int = 1, rate: float = 30.0) -> Series:
     return motion(np.random.default_rng(seed).normal(0, 0.3, frames), time_s=time_s, valid=valid)
 
 
-class Squashed(Echo):
+class Squashed(FakeEngine):
     """Scores between 0 and 1, as those of networks."""
 
     def advance(self, x, state, *, last):

@@ -1,23 +1,20 @@
 """Challenge submissions: frames, names, classes, and whole files only."""
 
 import csv
-import runpy
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from helpers.analyses import make_analysis
 from metst.cli import app
 from metst.errors import DataError, OutputError, UsageError
 from metst.formats.megc import name_results, submission_path, write_submission
 from metst.metrics import score_tables
-from metst.results import Analysis, write_analysis
-
-make_analysis: Callable[..., Analysis] = runpy.run_path(str(Path(__file__).parents[1] / "analyses.py"))["make_analysis"]
+from metst.results import write_analysis
 
 
 @pytest.fixture(scope="module")

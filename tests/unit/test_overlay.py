@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from runpy import run_path
 
 import numpy as np
 import pytest
 
+from helpers.analyses import make_analysis
 from metst.errors import DataError
 from metst.report.condition_marks import hints
 from metst.report.overlay import enlargements, recent_displacement, write_overlay
@@ -15,7 +15,6 @@ from metst.results import Analysis, Condition
 from metst.timeline import Series, TimeGrid
 from metst.video import read_colour_stream, write_video
 
-make_analysis = run_path(str(Path(__file__).parents[1] / "analyses.py"))["make_analysis"]
 WIDTH, HEIGHT = 128, 96
 FACE = (40.0, 20.0, 88.0, 80.0, 52.0, 42.0, 76.0, 42.0)
 

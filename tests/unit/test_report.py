@@ -3,11 +3,9 @@
 import base64
 import hashlib
 import re
-import runpy
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.analyses import ASTRONAUT_FACE as BOX
+from helpers.analyses import make_analysis
 from metst.errors import OutputError, VideoError
 from metst.regions import REGIONS
 from metst.report import cards, write_report
@@ -29,9 +29,6 @@ from metst.report.wording import clock, direction
 from metst.results import Analysis, Gap, event_table
 from metst.timeline import Intervals, Series, TimeGrid
 
-FAKES = runpy.run_path(str(Path(__file__).parents[1] / "analyses.py"))
-make_analysis: Callable[..., Analysis] = FAKES["make_analysis"]
-BOX = FAKES["ASTRONAUT_FACE"]
 FACE = Face(BOX[:4], (BOX[4:6], BOX[6:8]))
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7 * 7 }}"
 
@@ -306,7 +303,13 @@ def test_pictures_show_a_bar_and_cells(tmp_path: Path, video: Path) -> None:
     covered, uncovered = pictures(page)[0], pictures(open_page)[0]
     assert covered.shape == uncovered.shape == (198, WIDTH, 3)
     scale = WIDTH / (1.36 * (BOX[2] - BOX[0]))
-    x, y = (np.array(BOX[4:6]) - (BOX[0] - 0.18 * (BOX[2] - BOX[0]), BOX[1] - 0.18 * (BOX[3] - BOX[1]))) * scale
+    x, y = (
+        np.array(BOX[4:6])
+        - (
+            BOX[0] - 0.18 * (BOX[2] - BOX[0]),
+            BOX[1] - 0.18 * (BOX[3] - BOX[1]),
+        )
+    ) * scale
     eye = slice(int(y) - 6, int(y) + 6), slice(int(x) - 8, int(x) + 8)
     assert covered[eye].std() < 4 < 15 < uncovered[eye].std()
     assert covered[eye].mean() < 45
@@ -323,7 +326,10 @@ def test_nothing_of_the_eyes_is_left(portrait: np.ndarray) -> None:
 
 def test_no_detail_within_a_cell_is_left(portrait: np.ndarray) -> None:
     picture = thumbnail(portrait, face=FACE, around=FACE, blur=True)
-    across, down = 1.36 * 16, 1.36 * 16 * (BOX[3] - BOX[1]) / (BOX[2] - BOX[0])
+    across, down = (
+        1.36 * 16,
+        1.36 * 16 * (BOX[3] - BOX[1]) / (BOX[2] - BOX[0]),
+    )
     colours = np.unique(picture.reshape(-1, 3), axis=0)
     assert len(colours) <= round(across + 1) * round(down + 1) + 1
     sharp = thumbnail(portrait, face=FACE, around=FACE, blur=False)

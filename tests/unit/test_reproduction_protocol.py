@@ -3,7 +3,6 @@
 import csv
 import json
 import pickle
-import runpy
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
 
+from helpers import dataset_folders as make
 from metst.config import InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
 from metst.datasets import DataSet, load_dataset
 from metst.errors import CheckpointError, DataError, UsageError
@@ -27,8 +27,6 @@ from metst.reproduction.counting import Detections, count
 from metst.reproduction.protocol import stitch_windows
 from metst.reproduction.split import TestVideo, published_split
 from metst.reproduction.subject_checkpoints import find_folds, subject_key
-
-make = runpy.run_path(str(Path(__file__).parents[1] / "dataset_folders.py"))
 
 K, STEP, K_P = 30, 7, 5
 VIDEOS = {"006_1": 20, "006_2": 25, "007_1": 12, "010_2": 9, "010_10": 14}  # windows of each, in the cache's order
@@ -108,8 +106,8 @@ def write_sheets(root: Path, truth: dict[str, list[tuple[int, int, str]]]) -> No
             name = f"{video}_{number}"
             rows.append([video[:3], name, 1, first * STEP + 1, -1, last * STEP + 3, 9, "Micro - 1/2", "4", ""])
             facs.append([video[:3], name, 1, 1, 1, 1, 1, "Micro - 1/2", "4", emotion, 1, ""])
-    make["xlsx"](root / "SAMM_LongVideos_V3_Release.xlsx", [*[["About"]] * 9, make["SAMM_HEADER"], *rows])
-    make["xlsx"](root / "SAMM_Micro_FACS_Codes_v2.xlsx", [*[["Notes"]] * 13, make["FACS_HEADER"], *facs])
+    make.xlsx(root / "SAMM_LongVideos_V3_Release.xlsx", [*[["About"]] * 9, make.SAMM_HEADER, *rows])
+    make.xlsx(root / "SAMM_Micro_FACS_Codes_v2.xlsx", [*[["Notes"]] * 13, make.FACS_HEADER, *facs])
 
 
 def curves(study: Study, *, follow: str, strategy: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -360,7 +358,7 @@ def cache_of(*counts: int, k: int = K) -> Features:
 
 
 def test_lengths_of_videos_are_compared_where_they_are_known(tmp_path: Path) -> None:
-    root = make["samm_lv"](tmp_path, length=7 * 90)
+    root = make.samm_lv(tmp_path, length=7 * 90)
     data_set = load_dataset(root)
     split = published_split(data_set, cache_of(5, 5), step=7)
     assert [(video.subject, video.name) for video in split.videos] == [("006", "006_1"), ("007", "007_2")]
@@ -370,7 +368,7 @@ def test_lengths_of_videos_are_compared_where_they_are_known(tmp_path: Path) -> 
 
 
 def test_a_cache_of_other_videos(tmp_path: Path) -> None:
-    data_set = load_dataset(make["samm_lv"](tmp_path, length=7 * 90))
+    data_set = load_dataset(make.samm_lv(tmp_path, length=7 * 90))
     with pytest.raises(DataError, match=r"holds 3 videos, but the labels name 2 .*006/006_1, 007/007_2.*--order"):
         published_split(data_set, cache_of(5, 5, 5), step=7)
     order = tmp_path / "order.csv"
@@ -387,7 +385,7 @@ def test_a_cache_of_other_videos(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("errata", [True, False])
 def test_a_respelled_name_of_casme3_counts_only_if_the_cache_has_its_video(tmp_path: Path, errata: bool) -> None:
-    data_set = load_dataset(make["casme3"](tmp_path, length=200), errata=errata)
+    data_set = load_dataset(make.casme3(tmp_path, length=200), errata=errata)
     names = [("spNO.1", "a"), ("spNO.1", "j"), ("spNO.20", "b")]
     whole = published_split(data_set, cache_of(7, 7, 7, k=50), step=1)
     assert [(video.subject, video.name) for video in whole.videos] == names
@@ -399,7 +397,7 @@ def test_a_respelled_name_of_casme3_counts_only_if_the_cache_has_its_video(tmp_p
 
 def test_subjects_sort_by_number(tmp_path: Path) -> None:
     rows = [[f"spNO.{n}", name, 5, 9, 14, "4", "IV", "sad"] for n, name in ((10, "a"), (9, "b"), (9, "a"), (100, "a"))]
-    make["xlsx"](tmp_path / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", [make["CASME3_HEADER"], *rows])
+    make.xlsx(tmp_path / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", [make.CASME3_HEADER, *rows])
     split = published_split(load_dataset(tmp_path, kind="casme3"), cache_of(1, 1, 1, 1, k=50), step=1)
     assert [f"{video.subject}/{video.name}" for video in split.videos] == [
         *("spNO.9/a", "spNO.9/b", "spNO.10/a", "spNO.100/a")

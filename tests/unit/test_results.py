@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import resource
-import runpy
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.analyses import make_analysis
 from metst.errors import DataError, OutputError, UsageError
 from metst.results import Analysis, Gap, event_table, read_analysis, write_analysis, write_whole
 from metst.timeline import Intervals, Series, TimeGrid
-
-make_analysis: Callable[..., Analysis] = runpy.run_path(str(Path(__file__).parents[1] / "analyses.py"))["make_analysis"]
 
 GAPS = ((2.0, 3.0, "no face"), (3.0, 3.5, "scene cut"), (9.0, 10.0, "no face"))
 

@@ -4,7 +4,6 @@ import inspect
 import itertools
 import json
 import math
-import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from typer import Typer
 from typer.testing import CliRunner, Result
 
+from helpers.analyses import make_analysis
 from metst.cli.calibrate import calibrate as command
 from metst.errors import FaceError, OutputError, UsageError
 from metst.results import Condition
@@ -34,8 +34,6 @@ from metst.sensitivity.recording_quality import Conditions, give_advice
 from metst.sensitivity.trials import TOLERANCE_S, judge, plan_trials
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import Intervals, TimeGrid
-
-make_analysis = runpy.run_path(str(Path(__file__).parents[1] / "analyses.py"))["make_analysis"]
 
 CONDITIONS = Conditions(
     rate_hz=25,

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import safetensors.numpy
 import torch
 from torch import nn
 
+from helpers.feature_folders import feature_folder, planted_motion, write_index, write_motion
 from metst.cli import main
 from metst.config import NetworkConfig
 from metst.datasets.features import FeatureVideo, TrueEvent, read_features_index, read_motion
@@ -46,9 +46,8 @@ from metst.training.windows import (
     window_plan,
 )
 
-make = runpy.run_path(str(Path(__file__).parents[1] / "feature_folders.py"))
-feature_folder, planted_motion = make["feature_folder"], make["planted_motion"]
-write_index, write_motion = make["write_index"], make["write_motion"]
+feature_folder, planted_motion = feature_folder, planted_motion
+write_index, write_motion = write_index, write_motion
 
 NETWORK = NetworkConfig(name="tiny", in_channels=36, width=8, blocks=3, slow_fast=True, d_state=4)
 RECIPE = Recipe(name="tiny", network=NETWORK, rule="fixed", learning_rate=3e-3, epochs=2)

@@ -11,7 +11,7 @@ from metst.synthesis.expression_shapes import SHAPES
 from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel, Material
 
-ICT = Path(__file__).parents[1].parent / "shared" / "assets" / "ict_facekit.npz"
+ICT = Path(__file__).parents[2].parent / "shared" / "assets" / "ict_facekit.npz"
 
 
 def real_head(family: str) -> HeadModel:

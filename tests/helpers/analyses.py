@@ -1,7 +1,4 @@
-"""Analyses for the tests of results and report: what they hold is known, no video is needed.
-
-Not a test module; it is run by path, because the test folders are not packages.
-"""
+"""Analyses for the tests of results and report: what they hold is known, no video is needed."""
 
 from __future__ import annotations
 

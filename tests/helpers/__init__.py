@@ -1,0 +1,1 @@
+"""What several test modules need: recordings, folders, models and readers of reference values made at one place."""
