@@ -15,6 +15,7 @@ from metst.arrays import Float32Array, Int32Array, Int64Array
 from metst.motion.warp import Basis, sample
 
 HEAD_UNKNOWNS = 6
+"""Motions of the head: shift x, y, dilation, rotation, yaw, pitch."""
 
 
 class Model(NamedTuple):
