@@ -24,10 +24,11 @@ from metst.arrays import Float32Array, Float64Array, Image, IntArray
 from metst.errors import FaceError
 from metst.threads import thread_limit
 
-# Names in MediaPipe's wheel, and what its networks expect.
+# Names in MediaPipe's wheel.
 DETECTOR_FILE = "face_detection_short_range.tflite"
 MESH_FILE = "face_landmark.tflite"
 
+# What the mesh network reads and gives.
 MESH_POINTS = 468
 MESH_SIZE = 192  # pixels, side of the crop
 MESH_MARGIN = 1.5  # the mesh network was trained on squares 1.5 times as large as the face
