@@ -14,6 +14,7 @@ CLASSES = ("negative", "positive", "surprise", "others", "neutral")
 """Order of the logits of every network."""
 
 NEUTRAL = CLASSES.index("neutral")
+"""Index of the class outside of events."""
 
 EMOTIONS = CLASSES[:NEUTRAL]
 """The classes that an event can have."""
@@ -41,11 +42,11 @@ EMOTION_MAPS: dict[str, dict[str, str]] = {
     "casme2": {name: name for name in EMOTIONS},
     "smic": {name: name for name in ("negative", "positive", "surprise")},
 }
-EMOTION_MAPS["manifest"] = EMOTION_MAPS["casme2"] | EMOTION_MAPS["casme3"] | EMOTION_MAPS["samm"]
 """Per data set, the emotion names of its label sheet (lower case) and the class of each.
 
 CAS(ME)2 and SMIC name the classes themselves; a manifest may use any name that one of the others does.
 """
+EMOTION_MAPS["manifest"] = EMOTION_MAPS["casme2"] | EMOTION_MAPS["casme3"] | EMOTION_MAPS["samm"]
 
 
 def emotion_class(emotion: str, *, data_set: str) -> str:

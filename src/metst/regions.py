@@ -14,8 +14,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 LANDMARK_COUNT: Final = 68
+"""Points of the iBUG 300-W scheme."""
+
+INNER_POINTS: Final = slice(17, LANDMARK_COUNT)
+"""Landmarks inside the face; those before them lie along the jaw."""
+
 CROP_PX: Final = 320
+"""Side of the published face crop, pixels."""
+
 AXES: Final = ("x", "y")
+"""To the image's right, and down."""
 
 Side = Literal["left", "right", "centre"]
 
@@ -115,10 +123,12 @@ def _span(first: int, last: int) -> tuple[int, ...]:
 
 
 def _square(patch: Patch, share: float, *, point: int) -> Pooling:
-    return Pooling(patch, share, Edges(10, 10, 10, 10), point=point)
+    return Pooling(patch, share, _REACH, point=point)
 
 
-_TRIM = Edges(10, 10, 10, 10)
+# Crop pixels and shares are those of the published code, BoostingVRME; ME-TST has five of the regions.
+_TRIM = Edges(10, 10, 10, 10)  # border of a coarse patch
+_REACH = Edges(10, 10, 10, 10)  # around the landmark of a fine region
 _LEFT_BROW = Patch(_span(17, 21), Edges(15, 5, 5, 0), clip_top=True)
 _RIGHT_BROW = Patch(_span(22, 26), Edges(15, 5, 0, 0), clip_top=True, clip_left=False)
 _MOUTH = Patch(_span(48, 66), Edges(15, 10, 20, 20))
@@ -153,6 +163,7 @@ HEAD: Final = Pooling(Patch((29, 30), Edges(13, 13, 13, 13), clip_left=False), 0
 """The nose tip, whose motion stands for the head's and is subtracted from every region."""
 
 REGION_NAMES: Final[tuple[str, ...]] = tuple(region.name for region in REGIONS)
+"""In the published order."""
 
 METST_REGIONS: Final = (0, 4, 8, 14, 15)
 """Indices of the five regions that ME-TST (arXiv 2409.09707) reads."""

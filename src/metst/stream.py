@@ -29,11 +29,13 @@ from metst.regions import REGION_NAMES
 from metst.timeline import Intervals, Series, TimeGrid, join_intervals
 from metst.video import Frame
 
-_R = TypeVar("_R")
+_R = TypeVar("_R")  # what a stage gives
 
 STAGES = ("face", "motion", "network", "decode")
-_TO_GREY = {"bgr": cv2.COLOR_BGR2GRAY, "rgb": cv2.COLOR_RGB2GRAY}
-_TIMES_KEPT_S = 1.0  # beyond what the decision of an event can take
+"""Whose time is taken, in the order of a frame's way."""
+
+_TO_GREY = {"bgr": cv2.COLOR_BGR2GRAY, "rgb": cv2.COLOR_RGB2GRAY}  # by the order of channels
+_TIMES_KEPT_S = 1.0  # beyond what the decision of an event can take; set by hand
 
 
 @dataclass(frozen=True, eq=False)

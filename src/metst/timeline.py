@@ -17,7 +17,13 @@ from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntA
 from metst.errors import DataError
 
 TIME_TOLERANCE_S = 1e-6
-"""Timestamps are sums of frame durations: times this close are equal."""
+"""Timestamps are sums of frame durations: times this close, in seconds, are equal.  Set by hand."""
+
+TIMESTAMP_SLACK_S = 1e-3
+"""Containers round their timestamps, Matroska to milliseconds: what is due is due so many seconds earlier."""
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 5.0, 1000.0
+"""Frames per second at which a face that moves is filmed; others are refused.  Set by hand."""
 
 
 @dataclass(frozen=True, eq=False)

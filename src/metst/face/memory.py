@@ -16,22 +16,27 @@ from numba import njit
 
 from metst.arrays import Float32Array, Image
 
-_GLANCE = 24
+# Where no origin is named, a number was set by hand.
+_GLANCE = 24  # cells along each side of a glance
 _ACROSS, _DOWN = 4, 2  # 8 pixels are averaged to a cell; each costs a cache miss
-_NOISE_GREY = 2.0  # contrast below this is noise: it must not be blown up to unit contrast
+_NOISE_GREY = 2.0  # grey levels; contrast below this is noise: it must not be blown up to unit contrast
+_LOOKS_BLUR = 1.0  # cells, standard deviation: 4 % of the face
 
+# Change is the difference of two glances, 0 to 1.4.
 _SCENE_MEMORY = 0.2  # weight of the newest frame in what counts as usual change
 _CUT_LOWEST, _CUT_HIGHEST = 0.6, 1.0  # a hand raised before a close-up face changes a frame by 0.31, fast heads by 0.5
-_CUT_FACTOR = 4.0
-_BLACK = 24  # video black is 16, and it is noisy
+_CUT_FACTOR = 4.0  # times the usual change; between the two bounds above
+_BLACK = 24  # grey levels; video black is 16, and it is noisy
 
-_STRANGER = 0.5  # likeness that even a turned or half covered face of one person keeps
+_STRANGER = 0.5  # likeness (a correlation) that even a turned or half covered face of one person keeps
 _FAR_STRANGER = 0.65  # ... and what is asked of a face in another place
-_NEAR_BONUS = 0.2
+_NEAR_BONUS = 0.2  # likeness that being in the last place is worth
 _LOOKS_MEMORY_HZ = 0.08  # the average of a person's looks reaches back some two seconds
-_KNOWN_AFTER_S = 1.0
+_KNOWN_AFTER_S = 1.0  # in sight; who is lost earlier is forgotten
 
-_MESH_HZ, _MESH_BETA, _SPEED_HZ = 0.05, 80.0, 1.0  # MediaPipe's figures for face landmarks
+# MediaPipe's figures for face landmarks: cut-off of a resting mesh, its rise per face size a second, cut-off of speeds.
+_MESH_HZ, _MESH_BETA, _SPEED_HZ = 0.05, 80.0, 1.0
+_SHORTEST_STEP_S = 1e-3  # speeds are never taken over less
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +115,7 @@ class SceneWatch:
         self._shape: tuple[int, ...] | None = None
         self._last: Float32Array | None = None
         self._usual: float | None = None
-        self._brightest = 255.0
+        self._brightest = 255.0  # before the first frame nothing is black
 
     def is_cut(self, grey: Image) -> bool:
         """Whether this frame starts another scene, or another picture size; remembers it."""
@@ -149,7 +154,7 @@ class MeshFilter:
 
     def smooth(self, mesh: Float32Array, *, time_s: float) -> Float32Array:
         """Filtered mesh (468, 2) at ``time_s``, which is later than the last call's."""
-        step_s, self._time_s = max(time_s - self._time_s, 1e-3), time_s
+        step_s, self._time_s = max(time_s - self._time_s, _SHORTEST_STEP_S), time_s
         if self._mesh is None or self._velocity is None:
             self._mesh, self._velocity = mesh, np.zeros_like(mesh)
             return mesh
@@ -181,7 +186,7 @@ def difference(one: Float32Array, other: Float32Array) -> float:
 
 def face_looks(grey: Image, mesh: Float32Array, *, box: Float32Array) -> Float32Array:
     """Grey values (468,) under the mesh, blurred by 4 % of the face, with zero mean and unit length."""
-    cells = cv2.GaussianBlur(_shrunk(_cut_out(grey, box)), (0, 0), 1.0)
+    cells = cv2.GaussianBlur(_shrunk(_cut_out(grey, box)), (0, 0), _LOOKS_BLUR)
     left_top = np.clip(box[:2], 0, None)
     scale = _GLANCE / np.maximum(np.minimum(box[2:], grey.shape[::-1]) - left_top, 1)
     points = ((mesh - left_top) * scale - 0.5).astype(np.float32)

@@ -24,11 +24,13 @@ from metst.arrays import Float32Array, Float64Array, Image, IntArray
 from metst.errors import FaceError
 from metst.threads import thread_limit
 
+# Names in MediaPipe's wheel.
 DETECTOR_FILE = "face_detection_short_range.tflite"
 MESH_FILE = "face_landmark.tflite"
 
+# What the mesh network reads and gives.
 MESH_POINTS = 468
-MESH_SIZE = 192
+MESH_SIZE = 192  # pixels, side of the crop
 MESH_MARGIN = 1.5  # the mesh network was trained on squares 1.5 times as large as the face
 EYE_CORNERS = (33, 263)  # outer corners: left and right in the picture
 
@@ -47,8 +49,10 @@ MESH_TO_68: npt.NDArray[np.intp] = np.array(_JAW + _LEFT_BROW + _RIGHT_BROW + [(
 
 _MAX_LOGIT = 80.0  # beyond it the exponential overflows and the probability is 0 or 1 anyway
 _MIN_DETECTION = 0.5  # the published threshold; the mesh network's presence decides afterwards
-_BEST_FACE_SIZE = 50  # pixels of the detector's picture
-_NEAR_SIDE = 96  # ... and the side of that picture around a known face
+_STRIDE = 32  # pixels; sides of the detector's picture are multiples of it, and so of its cells of 8 and 16
+_BEST_FACE_SIZE = 50  # pixels of the detector's picture, which finds faces of 15 to 130; set by hand
+_NEAR_SIDE = 96  # ... and the side of that picture around a known face; set by hand
+_MOST_SHRINKING = 4  # a larger crop is averaged over at most so many pixels a side; set by hand
 _SAME_FACE_IOU = 0.3  # the published threshold of its non-maximum suppression
 
 
@@ -143,13 +147,14 @@ class FaceModels:
         """
         scale = long_side / max(grey.shape)
         height, width = (max(1, round(length * scale)) for length in grey.shape)
-        canvas = np.full((_ceil32(height), _ceil32(width)), -1, np.float32)
+        canvas = np.full((_whole_strides(height), _whole_strides(width)), -1, np.float32)
+        # The network reads -1 to 1, the padding is black.
         canvas[:height, :width] = _resize(grey, width=width, height=height) / np.float32(127.5) - 1
         self._detector.setInput(_as_colour(canvas))
         logits, offsets = self._detector.forward(["classificators", "regressors"])
         score = _probability(logits.reshape(-1))
         found = np.flatnonzero(score > _MIN_DETECTION)
-        points = offsets.reshape(-1, 8, 2)[found]
+        points = offsets.reshape(-1, 8, 2)[found]  # centre, size, two eyes, four more points
         center = points[:, 0] + _anchors(*canvas.shape)[found]
         eyes = points[:, 2:4] + _anchors(*canvas.shape)[found, None]
         box = np.concatenate([center - points[:, 1] / 2, center + points[:, 1] / 2], axis=1)
@@ -164,7 +169,7 @@ class FaceModels:
         part = grey[low[1] : high[1], low[0] : high[0]]
         if not part.size:
             return []
-        long_side = 32 * max(1, round(max(part.shape) * _BEST_FACE_SIZE / size / 32))
+        long_side = _STRIDE * max(1, round(max(part.shape) * _BEST_FACE_SIZE / size / _STRIDE))
         return [found.moved(low) for found in self.detect(part, long_side=long_side)]
 
     def fit_mesh(self, grey: Image, crop: Crop) -> tuple[Float32Array, float]:
@@ -177,7 +182,7 @@ class FaceModels:
         presence : float
             Probability that the crop shows a face at all.
         """
-        self._mesh.setInput(_as_colour(_cropped(grey, crop) * np.float32(1 / 255)))
+        self._mesh.setInput(_as_colour(_cropped(grey, crop) * np.float32(1 / 255)))  # it reads 0 to 1
         points, logit = self._mesh.forward(["conv2d_21", "conv2d_31"])
         to_source = crop.to_source(MESH_SIZE)
         flat = points.reshape(MESH_POINTS, 3)[:, :2] - 0.5  # the network counts from the first pixel's corner
@@ -190,7 +195,7 @@ def _cropped(grey: Image, crop: Crop) -> Image:
 
     A large face is averaged over whole pixels first: plain interpolation would alias.
     """
-    step = int(np.clip(round(crop.side / MESH_SIZE), 1, 4))
+    step = int(np.clip(round(crop.side / MESH_SIZE), 1, _MOST_SHRINKING))
     to_source = crop.to_source(MESH_SIZE)
     if step > 1:
         reach = crop.side * (abs(math.cos(crop.roll_rad)) + abs(math.sin(crop.roll_rad))) / 2 + step
@@ -279,5 +284,5 @@ def _rotation(angle_rad: float) -> Float64Array:
     return np.array([[cos, -sin], [sin, cos]])
 
 
-def _ceil32(length: int) -> int:
-    return -(-length // 32) * 32
+def _whole_strides(length: int) -> int:
+    return -(-length // _STRIDE) * _STRIDE

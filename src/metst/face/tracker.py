@@ -26,26 +26,33 @@ from metst.config import FaceSettings
 from metst.errors import DataError
 from metst.face.memory import Fit, MeshFilter, Person, SceneWatch, difference, face_looks, glance
 from metst.face.models import MESH_POINTS, Crop, FaceModels, box_overlap, landmarks_from_mesh
+from metst.regions import INNER_POINTS, LANDMARK_COUNT
+from metst.timeline import TIMESTAMP_SLACK_S
 from metst.video import Frame
 
 OUTER_EYE_CORNERS = (36, 45)
-_JAW_ENDS, _NOSE_TIP, _INNER_POINTS = (0, 16), 30, slice(17, 68)
-_YAW_PER_RATIO_DEG = 41.0
+"""Landmarks, left and right in the picture; they lie one face unit apart."""
+
+# Where no origin is named, a number was set by hand.
+_JAW_ENDS, _NOSE_TIP = (0, 16), 30  # landmarks
+_LEAST_WIDTH = 1e-6  # square pixels; in landmarks that are given the ends of the jaw may coincide
+_YAW_PER_RATIO_DEG = 41.0  # per half of the jaw's width; measured on rendered heads, see Face.yaw_deg
 
 _SEARCH_SIZES = (256, 128, 384)  # the detector's long sides, the most successful first
-_MAX_CANDIDATES = 8
+_MAX_CANDIDATES = 8  # detections that the mesh network looks at, the best, of each size
 _SURE = 0.85  # presence of a face that is new; things that are no face reach 0.78, faces behind hands fall to 0.9
-_SAME_PLACE_IOU = 0.3
+_SAME_PLACE_IOU = 0.3  # of boxes; above it they are of one face
+_CROP_OFF, _CROP_GROWN = 0.05, 0.1  # of the side of a crop; one that lies farther off is taken anew
 _DRIFT_CHECKS = 3  # detections missed in a row before the mesh is believed to sit on something else
 
+# Differences of glances, 0 to 1.4.
 _MOVED = 0.3  # by 2 % of the face; strong noise gives 0.06, a change of light 0.05
 _RESTLESS = 0.2  # by 1.3 %: landmarks err by half of that
 _PATIENCE = 3  # a face that rests is looked at so many times less often
 _CHANGED = 0.1  # of the whole picture: somebody may have come
-_JUMP, _JUMP_PER_S = 0.06, 2.5  # face sizes; people turn and nod at up to 1.3 a second
-_TIME_SLACK_S = 1e-3  # containers round their timestamps
+_JUMP, _JUMP_PER_S = 0.06, 2.5  # face sizes, at once and a second; people turn and nod at up to 1.3 a second
 
-_DEFAULTS = FaceSettings()
+_DEFAULTS = FaceSettings()  # see metst.config
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +92,7 @@ class Face:
         """
         left, right = self.landmarks[list(_JAW_ENDS)]
         across, off = right - left, self.landmarks[_NOSE_TIP] - (left + right) / 2
-        return _YAW_PER_RATIO_DEG * 2 * float(off @ across) / max(float(across @ across), 1e-6)
+        return _YAW_PER_RATIO_DEG * 2 * float(off @ across) / max(float(across @ across), _LEAST_WIDTH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +229,7 @@ class FaceTracker:
 
     def _is_due(self, frame: Frame, track: _Track) -> bool:
         """Whether the mesh must be fitted anew: how soon depends on how far the face has moved since the last time."""
-        since_s, interval_s = frame.time_s - track.fitted_s + _TIME_SLACK_S, self.settings.landmark_interval_s
+        since_s, interval_s = frame.time_s - track.fitted_s + TIMESTAMP_SLACK_S, self.settings.landmark_interval_s
         if since_s >= _PATIENCE * interval_s:
             return True
         moved = difference(glance(frame.grey, box=track.face.box), track.glance)
@@ -230,7 +237,7 @@ class FaceTracker:
 
     def _confirmed_by_detector(self, frame: Frame, fit: Fit, track: _Track) -> bool:
         """False when the detector has repeatedly seen no face where the mesh is."""
-        if frame.time_s - track.detected_s < self.settings.detect_interval_s - _TIME_SLACK_S:
+        if frame.time_s - track.detected_s < self.settings.detect_interval_s - TIMESTAMP_SLACK_S:
             return True
         boxes = [found.box for found in self._networks.detect_near(frame.grey, fit.box)]
         track.detected_s = frame.time_s
@@ -241,7 +248,7 @@ class FaceTracker:
         """Look for the person when something has changed in the picture since nobody was found, else now and then."""
         vain = self._vain
         if vain is not None and not cut:
-            due = frame.time_s - vain.time_s >= self.settings.landmark_interval_s - _TIME_SLACK_S
+            due = frame.time_s - vain.time_s >= self.settings.landmark_interval_s - TIMESTAMP_SLACK_S
             if not due and difference(self._scene.view, vain.view) < _CHANGED:
                 return _gap(frame, vain.reason)
         found = self._search(frame, wide=cut)
@@ -278,8 +285,9 @@ class FaceTracker:
         crop = Crop.of_mesh(mesh)
         fit = self._fit(grey, crop)
         after = Crop.of_mesh(fit.mesh)
-        off = np.linalg.norm(after.center - crop.center) > 0.05 * crop.side or abs(after.side / crop.side - 1) > 0.1
-        return self._fit(grey, after) if off and fit.presence >= self.settings.min_score else fit
+        off = np.linalg.norm(after.center - crop.center) > _CROP_OFF * crop.side
+        grown = abs(after.side / crop.side - 1) > _CROP_GROWN
+        return self._fit(grey, after) if (off or grown) and fit.presence >= self.settings.min_score else fit
 
     def _fit(self, grey: Image, crop: Crop) -> Fit:
         mesh, presence = self._networks.fit_mesh(grey, crop)
@@ -347,7 +355,7 @@ def track_face(
 
 
 def _why_unusable(face: Face, *, shape: tuple[int, ...], settings: FaceSettings) -> str:
-    inner = face.landmarks[_INNER_POINTS]
+    inner = face.landmarks[INNER_POINTS]
     if (inner < 0).any() or (inner >= shape[1::-1]).any():
         return "face cut off"
     if abs(face.yaw_deg) > settings.max_yaw_deg:
@@ -384,6 +392,6 @@ def _is_among(box: Float32Array, boxes: list[Float32Array]) -> bool:
 
 def _checked_landmarks(landmarks: FloatArray) -> Float32Array:
     points = np.asarray(landmarks, np.float32)
-    if points.ndim != 3 or points.shape[1:] != (68, 2):
-        raise DataError(f"landmarks must be (frames, 68, 2) source pixels, got shape {points.shape}")
+    if points.ndim != 3 or points.shape[1:] != (LANDMARK_COUNT, 2):
+        raise DataError(f"landmarks must be (frames, {LANDMARK_COUNT}, 2) source pixels, got shape {points.shape}")
     return points

@@ -15,13 +15,13 @@ from metst.arrays import BoolArray, Float32Array, Float64Array
 from metst.config import InputSettings
 from metst.errors import DataError
 from metst.regions import AXES
-from metst.timeline import Series, TimeGrid
+from metst.timeline import LOWEST_RATE_HZ, Series, TimeGrid
 
-# Timestamps carry rounding; a frame that is late by less than this share of a frame is on time.
+# Both set by hand.  Timestamps carry rounding; a frame that is late by less than this share of a frame is on time.
 _FRAME_TOLERANCE = 1e-3
 # Frames whose median duration is the local one: enough to bear a late frame, few enough to follow a new rate.
 _LOCAL_FRAMES = 10
-SLOWEST_FRAME_S = 0.2
+SLOWEST_FRAME_S = 1 / LOWEST_RATE_HZ
 """Longest frame that widens a bin, seconds: it bounds what resampling looks ahead."""
 
 

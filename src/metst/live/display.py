@@ -18,11 +18,12 @@ from metst.live.rows import EventRow, event_text
 from metst.live.status import HISTORY_S, Status
 from metst.stream import Update
 
-_REDRAWN_EVERY_S = 0.1
-_LINE_EVERY_S = 5.0
-_BAR = 40
+# Set by hand.
+_REDRAWN_EVERY_S = 0.1  # by the clock
+_LINE_EVERY_S = 5.0  # of the recording
+_BAR = 40  # characters
 _ROOM_FOR_ECHO = 3  # terminals write ^C behind the panel; on a line of its own it would spoil the drawing
-_BLOCKS = " ▁▂▃▄▅▆▇█"
+_BLOCKS = " ▁▂▃▄▅▆▇█"  # no score, then from the lowest to the highest
 
 
 class Screen:

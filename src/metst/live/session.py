@@ -20,8 +20,8 @@ from metst.models.checkpoint import Model
 from metst.stream import Stream, Update
 from metst.synthesis.portrait import portrait
 
-_WARM_UP_S = 1.0
-_WARM_UP_FRAMES, _WARM_UP_HZ = 40, 30
+_WARM_UP_S = 1.0  # of the source, not counted in the time per stage: kernels are compiled; set by hand
+_WARM_UP_FRAMES, _WARM_UP_HZ = 40, 30  # more than the 19 after which the first score comes (docs/live.md); set by hand
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from metst.errors import MetstError
 from metst.video import Frame, probe_video, read_frames
 
 WAITING = 3
-"""Frames that may wait while one is worked on: 0.1 s at 30 frames/s."""
+"""Frames that may wait while one is worked on: 0.1 s at 30 frames/s.  Set by hand."""
 
-_POLL_S = 0.1
+_POLL_S = 0.1  # between two looks whether the run has been stopped; set by hand
+_END_S = 1.0  # that closing waits for the thread; set by hand
 
 
 class Source(Protocol):
@@ -119,7 +120,7 @@ class Capture:
         """Stop reading; the frames that wait are forgotten."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=1.0)
+            self._thread.join(timeout=_END_S)
 
     def _read(self) -> None:
         try:

@@ -18,15 +18,16 @@ from metst.regions import REGION_NAMES
 from metst.stream import Stream, Update
 
 HISTORY_S = 10.0
-"""Seconds of scores that are shown."""
+"""Seconds of scores that are shown; set by hand."""
 
 MOVED_WITHIN_S = 0.5
-"""Regions are shown by how far they moved within this time."""
+"""Regions are shown by how far they moved within this time, seconds; set by hand."""
 
-_EVENTS_SHOWN = 6
-_REGIONS_SHOWN = 3
-_RATE_FRAMES = 60
-_ARROWS = "→↘↓↙←↖↑↗"
+# Set by hand.
+_EVENTS_SHOWN = 6  # the last
+_REGIONS_SHOWN = 3  # that moved most
+_RATE_FRAMES = 60  # over which the speed is taken: two seconds at 30 frames/s
+_ARROWS = "→↘↓↙←↖↑↗"  # by eighths of a turn, clockwise in the picture
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from metst.live.rows import EventRow
 from metst.live.status import Status
 from metst.stream import Update
 
+# Set by hand.
 _TITLE = "metst live: movement candidates"
-_DOT, _LOW, _HIGH, _MARK = (120, 220, 120), (200, 160, 60), (60, 60, 230), (255, 255, 255)
-_BAR_PX = 12
+_DOT, _LOW, _HIGH, _MARK = (120, 220, 120), (200, 160, 60), (60, 60, 230), (255, 255, 255)  # BGR
+_BAR_PX = 12  # height
 
 
 class Preview:

@@ -3,6 +3,9 @@
 ``trajectory`` is the product's way, one pass over the video by the ``tracker``, which registers each frame
 (``registration``) against an ``anchor`` in the ``canonical`` face and takes the ``head`` out; ``published`` repeats
 the published extractor, window by window.
+
+Settings of the registration were chosen on three portraits with ten seeds (benchmarks/motion.py, docs/motion.md); which
+of them served which number is not on record.  A constant that names no origin was set by hand.
 """
 
 from metst.motion.tracker import MotionFrame, MotionTracker

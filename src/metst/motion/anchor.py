@@ -16,13 +16,18 @@ from metst.motion.registration import HEAD_UNKNOWNS, Model, gauss_newton
 from metst.motion.template import SparseMasks, block_energies, derivatives, mix, region_sums
 from metst.motion.warp import sample
 
+# Where no origin is named, a number was set by hand: see metst.motion.
 _INVERTED_WHOLE = 48  # rows of a matrix that is not halved
-_LIGHT_SD, _TURN_SD = 0.1, 0.008
+_LIGHT_SD = 0.1  # of the local contrast over the whole face's, under the prior
+_TURN_SD = 0.008  # face units at unit depth, of yaw and pitch from frame to frame, under the prior; as in head.py
 _HUBER, _LEARN = 16.0, 4.0  # bounds of a residual that pulls at the face, and that changes the template; by the noise
-_MIN_NOISE = 0.6
-_NOISE_FACTOR = 20.0
-_NOISE_CHANGE = 0.4
-_SD_OF_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)
+_MIN_NOISE = 0.6  # grey levels; less is taken for so much
+_NOISE_FACTOR = 20.0  # by which the priors weigh more than pixels with independent noise would let them
+_NOISE_CHANGE = 0.4  # of the logarithm of the noise, beyond which the normal matrix is made anew
+_SD_OF_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)  # standard deviation over mean absolute value of a normal distribution
+_RIDGE = 1e-3  # on the diagonal of unknowns that have no prior of their own: matrices stay invertible
+_NOTHING = 1e-6  # squared grey levels or pixels; where there is nothing to see, shares come out as 0
+_LEAST_PRIOR = 1e-9  # squared pixels, against a division by 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +76,7 @@ class Match:
     def explained(self, template: Float32Array) -> float:
         """Share of the template's contrast that the frame explains, fine detail and its noise left out; at most 1."""
         left, whole = block_energies(self.residual, self.used, template)
-        return float(1 - left / (whole + 1e-6))
+        return float(1 - left / (whole + _NOTHING))
 
     def by_region(self, anchor: Anchor, masks: SparseMasks, *, noise: float) -> Float32Array:
         """How far the frame shows and matches the template in each region, beyond noise: ``(R,)`` in [0, 1]."""
@@ -79,7 +84,7 @@ class Match:
         region_sums(self.residual, self.used, anchor.template, anchor.weight, masks, sums)
         energy, off, seen, whole = sums.T
         agreement: Float32Array = (
-            seen / np.maximum(whole, 1e-6) * energy / (energy + np.maximum(off - noise**2, 0) + 1e-6)
+            seen / np.maximum(whole, _NOTHING) * energy / (energy + np.maximum(off - noise**2, 0) + _NOTHING)
         )
         return agreement
 
@@ -119,6 +124,7 @@ class Anchor:
         everywhere, ones = np.tile(np.array([0, grid.shape[1]], np.int32), (grid.shape[0], 1)), np.ones_like(seen)
         still, _ = self._still(picture, still_pose(grid, similarity))
         sample(picture.values, still, grid.basis, everywhere, ones, self.template, seen)
+        # Derivatives reach two pixels to each side.
         self.weight = weight * cv2.erode(seen, np.ones((5, 5), np.uint8))
         self._span, self._gradient = _spans(self.weight), np.empty((2, *grid.shape), np.float32)
         self._reach = reach_of(grid, self.weight)
@@ -145,7 +151,7 @@ class Anchor:
         variance = _NOISE_FACTOR * self._noise**2
         prior, head = variance * reach.precision, grid.unit * reach.head
         pulled = head @ prior
-        tie = np.diag([1e-3] * 4 + [variance / _TURN_SD**2] * 2)
+        tie = np.diag([_RIDGE] * 4 + [variance / _TURN_SD**2] * 2)  # shift, dilation and rotation are free
         cover = np.linalg.inv(np.einsum("hak,gak->hg", head, pulled) + tie)
         self._prior, self._cover = prior.astype(np.float32), cover.astype(np.float32)
         self._head = pulled.reshape(HEAD_UNKNOWNS, 2 * count).astype(np.float32)
@@ -154,7 +160,7 @@ class Anchor:
         normal[: 2 * count, : 2 * count] -= self._head.T @ (self._cover @ self._head)
         self._light_prior = variance / _LIGHT_SD**2
         normal[np.diag_indices(len(normal))] += np.repeat(
-            [1e-3, self._light_prior], [2 * count, len(normal) - 2 * count]
+            [_RIDGE, self._light_prior], [2 * count, len(normal) - 2 * count]
         )
         self._inverse, self._variance = _inverse(normal), variance
 
@@ -167,7 +173,7 @@ class Anchor:
             self._variance * (pool @ self._inverse[at : at + count, at : at + count] * pool).sum(axis=1)
             for at in (0, count)
         ]
-        share = np.clip(1 - np.mean(left, axis=0) / np.maximum(prior, 1e-9), 0, 1)
+        share = np.clip(1 - np.mean(left, axis=0) / np.maximum(prior, _LEAST_PRIOR), 0, 1)
         return np.asarray(share, np.float32)
 
     def register(

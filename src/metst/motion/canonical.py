@@ -18,15 +18,24 @@ from metst.motion.template import SparseMasks
 from metst.motion.warp import Basis, spline_at
 from metst.regions import REGIONS
 
+# Where no origin is named, a number was set by hand: see metst.motion.
 LEFT, TOP, RIGHT, BOTTOM = -0.75, -0.625, 0.75, 1.25
 """Extent of the canonical frame in face units: from the forehead to the chin."""
 
-_LIGHT_STEP = 0.375
 CORRELATION_LENGTH = 0.2
 """Reach of the prior of the displacement, face units."""
 
-_LOCAL_SD = 0.02
+_LOCAL_SD = 0.02  # face units, of the displacement under the prior
+_NUGGET = 1e-3  # of the prior's variance, independent at each node: its matrix stays invertible
+_LIGHT_STEP = 0.375  # face units between the nodes of the contrast: the extent is 4 by 5 steps
 _LEAST_COVER = 2.0  # pixels under a spline, of up to 64
+_EMPTY = 1e-6  # sum of the mask of a region outside the grid, against a division by 0
+
+_FOREHEAD = 0.22  # face units of skin above the brows
+_JAW_SHARE = 0.96  # of the way from the eyes to the jaw that is skin
+_EYE_SHARE = (0.9, 1.3)  # width and height left out at an eye, over those of its landmarks
+_OPEN_MOUTH = 0.03  # face units between the lips
+_FRACTION_BITS = 4  # of the coordinates of polygons
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +108,7 @@ def make_grid(unit: int, step: int) -> Grid:
     nodes = np.stack(np.meshgrid(x, y), axis=-1)
     apart = np.linalg.norm(nodes.reshape(-1, 1, 2) - nodes.reshape(1, -1, 2), axis=-1)
     distance = np.sqrt(3) * apart / CORRELATION_LENGTH
-    correlation = (1 + distance) * np.exp(-distance) + 1e-3 * np.eye(len(apart))
+    correlation = (1 + distance) * np.exp(-distance) + _NUGGET * np.eye(len(apart))
     variance = (_LOCAL_SD * unit) ** 2
     row_light, row_share = _between(rows, _LIGHT_STEP * unit)
     column_light, column_share = _between(columns, _LIGHT_STEP * unit)
@@ -217,24 +226,26 @@ def nodes_on_face(grid: Grid, landmarks: Float32Array) -> BoolArray:
 
 def pixel_weights(grid: Grid, landmarks: Float32Array) -> Float32Array:
     """``(rows, columns)``: 1 on the skin, 0 outside the face's outline, inside the eyes and inside an open mouth."""
-    forehead = landmarks[17:27] - np.array([0, 0.22], dtype=np.float32)
+    forehead = landmarks[17:27] - np.array([0, _FOREHEAD], dtype=np.float32)
     weight = np.zeros(grid.shape, dtype=np.uint8)
-    outline = cv2.convexHull(np.concatenate([0.96 * landmarks[:17], forehead]).astype(np.float32))
-    cv2.fillConvexPoly(weight, _to_pixels(grid, outline[:, 0]), 1, shift=4)
+    outline = cv2.convexHull(np.concatenate([_JAW_SHARE * landmarks[:17], forehead]).astype(np.float32))
+    cv2.fillConvexPoly(weight, _to_pixels(grid, outline[:, 0]), 1, shift=_FRACTION_BITS)
     for eye in (landmarks[36:42], landmarks[42:48]):
         centre = eye.mean(axis=0)
-        cv2.fillConvexPoly(weight, _to_pixels(grid, centre + (eye - centre) * np.array([0.9, 1.3])), 0, shift=4)
-    if (landmarks[65:68, 1] - landmarks[[63, 62, 61], 1]).max() > 0.03:
-        cv2.fillConvexPoly(weight, _to_pixels(grid, landmarks[60:68]), 0, shift=4)
+        left_out = centre + (eye - centre) * np.array(_EYE_SHARE)
+        cv2.fillConvexPoly(weight, _to_pixels(grid, left_out), 0, shift=_FRACTION_BITS)
+    if (landmarks[65:68, 1] - landmarks[[63, 62, 61], 1]).max() > _OPEN_MOUTH:
+        cv2.fillConvexPoly(weight, _to_pixels(grid, landmarks[60:68]), 0, shift=_FRACTION_BITS)
     return weight.astype(np.float32)
 
 
 def _to_pixels(grid: Grid, points: FloatArray) -> Int32Array:
-    """Face units to pixels of the grid with 4 fractional bits, as OpenCV's polygons take them."""
-    return np.asarray(np.round(16 * grid.unit * (points - np.array([LEFT, TOP]))), dtype=np.int32)
+    """Face units to pixels of the grid with fractional bits, as OpenCV's polygons take them."""
+    return np.asarray(np.round((1 << _FRACTION_BITS) * grid.unit * (points - np.array([LEFT, TOP]))), dtype=np.int32)
 
 
 _Margins = tuple[float, float, float, float]
+# Set by hand; a fine region reaches about as far as the published 10 px of a crop with 185 px to the face unit.
 _FINE: _Margins = (0.055, 0.055, 0.055, 0.055)
 _NOSE_WING: _Margins = (0.08, 0.1, 0.08, 0.1)
 _COARSE: dict[int, _Margins] = {
@@ -260,7 +271,7 @@ def region_masks(grid: Grid, landmarks: Float32Array) -> Float32Array:
         inside_x = np.clip(0.5 + grid.unit * np.minimum(x - low[0] + left, high[0] + right - x), 0, 1)
         inside_y = np.clip(0.5 + grid.unit * np.minimum(y - low[1] + top, high[1] + bottom - y), 0, 1)
         mask[:] = inside_x * inside_y
-        mask /= max(float(mask.sum()), 1e-6)
+        mask /= max(float(mask.sum()), _EMPTY)
     return masks.reshape(len(REGIONS), -1)
 
 
@@ -275,7 +286,7 @@ def mask_centres(grid: Grid, masks: Float32Array) -> Float32Array:
     """Centre of each mask, x and y, and the depth of the face there: ``(R, 3)``, face units."""
     x, y = grid.coordinates()
     pixels = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
-    centres = (masks @ pixels / np.maximum(masks.sum(axis=1, keepdims=True), 1e-6)).astype(np.float32)
+    centres = (masks @ pixels / np.maximum(masks.sum(axis=1, keepdims=True), _EMPTY)).astype(np.float32)
     return np.column_stack([centres, depth_at(centres)])
 
 
@@ -294,7 +305,7 @@ def depth_at(points: Float32Array) -> Float32Array:
 
 def displacement_at(grid: Grid, nodes: Float32Array, points: Float32Array) -> Float32Array:
     """Local displacement at canonical points (face units), in the unit of the coefficients: ``(N, 2)``."""
-    last = np.array(grid.node_shape[::-1]) - 3.0
+    last = np.array(grid.node_shape[::-1]) - 3.0  # four splines reach each place
     place = np.clip((points - np.array([LEFT, TOP])) * (last / (RIGHT - LEFT, BOTTOM - TOP)), 0, last)
     out = np.empty((len(points), 2), np.float32)
     spline_at(nodes, place.astype(np.float32), out)

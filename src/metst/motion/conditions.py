@@ -19,50 +19,54 @@ from metst.regions import REGION_NAMES, REGIONS
 from metst.results import Condition, Flags
 from metst.timeline import true_runs
 
-_POINTS_PER_REGION = 25
+# Where no origin is named, a number was set by hand: see metst.motion.
+_POINTS_PER_REGION = 25  # at which exposure and sharpness are looked at
 
 # Clipped luma: video range ends at 16 and 235; full range, which goes on, has little skin beyond.
 _BRIGHTEST, _DARKEST = 235, 20
-_MUCH_BRIGHT, _MUCH_DARK, _MUCH_OUTSIDE = 0.3, 0.5, 0.5
+_MUCH_BRIGHT, _MUCH_DARK, _MUCH_OUTSIDE = 0.3, 0.5, 0.5  # of the points of a region
 # Agreement with the template, of the region and of the median region; 0.5 is what a smooth occluder gives.
 _OCCLUDED, _MOST_FITS = 0.55, 0.8
 _DOUBT_S, _TRUST_S = 0.1, 0.3  # over which agreement is averaged as it falls, and as it rises
 _SURELY = 3  # regions that disagree at once: not by chance
 _BLURRED = 0.7  # of the usual sharpness
-_SHARPNESS_S = 2.0
-_FINE_PER_UNIT, _COARSE_STEPS = 100, 4
+_SHARPNESS_S = 2.0  # over which the usual sharpness is averaged
+_FINE_PER_UNIT, _COARSE_STEPS = 100, 4  # detail: differences over a hundredth of a face unit, against those over four
 
 # Patch over an eye, in widths of the eye from the middle of its corners: rows down, columns across.
 _EYE_ROWS: Float32Array = np.linspace(-0.2, 0.32, 12, dtype=np.float32)
 _EYE_COLUMNS: Float32Array = np.linspace(-0.35, 0.35, 9, dtype=np.float32)
-_UPPER, _LOWER, _IRIS = slice(0, 6), slice(7, 12), slice(1, 9)
-_EYE_CORNERS = ((36, 39), (42, 45))
+_UPPER, _LOWER, _IRIS = slice(0, 6), slice(7, 12), slice(1, 9)  # rows of the patch
+_EYE_CORNERS = ((36, 39), (42, 45))  # landmarks
+_BLACK_EYE = 1e-3  # grey levels, against a division by 0
 _CLOSED, _OPENED = 0.35, 0.5  # of the usual openness
-_LONGEST_BLINK_S = 0.5
-_OPENING_S, _SETTLING_S = 0.3, 1.0
+_LONGEST_BLINK_S = 0.5  # eyes that stay closed are in their usual state then
+_OPENING_S, _SETTLING_S = 0.3, 1.0  # over which the usual openness follows a wider eye, and a narrower one
 _LEAST_OPEN = 0.02  # open eyes show 0.08 to 0.3; what shows less is closed, or hidden, to begin with
 
 _SPOT = 1.25  # times the brightest that the eyes usually show; lids and the white of the eye stay below
 _TOP = 8  # points over both eyes, of 216: the brightest few may be a reflection
-_CLIPPED, _LEAST_SPOT = 220.0, 1.08  # a bright face leaves less room: a spot that compression has made softer
+# Grey levels, and times the brightest: a bright face leaves less room, and compression makes a spot softer.
+_CLIPPED, _LEAST_SPOT = 220.0, 1.08
 _SPOTS = 0.04  # of the points over an eye: a reflection on the eyeball is smaller
-_USUAL_SPOTS_S, _USUAL_TOP_S = 1.0, 2.0
-_GLARE_LASTS_S = 0.1
+_USUAL_SPOTS_S, _USUAL_TOP_S = 1.0, 2.0  # over which spots, and the brightest of the eyes, become usual
+_GLARE_LASTS_S = 0.1  # after the last change
 
 _LEAST_SWING = 0.01  # face units: about a millimetre
 _LONGEST_SWING_S = 0.3  # half a cycle of 1.7 Hz
 _SHORTEST_SWING_S = 0.055  # half a cycle of 9 Hz
-_SWINGS_MEMORY_S = 1.0
+_SWINGS_MEMORY_S = 1.0  # in which swings are forgotten to 1/e
 _SPEAKING, _SILENT = 2.7, 1.2  # swings remembered
 
 _BEFORE_S = {Condition.SPEECH: 0.7, Condition.BLINK: 0.08}
-"""How long each of these has been going on when it is noticed, seconds."""
+"""How long each of these has been going on when it is noticed, seconds; set by hand."""
 
 
 def _indices(*names: str) -> Int64Array:
     return np.array([REGION_NAMES.index(name) for name in names])
 
 
+# Indices of regions, by the places they share.
 _LIDS = _indices("left lower eyelid", "right lower eyelid")
 _MOUTH = np.array(
     [region.number - 1 for region in REGIONS if REGION_NAMES.index("mouth") in (region.number - 1, region.parent)]
@@ -186,7 +190,7 @@ def openness(patches: Float32Array) -> float:
     all there is.  Raised brows take away the first by bringing light, but widen the eye and add to the second; a wink
     leaves half.  Hence the product, of differences relative to the patch's mean.
     """
-    mean = patches.mean(axis=(1, 2)) + 1e-3
+    mean = patches.mean(axis=(1, 2)) + _BLACK_EYE
     above, below = patches[:, _UPPER].mean(axis=(1, 2)), patches[:, _LOWER].mean(axis=(1, 2))
     varied = patches[:, _IRIS].mean(axis=1).std(axis=1)
     return float((np.maximum(below - above, 0) * varied / mean**2).sum())

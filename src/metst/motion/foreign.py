@@ -11,8 +11,9 @@ from numba import njit
 from metst.arrays import Float32Array, Float64Array
 from metst.motion.canonical import CORRELATION_LENGTH, LEFT, TOP, Grid
 
-_BLOCK = 8
-_LEAST_USED = 16  # pixels of a block of 64
+# Set by hand: see metst.motion.
+_BLOCK = 8  # pixels, side of the blocks
+_LEAST_USED = 16  # pixels of a block of 64; over fewer the residual is spread
 _FOREIGN = 7.0  # residual over noise; fingers give 8 and more
 
 

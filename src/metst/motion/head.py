@@ -17,13 +17,16 @@ from metst.motion.canonical import Grid, nodes_on_face
 from metst.motion.picture import Similarity
 from metst.motion.registration import HEAD_UNKNOWNS
 
-_STABLE_POINTS = (27, 28, 39, 42, 36, 45)
-_STABLE_REACH = 0.1
+# Where no origin is named, a number was set by hand: see metst.motion.
+_STABLE_POINTS = (27, 28, 39, 42, 36, 45)  # landmarks: nose bridge, eye corners
+_STABLE_REACH = 0.1  # face units, standard deviation of a Gaussian around them
 _FREE_SHARE = 0.3  # of the say that the stable parts have
 _SCALE = 0.0003  # face units; smaller deviations count squared
 _GAIN = 3000.0  # weight of the fit against the tie of yaw and pitch to the frame before
+# Face units at unit depth, of yaw and pitch from frame to frame: the prior of anchor.py.  It stands here again, as
+# Numba's cache does not notice when a number changes that a kernel takes from another module.
 _TURN_STEP_SD = 0.008
-_ROUNDS, _SETTLED = 8, 1e-5
+_ROUNDS, _SETTLED = 8, 1e-5  # reweightings at most, fewer once the head changes by less (face units, radians)
 
 
 class HeadFit:
@@ -161,6 +164,7 @@ def _values_at(nodes: Float64Array, places: Int64Array) -> Float64Array:
         up, down, left, right = max(i - 1, 0), min(i + 1, rows - 1), max(j - 1, 0), min(j + 1, columns - 1)
         for axis in range(2):
             own = nodes[axis]
+            # A cubic spline is 1/6, 4/6, 1/6 at the nodes around its own.
             above, here, below = (
                 own[up, left] + 4 * own[up, j] + own[up, right],
                 own[i, left] + 4 * own[i, j] + own[i, right],

@@ -13,12 +13,15 @@ from numba import njit
 from metst.arrays import AnyArray, Float32Array, FloatArray, UInt8Array
 from metst.motion.canonical import BOTTOM, LEFT, RIGHT, TOP, Grid
 
+# Where no origin is named, a number was set by hand: see metst.motion.
 _HIGH_PASS = 0.1  # reach of the local mean, face units
-_MEAN_STEP = 4
+_BOX_REACH = 1.2  # half a box over that reach; at sqrt(6) / 2 it is the standard deviation of two boxes in a row
+_MEAN_STEP = 4  # pixels, side of the blocks whose means the local mean is made from
 _MARGIN = 0.1  # face units that the face may move between the guess and where it is
-_REDUCED = 1.6
+_REDUCED = 1.6  # source pixels per canonical pixel that are left when a large face is averaged over whole pixels first
+_COARSEST = 0.8  # source pixels per canonical pixel; a smaller face is smoothed as one of this size
 _SMOOTH = 0.45  # standard deviation over the spacing of the pixels compared
-_TAPS = 5
+_TAPS = 5  # pixels that the smoothing reaches over; its kernel is written for so many
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def make_picture(grey: UInt8Array, similarity: Similarity, *, grid: Grid, px_per
     """
     factor = max(1, int(px_per_pixel / _REDUCED))
     relative = px_per_pixel / factor
-    high_pass = _HIGH_PASS * grid.unit * relative * 1.2
+    high_pass = _HIGH_PASS * grid.unit * relative * _BOX_REACH
     left, top, right, bottom = _extent(grey.shape, similarity, margin=high_pass * factor, step=_MEAN_STEP * factor)
     cut = np.ascontiguousarray(grey[top:bottom, left:right])  # numba vectorises no other
     if factor > 1:
@@ -80,11 +83,12 @@ def make_picture(grey: UInt8Array, similarity: Similarity, *, grid: Grid, px_per
     width = 2 * round(high_pass / _MEAN_STEP) + 1
     small = cv2.blur(cv2.blur(small, (width, width)), (width, width))
     means = cv2.resize(small, (cut.shape[1], small.shape[0]), interpolation=cv2.INTER_LINEAR)
-    _smooth(cut, _gaussian(_SMOOTH * max(relative, 0.8)), means, values)
+    _smooth(cut, _gaussian(_SMOOTH * max(relative, _COARSEST)), means, values)
     offset = complex(left, top) + (factor - 1) / 2 * (1 + 1j)
     return Picture(values, Similarity(1 / factor, -offset / factor))
 
 
+# Corners of the canonical frame, with the margin.
 _SIDES = tuple(complex(x, y) for x in (LEFT - _MARGIN, RIGHT + _MARGIN) for y in (TOP - _MARGIN, BOTTOM + _MARGIN))
 
 

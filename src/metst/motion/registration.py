@@ -15,6 +15,11 @@ from metst.arrays import Float32Array, Int32Array, Int64Array
 from metst.motion.warp import Basis, sample
 
 HEAD_UNKNOWNS = 6
+"""Motions of the head: shift x, y, dilation, rotation, yaw, pitch."""
+
+# Set by hand: see metst.motion.
+_LEAST_CONTRAST, _MOST_CONTRAST = 0.1, 10.0  # of a frame over the template's
+_NO_CONTRAST = 1e-3  # squared grey levels, against a division by 0
 
 
 class Model(NamedTuple):
@@ -61,13 +66,13 @@ class Model(NamedTuple):
 @njit(cache=True, nogil=True, fastmath=True)
 def contrast_of(values: Float32Array, used: Float32Array, template: Float32Array, span: Int32Array) -> float:
     """Contrast of a frame over the template's, within [0.1, 10]."""
-    along, own = np.float32(1e-3), np.float32(1e-3)
+    along, own = np.float32(_NO_CONTRAST), np.float32(_NO_CONTRAST)
     for row in range(np.uint64(values.shape[0])):
         for c in range(np.uint64(span[row, 0]), np.uint64(span[row, 1])):
             weighted = used[row, c] * template[row, c]
             along += weighted * values[row, c]
             own += weighted * template[row, c]
-    return min(max(float(along / own), 0.1), 10.0)
+    return min(max(float(along / own), _LEAST_CONTRAST), _MOST_CONTRAST)
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -78,6 +78,7 @@ def mix(template: Float32Array, residual: Float32Array, share: np.float32, limit
 @njit(cache=True, nogil=True, fastmath=True)
 def derivatives(template: Float32Array, gradient: Float32Array) -> None:
     """Derivatives of the template by x and y, ``(2, rows, columns)``, over five pixels; the border is mirrored."""
+    # The central difference over five pixels.
     near, far = np.float32(2 / 3), np.float32(1 / 12)
     rows, columns, one, two = template.shape[0], np.uint64(template.shape[1]), np.uint64(1), np.uint64(2)
     line = np.empty(template.shape[1] + 4, np.float32)

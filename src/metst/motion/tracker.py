@@ -32,29 +32,31 @@ from metst.motion.foreign import influence, undisturbed
 from metst.motion.head import HeadFit
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
-from metst.regions import REGIONS
+from metst.regions import INNER_POINTS, LANDMARK_COUNT, REGIONS
 from metst.results import Flags
+from metst.timeline import TIMESTAMP_SLACK_S
 from metst.video import Frame
 
-_FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 24, 8
-_FINE_STEPS, _COARSE_STEPS = 3, 6
+# Where no origin is named, a number was set by hand: see metst.motion.
+_FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 24, 8  # pixels, and spline nodes, to the face unit
+_FINE_STEPS, _COARSE_STEPS = 3, 6  # of Gauss-Newton, at most
 _DOUBTFUL = 0.06  # fall of the fit from one frame to the next above which the face is looked for at low resolution
-_FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-3, 3e-3  # face units
-_START_NOISE, _NOISE_RATE = 2.0, 0.2
+_FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-3, 3e-3  # face units; steps end once nothing moves by more
+_START_NOISE, _NOISE_RATE = 2.0, 0.2  # grey levels, and the share that each frame has in it
 _LOST_FIT, _RENEW_FIT = 0.45, 0.8  # share of the template that the frame explains
-_RENEW_SCALE, _RENEW_TURN = 0.15, 0.2
+_RENEW_SCALE, _RENEW_TURN = 0.15, 0.2  # log of the size, and face units at unit depth, since the anchor
 _LOST_OFF, _REGION_OFF = 0.1, 0.08  # distance to fresh landmarks, face units
-_LANDMARK_RATE = 0.3
-_REFRESH_S = 0.5
-_SLACK_S = 1e-3
-_INNER_POINTS = slice(17, 68)
+_OFF_POWER = 4  # of that distance in a region's agreement: steeper than a square
+_LANDMARK_RATE = 0.3  # share of the way that the regions' landmarks follow fresh ones
+_REFRESH_S = 0.5  # between two looks whether the normal matrix still fits the noise
 
+# (18, 68), weights of the mean over a region's landmarks.
 _MEAN_OF_LANDMARKS = np.array(
-    [np.isin(np.arange(68), region.landmarks) / len(region.landmarks) for region in REGIONS], np.float32
+    [np.isin(np.arange(LANDMARK_COUNT), region.landmarks) / len(region.landmarks) for region in REGIONS], np.float32
 )
 
-_DEFAULTS = MotionSettings()
-_STILL = Similarity(1, 0)
+_DEFAULTS = MotionSettings()  # see metst.config
+_STILL = Similarity(1, 0)  # no motion
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,8 +306,8 @@ class MotionTracker:
         segment.landmarks = (segment.landmarks + _LANDMARK_RATE * off).astype(np.float32)
         distance = np.linalg.norm(off, axis=-1)
         by_region = _MEAN_OF_LANDMARKS @ distance
-        segment.agreement = (1 / (1 + (by_region / _REGION_OFF) ** 4)).astype(np.float32)
-        return float(np.median(distance[_INNER_POINTS]))
+        segment.agreement = (1 / (1 + (by_region / _REGION_OFF) ** _OFF_POWER)).astype(np.float32)
+        return float(np.median(distance[INNER_POINTS]))
 
     def _learn(self, time_s: float, match: Match, segment: _Segment) -> None:
         """Let the templates follow, and the normal equations the noise."""
@@ -315,7 +317,7 @@ class MotionTracker:
         share = max(share, 1 / segment.learnt)
         reference.anchor.learn(match, share=share, noise=self._noise)
         segment.seen_s = time_s
-        if time_s - segment.refreshed_s > _REFRESH_S - _SLACK_S:
+        if time_s - segment.refreshed_s > _REFRESH_S - TIMESTAMP_SLACK_S:
             segment.refreshed_s = time_s
             reference.anchor.refresh_for(self._noise)
 
@@ -337,7 +339,7 @@ class MotionTracker:
         reference, pose = segment.reference, segment.pose
         scale = abs(pose.similarity.scale) / (_FINE_UNIT * reference.px_per_pixel)
         return (
-            time_s - reference.time_s >= self.settings.anchor_interval_s - _SLACK_S
+            time_s - reference.time_s >= self.settings.anchor_interval_s - TIMESTAMP_SLACK_S
             or segment.fit < _RENEW_FIT
             or abs(math.log(scale)) > _RENEW_SCALE
             or float(np.abs(pose.turn).max()) > _RENEW_TURN
@@ -424,5 +426,5 @@ def _face_row(face_frame: FaceFrame) -> Float32Array:
     face = face_frame.face
     if face is None:
         return np.full(8, np.nan, np.float32)
-    eyes = face.landmarks[36:48].reshape(2, 6, 2).mean(axis=1)
+    eyes = face.landmarks[36:48].reshape(2, 6, 2).mean(axis=1)  # two eyes of six landmarks
     return np.concatenate([face.box, eyes.ravel()]).astype(np.float32)

@@ -21,7 +21,7 @@ from metst.regions import AXES, REGION_NAMES
 from metst.results import FACE_CHANNELS, Flags
 from metst.timeline import Series, TimeGrid
 
-_DEFAULTS = MotionSettings()
+_DEFAULTS = MotionSettings()  # see metst.config
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,8 @@ def extract_motion(
     return _collect(rows)
 
 
-_BLOCK = 1024
+_BLOCK = 1024  # frames of which memory is taken at once; set by hand
+# What is kept of a frame, as in MotionFrame.
 _ROW = np.dtype(
     [
         ("time_s", np.float64),

@@ -84,6 +84,7 @@ def _cubic(
 
     Cubic convolution (Keys 1981, a = -1/2).
     """
+    # Just under the last but one pixel: the fourth pixel of a place is the last of the row.
     half, one, low, high = np.float32(0.5), np.float32(1), np.float32(1), np.float32(end - 2.01)
     a, b = np.float32(1.5), np.float32(2.5)
     for c in range(first, last):

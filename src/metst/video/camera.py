@@ -13,8 +13,8 @@ import numpy as np
 from metst.errors import VideoError
 from metst.video.reading import Frame
 
-_MISSES_ALLOWED = 30
-_MISS_PAUSE_S = 0.03
+_MISSES_ALLOWED = 30  # in a row, before a camera counts as lost: about a second; set by hand
+_MISS_PAUSE_S = 0.03  # between two tries, about a frame at 30 Hz; set by hand
 
 Opener = Callable[[int], Any]
 

@@ -16,17 +16,18 @@ from typing import Literal, TypeAlias
 import av
 
 from metst.errors import UsageError
+from metst.timeline import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 
 Report = Callable[[str, str], None]
 _Packet: TypeAlias = "av.Packet[av.VideoStream]"
 Source = Literal["presentation", "decoding", "count"]
 
-LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 5.0, 1000.0
-
+# Where no origin is named, a number was set by hand.
 _RESTART_S = 0.2  # a step back in decoding time longer than this is a restart, not jitter
 _LONGEST_PAUSE_S = 3600.0  # a longer step forward is a fault, not a pause
-_REPORTED_PAUSE_S = 0.5
-_REORDERED = 16  # a decoder holds back at most so many frames (H.264, HEVC)
+_REPORTED_PAUSE_S = 0.5  # without a frame
+_REORDERED = 16  # a decoder holds back at most so many frames, by the standards of H.264 and HEVC
+_LEAST_HORIZON_S = 1.0  # by which decoding and presentation may differ at any rate
 
 
 def ignore(_kind: str, _message: str) -> None:
@@ -110,7 +111,7 @@ class Clock:
     @property
     def _horizon_s(self) -> float:
         """Longest time by which the order of decoding and of presentation can differ."""
-        return max(1.0, self.seconds(_REORDERED * self._step))
+        return max(_LEAST_HORIZON_S, self.seconds(_REORDERED * self._step))
 
     def mended(self, packets: Iterable[_Packet | None]) -> Iterator[_Packet | None]:
         """Pass packets on as soon as enough of the next are known to take false timestamps off."""

@@ -22,10 +22,15 @@ from metst.video.pixels import Converter
 
 Picture = tuple[int, float, UInt8Array]
 
-_READ_ATTEMPTS = 10
+# Where no origin is named, a number was set by hand.
+_READ_ATTEMPTS = 10  # parts of a file that cannot be read, until the rest is given up
 _MOST_THREADS = 4  # more would only hold more frames: what comes after decoding takes longer
 _ALL_FRAMES_S = 0.5  # within it of a picture that is wanted, nothing is skipped
 UNKNOWN_RATE_HZ = 25.0  # only spaces frames whose own timestamps are missing or wrong
+_VARIES = 0.02  # share by which mean and base rate of a variable rate differ
+_OTHER_RATE = 0.01  # share by which a given rate differs from the header's, to be worth a word
+_MISSING_S, _MISSING_FRAMES = 0.2, 3  # at the end, to be worth a word: more than both
+_MISCOUNTED_FRAMES = 1.5  # fewer than an AVI header says, to be worth a word
 # Formats that FFmpeg "plays" although they are no video: text drawn as a terminal screen.
 _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
@@ -74,7 +79,7 @@ def probe_stream(path: Path, *, rate_hz: float | None) -> VideoInfo:
         if not has_timestamps(container):
             mean_hz, varies = rate_hz, False
         elif stream.base_rate and mean_hz:
-            varies = abs(float(stream.base_rate) / mean_hz - 1) > 0.02
+            varies = abs(float(stream.base_rate) / mean_hz - 1) > _VARIES
         count = stream.frames or round((duration_s or 0) * (mean_hz or 0))
         return VideoInfo(path, width, height, count or None, duration_s, mean_hz, stream.codec_context.name, varies)
 
@@ -128,7 +133,7 @@ def open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputContai
 def _begins_as_mp4(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(8)[4:] == b"ftyp"
+            return file.read(8)[4:] == b"ftyp"  # behind the size of the first box
     except OSError:
         return False
 
@@ -183,7 +188,7 @@ def make_clock(
     if not has_timestamps(container):
         return Clock(stream, source="count", rate_hz=needed_rate(path, rate_hz), report=report)
     mean_hz = mean_rate_hz(stream)
-    if rate_hz and mean_hz and abs(mean_hz / rate_hz - 1) > 0.01:
+    if rate_hz and mean_hz and abs(mean_hz / rate_hz - 1) > _OTHER_RATE:
         report("rate", f"the rate given, {rate_hz:g} Hz, is not used: its timestamps say {mean_hz:g} Hz")
     source: Source = "decoding" if stores_decoding_times(container) else "presentation"
     return Clock(stream, source=source, rate_hz=mean_hz or rate_hz or UNKNOWN_RATE_HZ, report=report)
@@ -259,8 +264,8 @@ def _report_missing_end(container: InputContainer, stream: av.VideoStream, *, cl
     if expected_s is None or clock.end_s is None:
         return
     short_s = expected_s - clock.end_s
-    if short_s > max(0.2, 3 / rate_hz):
+    if short_s > max(_MISSING_S, _MISSING_FRAMES / rate_hz):
         report("cut short", f"ends at {clock.end_s:.3f} s instead of {expected_s:.3f} s, the rest is missing")
-    elif container.format.name == "avi" and short_s * rate_hz > 1.5:
+    elif container.format.name == "avi" and short_s * rate_hz > _MISCOUNTED_FRAMES:
         # Without a usable index nothing tells where: see metst.video.index.
         report("count", f"holds {short_s:.3f} s less than its header says: times after what is missing are too early")

@@ -21,10 +21,12 @@ from metst.video.clock import Report
 
 DeepImage = UInt8Array | npt.NDArray[np.uint16]
 
+# Of formats that OpenCV reads and cameras or converters write; the choice is by hand.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-_DIGITS = re.compile(r"([0-9]+)")
-_GAPS_NAMED = 5
-_DEPTH_SAMPLES = 4
+_DIGITS = re.compile(r"([0-9]+)")  # of a name, between what is no number
+_GAPS_NAMED = 5  # in a report, the first; set by hand
+_DEPTH_SAMPLES = 4  # images, at least, whose values tell the bit depth; set by hand
+_DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use
 
 
 def list_images(folder: Path, *, report: Report) -> list[tuple[int, Path]]:
@@ -143,7 +145,7 @@ def bit_depth(images: Sequence[tuple[int, Path]]) -> int:
         if image.dtype == np.uint8:
             return 16
         brightest = max(brightest, int(image.max(initial=0)))
-    return next(bits for bits in (8, 10, 12, 14, 16) if brightest < 1 << bits) if brightest else 16
+    return next(bits for bits in _DEPTHS if brightest < 1 << bits) if brightest else 16
 
 
 def to_eight_bits(image: DeepImage, *, depth: int) -> Image:

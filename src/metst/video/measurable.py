@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from metst.errors import VideoError
-from metst.timeline import TimeGrid
-from metst.video.clock import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from metst.timeline import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, TimeGrid
 
 SHORTEST_S = 0.2
-"""Length of a recording under which no movement has an onset, an apex and an offset, seconds."""
-_ROUNDED = 0.999  # containers round their timestamps
+"""Length of a recording under which no movement has an onset, an apex and an offset, seconds; set by hand."""
+_ROUNDED = 0.999  # share of a length or a rate that is enough, as containers round their timestamps; set by hand
 
 
 def check_measurable(grid: TimeGrid, *, name: str) -> None:

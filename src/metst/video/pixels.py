@@ -14,6 +14,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 
 from metst.arrays import AnyArray, UInt8Array
 
+# FFmpeg's names of such pixel formats: bits above 8, and the order of bytes, are groups.
 _OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
 
 

@@ -23,7 +23,7 @@ from metst.video.seeking import pictures_at
 
 OnProblem = Callable[[str], None]
 
-_REPORTS_PER_KIND = 10
+_REPORTS_PER_KIND = 10  # of problems, the rest are counted; set by hand
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 from metst.arrays import Image
 from metst.video.clock import Report
 
+# Where no origin is named, a number was set by hand.
 _FREEZE_S = 0.15  # a repeat this late is a freeze; a film of 8 pictures a second does not get there
 _TOLERATED_SHARE = 0.02  # of frames, outside freezes
 _MOVED_LEVELS = 20  # grey levels at some edge; encoding the same picture anew changes less

@@ -27,10 +27,12 @@ from metst.video.decoder import (
 )
 from metst.video.pixels import Converter
 
-_T = TypeVar("_T")
+_T = TypeVar("_T")  # what stands for a picture
 
-_SEEK_LEADS_S = (0.2, 2.0, 10.0)
-_WORTH_A_SEEK_S = 1.0
+# Set by hand.
+_SEEK_LEADS_S = (0.2, 2.0, 10.0)  # before a picture, where decoding starts: tried in this order
+_WORTH_A_SEEK_S = 1.0  # between two pictures, less is decoded through
+_FRAME_FOUND = 0.51  # of a frame: one lies no farther from any time, but for rounding
 
 
 def _groups(times_s: Sequence[float], *, key_times_s: Sequence[float]) -> Iterator[list[float]]:
@@ -97,7 +99,7 @@ def _pictures_near(path: Path, wanted: Sequence[float], *, rate_hz: float | None
             if first is None or (math.isfinite(lead_s) and first[0] > wanted[0] - lead_s / 2):
                 continue
             near = list(_nearest(chain([first], frames), wanted))
-            slack_s = 0.51 / (mean_rate_hz(stream) or UNKNOWN_RATE_HZ)
+            slack_s = _FRAME_FOUND / (mean_rate_hz(stream) or UNKNOWN_RATE_HZ)
             if math.isinf(lead_s) or all(abs(time_s - target) <= slack_s for target, time_s, _ in near):
                 return {target: to_array(frame) for target, _, frame in near}
     raise nothing_decoded(path)

@@ -23,13 +23,16 @@ from metst.timeline import TimeGrid
 Codec = Literal["h264", "hevc", "mpeg4"]
 """Names of the codecs, as FFmpeg has them."""
 
-# x265 reads beyond pictures that are one of its blocks of 64 px wide, and what it writes of them is damaged.
+# Least and most pixels of a side that the encoders take; but x265 reads beyond pictures that are one of its blocks of
+# 64 px wide, and what it writes of them is damaged.
 _SIDES_PX: dict[Codec, tuple[int, int]] = {"h264": (1, 16384), "hevc": (128, 8192), "mpeg4": (1, 8190)}
 # Without it swscale rounds down, and grey gets a tint.
 _ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+# Of x264 and x265, the fastest first.
 _PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-_FINEST_TICK = 1_000_000
-_MIN_TICKS_PER_S = 10_000
+_COARSEST_CRF = 51  # of H.264 and HEVC
+_FINEST_TICK = 1_000_000  # ticks per second where times have no common one: microseconds; set by hand
+_MIN_TICKS_PER_S = 10_000  # fewer the muxer of FFmpeg would multiply by itself
 _MPEG4_RATE_HZ = 25  # of its own clock, which is too coarse for exact times: the container has those
 _MAX_TICKS_PER_S = 2**31 - 1  # mp4 stores the ticks per second in 32 bits
 
@@ -147,7 +150,6 @@ def _timing(rate_hz: float | None, times_s: Sequence[float] | None) -> tuple[Fra
     ticks_per_s = math.lcm(*(time.denominator for time in exact))
     if ticks_per_s > _MAX_TICKS_PER_S:
         ticks_per_s = _FINEST_TICK
-    # Fewer ticks than this the muxer would multiply by itself.
     ticks_per_s *= -(-_MIN_TICKS_PER_S // ticks_per_s)
     stamps = [round(time * ticks_per_s) for time in exact]
     if any(later <= earlier for earlier, later in pairwise(stamps)):
@@ -156,8 +158,8 @@ def _timing(rate_hz: float | None, times_s: Sequence[float] | None) -> tuple[Fra
 
 
 def _check_options(crf: int, preset: str, codec: str) -> None:
-    if not 0 <= crf <= 51:
-        raise UsageError(f"crf must lie between 0 and 51, got {crf}")
+    if not 0 <= crf <= _COARSEST_CRF:
+        raise UsageError(f"crf must lie between 0 and {_COARSEST_CRF}, got {crf}")
     if preset not in _PRESETS:
         raise UsageError(f"expected one of the presets {', '.join(_PRESETS)}; got {preset}")
     if codec not in get_args(Codec):
@@ -206,7 +208,7 @@ def _encoder(codec: Codec, *, crf: int, preset: str) -> tuple[Literal["libx264",
         # What x265 tells of itself in the file names the processor.
         alike = "log-level=error:info=0:pools=none:frame-threads=1"
         return "libx265", {"crf": str(crf), "preset": preset, "x265-params": alike}
-    # A step of H.264 doubles every six qualities and is 1 at 4; one of MPEG-4 is twice its quantiser.
+    # A step of H.264 doubles every six qualities and is 1 at 4; one of MPEG-4 is twice its quantiser, 1 to 31.
     quantiser = str(min(max(round(2 ** ((crf - 4) / 6) / 2), 1), 31))
     return "mpeg4", {"qmin": quantiser, "qmax": quantiser}
 
