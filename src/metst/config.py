@@ -12,6 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metst.errors import UsageError
 
+Rule = Literal["fixed", "extensible"]
+"""Published decoding rules: intervals of one length (ME-TST, ME-TST+), or extensible ones (BoostingVRME)."""
+
+Strategy = Literal[0, 1, 2]
+"""Published synergy of spotting and recognition: 0 none, 1 recognition mainly, 2 spotting mainly."""
+
+Pathways = Literal["shared", "separate"]
+"""Whether spotting and recognition read the same features, or each its own."""
+
 _MOST_PER_MIN = 600.0
 """Micro-expressions per minute, each a tenth of a second: more would not fit."""
 
@@ -172,9 +181,7 @@ class NetworkConfig(Settings):
     width: int = Field(ge=1, description="channels of the stem and of the full-rate pathway")
     blocks: int = Field(12, ge=1, description="Mamba blocks in a row; a multiple of 3 with slow_fast")
     slow_fast: bool = Field(description="add a pathway at half rate and twice the width")
-    pathways: Literal["shared", "separate"] = Field(
-        "shared", description="spotting and recognition read the same pathway, or each its own"
-    )
+    pathways: Pathways = Field("shared", description="spotting and recognition read the same pathway, or each its own")
     d_state: int = Field(64, ge=1, description="state size of a Mamba block")
     d_conv: int = Field(4, ge=1, description="kernel of the causal convolution of a Mamba block, frames")
     expand: int = Field(2, ge=1, description="inner width of a Mamba block over its outer width")
@@ -190,9 +197,9 @@ class NetworkConfig(Settings):
 class PublishedDecodeSettings(Settings):
     """Stage 5, a published rule, for released checkpoints."""
 
-    rule: Literal["fixed", "extensible"] = Field(description="intervals of one length, or extensible ones")
+    rule: Rule = Field(description="intervals of one length, or extensible ones")
     k_p: int = Field(ge=1, description="half the typical length of a micro-expression, frames of the network")
-    strategy: Literal[0, 1, 2] = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+    strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
 
 
 class ModelInfo(Settings):

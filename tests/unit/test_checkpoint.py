@@ -370,7 +370,7 @@ def test_wrong_calls_of_the_conversion_are_usage_errors(tmp_path: Path, saved: P
     (tmp_path / "released.pkl").write_bytes(NO_RELEASE["a list"])
     with pytest.raises(UsageError, match="is there already"):
         convert_released(tmp_path / "released.pkl", saved)
-    with pytest.raises(UsageError, match="expected one of casme3, samm-lv"):
+    with pytest.raises(UsageError, match="expected one of samm-lv, casme3"):
         convert_released(tmp_path / "released.pkl", tmp_path / "out", data_set="smic")
 
 

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from metst.config import InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
 from metst.errors import CheckpointError, OutputError, UsageError
 from metst.labels import CLASSES
-from metst.regions import CROP_PX, METST_REGIONS, REGIONS
+from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, SCALE, DataSetFacts
 
 if TYPE_CHECKING:
     from metst.models.engine import Engine
@@ -35,10 +35,6 @@ _Tensor = TypeVar("_Tensor")
 INFO_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 DEFAULT_MODEL = "metst-event"
-
-# Released networks read pixels of a crop that is 4.5 distances of the inner eye corners wide.
-# A face unit is the distance of the outer ones, in adults some 2.6 times the inner distance.
-PUBLISHED_SCALE = round(CROP_PX / 4.5 * 2.6, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,24 +212,6 @@ def save_model(
     return Model(info, folder)
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How the released checkpoints of one data set were trained and decoded."""
-
-    title: str
-    rate_hz: float
-    window: int
-    k_p: int
-    k_p_extensible: int
-
-
-PROTOCOLS = {
-    "casme3": Protocol("CAS(ME)3", rate_hz=30.0, window=50, k_p=17, k_p_extensible=11),
-    "samm-lv": Protocol("SAMM Long Videos", rate_hz=200 / 7, window=30, k_p=5, k_p_extensible=6),
-}
-"""Of the data sets that the published networks were trained on."""
-
-
 def convert_released(
     released: str | Path,
     folder: str | Path,
@@ -276,8 +254,9 @@ def convert_released(
         from metst.models.weights import build_network, read_released
 
     released = Path(released)
-    if data_set not in PROTOCOLS:
-        raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(PROTOCOLS)}")
+    read = next((facts for known, facts in DATA_SETS.items() if known == data_set), None)
+    if read is None:
+        raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(DATA_SETS)}")
     if not released.is_file():
         raise UsageError(f"no file {released}: give a released checkpoint")
     check_target(Path(folder), overwrite=overwrite)
@@ -287,30 +266,26 @@ def convert_released(
         "converted_from_sha256": _sha256(released),
         "left_out": f"{unused} tensors that the published forward pass never uses",
     }
-    info = _released_info(PUBLISHED[name], PROTOCOLS[data_set], provenance)
+    info = _released_info(PUBLISHED[name], read, provenance)
     network = build_network(PUBLISHED[name], state, where=str(released))
     return save_model(folder, network=network, info=info, overwrite=overwrite).info
 
 
-def _released_info(network: NetworkConfig, protocol: Protocol, provenance: dict[str, str]) -> ModelInfo:
-    every = len(REGIONS) * 2 == network.in_channels
-    extensible = network.name == "boosting-vrme"
+def _released_info(network: NetworkConfig, read: DataSetFacts, provenance: dict[str, str]) -> ModelInfo:
+    rule = NETWORKS[network.name].rule
     return ModelInfo(
         network=network,
         classes=CLASSES,
         input=InputSettings(
-            rate_hz=protocol.rate_hz,
-            regions=tuple(REGIONS[i].number for i in (range(len(REGIONS)) if every else METST_REGIONS)),
+            rate_hz=read.rate_hz,
+            regions=REGIONS_READ[network.in_channels],
             reference="window",
-            scale=PUBLISHED_SCALE,
+            scale=SCALE,
         ),
-        scoring=ScoringSettings(mode="windows", window=protocol.window, hop=protocol.window // 2),
-        decode=PublishedDecodeSettings(
-            rule="extensible" if extensible else "fixed",
-            k_p=protocol.k_p_extensible if extensible else protocol.k_p,
-        ),
-        decode_fitted_on=f"{protocol.title}, all subjects, as published",
-        trained_on=f"{protocol.title}, one fold of leave-one-subject-out; the subject left out is not recorded",
+        scoring=ScoringSettings(mode="windows", window=read.window, hop=read.window // 2),
+        decode=PublishedDecodeSettings(rule=rule, k_p=read.k_p[rule]),
+        decode_fitted_on=f"{read.title}, all subjects, as published",
+        trained_on=f"{read.title}, one fold of leave-one-subject-out; the subject left out is not recorded",
         provenance=provenance,
     )
 

@@ -25,22 +25,24 @@ from metst.config import NetworkConfig
 from metst.errors import DataError
 from metst.models.exact_layers import LayerNorm, Linear, linear
 from metst.models.scan import causal_convolution, selective_scan
+from metst.published.facts import NETWORKS, START
 
 State = dict[str, Tensor]
 """What a network carries from one chunk to the next, by layer."""
 
 PUBLISHED: dict[str, NetworkConfig] = {
-    "metst-2024": NetworkConfig(name="metst-2024", in_channels=10, width=64, slow_fast=False),
-    "metst": NetworkConfig(name="metst", in_channels=10, width=128, slow_fast=False),
-    "metst-plus": NetworkConfig(name="metst-plus", in_channels=36, width=128, slow_fast=True, pathways="separate"),
-    "boosting-vrme": NetworkConfig(name="boosting-vrme", in_channels=36, width=128, slow_fast=True),
+    name: NetworkConfig(
+        name=name,
+        in_channels=facts.in_channels,
+        width=facts.width,
+        slow_fast=facts.slow_fast,
+        pathways=facts.pathways,
+    )
+    for name, facts in NETWORKS.items()
 }
+"""The four published networks; what they do not say is the default."""
 
 _STAGES = 3  # of the slow-fast pathway
-_MAX_DROP_PATH = 0.2
-_INIT_STD = 0.02
-_INIT_LAYERS = 4  # the published networks scale out_proj as if each were four blocks deep
-_DT_MIN, _DT_MAX, _DT_FLOOR = 1e-3, 1e-1, 1e-4
 
 
 class Memory:
@@ -350,21 +352,21 @@ class StateTransitionNetwork(nn.Module):
 
 
 def drop_path_rates(blocks: int) -> list[float]:
-    """Share of samples that skip each block: 0, then linearly from 0 towards 0.2, as published."""
-    step = _MAX_DROP_PATH / max(blocks - 1, 1)
+    """Share of samples that skip each block: 0, then linearly towards the published highest rate."""
+    step = START.drop_path_max / max(blocks - 1, 1)
     return [step * max(i - 1, 0) for i in range(blocks)]
 
 
 def _initialise(module: nn.Module) -> None:
     """Initial weights as published; convolutions and normalisations keep PyTorch's."""
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=_INIT_STD)
+        nn.init.trunc_normal_(module.weight, std=START.linear_std)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, Mamba):
         nn.init.kaiming_uniform_(module.out_proj.weight, a=math.sqrt(5))
         with torch.no_grad():
-            module.out_proj.weight /= math.sqrt(_INIT_LAYERS)
-            log_dt = torch.empty_like(module.dt_proj.bias).uniform_(math.log(_DT_MIN), math.log(_DT_MAX))
-            dt = log_dt.exp().clamp_min(_DT_FLOOR)
+            module.out_proj.weight /= math.sqrt(START.out_proj_layers)
+            log_dt = torch.empty_like(module.dt_proj.bias).uniform_(math.log(START.dt_min), math.log(START.dt_max))
+            dt = log_dt.exp().clamp_min(START.dt_floor)
             module.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt
