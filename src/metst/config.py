@@ -6,7 +6,7 @@ Unknown keys are errors.  The resolved settings travel with each result and chec
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,6 +20,9 @@ Strategy = Literal[0, 1, 2]
 
 Pathways = Literal["shared", "separate"]
 """Whether spotting and recognition read the same features, or each its own."""
+
+STAGES: Final = 3
+"""Stages of the slow-fast networks; between two the fast pathway is added to the slow one."""
 
 _MOST_PER_MIN = 600.0
 """Micro-expressions per minute, each a tenth of a second: more would not fit."""
@@ -187,10 +190,24 @@ class NetworkConfig(Settings):
     expand: int = Field(2, ge=1, description="inner width of a Mamba block over its outer width")
     classes: int = Field(5, ge=1, description="classes of the recognition head")
 
+    @property
+    def pathway_count(self) -> int:
+        """Pathways between the stem and the heads."""
+        return 1 if self.pathways == "shared" else 2
+
+    @property
+    def features(self) -> int:
+        """Channels that the heads read: of the full rate, and twice as many of the half rate beside them."""
+        return self.width * (3 if self.slow_fast else 1)
+
+    def dt_rank(self, width: int) -> int:
+        """Rank of the map to the step sizes of a Mamba block of this width, as Mamba has it (arXiv 2312.00752)."""
+        return math.ceil(width / 16)
+
     @model_validator(mode="after")
-    def _three_stages(self) -> NetworkConfig:
-        if self.slow_fast and self.blocks % 3:
-            raise ValueError(f"slow-fast has three equal stages: blocks {self.blocks} must be a multiple of 3")
+    def _equal_stages(self) -> NetworkConfig:
+        if self.slow_fast and self.blocks % STAGES:
+            raise ValueError(f"slow-fast has three equal stages: blocks {self.blocks} must be a multiple of {STAGES}")
         return self
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from metst.models.checkpoint import Model, convert_released, load_model
+from metst.models.checkpoint import Model, load_model
+from metst.models.convert import convert_released
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 
 OFFICIAL = Path(__file__).parents[2].parent / "shared" / "official"

@@ -21,7 +21,7 @@ def convert(
 ) -> None:
     """Turn a released checkpoint into a checkpoint folder, without running code from it."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.models.checkpoint import convert_released
+    from metst.models.convert import convert_released
 
     info = convert_released(released, output, data_set=data_set, overwrite=overwrite)
     console.print(f"{output}: network {info.network.name}")

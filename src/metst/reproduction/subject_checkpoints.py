@@ -10,7 +10,8 @@ from pathlib import Path
 
 from metst.config import PublishedDecodeSettings
 from metst.errors import CheckpointError, UsageError
-from metst.models.checkpoint import INFO_FILE, Model, convert_released, load_model
+from metst.models.checkpoint import INFO_FILE, Model, load_model
+from metst.models.convert import convert_released
 from metst.published.facts import DATA_SETS, TrainedOn
 from metst.reproduction.author_caches import Features
 
@@ -69,7 +70,7 @@ def fold_model(path: Path, *, data_set: TrainedOn) -> Iterator[Model]:
     Raises
     ------
     CheckpointError, UsageError
-        As :func:`metst.models.checkpoint.load_model` and :func:`metst.models.checkpoint.convert_released`.
+        As :func:`metst.models.checkpoint.load_model` and :func:`metst.models.convert.convert_released`.
     """
     if path.is_dir():
         yield load_model(path)

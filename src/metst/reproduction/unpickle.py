@@ -99,6 +99,7 @@ def _read(data: mmap.mmap, path: Path) -> Any:
 def _check(data: mmap.mmap) -> None:
     """Refuse instructions, sizes and places that are not those of a pickle of arrays."""
     frame_end, depth, marks = 0, 0, list[int]()
+    argument: Any  # a number, of the instructions for which it is compared below
     for number, (opcode, argument, place) in enumerate(pickletools.genops(cast("IO[bytes]", data))):
         if opcode.name not in _ADMITTED:
             _refuse(f"it holds the instruction {opcode.name}")
