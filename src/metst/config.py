@@ -6,11 +6,23 @@ Unknown keys are errors.  The resolved settings travel with each result and chec
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metst.errors import UsageError
+
+Rule = Literal["fixed", "extensible"]
+"""Published decoding rules: intervals of one length (ME-TST, ME-TST+), or extensible ones (BoostingVRME)."""
+
+Strategy = Literal[0, 1, 2]
+"""Published synergy of spotting and recognition: 0 none, 1 recognition mainly, 2 spotting mainly."""
+
+Pathways = Literal["shared", "separate"]
+"""Whether spotting and recognition read the same features, or each its own."""
+
+STAGES: Final = 3
+"""Stages of the slow-fast networks; between two the fast pathway is added to the slow one."""
 
 _MOST_PER_MIN = 600.0
 """Micro-expressions per minute, each a tenth of a second: more would not fit."""
@@ -172,27 +184,39 @@ class NetworkConfig(Settings):
     width: int = Field(ge=1, description="channels of the stem and of the full-rate pathway")
     blocks: int = Field(12, ge=1, description="Mamba blocks in a row; a multiple of 3 with slow_fast")
     slow_fast: bool = Field(description="add a pathway at half rate and twice the width")
-    pathways: Literal["shared", "separate"] = Field(
-        "shared", description="spotting and recognition read the same pathway, or each its own"
-    )
+    pathways: Pathways = Field("shared", description="spotting and recognition read the same pathway, or each its own")
     d_state: int = Field(64, ge=1, description="state size of a Mamba block")
     d_conv: int = Field(4, ge=1, description="kernel of the causal convolution of a Mamba block, frames")
     expand: int = Field(2, ge=1, description="inner width of a Mamba block over its outer width")
     classes: int = Field(5, ge=1, description="classes of the recognition head")
 
+    @property
+    def pathway_count(self) -> int:
+        """Pathways between the stem and the heads."""
+        return 1 if self.pathways == "shared" else 2
+
+    @property
+    def features(self) -> int:
+        """Channels that the heads read: of the full rate, and twice as many of the half rate beside them."""
+        return self.width * (3 if self.slow_fast else 1)
+
+    def dt_rank(self, width: int) -> int:
+        """Rank of the map to the step sizes of a Mamba block of this width, as Mamba has it (arXiv 2312.00752)."""
+        return math.ceil(width / 16)
+
     @model_validator(mode="after")
-    def _three_stages(self) -> NetworkConfig:
-        if self.slow_fast and self.blocks % 3:
-            raise ValueError(f"slow-fast has three equal stages: blocks {self.blocks} must be a multiple of 3")
+    def _equal_stages(self) -> NetworkConfig:
+        if self.slow_fast and self.blocks % STAGES:
+            raise ValueError(f"slow-fast has three equal stages: blocks {self.blocks} must be a multiple of {STAGES}")
         return self
 
 
 class PublishedDecodeSettings(Settings):
     """Stage 5, a published rule, for released checkpoints."""
 
-    rule: Literal["fixed", "extensible"] = Field(description="intervals of one length, or extensible ones")
+    rule: Rule = Field(description="intervals of one length, or extensible ones")
     k_p: int = Field(ge=1, description="half the typical length of a micro-expression, frames of the network")
-    strategy: Literal[0, 1, 2] = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+    strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
 
 
 class ModelInfo(Settings):

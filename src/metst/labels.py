@@ -19,6 +19,9 @@ NEUTRAL = CLASSES.index("neutral")
 EMOTIONS = CLASSES[:NEUTRAL]
 """The classes that an event can have."""
 
+Statistic = Literal["mean", "median"]
+"""What a typical duration is."""
+
 EMOTION_MAPS: dict[str, dict[str, str]] = {
     "samm": {
         "anger": "negative",
@@ -111,7 +114,7 @@ def frame_labels(
     return score, classes
 
 
-def half_duration(onset: IntArray, offset: IntArray, *, statistic: Literal["mean", "median"] = "mean") -> int:
+def half_duration(onset: IntArray, offset: IntArray, *, statistic: Statistic = "mean") -> int:
     """``k_p`` of the published decoding rules: half of a typical event, in frames.
 
     ``int((mean(last - first) + 1) / 2)`` over the events of the *training* subjects, in the frames

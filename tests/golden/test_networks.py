@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from helpers.reference_values import NETWORKS, arrays, released_state, tensor_shapes
-from metst.models.checkpoint import Model, convert_released, load_model
+from metst.models.checkpoint import Model, load_model
+from metst.models.convert import convert_released
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
 
 

@@ -23,7 +23,8 @@ from metst.config import (
 )
 from metst.errors import CheckpointError, OutputError, UsageError
 from metst.models import checkpoint
-from metst.models.checkpoint import convert_released, known_models, load_model, save_model
+from metst.models.checkpoint import known_models, load_model, save_model
+from metst.models.convert import convert_released
 from metst.models.networks import StateTransitionNetwork
 
 CONFIG = NetworkConfig(name="small", in_channels=6, width=8, blocks=3, slow_fast=True, d_state=4, classes=3)
@@ -125,7 +126,8 @@ def test_what_needs_torch_says_how_to_get_it(tmp_path: Path, saved: Path, use: s
     call = use.format(model=str(saved), released=str(tmp_path / "released.pkl"), out=str(tmp_path / "out"))
     code = f"""
 import sys
-from metst.models.checkpoint import convert_released, load_model
+from metst.models.checkpoint import load_model
+from metst.models.convert import convert_released
 from metst.errors import UsageError
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -170,7 +172,7 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(
 
     before = load_model(saved).info
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "_sha256", full)
+        patched.setattr(checkpoint, "file_sha256", full)
         with pytest.raises(OutputError, match="No space left on device"):
             save_model(saved, network=network, info=INFO, overwrite=True)
     assert load_model(saved).info == before
@@ -271,7 +273,7 @@ def test_a_broken_checkpoint_is_one_clear_line(saved: Path, fault: str) -> None:
 def store(folder: Path, state: dict[str, torch.Tensor]) -> None:
     """Other weights under a matching hash: a faulty checkpoint, not a damaged file."""
     save_file(state, folder / "weights.safetensors")
-    digest = checkpoint._sha256(folder / "weights.safetensors")
+    digest = checkpoint.file_sha256(folder / "weights.safetensors")
     edit_json(folder, lambda content: content.update(weights_sha256=digest))
 
 
@@ -299,7 +301,7 @@ def test_weights_with_other_names_are_named(saved: Path, use: str) -> None:
 @USES
 def test_weights_that_are_no_safetensors_are_one_clear_line(saved: Path, use: str) -> None:
     (saved / "weights.safetensors").write_bytes(b"not tensors at all")
-    digest = checkpoint._sha256(saved / "weights.safetensors")
+    digest = checkpoint.file_sha256(saved / "weights.safetensors")
     edit_json(saved, lambda content: content.update(weights_sha256=digest))
     with pytest.raises(CheckpointError, match="damaged") as raised:
         getattr(load_model(saved), use)
@@ -370,7 +372,7 @@ def test_wrong_calls_of_the_conversion_are_usage_errors(tmp_path: Path, saved: P
     (tmp_path / "released.pkl").write_bytes(NO_RELEASE["a list"])
     with pytest.raises(UsageError, match="is there already"):
         convert_released(tmp_path / "released.pkl", saved)
-    with pytest.raises(UsageError, match="expected one of casme3, samm-lv"):
+    with pytest.raises(UsageError, match="expected one of samm-lv, casme3"):
         convert_released(tmp_path / "released.pkl", tmp_path / "out", data_set="smic")
 
 

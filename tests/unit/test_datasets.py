@@ -9,11 +9,11 @@ from typer.testing import CliRunner
 
 from helpers import dataset_folders as make
 from metst.cli import app
-from metst.cli.datasets import KindName
 from metst.datasets import KINDS, DataSet, Label, load_dataset
-from metst.datasets.counts import PUBLISHED, compare, counts
+from metst.datasets.counts import compare, counts
 from metst.errors import DataError, UsageError
 from metst.labels import frame_labels
+from metst.published.facts import COUNTS, Kind
 
 LAYOUTS = {
     "samm-lv": make.samm_lv,
@@ -612,14 +612,14 @@ def test_published_counts_of_a_complete_fake(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_published_count_is_one_that_is_counted(kind):
     names = counts(DataSet(kind, Path(), ()))
-    assert all(what in names or what.startswith("videos at") for what in PUBLISHED[kind])
+    assert all(what in names or what.startswith("videos at") for what in COUNTS[kind])
 
 
 # The command.
 
 
 def test_the_command_offers_every_kind():
-    assert get_args(KindName) == KINDS
+    assert get_args(Kind) == KINDS
 
 
 def run(*arguments: object):

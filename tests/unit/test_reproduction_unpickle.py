@@ -239,6 +239,61 @@ def test_nesting_and_sharing_cost_no_more_than_the_file(saved: Save) -> None:
             read_pickle(saved(where))
 
 
+LONG = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.", "asks for builtins.bytearray"),
+        (b"\x80\x02Nr\x00\x00\x00\x16.", "places to remember"),  # Python's reader alone would take 5.9 GB
+        (
+            b"](X" + struct.pack("<I", LONG) + LONG * b"x" + b"q\x00"
+            + 1000 * b"c_codecs\nencode\nh\x00X\x06\x00\x00\x00latin1\x86R" + b"e.",
+            "encodes more text than it holds",
+        ),
+        (
+            b"](B" + struct.pack("<I", LONG) + LONG * b"x" + b"q\x00"
+            + 1000 * (b"cnumpy.core.numeric\n_frombuffer\n(h\x00cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R"
+                      + b"J" + struct.pack("<I", LONG) + b"\x85X\x01\x00\x00\x00CtR") + b"e.",
+            "arrays hold more than it does",
+        ),
+    ],
+    ids=["call", "memo", "text", "arrays"],
+)  # fmt: skip
+def test_small_pickles_of_much_are_refused_before_memory_is_taken(saved: Save, data: bytes, message: str) -> None:
+    path = saved(data)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=message) as error:
+        read_pickle(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * LONG
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # A reader of frames goes on behind the frame, where a memo of four billion places is asked for.
+        b"\x80\x04\x95" + struct.pack("<Q", 3) + b"C\x06N" + b"Nr\xff\xff\xff.",
+        b"\x80\x04\x95" + struct.pack("<Q", 12) + b"N\x95" + struct.pack("<Q", 1) + b"N.",
+        b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b"N.",
+    ],
+    ids=["in an argument", "in a frame", "after the end"],
+)
+def test_frames_that_end_elsewhere_than_their_instructions_are_refused(saved: Save, data: bytes) -> None:
+    with pytest.raises(DataError, match="frame"):
+        read_pickle(saved(data))
+
+
+@pytest.mark.parametrize("state", [b"(Vx\nNt", b"(NNNNNNNNt", b"Vx\n"])
+@pytest.mark.parametrize("target", [b"(l", b"cnumpy\ndtype\n", b"c_codecs\nencode\n", b"I1\n", b"Vtext\n"])
+def test_the_state_of_other_things_than_arrays_is_not_set(saved: Save, target: bytes, state: bytes) -> None:
+    with pytest.raises(DataError):
+        read_pickle(saved(target + state + b"b."))
+
+
 def test_a_missing_and_an_empty_file(saved: Save, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no file"):
         read_pickle(tmp_path / "none.pkl")

@@ -16,9 +16,9 @@ from metst.cli import main
 from metst.config import NetworkConfig
 from metst.datasets.features import FeatureVideo, TrueEvent, read_features_index, read_motion
 from metst.errors import DataError, UsageError
-from metst.labels import CLASSES, NEUTRAL
-from metst.models.checkpoint import PUBLISHED_SCALE, load_model
-from metst.published.rule import NEUTRAL_INDEX
+from metst.labels import CLASSES, EMOTIONS, NEUTRAL
+from metst.models.checkpoint import load_model
+from metst.published.facts import SCALE
 from metst.timeline import TimeGrid
 from metst.training.folds import Fold
 from metst.training.loop import METRICS_FILE, STATE_FILE
@@ -201,7 +201,7 @@ def test_input_is_motion_against_the_first_frame_of_the_window(tmp_path: Path) -
     values = motion.values.reshape(60, 36)
     smooth = (values[:-2] + 6 * values[1:-1] + values[2:]) / 8
     start = int(chosen.starts[1])
-    expected = 1.1 * PUBLISHED_SCALE * (smooth[start - 1 : start + 9] - smooth[start - 1])
+    expected = 1.1 * SCALE * (smooth[start - 1 : start + 9] - smooth[start - 1])
     np.testing.assert_allclose(x, expected.T, atol=1e-3)
     assert x.shape == (36, 10)
     assert (x[:, 0] == 0).all()
@@ -359,7 +359,7 @@ def test_a_fold_writes_what_evaluation_reads(features: Path, tmp_path: Path) -> 
         rows = list(csv.DictReader(file))
     assert len(rows) == done["predictions"] > 0
     assert {row["subject"] for row in rows} == {"s0"}
-    assert {row["emotion"] for row in rows} <= set(CLASSES[:NEUTRAL_INDEX])
+    assert {row["emotion"] for row in rows} <= set(EMOTIONS)
     assert all(1 <= int(row["onset"]) <= int(row["offset"]) <= 300 for row in rows)
     for video in ("v0", "v1"):
         tensors = safetensors.numpy.load_file(tmp_path / "o" / SCORES_FOLDER / f"s0--{video}.safetensors")

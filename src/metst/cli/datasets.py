@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, AsJson, Quiet, Verbose, console, print_json, table, talk
+from metst.published.facts import REMARKS, Kind
 
 if TYPE_CHECKING:
     from metst.datasets import DataSet
 
 datasets = typer.Typer(no_args_is_help=True, help="Look after data sets with labels.")
-
-KindName = Literal["samm-lv", "casme3", "casme2", "smic-hs", "smic-vis", "smic-nir", "megc", "manifest"]
 
 _ROWS_SHOWN = 12
 
@@ -30,7 +29,7 @@ def _group() -> None:
 @datasets.command()
 def check(
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    kind: Annotated[KindName | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
     errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -50,7 +49,7 @@ def check(
 
 
 def _show(data_set: DataSet, *, verbose: bool) -> None:
-    from metst.datasets.counts import REMARKS, compare, counts
+    from metst.datasets.counts import compare, counts
 
     found = [[what, str(number)] for what, number in counts(data_set).items()]
     console.print(escape(f"{data_set.root} is read as {data_set.kind}"))
@@ -92,7 +91,7 @@ def _show_corrections(data_set: DataSet, *, verbose: bool) -> None:
 
 
 def _as_json(data_set: DataSet, *, errata: bool) -> dict[str, Any]:
-    from metst.datasets.counts import REMARKS, compare, counts
+    from metst.datasets.counts import compare, counts
 
     return {
         "data_set": data_set.kind,

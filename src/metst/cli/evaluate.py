@@ -20,15 +20,17 @@ from metst.cli.console import (
     table,
     talk,
 )
-from metst.cli.published import Follow, HalfDuration, Published, rerun_published
+from metst.cli.published import rerun_published
 from metst.errors import UsageError
+from metst.published.facts import NETWORKS, Follow, HalfDuration, TrainedOn
 
 if TYPE_CHECKING:
+    from metst.config import Strategy
     from metst.evaluation import Plan, Variant
     from metst.evaluation.executors import Executor
-    from metst.evaluation.plan import Strategy
 
 _ALL = "all"
+_RECIPES = list(NETWORKS)
 _STRATEGIES = ("0", "1", "2", _ALL)
 _OWN, _PUBLISHED = "Cross-validation: FEATURES", "Published test: --published"
 _ONLY_OWN = ("recipe", "folds", "epochs", "width", "grid", "executor", "scheduler", "workers", "seed")
@@ -43,7 +45,7 @@ def evaluate(
     output: OutputFolder = Path("evaluation"),
     strategy: Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; all: the three (FEATURES only).")] = "1",
     recipe: Annotated[
-        str, typer.Option(help="metst, metst-2024, metst-plus or boosting-vrme.", rich_help_panel=_OWN)
+        str, typer.Option(help=f"{', '.join(_RECIPES[:-1])} or {_RECIPES[-1]}.", rich_help_panel=_OWN)
     ] = "metst-plus",
     folds: Annotated[
         str, typer.Option(help="loso (one fold per subject), or a number of folds.", rich_help_panel=_OWN)
@@ -68,7 +70,7 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, windows and folds.", rich_help_panel=_OWN)] = 100,
     published: Annotated[
-        Published | None, typer.Option(help="Rerun the published test on this data set.", rich_help_panel=_PUBLISHED)
+        TrainedOn | None, typer.Option(help="Rerun the published test on this data set.", rich_help_panel=_PUBLISHED)
     ] = None,
     features: Annotated[
         list[Path],

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, AsJson, Quiet, Rate, Verbose, console, print_json, progress, talk
-from metst.cli.datasets import KindName
+from metst.published.facts import Kind
 
 if TYPE_CHECKING:
     from metst.datasets.features import FeatureIndex
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def extract(
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the features.")],
-    kind: Annotated[KindName | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
     fps: Rate = None,
     errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
     use_cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep and use the motion of videos.")] = True,

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table
+from metst.published.facts import Follow, HalfDuration, TrainedOn
 
 if TYPE_CHECKING:
-    from metst.published.rule import Strategy
-
-Published = Literal["samm-lv", "casme3"]
-HalfDuration = Literal["published", "train"]
-Follow = Literal["description", "code"]
+    from metst.config import Strategy
 
 _STAGES = {"raw": "raw", "after_strategy": "strategy"}
 
 
 def rerun_published(
-    published: Published,
+    published: TrainedOn,
     *,
     features: list[Path],
     checkpoints: Path,

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from metst.cli.console import Quiet, Verbose, console, progress, talk
 from metst.errors import UsageError
+from metst.published.facts import NETWORKS
 
 if TYPE_CHECKING:
     from metst.config import ModelInfo
@@ -22,8 +23,8 @@ def train(
     recipe: Annotated[
         str,
         typer.Option(
-            help="starter (simulated motion), metst-event (also rendered heads), or with --features: metst,"
-            " metst-2024, metst-plus, boosting-vrme."
+            help="starter (simulated motion), metst-event (also rendered heads), or with --features: "
+            f"{', '.join(NETWORKS)}."
         ),
     ] = "starter",
     features: Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")] = None,

@@ -21,8 +21,9 @@ from metst.datasets.megc import load_megc, parts
 from metst.datasets.samm_lv import SHEET as SAMM_LV_SHEET
 from metst.datasets.samm_lv import load_samm_lv
 from metst.datasets.smic import load_smic, sheet_pattern
-from metst.datasets.types import Correction, DataSet, Fault, Kind, Label, LabelKind, RowTally, Source, Video
+from metst.datasets.types import Correction, DataSet, Fault, Label, LabelKind, RowTally, Source, Video
 from metst.errors import UsageError
+from metst.published.facts import Kind
 
 __all__ = [
     "KINDS",

@@ -24,8 +24,9 @@ from metst.datasets.folders import (
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
 from metst.datasets.sheets import Row, find_table, read_workbook
 from metst.datasets.types import DataSet, Journal, Label, LabelKind, Source, Video
+from metst.published.facts import DATA_SETS
 
-RATE_HZ = 30.0
+RATE_HZ = DATA_SETS["casme3"].video_rate_hz
 SHEET = r"cas\(me\)\^?3_part_A_ME_label_JpgIndex.*\.xlsx?"
 EXAMPLE = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
 NEGATIVES = r"CAS\(ME\)\^?3_part_A_v\d+\.xlsx?"

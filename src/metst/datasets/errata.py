@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from metst.datasets.types import Correction, Journal, Kind, LabelKind, Source
+from metst.datasets.types import Correction, Journal, LabelKind, Source
+from metst.published.facts import Kind
 
 Column = Literal["onset", "apex", "offset"]
 

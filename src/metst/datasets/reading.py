@@ -13,9 +13,10 @@ from typing import Any
 
 from metst.datasets.errata import NAMES_IN_OTHER_CASE, Entry, apply_errata
 from metst.datasets.sheets import cell_text, whole_number
-from metst.datasets.types import Correction, Journal, Kind, Label, LabelKind, RowTally, Source, Video
+from metst.datasets.types import Correction, Journal, Label, LabelKind, RowTally, Source, Video
 from metst.errors import DataError
 from metst.labels import emotion_class
+from metst.published.facts import Kind
 
 UNKNOWN_FRAME = -1
 """How sheets write an apex that could not be seen."""

@@ -16,8 +16,9 @@ from metst.datasets.folders import folder_of, folders, frame_folder, label_sheet
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
 from metst.datasets.sheets import Row, find_table, read_workbook
 from metst.datasets.types import DataSet, Journal, Source, Video
+from metst.published.facts import DATA_SETS
 
-RATE_HZ = 200.0
+RATE_HZ = DATA_SETS["samm-lv"].video_rate_hz
 SHEET = r"SAMM_LongVideos.*\.xlsx?"
 EXAMPLE = "SAMM_LongVideos_V3_Release.xlsx"
 EMOTIONS = r"SAMM.*Micro_FACS_Codes.*\.xlsx?"

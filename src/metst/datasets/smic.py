@@ -15,7 +15,8 @@ from metst.datasets.errata import Entry
 from metst.datasets.folders import folders, folders_of, frame_folder, label_sheet
 from metst.datasets.reading import Columns, Reader, note_unlabelled
 from metst.datasets.sheets import Row, find_table, read_workbook, whole_number
-from metst.datasets.types import DataSet, Journal, Kind, Source, Video
+from metst.datasets.types import DataSet, Journal, Source, Video
+from metst.published.facts import Kind
 
 Camera = Literal["hs", "vis", "nir"]
 RATE_HZ: dict[Camera, float] = {"hs": 100.0, "vis": 25.0, "nir": 25.0}

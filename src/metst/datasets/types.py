@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["samm-lv", "casme3", "casme2", "smic-hs", "smic-vis", "smic-nir", "megc", "manifest"]
-"""The data sets that can be read."""
+from metst.published.facts import Kind
 
 LabelKind = Literal["micro", "macro", "blink"]
 """Micro-expressions are what is looked for; the others are hard negatives."""

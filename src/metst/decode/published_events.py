@@ -7,17 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from metst.arrays import BoolArray, IntArray
+from metst.config import Rule, Strategy
 from metst.decode.scores import NEUTRAL, class_names, intervals, mean_chance, spot_and_chance, table
 from metst.errors import DataError, UsageError
-from metst.published.rule import (
-    NEUTRAL_INDEX,
-    Rule,
-    Strategy,
-    frame_classes,
-    intervals_and_heights,
-    kept_detections,
-    majority_label,
-)
+from metst.labels import NEUTRAL as NEUTRAL_INDEX
+from metst.published.rule import frame_classes, intervals_and_heights, kept_detections, majority_label
 from metst.timeline import Intervals, Series
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from metst.config import Settings
+from metst.config import Settings, Strategy
 from metst.datasets.features import INDEX_FILE, read_features_index
 from metst.errors import DataError, UsageError
 from metst.results import make_folder, write_whole
@@ -21,7 +21,6 @@ from metst.training.recipes import Recipe, changed_recipe
 
 PLAN_FILE = "run.json"
 LOSO = "loso"
-Strategy = Literal[0, 1, 2]
 
 
 class Variant(Settings):

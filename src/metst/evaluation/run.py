@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metst.arrays import OnProgress
+from metst.config import Strategy
 from metst.datasets.features import file_name
 from metst.errors import MetstError
 from metst.evaluation.executors import Executor, check_executor, run_tasks
-from metst.evaluation.plan import Plan, Strategy, claim_folder
+from metst.evaluation.plan import Plan, claim_folder
 from metst.training.folds import Fold
 from metst.training.recipes import Recipe
 

@@ -21,10 +21,8 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from metst.config import InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
+from metst.config import ModelInfo
 from metst.errors import CheckpointError, OutputError, UsageError
-from metst.labels import CLASSES
-from metst.regions import CROP_PX, METST_REGIONS, REGIONS
 
 if TYPE_CHECKING:
     from metst.models.engine import Engine
@@ -35,10 +33,6 @@ _Tensor = TypeVar("_Tensor")
 INFO_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 DEFAULT_MODEL = "metst-event"
-
-# Released networks read pixels of a crop that is 4.5 distances of the inner eye corners wide.
-# A face unit is the distance of the outer ones, in adults some 2.6 times the inner distance.
-PUBLISHED_SCALE = round(CROP_PX / 4.5 * 2.6, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +76,10 @@ class Model:
         UsageError
             When PyTorch is not installed; :attr:`engine` scores without it.
         """
-        with _torch_for("the network as a torch module"):
+        with torch_for("the network as a torch module"):
             from safetensors.torch import load_file
 
-            from metst.models.weights import build_network
+            from metst.models.networks import build_network
 
         return build_network(self.info.network, self._read(load_file), where=str(self.folder / WEIGHTS_FILE))
 
@@ -125,7 +119,7 @@ class Model:
 
 
 @contextmanager
-def _torch_for(what: str) -> Iterator[None]:
+def torch_for(what: str) -> Iterator[None]:
     """Around imports of what needs torch."""
     try:
         yield
@@ -164,7 +158,7 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
     info = _read_info(folder / INFO_FILE)
     weights = folder / WEIGHTS_FILE
     try:
-        digest = _sha256(weights)
+        digest = file_sha256(weights)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} is no checkpoint: {WEIGHTS_FILE} is missing") from error
     except OSError as error:
@@ -216,105 +210,6 @@ def save_model(
     return Model(info, folder)
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How the released checkpoints of one data set were trained and decoded."""
-
-    title: str
-    rate_hz: float
-    window: int
-    k_p: int
-    k_p_extensible: int
-
-
-PROTOCOLS = {
-    "casme3": Protocol("CAS(ME)3", rate_hz=30.0, window=50, k_p=17, k_p_extensible=11),
-    "samm-lv": Protocol("SAMM Long Videos", rate_hz=200 / 7, window=30, k_p=5, k_p_extensible=6),
-}
-"""Of the data sets that the published networks were trained on."""
-
-
-def convert_released(
-    released: str | Path,
-    folder: str | Path,
-    *,
-    data_set: str = "casme3",
-    overwrite: bool = False,
-) -> ModelInfo:
-    """Turn a released checkpoint of one of the four published networks into a checkpoint folder.
-
-    Code in the pickle is never run.  Tensors that the published forward pass never uses are
-    left out: ME-TST's second list of blocks, and one normalisation of each block.
-
-    Parameters
-    ----------
-    released : str or Path
-        The released file.
-    folder : str or Path
-        The checkpoint folder to make.
-    data_set : {"casme3", "samm-lv"}
-        What it was trained on: decides frame rate, window, and half length ``k_p`` for decoding.
-    overwrite : bool
-        Replace a checkpoint that is there already.
-
-    Returns
-    -------
-    ModelInfo
-        What was written to ``model.json``.
-
-    Raises
-    ------
-    UsageError
-        When the file is not there, or the folder is, or PyTorch is not installed.
-    CheckpointError
-        When the file is no such checkpoint.
-    OutputError
-        When the folder cannot be written.
-    """
-    with _torch_for("converting a released checkpoint"):
-        from metst.models.networks import PUBLISHED
-        from metst.models.weights import build_network, read_released
-
-    released = Path(released)
-    if data_set not in PROTOCOLS:
-        raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(PROTOCOLS)}")
-    if not released.is_file():
-        raise UsageError(f"no file {released}: give a released checkpoint")
-    check_target(Path(folder), overwrite=overwrite)
-    name, state, unused = read_released(released)
-    provenance = {
-        "converted_from": released.name,
-        "converted_from_sha256": _sha256(released),
-        "left_out": f"{unused} tensors that the published forward pass never uses",
-    }
-    info = _released_info(PUBLISHED[name], PROTOCOLS[data_set], provenance)
-    network = build_network(PUBLISHED[name], state, where=str(released))
-    return save_model(folder, network=network, info=info, overwrite=overwrite).info
-
-
-def _released_info(network: NetworkConfig, protocol: Protocol, provenance: dict[str, str]) -> ModelInfo:
-    every = len(REGIONS) * 2 == network.in_channels
-    extensible = network.name == "boosting-vrme"
-    return ModelInfo(
-        network=network,
-        classes=CLASSES,
-        input=InputSettings(
-            rate_hz=protocol.rate_hz,
-            regions=tuple(REGIONS[i].number for i in (range(len(REGIONS)) if every else METST_REGIONS)),
-            reference="window",
-            scale=PUBLISHED_SCALE,
-        ),
-        scoring=ScoringSettings(mode="windows", window=protocol.window, hop=protocol.window // 2),
-        decode=PublishedDecodeSettings(
-            rule="extensible" if extensible else "fixed",
-            k_p=protocol.k_p_extensible if extensible else protocol.k_p,
-        ),
-        decode_fitted_on=f"{protocol.title}, all subjects, as published",
-        trained_on=f"{protocol.title}, one fold of leave-one-subject-out; the subject left out is not recorded",
-        provenance=provenance,
-    )
-
-
 def _packaged_folder() -> Path:
     return Path(str(resources.files("metst"))) / "assets" / "models"
 
@@ -331,7 +226,8 @@ def _read_info(path: Path) -> ModelInfo:
         raise CheckpointError(f"{path} is not valid: {'; '.join(faults)}") from error
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, as text; :class:`OSError` where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -358,7 +254,7 @@ def _write(folder: Path, *, network: StateTransitionNetwork, info: ModelInfo) ->
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     # Not save_file, whose file only its owner can read: a checkpoint is there to be shared.
     (folder / WEIGHTS_FILE).write_bytes(save(state))
-    filled = {"metst_version": metadata.version("metst"), "weights_sha256": _sha256(folder / WEIGHTS_FILE)}
+    filled = {"metst_version": metadata.version("metst"), "weights_sha256": file_sha256(folder / WEIGHTS_FILE)}
     info = info.model_copy(update=filled)
     (folder / INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return info

@@ -16,31 +16,33 @@ Letters: ``B`` batch, ``T`` frames, ``C`` motion channels, ``d`` width, ``D`` in
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metst.config import NetworkConfig
+from metst.config import STAGES, NetworkConfig
 from metst.errors import DataError
+from metst.models.engine.tensors import check_tensors
 from metst.models.exact_layers import LayerNorm, Linear, linear
 from metst.models.scan import causal_convolution, selective_scan
+from metst.published.facts import NETWORKS, START
 
 State = dict[str, Tensor]
 """What a network carries from one chunk to the next, by layer."""
 
 PUBLISHED: dict[str, NetworkConfig] = {
-    "metst-2024": NetworkConfig(name="metst-2024", in_channels=10, width=64, slow_fast=False),
-    "metst": NetworkConfig(name="metst", in_channels=10, width=128, slow_fast=False),
-    "metst-plus": NetworkConfig(name="metst-plus", in_channels=36, width=128, slow_fast=True, pathways="separate"),
-    "boosting-vrme": NetworkConfig(name="boosting-vrme", in_channels=36, width=128, slow_fast=True),
+    name: NetworkConfig(
+        name=name,
+        in_channels=facts.in_channels,
+        width=facts.width,
+        slow_fast=facts.slow_fast,
+        pathways=facts.pathways,
+    )
+    for name, facts in NETWORKS.items()
 }
-
-_STAGES = 3  # of the slow-fast pathway
-_MAX_DROP_PATH = 0.2
-_INIT_STD = 0.02
-_INIT_LAYERS = 4  # the published networks scale out_proj as if each were four blocks deep
-_DT_MIN, _DT_MAX, _DT_FLOOR = 1e-3, 1e-1, 1e-4
+"""The four published networks; what they do not say is the default."""
 
 
 class Memory:
@@ -139,7 +141,7 @@ class Mamba(nn.Module):
 
     def __init__(self, width: int, config: NetworkConfig) -> None:
         super().__init__()
-        inner, self.d_state, self.dt_rank = config.expand * width, config.d_state, math.ceil(width / 16)
+        inner, self.d_state, self.dt_rank = config.expand * width, config.d_state, config.dt_rank(width)
         self.in_proj = Linear(width, 2 * inner, bias=False)
         self.conv = CausalConv(inner, kernel=config.d_conv)
         self.x_proj = Linear(inner, self.dt_rank + 2 * self.d_state, bias=False)
@@ -230,12 +232,12 @@ class SlowFast(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        d, count = config.width, config.blocks // _STAGES
+        d, count = config.width, config.blocks // STAGES
         firsts = range(0, config.blocks, count)
         self.slow_stem = ConvNormReLU(d, 2 * d, stride=2)
         self.fast = nn.ModuleList(BlockStack(d, config=config, first=first, count=count) for first in firsts)
         self.slow = nn.ModuleList(BlockStack(2 * d, config=config, first=first, count=count) for first in firsts)
-        self.laterals = nn.ModuleList(ConvNormReLU(d, 2 * d, stride=2) for _ in range(_STAGES - 1))
+        self.laterals = nn.ModuleList(ConvNormReLU(d, 2 * d, stride=2) for _ in range(STAGES - 1))
         self.memory_name = ""
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
@@ -270,10 +272,9 @@ class StateTransitionNetwork(nn.Module):
         self.stem = nn.ModuleList(
             [ConvNormReLU(config.in_channels, config.width), ConvNormReLU(config.width, config.width)]
         )
-        self.pathways = nn.ModuleList(pathway(config) for _ in range(1 if config.pathways == "shared" else 2))
-        features = config.width * (3 if config.slow_fast else 1)
-        self.spot_head = Linear(features, 1)
-        self.recog_head = Linear(features, config.classes)
+        self.pathways = nn.ModuleList(pathway(config) for _ in range(config.pathway_count))
+        self.spot_head = Linear(config.features, 1)
+        self.recog_head = Linear(config.features, config.classes)
         self.apply(_initialise)
         for name, module in self.named_modules():
             if isinstance(module, CentredConv | CausalConv | Mamba | SlowFast):
@@ -349,22 +350,52 @@ class StateTransitionNetwork(nn.Module):
         return score, self.recog_head(features[-1]), memory.kept
 
 
+def without_weights(config: NetworkConfig) -> StateTransitionNetwork:
+    """Network whose tensors have shapes and types, but no numbers: none are drawn for what is replaced at once."""
+    with torch.device("meta"):
+        return StateTransitionNetwork(config)
+
+
+def build_network(config: NetworkConfig, state: Mapping[str, Tensor], *, where: str) -> StateTransitionNetwork:
+    """Network in evaluation mode with the given weights.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        Its shape.
+    state : dict of tensors
+        All its parameters and buffers, by name.
+    where : str
+        What an error message calls the source of the weights.
+
+    Raises
+    ------
+    CheckpointError
+        When a tensor is missing, is left over, or has another shape.
+    """
+    network = without_weights(config)
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    check_tensors(state, expected=expected, where=where)
+    network.load_state_dict(dict(state), assign=True)
+    return network.eval()
+
+
 def drop_path_rates(blocks: int) -> list[float]:
-    """Share of samples that skip each block: 0, then linearly from 0 towards 0.2, as published."""
-    step = _MAX_DROP_PATH / max(blocks - 1, 1)
+    """Share of samples that skip each block: 0, then linearly towards the published highest rate."""
+    step = START.drop_path_max / max(blocks - 1, 1)
     return [step * max(i - 1, 0) for i in range(blocks)]
 
 
 def _initialise(module: nn.Module) -> None:
     """Initial weights as published; convolutions and normalisations keep PyTorch's."""
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=_INIT_STD)
+        nn.init.trunc_normal_(module.weight, std=START.linear_std)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, Mamba):
         nn.init.kaiming_uniform_(module.out_proj.weight, a=math.sqrt(5))
         with torch.no_grad():
-            module.out_proj.weight /= math.sqrt(_INIT_LAYERS)
-            log_dt = torch.empty_like(module.dt_proj.bias).uniform_(math.log(_DT_MIN), math.log(_DT_MAX))
-            dt = log_dt.exp().clamp_min(_DT_FLOOR)
+            module.out_proj.weight /= math.sqrt(START.out_proj_layers)
+            log_dt = torch.empty_like(module.dt_proj.bias).uniform_(math.log(START.dt_min), math.log(START.dt_max))
+            dt = log_dt.exp().clamp_min(START.dt_floor)
             module.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt

@@ -18,6 +18,7 @@ import numpy as np
 
 from metst.arrays import Float32Array, FloatArray, Int64Array, IntArray, UInt8Array
 from metst.errors import DataError
+from metst.published.facts import BOX_REACH
 from metst.regions import CROP_PX, HEAD, LANDMARK_COUNT, REGIONS, Patch, Pooling
 
 GreyImage: TypeAlias = UInt8Array
@@ -27,7 +28,6 @@ Box: TypeAlias = tuple[int, int, int, int]
 Slices: TypeAlias = tuple[slice, slice]
 
 MAX_BOX_SHIFTS = 3
-_BOX_REACH = {"up": 3.5, "down": 5.5, "sideways": 4.5}
 _INNER_EYE_CORNERS = [39, 42]
 
 
@@ -127,7 +127,7 @@ def published_boxes(landmarks: FloatArray | IntArray, *, frame_shape: tuple[int,
         at = int(np.argmin(half >= 1))
         raise DataError(f"window {at}: the inner eye corners are not at least 2 px apart, left before right")
     x, y = np.trunc((left_eye + right_eye) / 2).T
-    up, down, sideways = (np.trunc(reach * half) for reach in _BOX_REACH.values())
+    up, down, sideways = (np.trunc(reach * half) for reach in BOX_REACH.values())
     boxes = np.stack([np.maximum(y - up, 0), y + down, np.maximum(x - sideways, 0), x + sideways], axis=1)
     _check_boxes(boxes, frame_shape)
     return boxes.astype(np.int64)

@@ -6,22 +6,15 @@ Both set their threshold by the mean and the maximum over the video: they need a
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from metst.arrays import BoolArray, Float64Array, FloatArray, Int64Array
+from metst.config import Rule, Strategy
 from metst.errors import DataError, UsageError
-
-NEUTRAL_INDEX = 4
-"""The published networks' last class."""
-
-PEAK_SHARE = 0.55
-"""Share of the way from the mean to the maximum that a published peak must reach."""
-
-Rule = Literal["fixed", "extensible"]
-Strategy = Literal[0, 1, 2]
+from metst.labels import NEUTRAL
+from metst.published.facts import EXTENSION, RULES
 
 
 def published_intervals(score: npt.ArrayLike, *, k_p: int, rule: Rule) -> Int64Array:
@@ -77,7 +70,7 @@ def majority_label(classes: npt.ArrayLike, onset: int, offset: int) -> int:
         The class; of several the one seen first; neutral (4) when there is no frame to vote.
     """
     votes = np.asarray(classes)[max(0, int(onset)) + 1 : max(0, int(offset) - 1)]
-    return int(Counter(votes.tolist()).most_common(1)[0][0]) if votes.size else NEUTRAL_INDEX
+    return int(Counter(votes.tolist()).most_common(1)[0][0]) if votes.size else NEUTRAL
 
 
 def frame_classes(probability: FloatArray, *, strategy: Strategy) -> Int64Array:
@@ -96,7 +89,7 @@ def frame_classes(probability: FloatArray, *, strategy: Strategy) -> Int64Array:
 
 def kept_detections(labels: npt.ArrayLike, *, strategy: Strategy) -> BoolArray:
     """Which detections, ``(N,)`` classes by majority, survive: under strategy 1 the neutral ones do not."""
-    neutral = np.equal(np.asarray(labels, dtype=np.int64), NEUTRAL_INDEX)
+    neutral = np.equal(np.asarray(labels, dtype=np.int64), NEUTRAL)
     return ~neutral if strategy == 1 else np.ones_like(neutral)
 
 
@@ -104,16 +97,18 @@ def intervals_and_heights(score: Float64Array, *, k_p: int, rule: str) -> tuple[
     """Published intervals (N, 3) and the smoothed score (N,) at the peak of each."""
     if k_p < 1:
         raise UsageError(f"k_p must be at least 1 frame, got {k_p}")
-    if rule not in ("fixed", "extensible"):
-        raise UsageError(f"unknown decoding rule {rule!r}: expected 'fixed' or 'extensible'")
+    facts = next((facts for known, facts in RULES.items() if known == rule), None)
+    if facts is None:
+        raise UsageError(f"unknown decoding rule {rule!r}: expected {' or '.join(map(repr, RULES))}")
     if score.ndim != 1 or not np.isfinite(score).all():
         raise DataError(f"the published rules need one finite score per frame, got shape {score.shape}")
     if score.size == 0:
         return np.zeros((0, 3), dtype=np.int64), np.zeros(0)
-    padded = np.convolve(score, np.full(2 * k_p, 1 / (2 * k_p)))
+    width = facts.smoothing * k_p
+    padded = np.convolve(score, np.full(width, 1 / width))
     # The centre of the full convolution; unlike mode="same" also where the curve is the shorter one.
-    curve = padded[k_p - 1 : k_p - 1 + score.size]
-    threshold = curve.mean() + PEAK_SHARE * (curve.max() - curve.mean())
+    curve = padded[width // 2 - 1 : width // 2 - 1 + score.size]
+    threshold = curve.mean() + facts.peak_share * (curve.max() - curve.mean())
     peaks = find_peaks(curve, height=threshold, distance=k_p)
     if rule == "fixed":
         return np.stack([peaks - k_p, peaks, peaks + k_p], axis=1).astype(np.int64), curve[peaks]
@@ -135,22 +130,23 @@ def _extended(score: Float64Array, peak: int, *, k_p: int) -> tuple[int, int, in
 def _extended_onset(score: Float64Array, peak: int, *, k_p: int, mean: float) -> int:
     """First the rise nearest to ``peak - k_p``, then outward to where the curve rests below its mean."""
     nearest = max(0, peak - k_p)
-    rises = (i - 1 for i in range(nearest + 1, peak) if score[i] > score[i - 1] and score[i] > mean / 1.5)
+    lowest = mean / EXTENSION.rise_divisor
+    rises = (i - 1 for i in range(nearest + 1, peak) if score[i] > score[i - 1] and score[i] > lowest)
     onset = next(rises, nearest)
-    outward = range(onset - 1, max(1, peak - 5 * k_p) - 1, -1)
+    outward = range(onset - 1, max(1, peak - EXTENSION.reach * k_p) - 1, -1)
     return next((i + 1 for i in outward if score[i] < mean and score[i - 1] < mean), onset)
 
 
 def _first_of_close(
     extended: list[tuple[tuple[int, int, int], float]], *, k_p: int
 ) -> list[tuple[tuple[int, int, int], float]]:
-    """Drop an interval that overlaps (IoU >= 0.2 of plain lengths) or nearly shares its apex with a kept one."""
+    """Drop an interval that overlaps (by plain lengths) or nearly shares its apex with a kept one."""
     kept: list[tuple[tuple[int, int, int], float]] = []
     for (onset, apex, offset), height in extended:
         for (kept_onset, kept_apex, kept_offset), _ in kept:
             common = max(0, min(offset, kept_offset) - max(onset, kept_onset))
             union = (offset - onset) + (kept_offset - kept_onset) - common
-            if common / union >= 0.2 or abs(apex - kept_apex) <= k_p:
+            if common / union >= EXTENSION.same_event_iou or abs(apex - kept_apex) <= k_p:
                 break
         else:
             kept.append(((onset, apex, offset), height))

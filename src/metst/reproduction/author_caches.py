@@ -12,11 +12,8 @@ import numpy as np
 
 from metst.arrays import AnyArray, Float32Array
 from metst.errors import DataError, UsageError
-from metst.regions import METST_REGIONS, REGIONS
+from metst.published.facts import REGIONS_READ
 from metst.reproduction.unpickle import PickledArray, read_pickle
-
-CHANNELS = (2 * len(REGIONS), 2 * len(METST_REGIONS))
-"""Channels of the features of ME-TST+ and BoostingVRME, and of ME-TST."""
 
 SUFFIXES = (".pkl", ".pickle")
 _FAULTS_SHOWN = 10
@@ -146,8 +143,8 @@ def _windows(windows: Sequence[Any], *, video: int, faults: _Faults) -> Iterator
         values = window.values
         if id(window) in seen:
             faults.add(f"{where}: the same array as an earlier window")
-        elif values.ndim != 2 or values.shape[0] not in CHANNELS or values.shape[1] < 2 or values.shape[1] % 2:
-            expected = " or ".join(f"({channels}, k)" for channels in CHANNELS)
+        elif values.ndim != 2 or values.shape[0] not in REGIONS_READ or values.shape[1] < 2 or values.shape[1] % 2:
+            expected = " or ".join(f"({channels}, k)" for channels in REGIONS_READ)
             faults.add(f"{where}: expected {expected} with an even k, got {values.shape}")
         elif values.dtype.kind not in "fi":  # a window without any face is all zeros, as integers
             faults.add(f"{where}: expected numbers, got {values.dtype}")

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from metst.arrays import AnyArray, BoolArray, Float32Array, Int64Array, OnProgress
+from metst.config import Strategy
 from metst.datasets import DataSet
 from metst.decode import frame_classes, kept_detections, majority_label, published_intervals
 from metst.errors import UsageError
-from metst.labels import CLASSES
+from metst.labels import CLASSES, NEUTRAL
 from metst.models.checkpoint import Model
-from metst.published.rule import NEUTRAL_INDEX, Strategy
+from metst.published.facts import DATA_SETS, NETWORKS, RULES, Follow, HalfDuration
 from metst.reproduction.author_caches import Features
 from metst.reproduction.counting import Detections
-from metst.reproduction.result_files import FOLLOWED, Evaluation, Fold, Follow, HalfDuration, Options, outcome
-from metst.reproduction.split import STEPS, Split, published_split
+from metst.reproduction.result_files import FOLLOWED, Evaluation, Fold, Options, outcome
+from metst.reproduction.split import Split, published_split
 from metst.reproduction.subject_checkpoints import check_model, find_folds, fold_model, was_trained_on
 
-_BATCH = {"samm-lv": 32, "casme3": 256}  # windows that the authors' program scores together
 _TOGETHER = 64  # windows that are scored together here: does not change the result
 
 
@@ -75,12 +74,12 @@ def evaluate_published(
     UsageError, CheckpointError, DataError
         If an option, a file or a checkpoint is not what it should be, or if a checkpoint was trained on its subject.
     """
-    if data_set.kind not in STEPS:
-        raise UsageError(f"the published protocol is that of {' and '.join(STEPS)}, got {data_set.kind}")
+    if data_set.kind not in DATA_SETS:
+        raise UsageError(f"the published protocol is that of {' and '.join(DATA_SETS)}, got {data_set.kind}")
     if strategy not in (0, 1, 2) or k_p not in ("published", "train") or follow not in FOLLOWED:
         raise UsageError(f"unknown protocol: strategy {strategy!r}, k_p {k_p!r}, follow {follow!r}")
     options = Options(data_set.kind, strategy, k_p, follow)
-    step = STEPS[options.data_set]
+    step = DATA_SETS[options.data_set].step
     split = published_split(data_set, features, step=step, order=order)
     folds = find_folds(checkpoints, split.subjects)
     parts: list[Detections] = []
@@ -105,8 +104,8 @@ def _fold(model: Model, path: Path, *, subject: str, features: Features, split: 
     decode = check_model(model, features, data_set=options.data_set, where=path)
     k_p = decode.k_p
     if options.k_p == "train":
-        statistic: Literal["mean", "median"] = "median" if decode.rule == "extensible" else "mean"
-        k_p = split.half_duration(step=STEPS[options.data_set], without=subject, statistic=statistic)
+        step, statistic = DATA_SETS[options.data_set].step, RULES[decode.rule].statistic
+        k_p = split.half_duration(step=step, without=subject, statistic=statistic)
     trained_on = was_trained_on(model, subject)
     return Fold(subject, path.name, model.info.name, decode.rule, k_p, trained_on, model.info.weights_sha256)
 
@@ -133,7 +132,7 @@ def _subject(model: Model, features: Features, *, numbers: Sequence[int], fold: 
         score, classes = _window_results(model, windows, network=fold.network, options=options)
         whole = np.arange(len(windows)) == 0
         if options.follow == "code":
-            whole = (before + np.arange(len(windows))) % _BATCH[options.data_set] == 0
+            whole = (before + np.arange(len(windows))) % DATA_SETS[options.data_set].batch_size == 0
         before += len(windows)
         curve, votes = stitch_windows(score, whole=whole), stitch_windows(classes, whole=whole)
         for onset, _, offset in published_intervals(curve, k_p=fold.k_p, rule=fold.rule).tolist():
@@ -152,8 +151,9 @@ def _window_results(
     for start in range(0, len(windows), _TOGETHER):
         part = slice(start, start + _TOGETHER)
         scores[part], logits[part] = model.engine(windows[part])
-    if options.follow == "code" and options.strategy == 1 and network == "boosting-vrme":
-        logits[:, :, NEUTRAL_INDEX] = 0
+    by_sign = network in NETWORKS and NETWORKS[network].neutral_by_sign
+    if options.follow == "code" and options.strategy == 1 and by_sign:
+        logits[:, :, NEUTRAL] = 0
     # The class of the highest logit is that of the highest probability.
     flat = frame_classes(logits.reshape(-1, len(CLASSES)), strategy=options.strategy)
     return scores, flat.reshape(count_, length)

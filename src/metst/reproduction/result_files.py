@@ -6,22 +6,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from metst.config import Rule, Strategy
 from metst.datasets import DataSet
 from metst.labels import CLASSES
 from metst.metrics import COLUMNS
-from metst.published.rule import Strategy
+from metst.published.facts import DATA_SETS, RELEASED_COUNTS, Follow, HalfDuration, ReleasedCounts, TrainedOn
 from metst.reproduction.author_caches import Features
 from metst.reproduction.counting import SCORERS, Detections, count, native_detections
-from metst.reproduction.split import NO_CLASS, STEPS, Published, Split, TestVideo
+from metst.reproduction.split import NO_CLASS, Split, TestVideo
 from metst.results import csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
-
-Follow = Literal["description", "code"]
-HalfDuration = Literal["published", "train"]
 
 FOLLOWED: dict[Follow, str] = {
     "description": "first window of each video whole, then second halves",
@@ -35,7 +33,7 @@ FOLLOWED: dict[Follow, str] = {
 class Options:
     """How the protocol is run; see :func:`metst.reproduction.evaluate_published`."""
 
-    data_set: Published
+    data_set: TrainedOn
     strategy: Strategy
     k_p: HalfDuration
     follow: Follow
@@ -48,28 +46,10 @@ class Fold:
     subject: str
     file: str
     network: str
-    rule: Literal["fixed", "extensible"]
+    rule: Rule
     k_p: int
     trained_on: bool | None
     weights_sha256: str
-
-
-@dataclass(frozen=True)
-class Target:
-    """Published counts: of which stage, hits, false alarms, misses."""
-
-    stage: str
-    tp: int
-    fp: int
-    fn: int
-
-
-TARGETS: dict[tuple[Published, str], tuple[Target, ...]] = {
-    ("samm-lv", "metst-plus"): (Target("raw", 53, 184, 106), Target("after_strategy", 52, 171, 107)),
-    ("casme3", "metst-plus"): (Target("raw", 81, 912, 777),),
-    ("samm-lv", "boosting-vrme"): (Target("not stated", 51, 141, 108),),
-}
-"""Counts that are known of the released checkpoints, strategy 1, scorer ``greedy``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +100,8 @@ def outcome(
     options : Options
         How the protocol was run.
     """
-    step, network = STEPS[options.data_set], folds[0].network
-    targets = TARGETS.get((options.data_set, network), ())
+    step, network = DATA_SETS[options.data_set].step, folds[0].network
+    targets = RELEASED_COUNTS.get((options.data_set, network), ())
     scorers = {name: count(found, split.videos, scorer=name, step=step) for name in SCORERS}
     return {
         "protocol": {
@@ -158,7 +138,7 @@ def outcome(
 
 
 def _warnings(
-    split: Split, *, targets: Sequence[Target], folds: Sequence[Fold], data_set: DataSet, options: Options
+    split: Split, *, targets: Sequence[ReleasedCounts], folds: Sequence[Fold], data_set: DataSet, options: Options
 ) -> list[str]:
     found = []
     counted = {target.tp + target.fn for target in targets}

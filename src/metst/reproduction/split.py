@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from metst.arrays import Int64Array, IntArray
 from metst.datasets import DataSet, Label
-from metst.datasets.casme3 import RATE_HZ as CASME3_HZ
-from metst.datasets.samm_lv import RATE_HZ as SAMM_LV_HZ
 from metst.errors import DataError
-from metst.labels import half_duration
+from metst.labels import Statistic, half_duration
 from metst.metrics import read_videos_csv
 from metst.reproduction.author_caches import Features, expected_windows, natural_key
-
-Published = Literal["samm-lv", "casme3"]
-
-RATES_HZ: dict[Published, float] = {"samm-lv": SAMM_LV_HZ, "casme3": CASME3_HZ}
-"""Frames per second of the videos."""
-
-STEPS: dict[Published, int] = {"samm-lv": 7, "casme3": 1}
-"""Every so many frames of a video the authors take one: a frame of the network."""
 
 NO_CLASS = "unknown"
 
@@ -102,7 +91,7 @@ class Split:
         """Number of micro-expressions."""
         return sum(len(video.onset) for video in self.videos)
 
-    def half_duration(self, *, step: int, without: str, statistic: Literal["mean", "median"]) -> int:
+    def half_duration(self, *, step: int, without: str, statistic: Statistic) -> int:
         """``k_p`` from all subjects but one, in frames of the network (:func:`metst.labels.half_duration`)."""
         ends = [video.sampled(step) for video in self.videos if video.subject != without]
         none = np.zeros(0, dtype=np.int64)

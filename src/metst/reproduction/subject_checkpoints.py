@@ -10,9 +10,10 @@ from pathlib import Path
 
 from metst.config import PublishedDecodeSettings
 from metst.errors import CheckpointError, UsageError
-from metst.models.checkpoint import INFO_FILE, Model, convert_released, load_model
+from metst.models.checkpoint import INFO_FILE, Model, load_model
+from metst.models.convert import convert_released
+from metst.published.facts import DATA_SETS, TrainedOn
 from metst.reproduction.author_caches import Features
-from metst.reproduction.split import RATES_HZ, STEPS, Published
 
 RELEASED_SUFFIXES = (".pkl", ".pth", ".pt")
 _PREFIX = "subject_"
@@ -63,13 +64,13 @@ def find_folds(folder: str | Path, subjects: Sequence[str]) -> dict[str, Path]:
 
 
 @contextmanager
-def fold_model(path: Path, *, data_set: Published) -> Iterator[Model]:
+def fold_model(path: Path, *, data_set: TrainedOn) -> Iterator[Model]:
     """The model of a checkpoint folder or of a released file, which is converted for as long as it is needed.
 
     Raises
     ------
     CheckpointError, UsageError
-        As :func:`metst.models.checkpoint.load_model` and :func:`metst.models.checkpoint.convert_released`.
+        As :func:`metst.models.checkpoint.load_model` and :func:`metst.models.convert.convert_released`.
     """
     if path.is_dir():
         yield load_model(path)
@@ -79,7 +80,7 @@ def fold_model(path: Path, *, data_set: Published) -> Iterator[Model]:
         yield load_model(Path(folder) / "model")
 
 
-def check_model(model: Model, features: Features, *, data_set: Published, where: Path) -> PublishedDecodeSettings:
+def check_model(model: Model, features: Features, *, data_set: TrainedOn, where: Path) -> PublishedDecodeSettings:
     """Its published decoding, once it is known to be made for the data set and the features.
 
     Raises
@@ -90,7 +91,7 @@ def check_model(model: Model, features: Features, *, data_set: Published, where:
     info = model.info
     if not isinstance(info.decode, PublishedDecodeSettings) or info.scoring.mode != "windows":
         raise CheckpointError(f"{where} ({info.name}) is no released checkpoint: convert one with metst convert")
-    if not math.isclose(info.input.rate_hz, RATES_HZ[data_set] / STEPS[data_set], rel_tol=1e-6):
+    if not math.isclose(info.input.rate_hz, DATA_SETS[data_set].rate_hz, rel_tol=1e-6):
         raise CheckpointError(
             f"{where} was converted for another data set (it reads {info.input.rate_hz:g} frames per second): convert"
             f" it again with --data-set {data_set}"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from metst.config import NetworkConfig, Settings
-from metst.datasets import Kind
+from metst.config import NetworkConfig, Rule, Settings
 from metst.errors import UsageError
-from metst.models.checkpoint import PROTOCOLS
-from metst.regions import METST_REGIONS, REGIONS
+from metst.labels import Statistic
+from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, RULES, TRAINING, Kind
 
 
 class WindowPlan(Settings):
@@ -35,16 +34,11 @@ class WindowPlan(Settings):
         return self
 
 
-def _published_plan(data_set: Literal["samm-lv", "casme3"], *, batch_size: int, neutral_ratio: float) -> WindowPlan:
-    protocol = PROTOCOLS[data_set]
-    return WindowPlan(
-        rate_hz=protocol.rate_hz, window=protocol.window, batch_size=batch_size, neutral_ratio=neutral_ratio
-    )
-
-
 PUBLISHED_PLANS: dict[Kind, WindowPlan] = {
-    "samm-lv": _published_plan("samm-lv", batch_size=32, neutral_ratio=0.5),
-    "casme3": _published_plan("casme3", batch_size=256, neutral_ratio=4.0),
+    data_set: WindowPlan(
+        rate_hz=facts.rate_hz, window=facts.window, batch_size=facts.batch_size, neutral_ratio=facts.neutral_ratio
+    )
+    for data_set, facts in DATA_SETS.items()
 }
 """Of the data sets that the published networks were trained on (arXiv 2508.08082)."""
 
@@ -54,14 +48,20 @@ class Recipe(Settings):
 
     name: str = Field(description="name of the recipe")
     network: NetworkConfig
-    rule: Literal["fixed", "extensible"] = Field(description="published rule that decodes the scores")
+    rule: Rule = Field(description="published rule that decodes the scores")
     learning_rate: float = Field(gt=0, description="peak of the one-cycle schedule")
     epochs: int = Field(ge=1, description="times that every chosen window is seen")
     plans: dict[Kind, WindowPlan] = Field(PUBLISHED_PLANS, description="windows by data set; derived for the others")
-    spotting_weight: float = Field(0.9, ge=0, description="weight of the squared error of the score")
-    recognition_weight: float = Field(0.1, ge=0, description="weight of the cross-entropy of the class")
-    neutral_factor: float = Field(6.0, ge=0, description="times the balanced weight of neutral; 0 under strategy 0")
-    gain: tuple[float, float] = Field((0.9, 1.1), description="each window is multiplied by a number in this range")
+    spotting_weight: float = Field(
+        TRAINING.spotting_weight, ge=0, description="weight of the squared error of the score"
+    )
+    recognition_weight: float = Field(
+        TRAINING.recognition_weight, ge=0, description="weight of the cross-entropy of the class"
+    )
+    neutral_factor: float = Field(
+        TRAINING.neutral_factor, ge=0, description="times the balanced weight of neutral; 0 under strategy 0"
+    )
+    gain: tuple[float, float] = Field(TRAINING.gain, description="each window is multiplied by a number in this range")
     background: bool = Field(False, description="also train on videos without a micro-expression")
     hard_negatives: bool = Field(False, description="take windows with macro-expressions or blinks as neutral first")
     validation_share: float = Field(0.0, ge=0, lt=1, description="share of the training subjects kept to validate on")
@@ -70,34 +70,27 @@ class Recipe(Settings):
     @property
     def regions(self) -> tuple[int, ...]:
         """Numbers of the regions that are read: all 18, or the five of ME-TST."""
-        every = self.network.in_channels == 2 * len(REGIONS)
-        return tuple(REGIONS[i].number for i in (range(len(REGIONS)) if every else METST_REGIONS))
+        return REGIONS_READ[self.network.in_channels]
 
     @property
-    def statistic(self) -> Literal["mean", "median"]:
+    def statistic(self) -> Statistic:
         """What a typical duration is for ``k_p``, as published with each rule."""
-        return "median" if self.rule == "extensible" else "mean"
+        return RULES[self.rule].statistic
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.patience and not self.validation_share:
             raise ValueError("early stopping (patience) needs validation subjects: set validation_share, say to 0.2")
-        if self.network.in_channels not in (2 * len(REGIONS), 2 * len(METST_REGIONS)):
-            raise ValueError(f"a network reads 36 or 10 channels, got {self.network.in_channels}")
+        if self.network.in_channels not in REGIONS_READ:
+            known = " or ".join(map(str, REGIONS_READ))
+            raise ValueError(f"a network reads {known} channels, got {self.network.in_channels}")
         low, high = self.gain
         if not (isfinite(low) and isfinite(high) and low <= high):
             raise ValueError(f"gain is the lowest and the highest factor, both finite, got {low} and {high}")
         return self
 
 
-_SCHEDULES: dict[str, tuple[float, int]] = {
-    "metst": (1e-4, 30),
-    "metst-2024": (1e-4, 30),
-    "metst-plus": (3e-4, 50),
-    "boosting-vrme": (3e-4, 50),
-}
-
-PUBLISHED_RECIPES = tuple(_SCHEDULES)
+PUBLISHED_RECIPES = tuple(NETWORKS)
 """Published trainings on recordings, by the name of their network."""
 
 
@@ -109,8 +102,8 @@ def published_recipe(name: str) -> Recipe:
     UsageError
         There is none of this name, or PyTorch is not installed.
     """
-    if name not in _SCHEDULES:
-        raise UsageError(f"unknown recipe {name!r} for recordings: expected one of {', '.join(_SCHEDULES)}")
+    if name not in NETWORKS:
+        raise UsageError(f"unknown recipe {name!r} for recordings: expected one of {', '.join(NETWORKS)}")
     try:
         from metst.models.networks import PUBLISHED
     except ModuleNotFoundError as error:
@@ -118,9 +111,14 @@ def published_recipe(name: str) -> Recipe:
             raise
         raise UsageError("training needs PyTorch: pip install 'metst[train]'") from error
 
-    learning_rate, epochs = _SCHEDULES[name]
-    rule: Literal["fixed", "extensible"] = "extensible" if name == "boosting-vrme" else "fixed"
-    return Recipe(name=name, network=PUBLISHED[name], rule=rule, learning_rate=learning_rate, epochs=epochs)
+    facts = NETWORKS[name]
+    return Recipe(
+        name=name,
+        network=PUBLISHED[name],
+        rule=facts.rule,
+        learning_rate=facts.learning_rate,
+        epochs=facts.epochs,
+    )
 
 
 def changed_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

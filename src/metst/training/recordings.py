@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from metst.arrays import Float32Array, OnProgress
-from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings
+from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings, Strategy
 from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, read_features_index
 from metst.errors import DataError, UsageError
 from metst.labels import CLASSES
@@ -27,7 +27,6 @@ from metst.metrics import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
 from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
-from metst.published.rule import Strategy
 from metst.results import write_whole
 from metst.training.folds import Fold, inner_split
 from metst.training.loop import STATE_FILE, Batch, Losses, Optimisation, fit_network

@@ -20,7 +20,7 @@ from metst.errors import DataError
 from metst.inference import network_input
 from metst.inference.signal import QualityHold
 from metst.labels import CLASSES, NEUTRAL, frame_labels, half_duration
-from metst.models.checkpoint import PUBLISHED_SCALE
+from metst.published.facts import SCALE
 from metst.timeline import Series, TimeGrid, true_runs
 from metst.training.recipes import Recipe, WindowPlan
 
@@ -120,7 +120,7 @@ def window_plan(recipe: Recipe, index: FeatureIndex, subjects: tuple[str, ...]) 
 
 def input_settings(recipe: Recipe, plan: WindowPlan) -> InputSettings:
     """How motion becomes the input of the network, as published: against the first frame of each window."""
-    return InputSettings(rate_hz=plan.rate_hz, regions=recipe.regions, reference="window", scale=PUBLISHED_SCALE)
+    return InputSettings(rate_hz=plan.rate_hz, regions=recipe.regions, reference="window", scale=SCALE)
 
 
 def typical_half_duration(

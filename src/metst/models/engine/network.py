@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 
 from metst.arrays import Float32Array
-from metst.config import NetworkConfig
+from metst.config import STAGES, NetworkConfig
 from metst.decode.odds import probability
 from metst.errors import CheckpointError, DataError
 from metst.models.engine.buffers import Arena, Buffers, Stream
 from metst.models.engine.layers import OUT_OF_BOUNDS, BlockStack, CentredConv, Weights
-from metst.models.engine.tensors import STAGES, check_tensors, pathway_count, tensor_shapes
+from metst.models.engine.tensors import check_tensors, tensor_shapes
 from metst.models.scan.numpy_scan import plain
 from metst.models.scan.rows import CHUNK, first_outside
 
@@ -106,7 +106,7 @@ class Engine:
         arena = Arena(sum(values.size for values in weights.values()), count=len(weights))
         self._stem = [CentredConv(f"stem.{layer}", weights, arena=arena) for layer in range(2)]
         self._pathways: list[_Pathway] = [
-            pathway(f"pathways.{index}", weights, config=config, arena=arena) for index in range(pathway_count(config))
+            pathway(f"pathways.{index}", weights, config=config, arena=arena) for index in range(config.pathway_count)
         ]
         self._heads = [
             (arena.put(weights[f"{head}.weight"].T), arena.put(weights[f"{head}.bias"]))

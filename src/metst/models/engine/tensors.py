@@ -1,15 +1,18 @@
-"""Which tensors the weights of a network are: names as in the torch module's state dict, and shapes."""
+"""Which tensors the weights of a network are: names as in the torch module's state dict, and shapes.
+
+The compiled loops read memory by these shapes without looking: weights are compared with what the network's description
+asks for, not with what their file or ``model.json`` says of them, before anything is made of them.  The torch module
+itself cannot be asked where torch is not installed; a test holds the two together.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from metst.config import NetworkConfig
+from metst.config import STAGES, NetworkConfig
 from metst.errors import CheckpointError
 
-STAGES = 3  # of the slow-fast pathway
 TAPS = 3  # frames that a centred convolution reads
 
 Shape = tuple[int, ...]
@@ -25,16 +28,6 @@ class Shaped(Protocol):
         """Size of each axis."""
 
 
-def dt_rank(width: int) -> int:
-    """Rank of the map to the step sizes of a Mamba block."""
-    return math.ceil(width / 16)
-
-
-def pathway_count(config: NetworkConfig) -> int:
-    """Pathways between the stem and the heads."""
-    return 1 if config.pathways == "shared" else 2
-
-
 def tensor_shapes(config: NetworkConfig) -> dict[str, Shape]:
     """Name and shape of every tensor of a network's weights.
 
@@ -43,7 +36,7 @@ def tensor_shapes(config: NetworkConfig) -> dict[str, Shape]:
     config : NetworkConfig
         Its shape.
     """
-    d, features = config.width, config.width * (3 if config.slow_fast else 1)
+    d, features = config.width, config.features
     found = [
         *_conv_norm("stem.0", config.in_channels, d),
         *_conv_norm("stem.1", d, d),
@@ -52,7 +45,7 @@ def tensor_shapes(config: NetworkConfig) -> dict[str, Shape]:
         ("recog_head.weight", (config.classes, features)),
         ("recog_head.bias", (config.classes,)),
     ]
-    for pathway in range(pathway_count(config)):
+    for pathway in range(config.pathway_count):
         found += _pathway(f"pathways.{pathway}", config)
     return dict(found)
 
@@ -110,7 +103,7 @@ def _pathway(name: str, config: NetworkConfig) -> Iterator[tuple[str, Shape]]:
 
 
 def _stack(name: str, width: int, blocks: int, config: NetworkConfig) -> Iterator[tuple[str, Shape]]:
-    inner, rank, states = config.expand * width, dt_rank(width), config.d_state
+    inner, rank, states = config.expand * width, config.dt_rank(width), config.d_state
     shapes: dict[str, Shape] = {
         "norm_in.weight": (width,),
         "norm_in.bias": (width,),

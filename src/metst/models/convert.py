@@ -1,4 +1,4 @@
-"""Weights in: a network from named tensors, and the tensors of a released checkpoint under our names."""
+"""Released checkpoints of the four published networks, turned into checkpoint folders."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from metst.config import InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
+from metst.errors import CheckpointError, UsageError
+from metst.labels import CLASSES
+from metst.models.checkpoint import check_target, file_sha256, save_model, torch_for
+from metst.models.engine.tensors import check_tensors, some
+from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, SCALE, DataSetFacts
 
-from metst.config import NetworkConfig
-from metst.errors import CheckpointError
-from metst.models.engine.tensors import check_tensors, some, tensor_shapes
-from metst.models.networks import PUBLISHED, StateTransitionNetwork
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -66,31 +69,84 @@ _SHARED_NAMES = (
 _UNUSED_NORM = ".norm2."  # every released block saves a second output normalisation and never applies it
 
 
-def build_network(config: NetworkConfig, state: Mapping[str, Tensor], *, where: str) -> StateTransitionNetwork:
-    """Network in evaluation mode with the given weights.
+def convert_released(
+    released: str | Path,
+    folder: str | Path,
+    *,
+    data_set: str = "casme3",
+    overwrite: bool = False,
+) -> ModelInfo:
+    """Turn a released checkpoint of one of the four published networks into a checkpoint folder.
+
+    Code in the pickle is never run.  Tensors that the published forward pass never uses are
+    left out: ME-TST's second list of blocks, and one normalisation of each block.
 
     Parameters
     ----------
-    config : NetworkConfig
-        Its shape.
-    state : dict of tensors
-        All its parameters and buffers, by name.
-    where : str
-        What an error message calls the source of the weights.
+    released : str or Path
+        The released file.
+    folder : str or Path
+        The checkpoint folder to make.
+    data_set : {"casme3", "samm-lv"}
+        What it was trained on: decides frame rate, window, and half length ``k_p`` for decoding.
+    overwrite : bool
+        Replace a checkpoint that is there already.
+
+    Returns
+    -------
+    ModelInfo
+        What was written to ``model.json``.
 
     Raises
     ------
+    UsageError
+        When the file is not there, or the folder is, or PyTorch is not installed.
     CheckpointError
-        When a tensor is missing, is left over, or has another shape.
+        When the file is no such checkpoint.
+    OutputError
+        When the folder cannot be written.
     """
-    with torch.device("meta"):  # draws no random numbers for weights that are replaced at once
-        network = StateTransitionNetwork(config)
-    check_tensors(state, expected=tensor_shapes(config), where=where)
-    network.load_state_dict(dict(state), assign=True)
-    return network.eval()
+    with torch_for("converting a released checkpoint"):
+        from metst.models.networks import PUBLISHED, build_network
+
+    released = Path(released)
+    read = next((facts for known, facts in DATA_SETS.items() if known == data_set), None)
+    if read is None:
+        raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(DATA_SETS)}")
+    if not released.is_file():
+        raise UsageError(f"no file {released}: give a released checkpoint")
+    check_target(Path(folder), overwrite=overwrite)
+    name, state, unused = _read_released(released)
+    provenance = {
+        "converted_from": released.name,
+        "converted_from_sha256": file_sha256(released),
+        "left_out": f"{unused} tensors that the published forward pass never uses",
+    }
+    info = _released_info(PUBLISHED[name], read, provenance)
+    network = build_network(PUBLISHED[name], state, where=str(released))
+    return save_model(folder, network=network, info=info, overwrite=overwrite).info
 
 
-def read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
+def _released_info(network: NetworkConfig, read: DataSetFacts, provenance: dict[str, str]) -> ModelInfo:
+    rule = NETWORKS[network.name].rule
+    return ModelInfo(
+        network=network,
+        classes=CLASSES,
+        input=InputSettings(
+            rate_hz=read.rate_hz,
+            regions=REGIONS_READ[network.in_channels],
+            reference="window",
+            scale=SCALE,
+        ),
+        scoring=ScoringSettings(mode="windows", window=read.window, hop=read.window // 2),
+        decode=PublishedDecodeSettings(rule=rule, k_p=read.k_p[rule]),
+        decode_fitted_on=f"{read.title}, all subjects, as published",
+        trained_on=f"{read.title}, one fold of leave-one-subject-out; the subject left out is not recorded",
+        provenance=provenance,
+    )
+
+
+def _read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
     """Tensors of a released checkpoint, under the names they have here.
 
     The file is a pickled state dict of a ``DataParallel`` network.  It is read by a loader
@@ -115,11 +171,12 @@ def read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
     CheckpointError
         When the file is no released checkpoint of one of the four networks.
     """
+    from metst.models.networks import PUBLISHED, without_weights
+
     found = _load_tensors(path)
     name = _recognise(found, path)
     used = {key: value for key, value in found.items() if not _is_unused(key, name)}
-    with torch.device("meta"):
-        own = StateTransitionNetwork(PUBLISHED[name]).state_dict()
+    own = without_weights(PUBLISHED[name]).state_dict()
     released = {key: _released_name(key, name) for key in own}
     shapes = {released[key]: tuple(value.shape) for key, value in own.items()}
     check_tensors(used, expected=shapes, where=f"{path}, taken for {name},")
@@ -127,6 +184,8 @@ def read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
+    import torch
+
     expected = "expected a released checkpoint, the pickled state dict of one of the four published networks"
     try:
         with warnings.catch_warnings():
@@ -141,7 +200,7 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         # what the unpickler meets in bytes that are no pickle, or half of one
         raise CheckpointError(f"{path}: {expected}, but the file is damaged or of another kind") from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise CheckpointError(f"{path}: {expected}, got {type(loaded).__name__} with other things than tensors")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
 
