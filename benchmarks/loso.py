@@ -11,7 +11,6 @@ faster, and good enough for times.  Scores on either are no benchmark scores.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -30,6 +29,7 @@ from metst.config import AnalyzeSettings
 from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
 from metst.metrics import score_tables
 from metst.regions import REGION_NAMES
+from metst.storage import fingerprint
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.inject import animate_portrait, truth_intervals
@@ -153,7 +153,7 @@ def timed(parts: list[str]) -> float:
 def predictions(run: Path) -> str:
     """Of all that a run found."""
     tables = sorted((run / "predictions").glob("*.csv"))
-    return hashlib.sha256(b"".join(table.read_bytes() for table in tables)).hexdigest()[:12]
+    return fingerprint(*tables)[:12]
 
 
 def kill_when(parts: list[str], run: Path, *, folds_done: int) -> tuple[int, float]:

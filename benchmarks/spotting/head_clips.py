@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from plan import ClipPlan
 
-from metst.results import table_of, write_whole
+from metst.results import table_of
+from metst.storage import write_parts
 from metst.synthesis.behaviour import BehaviourSettings
 from metst.synthesis.clip import truth_table
 from metst.synthesis.events import draw_schedule
@@ -59,7 +60,7 @@ def write_head_clip(folder: Path, *, clip: ClipPlan, model: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_video(folder / "planted.mp4", images, times_s=time_s.tolist(), crf=clip.crf, codec=clip.codec)
     truth = truth_table(events, grid=TimeGrid(time_s), video="planted.mp4")
-    write_whole(folder / "truth.csv", b"".join(table_of(truth).csv_parts()))
+    write_parts(folder / "truth.csv", table_of(truth).csv_parts())
 
 
 @cache

@@ -29,7 +29,7 @@ PORTRAIT_WIDTH, PORTRAIT_HEIGHT, PORTRAIT_UNIT = 360, 450, 100.0
 
 def write_stretch(path: Path, *, clip: ClipPlan, source: Path | None) -> None:
     """The video that a clip is planted into."""
-    stretch, made = clip.stretch, path.with_name(f".{path.name}")
+    stretch = clip.stretch
     if stretch.kind in ("cut", "there-and-back"):
         assert source is not None
         images, times = _footage(source, stretch=stretch)
@@ -37,8 +37,7 @@ def write_stretch(path: Path, *, clip: ClipPlan, source: Path | None) -> None:
         picture = portrait() if source is None else face_crop(_read_picture(source))
         times = (np.arange(round(stretch.duration_s * stretch.rate_hz)) / stretch.rate_hz).tolist()
         images = iter([picture] * len(times)) if stretch.kind == "still" else _animated(picture, clip=clip, times=times)
-    write_video(made.with_suffix(".mp4"), images, times_s=times, crf=STRETCH_CRF)
-    made.with_suffix(".mp4").replace(path)
+    write_video(path, images, times_s=times, crf=STRETCH_CRF)
 
 
 def _footage(source: Path, *, stretch: Stretch) -> tuple[Iterator[Image], list[float]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ from pydantic import Field, model_validator
 
 from metst.config import Settings
 from metst.errors import UsageError
+from metst.storage import fingerprint, json_key
 from metst.synthesis.heads.background_scenes import FIRST_IDENTITY
 from metst.training.recipes import WindowPlan
 from metst.video.writer import Codec
@@ -262,7 +261,7 @@ class Plan(Settings):
 
 def digest_of(value: object) -> str:
     """SHA-256 of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return fingerprint(json_key(value))
 
 
 def load_plan(path: Path = PLAN_FILE) -> Plan:

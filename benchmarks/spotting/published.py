@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ from plan import Plan
 from metst.config import AnalyzeSettings
 from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
 from metst.models.checkpoint import Model, load_model
-from metst.results import write_whole
+from metst.storage import fingerprint, write_whole
 from metst.training.recipes import published_recipe
 
 STRATEGY = 1
@@ -44,7 +43,7 @@ def train_published(name: str, *, plan: Plan, folder: Path, epochs: int | None, 
         update={"epochs": epochs or training.epochs[name], "plans": {"manifest": training.windows}}
     )
     features = write_features(plan, folder=folder)
-    index = hashlib.sha256((features / INDEX_FILE).read_bytes()).hexdigest()
+    index = fingerprint(features / INDEX_FILE)
     home = folder / "systems" / f"{name}-{recipe.epochs}-{index[:8]}"
     if not (home / "model.json").is_file():
         train_recordings(

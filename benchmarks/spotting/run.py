@@ -21,7 +21,7 @@ from systems import make_system
 from table import recalls, reliability, table
 
 from metst.errors import MetstError
-from metst.results import finite
+from metst.storage import finite, write_whole
 from metst.training.recipes import PUBLISHED_RECIPES, published_recipe
 
 
@@ -41,8 +41,8 @@ def compare(plan: Plan, *, folder: Path, split: Split, names: list[str], epochs:
     home = folder / "results"
     home.mkdir(exist_ok=True)
     result = {"plan": plan.digest, "split": split, "systems": [row.for_json() for row in rows]}
-    (home / f"{split}.json").write_text(json.dumps(finite(result), indent=1, allow_nan=False), encoding="utf-8")
-    (home / f"{split}-reliability.svg").write_text(reliability(rows), encoding="utf-8")
+    write_whole(home / f"{split}.json", json.dumps(finite(result), indent=1, allow_nan=False).encode())
+    write_whole(home / f"{split}-reliability.svg", reliability(rows).encode())
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import tarfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from plan import Footage
 
 from metst.errors import DataError, UsageError
+from metst.storage import fingerprint, make_folder, write_whole
 
 
 def fetch(footage: Footage, *, folder: Path) -> Path:
@@ -30,17 +30,15 @@ def fetch(footage: Footage, *, folder: Path) -> Path:
         with tempfile.TemporaryDirectory() as work:
             data = _member(_download(footage, folder=Path(work)), footage.file)
         check(data, footage=footage)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f".{place.name}.part")
-        part.write_bytes(data)
-        part.replace(place)
+        make_folder(place.parent)
+        write_whole(place, data)
     check(place.read_bytes(), footage=footage)
     return place
 
 
 def check(data: bytes, *, footage: Footage) -> None:
     """Refuse a file whose hash is not the plan's."""
-    found = hashlib.sha256(data).hexdigest()
+    found = fingerprint(data)
     if found != footage.sha256:
         raise DataError(
             f"{footage.package} {footage.version}: {footage.file} has SHA-256 {found}, the plan expects"

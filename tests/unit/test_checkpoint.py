@@ -26,6 +26,7 @@ from metst.models import checkpoint
 from metst.models.checkpoint import known_models, load_model, save_model
 from metst.models.convert import convert_released
 from metst.models.networks import StateTransitionNetwork
+from metst.storage import fingerprint
 
 CONFIG = NetworkConfig(name="small", in_channels=6, width=8, blocks=3, slow_fast=True, d_state=4, classes=3)
 INFO = ModelInfo(
@@ -167,13 +168,13 @@ def test_a_folder_that_is_no_checkpoint_is_never_replaced(tmp_path: Path, networ
 def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(
     saved: Path, network: StateTransitionNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path) -> str:
+    def full(self: Path, data: str, encoding: str) -> int:
         raise OSError(28, "No space left on device")
 
     before = load_model(saved).info
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "file_sha256", full)
-        with pytest.raises(OutputError, match="No space left on device"):
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(OutputError, match="the disk is full"):
             save_model(saved, network=network, info=INFO, overwrite=True)
     assert load_model(saved).info == before
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
@@ -182,16 +183,16 @@ def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(
 def test_a_move_that_fails_puts_the_old_checkpoint_back(
     saved: Path, network: StateTransitionNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, move = load_model(saved).info, Path.replace
+    before, move, old = load_model(saved).info, Path.replace, (saved / "model.json").stat().st_ino
 
     def fail_on_the_new_one(self: Path, target: Path) -> Path:
-        if target == saved and not self.name.endswith("-old"):
+        if target == saved and (self / "model.json").stat().st_ino != old:
             raise PermissionError(13, "Permission denied")
         return move(self, target)
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail_on_the_new_one)
-        with pytest.raises(OutputError, match="Permission denied"):
+        with pytest.raises(OutputError, match="no permission to write there"):
             save_model(saved, network=network, info=INFO, overwrite=True)
     assert load_model(saved).info == before
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
@@ -199,7 +200,7 @@ def test_a_move_that_fails_puts_the_old_checkpoint_back(
 
 def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path, network: StateTransitionNetwork) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OutputError, match="cannot write the checkpoint"):
+    with pytest.raises(OutputError, match=r"cannot write .*model: a file stands where a folder is needed"):
         save_model(tmp_path / "file" / "model", network=network, info=INFO)
 
 
@@ -273,7 +274,7 @@ def test_a_broken_checkpoint_is_one_clear_line(saved: Path, fault: str) -> None:
 def store(folder: Path, state: dict[str, torch.Tensor]) -> None:
     """Other weights under a matching hash: a faulty checkpoint, not a damaged file."""
     save_file(state, folder / "weights.safetensors")
-    digest = checkpoint.file_sha256(folder / "weights.safetensors")
+    digest = fingerprint(folder / "weights.safetensors")
     edit_json(folder, lambda content: content.update(weights_sha256=digest))
 
 
@@ -301,7 +302,7 @@ def test_weights_with_other_names_are_named(saved: Path, use: str) -> None:
 @USES
 def test_weights_that_are_no_safetensors_are_one_clear_line(saved: Path, use: str) -> None:
     (saved / "weights.safetensors").write_bytes(b"not tensors at all")
-    digest = checkpoint.file_sha256(saved / "weights.safetensors")
+    digest = fingerprint(saved / "weights.safetensors")
     edit_json(saved, lambda content: content.update(weights_sha256=digest))
     with pytest.raises(CheckpointError, match="damaged") as raised:
         getattr(load_model(saved), use)

@@ -111,18 +111,16 @@ def test_a_write_that_fails_leaves_the_old_entry_and_no_part(
     cache = MotionCache(tmp_path)
     cache.write("key", measured(), name="a.mp4")
 
-    def full_disk(self: Path, data: bytes) -> int:
-        with self.open("wb") as handle:
-            handle.write(data[:100])
+    def full_disk(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(Path, "replace", full_disk)
     cache.write("key", measured(seed=1), name="a.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["key.motion.safetensors"]
     found = cache.read("key", name="a.mp4")
     assert found is not None
     assert_same(found.motion, measured().motion)
-    assert "No space left" in caplog.text
+    assert "the disk is full" in caplog.text
 
 
 def test_a_place_that_cannot_be_written_says_so_once_and_costs_only_time(
@@ -134,7 +132,7 @@ def test_a_place_that_cannot_be_written_says_so_once_and_costs_only_time(
         for key in ("one", "two", "three"):
             assert_same(cache.measured(key, measured, name="a.mp4").motion, measured().motion)
     assert len(caplog.records) == 1
-    assert "cannot be written" in caplog.text
+    assert "a file stands where a folder is needed" in caplog.text
     assert cache.entries() == []
 
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import resource
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +13,8 @@ import pytest
 
 from helpers.analyses import make_analysis
 from metst.errors import DataError, OutputError, UsageError
-from metst.results import Analysis, Gap, event_table, read_analysis, write_analysis, write_whole
+from metst.results import Analysis, Gap, event_table, read_analysis, write_analysis
+from metst.storage import write_whole
 from metst.timeline import Intervals, Series, TimeGrid
 
 GAPS = ((2.0, 3.0, "no face"), (3.0, 3.5, "scene cut"), (9.0, 10.0, "no face"))
@@ -242,28 +242,6 @@ def test_a_full_disk_loses_only_the_file_that_did_not_fit(analysis: Analysis, tm
     assert json.loads((tmp_path / "analysis.json").read_text())["files"] == ["events.csv", "face.csv", "motion.csv"]
     with pytest.raises(DataError, match=r"frames\.csv does not belong to this analysis"):
         read_analysis(tmp_path)
-
-
-def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "frames.csv"
-    write_whole(target, b"old")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-    try:
-        with pytest.raises(OutputError, match=r"frames\.csv: the file would be larger than allowed"):
-            write_whole(target, b"x" * 10_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert target.read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["frames.csv"]
-
-
-def test_links_are_followed(tmp_path: Path) -> None:
-    (tmp_path / "disk").mkdir()
-    (tmp_path / "events.csv").symlink_to(tmp_path / "disk" / "events.csv")
-    write_whole(tmp_path / "events.csv", b"event\n")
-    assert (tmp_path / "events.csv").is_symlink()
-    assert (tmp_path / "disk" / "events.csv").read_bytes() == b"event\n"
 
 
 def test_a_file_in_the_way_of_the_folder(analysis: Analysis, tmp_path: Path) -> None:

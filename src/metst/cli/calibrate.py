@@ -45,10 +45,10 @@ def calibrate(
 ) -> None:
     """Measure what can be found in your own recording, by planting known movements into it."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.results import make_folder
     from metst.sensitivity import CalibrateSettings, as_dict, summarise, write_calibration, write_page
     from metst.sensitivity import calibrate as run
     from metst.sensitivity.calibration_page import lead
+    from metst.storage import make_folder
     from metst.video import probe_video
 
     settings = CalibrateSettings(

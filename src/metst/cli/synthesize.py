@@ -70,7 +70,8 @@ def synthesize(
     talk(quiet=quiet, verbose=verbose)
     from pydantic import ValidationError
 
-    from metst.synthesis.clip import ClipRecipe, first_fault, read_recipe, write_clip
+    from metst.storage import faults
+    from metst.synthesis.clip import ClipRecipe, read_recipe, write_clip
 
     given = _given(context)
     if recipe is not None:
@@ -102,7 +103,7 @@ def synthesize(
                 head=None if head is None else _settings(head),
             )
         except ValidationError as error:
-            where, reason = first_fault(error)
+            where, reason = faults(error)[0]
             field = where.split(".")[0]
             raise UsageError(f"--{_OPTION_OF.get(field, field)}: {reason}") from error
     with progress("synthesize") as on_progress:

@@ -9,7 +9,6 @@ Frames are those of the video, 0-based and half-open.  A frame that is missing o
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,14 +28,13 @@ from metst.labels import EMOTIONS
 from metst.motion import Motion
 from metst.motion.measured import measure_motion
 from metst.regions import AXES, REGION_NAMES
-from metst.results import write_whole
+from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, make_folder, write_whole
 from metst.timeline import Series, TimeGrid
 from metst.video import probe_video
 from metst.video.hashing import content_hash
 
 INDEX_FILE = "features.json"
 
-_FAULTS_SHOWN = 10
 _NAME_BYTES, _HASH_DIGITS = 80, 8
 # What could be mistaken for the joint of two names, or for the hash of another one.
 _AMBIGUOUS = re.compile(rf"^-|--|-$|-[0-9a-f]{{{_HASH_DIGITS}}}$")
@@ -64,8 +62,7 @@ def _one_name(name: str) -> str:
     clean = clean.encode()[:_NAME_BYTES].decode(errors="ignore")
     if clean == name and not _AMBIGUOUS.search(name):
         return name
-    digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
-    return f"{clean}-{digest[:_HASH_DIGITS]}"
+    return f"{clean}-{fingerprint(name.encode(errors='backslashreplace'))[:_HASH_DIGITS]}"
 
 
 class TrueEvent(Settings):
@@ -177,8 +174,8 @@ def extract_features(
     """
     settings = settings or AnalyzeSettings()
     _check_videos(data_set, rate_hz=rate_hz)
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / INDEX_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot prepare the folder {folder}: {error}") from error
@@ -204,7 +201,7 @@ def _check_videos(data_set: DataSet, *, rate_hz: float | None) -> None:
         raise UsageError(f"{data_set.root} has labels but no videos: give the folder that holds both")
     without = [f"{v.subject}/{v.name}" for v in data_set.videos if v.path.is_dir() and not (v.rate_hz or rate_hz)]
     if without:
-        some = ", ".join(without[:_FAULTS_SHOWN])
+        some = ", ".join(without[:FAULTS_SHOWN])
         raise UsageError(f"frame folders without a frame rate ({some}): give it with --fps")
     for video in data_set.videos:
         file_name(video.subject, video.name)
@@ -301,7 +298,7 @@ def _write_tensors(path: Path, tensors: dict[str, AnyArray]) -> str:
     """Write a motion file; its SHA-256."""
     data = safetensors.numpy.save(tensors)
     write_whole(path, data)
-    return hashlib.sha256(data).hexdigest()
+    return fingerprint(data)
 
 
 def read_features_index(folder: Path) -> FeatureIndex:
@@ -320,8 +317,7 @@ def read_features_index(folder: Path) -> FeatureIndex:
     except OSError as error:
         raise UsageError(f"{folder} holds no features ({INDEX_FILE}): make them with `metst extract`") from error
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()]
-        raise DataError(f"{path} is not valid: {'; '.join(faults[:_FAULTS_SHOWN])}") from error
+        raise DataError(f"{path} is not valid: {faults_in_words(error)}") from error
     keys = [video.key for video in index.videos]
     for key in keys:
         file_name(*key)
@@ -333,7 +329,7 @@ def read_features_index(folder: Path) -> FeatureIndex:
         if event.onset >= event.offset or (video.file and event.offset > video.frames)
     ]
     if faults:
-        raise DataError(f"{path}: {'; '.join(faults[:_FAULTS_SHOWN])}")
+        raise DataError(f"{path}: {'; '.join(faults[:FAULTS_SHOWN])}")
     return index
 
 
@@ -362,7 +358,7 @@ def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array
     path, name = folder / video.file, f"{video.subject}/{video.video}"
     try:
         data = path.read_bytes()
-        if video.sha256 and hashlib.sha256(data).hexdigest() != video.sha256:
+        if video.sha256 and fingerprint(data) != video.sha256:
             raise DataError(f"it is not the file that {INDEX_FILE} speaks of")
         motion, quality = _series_of(data)
     except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:

@@ -20,7 +20,7 @@ from metst.inference import decode_events
 from metst.labels import EMOTIONS
 from metst.metrics import COLUMNS, score_tables
 from metst.models.checkpoint import Model, load_model
-from metst.results import csv_bytes, make_folder, write_whole
+from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import Series, TimeGrid, frames_for_people
 from metst.training.predictions import DONE_FILE, scores_path
 

@@ -13,7 +13,7 @@ from metst.metrics import tables_for_people
 from metst.metrics.text_tables import TextTable
 from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, class_colour, round_steps
 from metst.report.html import page_style, page_template
-from metst.results import write_whole
+from metst.storage import write_whole
 
 _WIDTH, _HEIGHT = 380.0, 190.0
 _BOX: Final = Box(46, 16, 320, 132)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from metst.config import Settings, Strategy
 from metst.datasets.features import INDEX_FILE, read_features_index
 from metst.errors import DataError, UsageError
-from metst.results import make_folder, write_whole
+from metst.storage import faults_in_words, fingerprint, json_key, make_folder, write_whole
 from metst.training.folds import Fold, grouped_k_fold, leave_one_subject_out
 from metst.training.recipes import Recipe, changed_recipe
 
@@ -44,8 +42,7 @@ class Variant(Settings):
     def training(self) -> str:
         """Name of its training: the same for variants that need the same weights."""
         decides = {"recipe": self.recipe.model_dump(mode="json"), "strategy": self.training_strategy}
-        digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-        return f"{self.recipe.name}-{digest[:10]}"
+        return f"{self.recipe.name}-{fingerprint(json_key(decides))[:10]}"
 
 
 class PlannedFold(Settings):
@@ -109,14 +106,14 @@ def make_plan(features: Path, *, variants: Sequence[Variant], folds: str = LOSO,
         raise UsageError(f"folds {folds!r}: expected {LOSO} or a number")
     try:
         return Plan(
-            features_sha256=hashlib.sha256((features / INDEX_FILE).read_bytes()).hexdigest(),
+            features_sha256=fingerprint(features / INDEX_FILE),
             data_set=index.data_set,
             variants=tuple(variants),
             folds=tuple(PlannedFold(name=part.name, train=part.train, test=part.test) for part in parts),
             seed=seed,
         )
     except ValidationError as error:
-        raise UsageError("; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())) from error
+        raise UsageError(faults_in_words(error, whole="")) from error
 
 
 def claim_folder(run: Path, plan: Plan) -> None:
@@ -193,5 +190,4 @@ def _variant(row: dict[str, Any], number: int, *, path: Path, recipe: Recipe, st
             strategy=row.get("strategy", strategy),
         )
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise UsageError(f"{path}: variant {number}: {faults}") from error
+        raise UsageError(f"{path}: variant {number}: {faults_in_words(error, whole='')}") from error

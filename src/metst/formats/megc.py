@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from metst.errors import DataError, UsageError
-from metst.results import Analysis, csv_bytes, make_folder, write_whole
+from metst.results import Analysis
+from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
 
 Part = Literal["cas", "samm"]

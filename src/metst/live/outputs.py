@@ -15,6 +15,7 @@ from metst.errors import OutputError, UsageError
 from metst.live.rows import EventRow, columns, event_json, frame_rows
 from metst.live.source import Source
 from metst.live.status import Status
+from metst.storage import make_folder, remedy
 from metst.stream import Update
 
 
@@ -68,11 +69,11 @@ class Tables:
         emotions = [name for name in classes if name != NEUTRAL]
         self._usable: deque[bool] = deque()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._events = _table(folder / "events.csv", header=columns("events.csv", classes=emotions))
             self._frames = _table(folder / "frames.csv", header=columns("frames.csv", classes=classes))
         except OSError as error:
-            raise OutputError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
+            raise OutputError(f"cannot write {error.filename or folder}: {remedy(error)}") from error
 
     def take(self, update: Update, *, rows: list[EventRow], status: Status) -> None:  # noqa: ARG002
         """Write what became final."""
@@ -83,7 +84,7 @@ class Tables:
                 csv.writer(self._events, lineterminator="\n").writerow(row.values())
             csv.writer(self._frames, lineterminator="\n").writerows(frame_rows(update, usable=self._usable))
         except OSError as error:
-            raise OutputError(f"cannot write {self._frames.name}: {error.strerror or error}") from error
+            raise OutputError(f"cannot write {self._frames.name}: {remedy(error)}") from error
 
     def close(self) -> None:
         """Close both files."""

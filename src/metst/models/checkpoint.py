@@ -7,9 +7,6 @@ from.  Reading and scoring need no torch; what is asked for is built then.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +19,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from metst.config import ModelInfo
-from metst.errors import CheckpointError, OutputError, UsageError
+from metst.errors import CheckpointError, UsageError
+from metst.storage import faults_in_words, fingerprint, whole_folder
 
 if TYPE_CHECKING:
     from metst.models.engine import Engine
@@ -158,7 +156,7 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
     info = _read_info(folder / INFO_FILE)
     weights = folder / WEIGHTS_FILE
     try:
-        digest = file_sha256(weights)
+        digest = fingerprint(weights)
     except FileNotFoundError as error:
         raise CheckpointError(f"{folder} is no checkpoint: {WEIGHTS_FILE} is missing") from error
     except OSError as error:
@@ -198,15 +196,8 @@ def save_model(
     if network.config != info.network:
         raise UsageError(f"the description is of {info.network!r}, but the weights are of {network.config!r}")
     check_target(folder, overwrite=overwrite)
-    beside = folder.parent / f".{folder.name}-{secrets.token_hex(4)}"
-    try:
-        beside.mkdir(parents=True)
+    with whole_folder(folder) as beside:
         info = _write(beside, network=network, info=info)
-        _put(beside, folder)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write the checkpoint {folder}: {error}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Model(info, folder)
 
 
@@ -222,14 +213,7 @@ def _read_info(path: Path) -> ModelInfo:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
-        raise CheckpointError(f"{path} is not valid: {'; '.join(faults)}") from error
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as text; :class:`OSError` where it cannot be read."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise CheckpointError(f"{path} is not valid: {faults_in_words(error)}") from error
 
 
 def check_target(folder: Path, *, overwrite: bool) -> None:
@@ -253,23 +237,9 @@ def _write(folder: Path, *, network: StateTransitionNetwork, info: ModelInfo) ->
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     # Not save_file, whose file only its owner can read: a checkpoint is there to be shared.
-    (folder / WEIGHTS_FILE).write_bytes(save(state))
-    filled = {"metst_version": metadata.version("metst"), "weights_sha256": file_sha256(folder / WEIGHTS_FILE)}
+    weights = save(state)
+    (folder / WEIGHTS_FILE).write_bytes(weights)
+    filled = {"metst_version": metadata.version("metst"), "weights_sha256": fingerprint(weights)}
     info = info.model_copy(update=filled)
     (folder / INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return info
-
-
-def _put(new: Path, folder: Path) -> None:
-    """Move a folder to its place; what was there goes once the new one is there, and comes back if it is not."""
-    if not folder.exists():
-        new.replace(folder)
-        return
-    old = new.with_name(f"{new.name}-old")
-    folder.replace(old)
-    try:
-        new.replace(folder)
-    except OSError:
-        old.replace(folder)
-        raise
-    shutil.rmtree(old)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from metst.config import InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
 from metst.errors import CheckpointError, UsageError
 from metst.labels import CLASSES
-from metst.models.checkpoint import check_target, file_sha256, save_model, torch_for
+from metst.models.checkpoint import check_target, save_model, torch_for
 from metst.models.engine.tensors import check_tensors, some
 from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, SCALE, DataSetFacts
+from metst.storage import fingerprint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,7 +120,7 @@ def convert_released(
     name, state, unused = _read_released(released)
     provenance = {
         "converted_from": released.name,
-        "converted_from_sha256": file_sha256(released),
+        "converted_from_sha256": fingerprint(released),
         "left_out": f"{unused} tensors that the published forward pass never uses",
     }
     info = _released_info(PUBLISHED[name], read, provenance)

@@ -22,8 +22,8 @@ from metst.config import ModelInfo
 from metst.errors import OutputError, UsageError
 from metst.models.checkpoint import Model
 from metst.regions import AXES, REGIONS
-from metst.results.analysis_folder import make_folder, write_whole
 from metst.results.tables import motion_columns
+from metst.storage import make_folder, write_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto

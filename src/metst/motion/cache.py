@@ -20,7 +20,6 @@ from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import platformdirs
@@ -30,10 +29,11 @@ import xxhash
 
 from metst.arrays import AnyArray, FloatArray
 from metst.config import AnalyzeSettings
-from metst.errors import DataError
+from metst.errors import DataError, OutputError
 from metst.motion import Motion
 from metst.regions import REGION_NAMES
 from metst.results import FACE_CHANNELS
+from metst.storage import PART_SUFFIX, json_key, make_folder, write_whole
 from metst.timeline import Series, TimeGrid
 
 FORMAT = 3
@@ -41,7 +41,6 @@ FORMAT = 3
 
 FOLDER_VARIABLE = "METST_CACHE_DIR"
 _SUFFIX = ".motion.safetensors"
-_PART_SUFFIX = ".part"
 _ABOUT = "about"
 _OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
 _ABANDONED_S = 86400.0
@@ -137,18 +136,13 @@ class MotionCache:
     def write(self, key: str, measured: Measured, *, name: str) -> None:
         """Keep a result: whole or not at all."""
         path = self._path(key)
-        part = path.with_name(f".{path.name}.{uuid4().hex[:12]}{_PART_SUFFIX}")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(_packed(measured, name=name))
-            part.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+            make_folder(self.folder)
+            write_whole(path, _packed(measured, name=name))
+        except OutputError as error:
             if not self._told:
                 self._told = True
-                why = error.strerror or error
-                _log.warning("motion is not kept for the next run: %s cannot be written (%s)", self.folder, why)
+                _log.warning("motion is not kept for the next run: %s", error)
 
     def entries(self) -> list[Entry]:
         """All entries, the one used last first."""
@@ -194,7 +188,7 @@ class MotionCache:
 
     def _drop_abandoned(self) -> None:
         """Parts of files whose process has died."""
-        for path in self._files(f".*{_PART_SUFFIX}"):
+        for path in self._files(f".*{PART_SUFFIX}"):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()
@@ -230,7 +224,7 @@ def motion_key(
         "rate_hz": rate_hz,
         "landmarks": None if landmarks is None else _digest(np.asarray(landmarks, np.float32)),
     }
-    fingerprint = xxhash.xxh3_64(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    fingerprint = xxhash.xxh3_64(json_key(decides)).hexdigest()
     return f"{content_hash}-{fingerprint}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
@@ -16,7 +15,8 @@ from markupsafe import Markup
 
 from metst.arrays import OnProgress
 from metst.report.wording import clock, length_in_words
-from metst.results import Analysis, write_whole
+from metst.results import Analysis
+from metst.storage import fingerprint, write_whole
 from metst.timeline import frame_for_people
 
 # Beyond this many cards a page is neither read nor quick to open; the table still lists every candidate.
@@ -135,7 +135,7 @@ def _asset(name: str) -> str:
 
 def _script_hash() -> str:
     """What the page's content security policy lets run: this one script, and no other."""
-    digest = hashlib.sha256(_asset("report.js").encode()).digest()
+    digest = bytes.fromhex(fingerprint(_asset("report.js").encode()))
     return "sha256-" + base64.b64encode(digest).decode("ascii")
 
 

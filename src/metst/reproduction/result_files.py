@@ -18,7 +18,7 @@ from metst.published.facts import DATA_SETS, RELEASED_COUNTS, Follow, HalfDurati
 from metst.reproduction.author_caches import Features
 from metst.reproduction.counting import SCORERS, Detections, count, native_detections
 from metst.reproduction.split import NO_CLASS, Split, TestVideo
-from metst.results import csv_bytes, make_folder, write_whole
+from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
 
 FOLLOWED: dict[Follow, str] = {

@@ -7,7 +7,7 @@ intervals include both ends; every time is the timestamp of the frame beside it.
 """
 
 from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
-from metst.results.analysis_folder import csv_bytes, finite, make_folder, read_analysis, write_analysis, write_whole
+from metst.results.analysis_folder import read_analysis, write_analysis
 from metst.results.flags import Condition, Flags, face_conditions, in_words
 from metst.results.tables import Block, event_table, table_of
 from metst.results.usable import usable_problem
@@ -20,15 +20,11 @@ __all__ = [
     "Flags",
     "Gap",
     "Source",
-    "csv_bytes",
     "event_table",
     "face_conditions",
-    "finite",
     "in_words",
-    "make_folder",
     "read_analysis",
     "table_of",
     "usable_problem",
     "write_analysis",
-    "write_whole",
 ]

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import errno
-import io
 import json
-import math
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +29,7 @@ from metst.results.tables import (
     read_table,
     table_of,
 )
+from metst.storage import faults_in_words, make_folder, write_parts, write_whole
 from metst.timeline import Series, TimeGrid, frame_for_people
 
 SCHEMA = 1
@@ -64,16 +59,13 @@ def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str
     if motion_format not in _MOTION_CONTENTS:
         raise UsageError(f"unknown motion format {motion_format!r}: expected {' or '.join(_MOTION_CONTENTS)}")
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(_cannot_write(folder, error)) from error
+    make_folder(folder)
     contents = _CONTENTS | {f"motion.{motion_format}": _MOTION_CONTENTS[motion_format]}
     failures: list[OutputError] = []
     written: list[str] = []
     for name, content in contents.items():
         try:
-            _write_parts(folder / name, content(analysis))
+            write_parts(folder / name, content(analysis))
             written.append(name)
         except OutputError as error:
             failures.append(error)
@@ -82,94 +74,6 @@ def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str
         raise OutputError(f"{failures[0]} ({len(written) + 1} of {len(contents) + 1} files are in {folder})")
     for other in _MOTION_CONTENTS.keys() - {motion_format}:  # an earlier run's would contradict this one
         (folder / f"motion.{other}").unlink(missing_ok=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a reader sees the old content or the new, never a part.
-
-    Links are followed; a device is written to directly.
-
-    Raises
-    ------
-    OutputError
-        No space, no permission, a folder in the way, ...
-    """
-    _write_parts(path, [data])
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder for results, and those above it, where there is none.
-
-    Raises
-    ------
-    OutputError
-        It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another one") from error
-
-
-def finite(value: Any) -> Any:
-    """Plain values for JSON, which knows no infinity and no NaN: null stands in their place."""
-    if isinstance(value, dict):
-        return {name: finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue().encode()
-
-
-def _write_parts(path: Path, parts: Iterable[bytes]) -> None:
-    """As :func:`write_whole`, without holding the whole of it."""
-    try:
-        target = path.resolve()
-        if target.exists() and not target.is_file():
-            with target.open("wb") as handle:
-                handle.writelines(parts)
-        else:
-            _replace(target, parts)
-    except OSError as error:
-        raise OutputError(_cannot_write(path, error)) from error
-
-
-def _replace(target: Path, parts: Iterable[bytes]) -> None:
-    part = target.with_name(f"{target.name}.part")
-    try:
-        with part.open("wb") as handle:
-            handle.writelines(parts)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.replace(target)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-_REMEDIES = {
-    errno.ENOSPC: "the disk is full; free some space and run again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run again",
-    errno.EFBIG: "the file would be larger than allowed; write to another disk",
-    errno.EACCES: "no permission to write there; choose another output folder",
-    errno.EPERM: "no permission to write there; choose another output folder",
-    errno.EROFS: "the disk is read-only; choose another output folder",
-    errno.EEXIST: "a file stands where a folder is needed; move it or choose another output folder",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it or choose another output folder",
-    errno.EISDIR: "a folder stands where the file should be; move it or choose another output folder",
-    errno.ENOENT: "the folder does not exist; create it first",
-}
-
-
-def _cannot_write(path: Path, error: OSError) -> str:
-    why = _REMEDIES.get(error.errno or 0, f"{error.strerror or error}; choose another output folder")
-    return f"cannot write {path}: {why}"
 
 
 def _motion_tensors(analysis: Analysis) -> bytes:
@@ -308,9 +212,7 @@ def _read_header(path: Path) -> _Header:
     try:
         return _Header.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: {where}: {first['msg']}; analyse the recording again") from error
+        raise DataError(f"{path}: {faults_in_words(error)}; analyse the recording again") from error
 
 
 def _require(name: str, *, folder: Path, header: _Header) -> None:

@@ -10,10 +10,10 @@ from markupsafe import Markup
 
 from metst.report.drawing import ACCENT, INK, LINE, MUTED, Box, Drawing, Panel, add, class_colour, stroke, write
 from metst.report.html import page_style, page_template
-from metst.results import write_whole
 from metst.sensitivity.calibration import Calibration
 from metst.sensitivity.recording_quality import give_advice
 from metst.sensitivity.summary import TARGET, Summary
+from metst.storage import write_whole
 
 _WIDTH, _HEIGHT = 520.0, 300.0
 _BOX: Final = Box(44, 14, 462, 232)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from metst.arrays import Float64Array
-from metst.results import Block, finite, table_of, write_whole
+from metst.results import Block, table_of
 from metst.sensitivity.calibration import Calibration, Row
 from metst.sensitivity.psychometric import (
     REFERENCE_AMPLITUDE,
@@ -25,6 +25,7 @@ from metst.sensitivity.psychometric import (
 )
 from metst.sensitivity.recording_quality import give_advice
 from metst.sensitivity.trials import TOLERANCE_S
+from metst.storage import finite, write_parts, write_whole
 from metst.synthesis.events import MEAN_DURATION_S
 from metst.timeline import frame_for_people
 
@@ -166,8 +167,8 @@ def write_calibration(calibration: Calibration, summary: Summary, folder: Path) 
     """
     text = json.dumps(as_dict(calibration, summary), indent=2, allow_nan=False)
     write_whole(folder / "calibration.json", text.encode())
-    write_whole(folder / "trials.csv", b"".join(table_of(trial_table(calibration)).csv_parts()))
-    write_whole(folder / "curve.csv", b"".join(table_of(_curve_table(summary)).csv_parts()))
+    write_parts(folder / "trials.csv", table_of(trial_table(calibration)).csv_parts())
+    write_parts(folder / "curve.csv", table_of(_curve_table(summary)).csv_parts())
 
 
 def trial_table(calibration: Calibration) -> dict[str, Block]:

@@ -15,7 +15,8 @@ from metst.arrays import Float64Array, Image, OnProgress
 from metst.config import FaceSettings, Settings
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
-from metst.results import Block, make_folder, table_of, write_whole
+from metst.results import Block, table_of
+from metst.storage import faults_in_words, make_folder, write_parts, write_whole
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.inject import animate_portrait, inject_events, truth_intervals
 from metst.synthesis.portrait import portrait, portrait_landmarks
@@ -100,14 +101,7 @@ def read_recipe(file: Path) -> ClipRecipe:
     try:
         return ClipRecipe.model_validate_json(text)
     except ValidationError as error:
-        where, reason = first_fault(error)
-        raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {reason}") from error
-
-
-def first_fault(error: ValidationError) -> tuple[str, str]:
-    """Where settings are wrong first (``"camera.width"``; empty: as a whole), and why."""
-    first = error.errors()[0]
-    return ".".join(str(part) for part in first["loc"]), first["msg"]
+        raise DataError(f"{file} is no recipe of a clip: {faults_in_words(error, whole='the file')}") from error
 
 
 @dataclass(frozen=True)
@@ -169,7 +163,7 @@ def write_clip(
     counted = _counted(made.images, total=len(grid), on_progress=on_progress)
     write_video(video, _then_remove(counted, beside), times_s=made.time_s.tolist(), crf=recipe.crf, codec=recipe.codec)
     write_whole(beside[0], made.recipe.model_dump_json(indent=2).encode())
-    write_whole(beside[1], b"".join(table_of(truth).csv_parts()))
+    write_parts(beside[1], table_of(truth).csv_parts())
     return Clip(video, beside[1], made.events, grid)
 
 
@@ -284,8 +278,7 @@ def _head_images(
     try:
         scene = HeadScene.model_validate(settings)
     except ValidationError as error:
-        where, reason = first_fault(error)
-        raise UsageError(f"a head cannot be made: {where or 'its settings'}: {reason}") from error
+        raise UsageError(f"a head cannot be made: {faults_in_words(error, whole='its settings')}") from error
     model = load_head_model(head_model)  # here, not at the first frame: what is missing is said before a file is made
     return render_scene(scene, time_s=time_s, events=events, rng_seed=recipe.seed, model=model)
 

@@ -6,8 +6,6 @@ compressed and measured as any video is, so that training meets the faults there
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +17,7 @@ from metst.config import AnalyzeSettings
 from metst.datasets.features import MotionFile, read_motion_file, write_motion_file
 from metst.motion.cache import FORMAT
 from metst.motion.measured import measure_motion
-from metst.results import make_folder
+from metst.storage import fingerprint, json_key, make_folder
 from metst.synthesis.heads.background_scenes import BackgroundScene, draw_background
 from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel
@@ -75,7 +73,7 @@ def _name(drawn: BackgroundScene, *, seconds: float) -> str:
     """Hash of what decides a recording, how it is measured included; there is one version of the head."""
     measured = [version("metst"), FORMAT, AnalyzeSettings().model_dump(mode="json")]
     about = [drawn.scene.model_dump(mode="json"), drawn.rate_hz, drawn.crf, seconds, measured]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+    return fingerprint(json_key(about))[:24]
 
 
 def _make(path: Path, drawn: BackgroundScene, *, seconds: float, seed: int, model: HeadModel) -> None:

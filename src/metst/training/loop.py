@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from metst.arrays import OnProgress
 from metst.errors import DataError, UsageError
-from metst.results import make_folder, write_whole
+from metst.storage import make_folder, write_whole
 
 Batch = tuple[Tensor, ...]
 Losses = dict[str, Tensor]

@@ -14,7 +14,7 @@ from metst.config import ModelInfo
 from metst.datasets.features import FeatureVideo, file_name, read_motion
 from metst.inference import decode_events, score_motion
 from metst.models.engine import Engine
-from metst.results import csv_bytes, make_folder, write_whole
+from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import Intervals, Series, frames_for_people
 
 DONE_FILE = "done.json"

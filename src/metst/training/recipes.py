@@ -12,6 +12,7 @@ from metst.config import NetworkConfig, Rule, Settings
 from metst.errors import UsageError
 from metst.labels import Statistic
 from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, RULES, TRAINING, Kind
+from metst.storage import faults_in_words
 
 
 class WindowPlan(Settings):
@@ -152,8 +153,8 @@ def changed_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'recipe'}: {fault['msg']}" for fault in error.errors()]
-        raise UsageError(f"recipe {recipe.name} cannot be changed so: {'; '.join(faults)}") from error
+        words = faults_in_words(error, whole="recipe")
+        raise UsageError(f"recipe {recipe.name} cannot be changed so: {words}") from error
 
 
 def _names(values: Mapping[str, Any], prefix: str = "") -> list[str]:

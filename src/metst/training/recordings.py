@@ -6,7 +6,6 @@ window of a data set without a published one, the epoch to stop at.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +26,7 @@ from metst.metrics import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
 from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
-from metst.results import write_whole
+from metst.storage import fingerprint, json_key, write_whole
 from metst.training.folds import Fold, inner_split
 from metst.training.loop import STATE_FILE, Batch, Losses, Optimisation, fit_network
 from metst.training.predictions import DONE_FILE, Candidate, predict, write_predictions
@@ -383,14 +382,14 @@ def _fingerprint(
 ) -> str:
     """Of all that decides a fold."""
     decides = {
-        "features": hashlib.sha256((features / INDEX_FILE).read_bytes()).hexdigest(),
+        "features": fingerprint(features / INDEX_FILE),
         "recipe": recipe.model_dump(mode="json"),
         "strategy": strategy,
         "seed": seed,
         "train": sorted(train),
         "test": sorted(test),
     }
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    return fingerprint(json_key(decides))
 
 
 def _is_done(folder: Path, fingerprint: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import shutil
@@ -28,6 +27,7 @@ from metst.models.checkpoint import check_target, save_model
 from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
 from metst.regions import REGION_NAMES
+from metst.storage import fingerprint
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion
 from metst.timeline import Series, TimeGrid, true_runs
@@ -285,11 +285,8 @@ def _stretches(recording: MotionFile, *, min_quality: float) -> Iterator[Backgro
 
 def _digest(backgrounds: Sequence[MotionFile]) -> str:
     """SHA-256 over what was measured; empty without any."""
-    digest = hashlib.sha256()
-    for each in backgrounds:
-        digest.update(each.motion.values.tobytes())
-        digest.update(each.quality.tobytes())
-    return digest.hexdigest() if backgrounds else ""
+    measured = (part.tobytes() for each in backgrounds for part in (each.motion.values, each.quality))
+    return fingerprint(*measured) if backgrounds else ""
 
 
 def _loss(network: nn.Module, batch: Batch, *, recipe: SimulationRecipe) -> Losses:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -18,6 +17,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from metst.arrays import UInt8Array
 from metst.errors import OutputError, UsageError
+from metst.storage import remedy, whole_file
 from metst.timeline import TimeGrid
 
 Codec = Literal["h264", "hevc", "mpeg4"]
@@ -92,7 +92,7 @@ def write_video(
     if not low <= min(first.shape[:2]) <= max(first.shape[:2]) <= high:
         what = f"pictures of {first.shape[1]}x{first.shape[0]} px cannot be written as {codec}"
         raise UsageError(f"{what}: width and height must lie between {low} and {high} px")
-    with _whole_file(path) as partial:
+    with whole_file(path) as partial:
         with _errors_of(path):
             container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
         try:
@@ -107,30 +107,12 @@ def write_video(
 
 
 @contextlib.contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """Give a name to write to; what is there becomes the file when nothing failed, else it is removed."""
-    with _errors_of(path):
-        if path.exists() and not path.is_file():
-            raise OutputError(f"{path} is not a file that can be replaced; give another name")
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
-    try:
-        yield partial
-        with _errors_of(path):
-            partial.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
     """Turn an error of writing, and of nothing else, into one line."""
     try:
         yield
     except (OSError, av.FFmpegError) as error:
-        reason = error.strerror or type(error).__name__
-        advice = "check the folder, its permissions and free space"
-        raise OutputError(f"{path} cannot be written: {reason}; {advice}") from error
+        raise OutputError(f"cannot write {path}: {remedy(error)}") from error
 
 
 def _timing(rate_hz: float | None, times_s: Sequence[float] | None) -> tuple[Fraction, list[int] | None]:

