@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from metst.errors import UsageError
 
 _MOST_PER_MIN = 600.0
-"""Micro-expressions per minute, each a tenth of a second: more would not fit."""
+"""Micro-expressions per minute, each a tenth of a second (``min_duration_s``): more would not fit."""
 
 
 class Settings(BaseModel):
