@@ -142,7 +142,7 @@ _SYLLABLE_S, _PHRASE_S, _PHRASE_SHARE = (0.035, 0.10), (0.2, 0.6), 0.5  # grains
 # Lively faces.
 _PLAY_COUNT, _PLAY_STRENGTH = (1, 5), (0.08, 0.8)  # action units, fewer than the second; log-uniform
 _PLAY_PACE_S, _PLAY_STEP_S = (0.5, 4.0), (0.12, 0.9)  # rest between steps; length of one; log-uniform
-_PLAY_SIDES: Sequence[Side] = ("both", "both", "left", "right")  # as often each
+_PLAY_SIDES: tuple[Side, ...] = ("both", "both", "left", "right")  # as often each
 _PLAY_RELAXES = 0.4  # probability that a raised unit goes back to rest
 
 
