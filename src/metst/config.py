@@ -25,7 +25,7 @@ STAGES: Final = 3
 """Stages of the slow-fast networks; between two the fast pathway is added to the slow one."""
 
 _MOST_PER_MIN = 600.0
-"""Micro-expressions per minute, each a tenth of a second: more would not fit."""
+"""Micro-expressions per minute, each a tenth of a second (``min_duration_s``): more would not fit."""
 
 
 class Settings(BaseModel):

@@ -40,6 +40,7 @@ __all__ = [
     "recognise",
 ]
 
+# How each kind is read: the folder, and whether known errors are corrected.
 _LOADERS: dict[Kind, Callable[[Path, bool], DataSet]] = {
     "samm-lv": lambda root, errata: load_samm_lv(root, errata=errata),
     "casme3": lambda root, errata: load_casme3(root, errata=errata),
@@ -52,7 +53,9 @@ _LOADERS: dict[Kind, Callable[[Path, bool], DataSet]] = {
 }
 
 KINDS: tuple[Kind, ...] = tuple(_LOADERS)
+"""Layouts that can be read."""
 
+# Label sheets by which a kind is recognised: patterns of their names.
 _SHEETS: dict[Kind, str] = {
     "samm-lv": SAMM_LV_SHEET,
     "casme3": CASME3_SHEET,

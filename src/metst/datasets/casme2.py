@@ -20,6 +20,10 @@ from metst.datasets.sheets import Row, Sheet, cell_text, check_merged, read_work
 from metst.datasets.types import DataSet, Journal, Source, Video
 
 RATE_HZ = 30.0
+"""Frame rate of the recordings, as their owners give it."""
+
+# The label sheet as it circulates, and as it was published; folders of subjects and of videos with their number; the
+# columns of the sheet, which has no header.
 SHEET = r"(CAS\(ME\)\^?2 ?|CASME_?2?_?)?code_final.*\.xlsx?"
 EXAMPLE = "CAS(ME)^2code_final.xlsx"
 SUBJECT = r"s\d+"

@@ -27,6 +27,10 @@ from metst.datasets.types import DataSet, Journal, Label, LabelKind, Source, Vid
 from metst.published.facts import DATA_SETS
 
 RATE_HZ = DATA_SETS["casme3"].video_rate_hz
+"""Frame rate of the recordings, as their owners give it."""
+
+# The label sheet as it circulates, and as it was published; the sheet of macro-expressions and blinks; folders of
+# subjects; the columns that say where a label is.
 SHEET = r"cas\(me\)\^?3_part_A_ME_label_JpgIndex.*\.xlsx?"
 EXAMPLE = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
 NEGATIVES = r"CAS\(ME\)\^?3_part_A_v\d+\.xlsx?"

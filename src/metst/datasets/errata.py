@@ -84,9 +84,11 @@ class Rule:
 LONGEST_CASME3 = 30
 """Frames between onset and offset beyond which the owners of CAS(ME)3 do not trust an offset."""
 
+# Sheets, and reasons.
 _LONG, _PART_A = "SAMM_LongVideos_V*_Release", "cas(me)3_part_A_ME_label_JpgIndex_v2"
 _OFFSET, _APEX, _TWICE = "the offset contradicts the row", "the apex lies outside", "the row starts before frame 1"
 
+# Errors that users of the data sets found, by cell.
 ERRATA: tuple[Erratum, ...] = (
     Erratum("samm-lv", _LONG, 56, "offset", 5739, _OFFSET),
     Erratum("samm-lv", _LONG, 125, "apex", 1105, _APEX),
@@ -106,6 +108,7 @@ def _apex_known(entry: Entry) -> int:
     return entry.onset if entry.apex is None else entry.apex
 
 
+# Errors that many rows share; each says why.
 RULES: tuple[Rule, ...] = (
     Rule(
         "casme2",

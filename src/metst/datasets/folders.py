@@ -16,10 +16,12 @@ from metst.errors import DataError, UsageError, VideoError
 from metst.video.folder import IMAGE_SUFFIXES, list_images
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-_DEPTH = 5
-_ENTRIES = 4
-_NUMBER = re.compile(r"(\d+)\D*$")
-_NAMES_SHOWN = 12
+"""Endings of the names of files that are taken for videos."""
+
+_DEPTH = 5  # levels below the root that are walked; set by hand, as are the two below
+_ENTRIES = 4  # of a folder, among which an image is looked for
+_NUMBER = re.compile(r"(\d+)\D*$")  # of a frame, in the name of its file
+_NAMES_SHOWN = 12  # in a message
 
 
 def check_root(root: Path) -> None:

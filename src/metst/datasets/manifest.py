@@ -30,8 +30,12 @@ from metst.datasets.types import DataSet, Journal, Label, LabelKind, Source, Vid
 from metst.errors import DataError
 
 COLUMNS = ("subject", "video", "onset", "apex", "offset", "emotion")
+"""Columns that every manifest has."""
+
 OPTIONAL = ("fps", "kind", "action_units")
-_COLUMNS = Columns(*COLUMNS)
+"""Columns that it may have."""
+
+_COLUMNS = Columns(*COLUMNS)  # the same, for messages
 
 
 def manifests(root: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from metst.datasets.folders import VIDEO_SUFFIXES, entries, folders, frame_folde
 from metst.datasets.types import DataSet, Journal, Source, Video
 
 RATES_HZ = {"samm": 200.0, "cas": 30.0}
+"""Frame rate of the recordings of each part, as the challenge gives it."""
 
 
 def parts(root: Path) -> dict[str, Path]:

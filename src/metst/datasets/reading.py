@@ -21,8 +21,9 @@ from metst.published.facts import Kind
 UNKNOWN_FRAME = -1
 """How sheets write an apex that could not be seen."""
 
-_LEFT_OUT = "the row is left out"
-_SEPARATORS = re.compile(r"\s*[+,;/\s]\s*")
+_LEFT_OUT = "the row is left out"  # what follows from a fault
+_SEPARATORS = re.compile(r"\s*[+,;/\s]\s*")  # of action units
+_NAMES_SHOWN = 5  # of videos, in a note
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def note_unlabelled(reader: Reader, labels: Sequence[Label]) -> None:
     named = {(label.subject, label.video) for label in labels}
     bare = [f"{v.subject}/{v.name}" for v in reader.videos if (v.subject, v.name) not in named]
     if bare and labels:
-        shown = ", ".join(bare[:5]) + (", ..." if len(bare) > 5 else "")
+        shown = ", ".join(bare[:_NAMES_SHOWN]) + (", ..." if len(bare) > _NAMES_SHOWN else "")
         reader.journal.notes.append(f"videos without a label of any kind: {len(bare)} ({shown})")
 
 

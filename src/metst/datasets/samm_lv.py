@@ -19,6 +19,12 @@ from metst.datasets.types import DataSet, Journal, Source, Video
 from metst.published.facts import DATA_SETS
 
 RATE_HZ = DATA_SETS["samm-lv"].video_rate_hz
+"""Frame rate of the recordings, as their owners give it."""
+
+_SUBJECT_DIGITS = 3  # with zeros in front, as folders and file names have it
+
+# The label sheet as it circulates, and as it was published; the sheet of emotions; folders of videos; names of labels,
+# which hold subject, video and sample.
 SHEET = r"SAMM_LongVideos.*\.xlsx?"
 EXAMPLE = "SAMM_LongVideos_V3_Release.xlsx"
 EMOTIONS = r"SAMM.*Micro_FACS_Codes.*\.xlsx?"
@@ -82,7 +88,7 @@ def _entry(row: Row, *, reader: Reader, emotions: dict[str, str] | None) -> Entr
     if match is None:
         expected = "a name like 006_1_2 (video 006_1, sample 2)"
         journal.fault(row.source, "Filename", expected=expected, got=repr(name), effect="the row is left out")
-    elif row.text("Subject").zfill(3) != match[2]:
+    elif row.text("Subject").zfill(_SUBJECT_DIGITS) != match[2]:
         journal.fault(row.source, "Subject", expected=f"{match[2]} as in {name}", got=repr(row.text("Subject")))
     if kind is None:
         got = repr(row.text("Type"))

@@ -18,8 +18,9 @@ from metst.datasets.types import Journal, Source
 from metst.errors import DataError, UsageError
 
 _HEADER_ROWS = 40  # the longest preamble known has 13 rows
-_INTEGRAL = 1e-6
-_ZIP = b"PK\x03\x04"
+_INTEGRAL = 1e-6  # how far a number that was computed in a sheet may lie from a whole one; set by hand
+_MOST = 2**53  # from here on, floating-point numbers skip whole ones
+_ZIP = b"PK\x03\x04"  # how an .xlsx file begins: it is a zip archive
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,6 @@ def whole_number(cell: object) -> int | None:
         number = float(cell if isinstance(cell, int | float) else cell_text(cell))
     except ValueError:
         return None
-    if not abs(number) < 2**53 or abs(number - round(number)) > _INTEGRAL:
+    if not abs(number) < _MOST or abs(number - round(number)) > _INTEGRAL:
         return None
     return round(number)

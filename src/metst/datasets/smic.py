@@ -20,7 +20,12 @@ from metst.published.facts import Kind
 
 Camera = Literal["hs", "vis", "nir"]
 RATE_HZ: dict[Camera, float] = {"hs": 100.0, "vis": 25.0, "nir": 25.0}
+"""Frame rate of each camera, as the owners give it."""
+
 KINDS: dict[Camera, Kind] = {"hs": "smic-hs", "vis": "smic-vis", "nir": "smic-nir"}
+"""Data set of each camera."""
+
+# Folders of subjects; a camera in the name of a folder; what the sheet calls its columns.
 SUBJECT = r"s\d+"
 _CAMERA = re.compile("(?<![a-z])(hs|vis|nir)(?![a-z])")
 _COLUMNS = Columns(onset="OnsetF", offset="OffsetF", emotion="Emotion")

@@ -18,11 +18,9 @@ from metst.decode.scores import NEUTRAL, class_names, intervals, mean_chance, sp
 from metst.errors import DataError, UsageError
 from metst.timeline import TIME_TOLERANCE_S, Intervals, Series, join_intervals
 
-# Keeps the log-odds of a score of 0 or 1 finite.
-_LEAST_DOUBT = 1e-6
-# 29.97 frames per second are called 30: three of them count as a tenth of a second.
+# 29.97 frames per second are called 30 (1.001 times as many): three of them count as a tenth of a second.
 _RATE_SLACK = 1.002
-# Frames out of reach are dropped this many at a time, which costs less than one by one.
+# Frames out of reach are dropped this many at a time, which costs less than one by one; set by hand.
 _FORGET_FRAMES = 64
 
 
@@ -188,7 +186,7 @@ class EventStream:
 
 
 def _calibrated(peak: Float64Array, *, settings: DecodeSettings) -> Float64Array:
-    height = odds.log_odds(np.clip(peak, _LEAST_DOUBT, 1 - _LEAST_DOUBT))
+    height = odds.log_odds(np.clip(peak, odds.LEAST, 1 - odds.LEAST))
     return odds.probability(settings.confidence_slope * height + settings.offset)
 
 
@@ -349,7 +347,7 @@ class _Stretch:
     def _event(self, onset: int, offset: int, peak: float) -> _Event:
         span = slice(onset - self._base, offset - self._base)
         score = np.array(self._score[span])
-        probability = mean_chance(np.array(self._chance[span]), np.maximum(score, _LEAST_DOUBT))
+        probability = mean_chance(np.array(self._chance[span]), np.maximum(score, odds.LEAST))
         return _Event(onset, onset + int(score.argmax()), offset, peak, probability)
 
     def _forget(self) -> None:

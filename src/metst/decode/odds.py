@@ -6,7 +6,8 @@ import numpy as np
 
 from metst.arrays import AnyArray
 
-_SMALLEST = 1e-6
+LEAST = 1e-6
+"""Least probability, and least doubt: logarithms stay finite, and the weight of a frame above 0.  Set by hand."""
 
 
 def probability(log_odds: AnyArray) -> AnyArray:
@@ -28,4 +29,4 @@ def class_probabilities(logits: AnyArray) -> AnyArray:
 
 def pooled_shares(one: AnyArray, other: AnyArray) -> AnyArray:
     """Two distributions over the last axis as one: their geometric mean."""
-    return class_probabilities((np.log(np.maximum(one, _SMALLEST)) + np.log(np.maximum(other, _SMALLEST))) / 2)
+    return class_probabilities((np.log(np.maximum(one, LEAST)) + np.log(np.maximum(other, LEAST))) / 2)

@@ -11,6 +11,7 @@ from metst.arrays import BoolArray, Float64Array, IntArray
 from metst.errors import DataError
 from metst.timeline import Intervals, Series
 
+# Channels of a series of scores, as frames.csv names them too, and the class that is no event.
 SPOT = "spot_score"
 CLASS_PREFIX = "p_"
 NEUTRAL = "neutral"

@@ -19,10 +19,14 @@ from metst.timeline import frames_for_people
 
 Part = Literal["cas", "samm"]
 
+# File of each part and its columns, as the challenge wants them.
 FILES: dict[Part, str] = {"cas": "cas_pred.csv", "samm": "samm_pred.csv"}
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
-NAMES_COLUMNS = ("input", "subject", "video")
 
+NAMES_COLUMNS = ("input", "subject", "video")
+"""Columns of the list that says which recording is which."""
+
+# Classes that are left out: the first when that is asked for, the second always.
 _OTHERS = "others"
 _NO_EMOTION = "neutral"
 

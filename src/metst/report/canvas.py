@@ -18,8 +18,15 @@ from metst.arrays import Float32Array, Image, Int32Array
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
-_FRACTION_BITS = 4
-_FINER = 4
+_FRACTION_BITS = 4  # OpenCV draws at places in so many fractional bits: sixteenths of a pixel
+_FINER = 4  # words are drawn so many times larger and averaged; set by hand
+
+# Looks, set by hand.
+_CHIP_SHADE = 0.72  # how much of the picture the ground of a chip hides
+_CHIP_GAP = 3  # pixels between two chips
+_SHORTEST_ARROW_PX = 1e-6  # under which an arrow has no direction
+_LONGEST_HEAD, _HEAD_WIDTH = 0.7, 0.45  # of an arrow: share of its length; half the width, share of the head's length
+_WHITE = 255  # of a mask of 8 bits
 
 
 @lru_cache(maxsize=1)
@@ -42,8 +49,8 @@ def _mask(text: str, size: int) -> Float32Array:
     ascent, descent = font.getmetrics()  # type: ignore[union-attr]  # Pillow's own font is a FreeType one
     width, height = -(-int(font.getlength(text) + 1) // _FINER), -(-(ascent + descent) // _FINER)
     picture = Pictures.new("L", (_FINER * width, _FINER * height))
-    ImageDraw.Draw(picture).text((0, 0), text, fill=255, font=font)
-    covered = np.asarray(picture, np.float32) / np.float32(255)
+    ImageDraw.Draw(picture).text((0, 0), text, fill=_WHITE, font=font)
+    covered = np.asarray(picture, np.float32) / np.float32(_WHITE)
     return np.asarray(covered.reshape(height, _FINER, width, _FINER).mean(axis=(1, 3))[:, :, None], np.float32)
 
 
@@ -74,9 +81,9 @@ def chip(image: Image, text: str, *, at: Point, size: int, ink: Colour, ground: 
     width, height = text_size(text, size=size)
     pad = size // 3
     left = at[0] - width - 2 * pad if right else at[0]
-    shade(image, box=(left, at[1], left + width + 2 * pad, at[1] + height + pad), colour=ground, share=0.72)
+    shade(image, box=(left, at[1], left + width + 2 * pad, at[1] + height + pad), colour=ground, share=_CHIP_SHADE)
     write(image, text, at=(left + pad, at[1] + pad / 2), size=size, colour=ink)
-    return at[0], at[1] + height + pad + 3
+    return at[0], at[1] + height + pad + _CHIP_GAP
 
 
 def shade(image: Image, *, box: tuple[float, float, float, float], colour: Colour, share: float) -> None:
@@ -101,13 +108,13 @@ def arrow(image: Image, start: npt.ArrayLike, stop: npt.ArrayLike, *, colour: Co
     """Arrow with a filled head of ``head`` pixels, and a dark rim that keeps it apart from any ground."""
     first, last = np.asarray(start, np.float64), np.asarray(stop, np.float64)
     length = float(np.hypot(*(last - first)))
-    if length < 1e-6:
+    if length < _SHORTEST_ARROW_PX:
         return
     along = (last - first) / length
     across = np.array([-along[1], along[0]])
-    head = min(head, 0.7 * length)
+    head = min(head, _LONGEST_HEAD * length)
     neck = last - head * along
-    tip = np.stack([last, neck + 0.45 * head * across, neck - 0.45 * head * across])
+    tip = np.stack([last, neck + _HEAD_WIDTH * head * across, neck - _HEAD_WIDTH * head * across])
     for rim, ink in ((2, (0, 0, 0)), (0, colour)):
         line(image, np.stack([first, neck]), colour=ink, width=width + rim)
         if rim:

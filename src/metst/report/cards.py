@@ -23,7 +23,10 @@ from metst.timeline import frame_for_people
 from metst.video import read_colour_frames
 
 MOMENTS: Final = ("onset", "apex", "offset")
-_REGIONS_NAMED: Final = 6
+"""Moments of an event that have a picture, in order."""
+
+_REGIONS_NAMED: Final = 6  # that moved farthest, in the list beside the drawn face; set by hand
+_REGIONS_SPOKEN: Final = 3  # of them, in the words that stand for the drawing
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
     moved = _moved(displacement)
     facemap, enlarged = Markup(), 0.0
     if moved:
-        label = "Drawn face; " + ", ".join(f"{region.name} moved {region.words}" for region in moved[:3])
+        label = "Drawn face; " + ", ".join(f"{region.name} moved {region.words}" for region in moved[:_REGIONS_SPOKEN])
         facemap = Markup(draw_facemap(displacement, key=f"map{event}", label=label))
         enlarged = enlargement(displacement)
     return Card(

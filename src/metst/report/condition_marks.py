@@ -14,10 +14,10 @@ from metst.results import Analysis, Condition, face_conditions, in_words
 from metst.timeline import true_runs
 
 BESIDE_S: Final = 0.15
-"""A blink so shortly before or after an event counts as beside it, seconds."""
+"""A blink so shortly before or after an event counts as beside it, seconds; set by hand."""
 
-_LEAST_SHARE: Final = 1 / 700  # of the panel's width: what is narrower would not be seen
-_NAMED: Final = 3
+_LEAST_SHARE: Final = 1 / 700  # of the panel's width: what is narrower would not be seen; set by hand
+_NAMED: Final = 3  # regions in a hint, before "and 4 more"; set by hand
 
 
 def draw_conditions(panel: Panel, analysis: Analysis) -> None:

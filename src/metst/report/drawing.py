@@ -19,14 +19,20 @@ import numpy as np
 from metst.arrays import FloatArray, UInt8Array
 
 INK, MUTED, LINE, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "accent"))
+"""Colours of the style sheet: text and curves; secondary text; axes; what is pointed out."""
+
 CLASS_COLOURS = 8
+"""Colours of classes in the style sheet: ``--class-0`` and so on."""
 
 Anchor = Literal["start", "middle", "end"]
 Element = ElementTree.Element
 
+# Sizes in points, set by hand.
 _FONT_PT: Final = 7.5
-_TICK_PT: Final = 2.5
-_HATCH_PT: Final = 4
+_TICK_PT: Final = 2.5  # length of a mark beside an axis
+_HATCH_PT: Final = 4  # from one slanted line to the next
+_MIDDLE: Final = 0.35  # of the font's size: from the middle of its figures down to their baseline
+_AXIS_PT: Final = 0.6  # width of axes and marks
 
 
 def class_colour(index: int) -> str:
@@ -157,7 +163,7 @@ class Panel:
         """Lines at the left and at the bottom."""
         left, top, right, bottom = self.box.left, self.box.top, *self._corner()
         path = f"M{left:.2f} {top:.2f}V{bottom:.2f}H{right:.2f}"
-        add(self.drawing.root, "path", {"d": path, "style": stroke(LINE, width=0.6)})
+        add(self.drawing.root, "path", {"d": path, "style": stroke(LINE, width=_AXIS_PT)})
 
     def x_ticks(self, values: Sequence[float], *, text: Callable[[float], str] | None) -> None:
         """Marks below the panel, with their texts."""
@@ -166,7 +172,7 @@ class Panel:
             across = float(self.at(value, 0)[0])
             if text is not None:
                 mark = f"M{across:.2f} {bottom:.2f}v{_TICK_PT}"
-                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=0.6)})
+                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
                 write(self.drawing.root, across, bottom + _TICK_PT + _FONT_PT + 1, text(value), colour=MUTED)
 
     def y_ticks(self, values: Sequence[float], texts: Sequence[str], *, marks: bool = True) -> None:
@@ -175,8 +181,8 @@ class Panel:
             down = float(self.at(0, value)[1])
             if marks:
                 mark = f"M{self.box.left:.2f} {down:.2f}h{-_TICK_PT}"
-                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=0.6)})
-            write(self.drawing.root, self.box.left - 2 * _TICK_PT, down + 0.35 * _FONT_PT, text,
+                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
+            write(self.drawing.root, self.box.left - 2 * _TICK_PT, down + _MIDDLE * _FONT_PT, text,
                   colour=MUTED, anchor="end")  # fmt: skip
 
     def y_title(self, text: str, *, off: float) -> None:

@@ -11,7 +11,7 @@ from metst.regions import REGIONS
 from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, Panel, add, stroke
 
 # Left half and midline of a drawn face by landmark (iBUG 300-W), origin between the outer eye corners,
-# whose distance is 1; x right, y down.  The right half is its mirror image.
+# whose distance is 1; x right, y down.  The right half is its mirror image.  Set by hand: it is nobody's face.
 _LEFT_HALF: Final = {
     0: (-0.80, -0.02), 1: (-0.79, 0.20), 2: (-0.76, 0.42), 3: (-0.71, 0.64), 4: (-0.63, 0.86),
     5: (-0.51, 1.06), 6: (-0.35, 1.22), 7: (-0.17, 1.32), 8: (0.0, 1.35),
@@ -34,14 +34,15 @@ _OUTLINES: Final = (
     (*range(48, 60), 48), (*range(60, 68), 60),
 )  # fmt: skip
 
-# Size of the drawing in points; what of the face's plane it shows, face units.
+# Size of the drawing in points; what of the face's plane it shows, face units.  Set by hand, as is all that follows.
 _WIDTH, _HEIGHT = 166.0, 180.0
 _ACROSS, _DOWN = (-0.95, 0.95), (1.44, -0.62)
-_HEAD_PT, _SHORTEST_PT = 7.0, 0.8
+_HEAD_PT, _SHORTEST_PT = 7.0, 0.8  # of an arrow: its head; under which it is left out
 
-# The longest arrow has this length on the drawing; a movement under the least unit is not enlarged to it.
+# The longest arrow has this length on the drawing, face units; a movement under the least is not enlarged to it.
 _ARROW: Final = 0.30
 _LEAST_FULL_ARROW: Final = 0.01
+_STRONG: Final = 1 / 4  # arrows under this share of the longest are pale
 
 
 def drawn_landmarks() -> Float64Array:
@@ -86,7 +87,7 @@ def draw_facemap(displacement: Float32Array, *, key: str, label: str) -> str:
 
 def _draw_arrow(panel: Panel, start: Float64Array, arrow: Float64Array) -> None:
     """A shaft and a head; arrows much shorter than the longest are pale."""
-    strong = float(np.linalg.norm(arrow)) >= _ARROW / 4
+    strong = float(np.linalg.norm(arrow)) >= _ARROW * _STRONG
     colour, opacity = (ACCENT, "") if strong else (MUTED, ";opacity:.6")
     (x0, x1), (y0, y1) = panel.at(*np.stack([start, start + arrow]).T)
     length = float(np.hypot(x1 - x0, y1 - y0))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from metst.arrays import Float32Array, Float64Array, FloatArray, Image, IntArray, OnProgress
+from metst.config import InputSettings
 from metst.errors import DataError
 from metst.regions import REGIONS
 from metst.report.canvas import Point, arrow, chip, palette, ring, text_size, write
@@ -22,18 +23,25 @@ from metst.timeline import Series, frame_for_people, true_runs
 from metst.video import read_colour_stream, write_video
 
 REFERENCE_S: Final = 1.0
-"""Arrows show the motion against the mean of so many seconds before."""
+"""Arrows show the motion against the mean of so many seconds before; set by hand, as is all that follows."""
 
-_LEAST_WIDTH, _MOST_WIDTH, _MOST_HEIGHT = 800, 1280, 960
-_CRF: Final = 20
+_LEAST_WIDTH, _MOST_WIDTH, _MOST_HEIGHT = 800, 1280, 960  # pixels: small recordings are enlarged, large ones reduced
+_CRF: Final = 20  # quality of H.264
 _FULL_ARROW, _STRONG = 0.2, 90.0  # face units; the percentile of the motion around a frame that is drawn so long
 _AROUND_S = 1.0  # what has just been seen, and comes next, is drawn to the same scale
-_LONGEST_ARROW = 0.4  # what moved still farther gets no longer arrow
-_ENLARGEMENTS: Final = (2, 3, 5, 8, 12, 20, 30)
-_SHORTEST_ARROW = 0.03
-_RING = 0.045
-_TRUSTED: Final = 0.5
-_SAME_TIME_S: Final = 1e-3
+_LONGEST_ARROW = 0.4  # face units; what moved still farther gets no longer arrow
+_ENLARGEMENTS: Final = (2, 3, 5, 8, 12, 20, 30)  # few and round: the words name the one that is used
+_SHORTEST_ARROW = 0.03  # face units: shorter ones stay within their ring and are left out
+_RING = 0.045  # radius, face units
+_ARROW_HEAD: Final = 0.075  # length, face units
+_TRUSTED: Final = InputSettings().min_quality  # below, a region shows no arrow, as networks take it to stand still
+_SAME_TIME_S: Final = 1e-3  # containers round their timestamps
+_STILL: Final = 1e-9  # face units; keeps a face without motion from being divided by
+_LEAST_TEXT_PX, _TEXT_OF_WIDTH, _BIGGER = 11, 60, 1.3  # size of the text: a 60th of the width; that of an event's words
+_FIRST_FACE: Final = 4  # until a face was seen, it is taken to be this part of the width
+_LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)  # landmarks
+_LEAST_FRAME_PX, _FRAME_OF_TEXT = 3, 4  # width of the frame around an event: size of the text over this
+_ARROW_OF_TEXT: Final = 7  # width of an arrow: size of the text over this
 
 # A coarse region says what its fine ones say together: only the fine ones are drawn.
 _SHOWN: Final = [region.number - 1 for region in REGIONS if region.number - 1 not in {r.parent for r in REGIONS}]
@@ -124,7 +132,7 @@ def enlargements(displacement: Float32Array, *, time_s: FloatArray) -> IntArray:
     first, after = (np.searchsorted(time_s, time_s + step_s) for step_s in (-_AROUND_S, _AROUND_S))
     # Pairs of bounds: every second maximum is that from one frame's first neighbour to its last.
     around = np.maximum.reduceat(np.append(strong, 0), np.stack([first, after], axis=1).ravel())[::2]
-    fitting = np.searchsorted(_ENLARGEMENTS, _FULL_ARROW / np.maximum(around, 1e-9), side="right") - 1
+    fitting = np.searchsorted(_ENLARGEMENTS, _FULL_ARROW / np.maximum(around, _STILL), side="right") - 1
     return np.array(_ENLARGEMENTS)[np.maximum(fitting, 0)]
 
 
@@ -138,17 +146,17 @@ class _Painter:
         self._scale = min(grow, _MOST_WIDTH / source.width, _MOST_HEIGHT / source.height)
         # Even sizes: the encoder would add a column or row.
         self._size = 2 * round(source.width * self._scale / 2), 2 * round(source.height * self._scale / 2)
-        self._text = max(11, round(self._size[0] / 60))
+        self._text = max(_LEAST_TEXT_PX, round(self._size[0] / _TEXT_OF_WIDTH))
         self._strip = ScoreStrip(analysis, width=self._size[0], size=self._text)
         self._displacement = recent_displacement(analysis.motion)
         self._displacement[analysis.motion_quality < _TRUSTED] = np.nan
         self._enlarged = enlargements(self._displacement[:, _SHOWN], time_s=analysis.grid.time_s)
-        left, right = (drawn_landmarks()[first:after].mean(axis=0) for first, after in ((36, 42), (42, 48)))
+        left, right = (drawn_landmarks()[eye].mean(axis=0) for eye in (_LEFT_EYE, _RIGHT_EYE))
         self._eyes_apart = float(right[0] - left[0])
         self._event = np.full(len(analysis.grid), -1)
         for event in range(len(analysis.events)):
             self._event[analysis.events.onset[event] : analysis.events.offset[event]] = event
-        self._face_px = source.width / 4
+        self._face_px = source.width / _FIRST_FACE
 
     def painted(self, picture: Image, frame: int) -> Image:
         """(height, width, 3) uint8 RGB."""
@@ -190,6 +198,7 @@ class _Painter:
         analysis, colours = self._analysis, palette()
         eyes = analysis.face.values[frame, 4:].astype(np.float64) * self._scale
         unit = complex(eyes[2] - eyes[0], eyes[3] - eyes[1]) / self._eyes_apart  # a face unit in the picture
+        width = max(1, round(self._text / _ARROW_OF_TEXT))
         for region in _SHOWN:
             centre = self._enlarged_points(analysis.centres[frame, region])
             flagged = analysis.conditions[frame, region] > 0
@@ -201,7 +210,7 @@ class _Painter:
             if trusted and abs(moved) >= _SHORTEST_ARROW:
                 moved *= min(1.0, _LONGEST_ARROW / abs(moved))
                 tip = centre + (moved * unit).real * np.array([1, 0]) + (moved * unit).imag * np.array([0, 1])
-                arrow(image, centre, tip, colour=colour, width=max(1, round(self._text / 7)), head=0.075 * abs(unit))
+                arrow(image, centre, tip, colour=colour, width=width, head=_ARROW_HEAD * abs(unit))
 
     def _draw_words(self, image: Image, frame: int) -> None:
         """Time and legend in the left corner, conditions in the right one."""
@@ -220,12 +229,12 @@ class _Painter:
 
     def _draw_event(self, image: Image, event: int) -> None:
         """A frame around the picture in the colour of the class, and what it is."""
-        colour, thick = event_colour(self._analysis, event), max(3, self._text // 4)
+        colour, thick = event_colour(self._analysis, event), max(_LEAST_FRAME_PX, self._text // _FRAME_OF_TEXT)
         height, width = image.shape[:2]
         for box in (np.s_[:thick], np.s_[height - thick :], np.s_[:, :thick], np.s_[:, width - thick :]):
             image[box] = colour
         words = f"{event + 1}  {event_words(self._analysis, event)}"
-        size = round(1.3 * self._text)
+        size = round(_BIGGER * self._text)
         across, down = text_size(words, size=size)
         image[height - down - size : height, : across + 2 * size] = colour
         write(image, words, at=(size, height - down - size / 2), size=size, colour=palette()["page"])

@@ -31,22 +31,35 @@ from metst.report.wording import clock
 from metst.results import Analysis
 
 ROW_S: Final = (60.0, 120.0, 300.0, 600.0, 1800.0)
+"""Seconds that a row of the timeline may show; set by hand, as is all that follows."""
+
 MOST_ROWS: Final = 12
+"""Rows beyond which they show more each."""
+
+_REST: Final = 0.2  # share of a row: a rest shorter than that is no row of its own
 
 # Layout of a row, points: a score panel, a line of conditions, one thin strip per region.
 _WIDTH, _LEFT, _RIGHT = 792.0, 68.0, 14.0
 _SCORE, _FLAGS, _STRIPS, _GAP, _ABOVE, _BELOW = 72.0, 4.0, 97.0, 5.0, 19.0, 17.0
-_SCORE_RANGE: Final = (0.0, 1.02)
-_BINS: Final = 700
-_LEAST_SPAN_S: Final = 1e-3
-_ROUNDING_S: Final = 1e-6
-_CLOCK_STEPS: Final = (1, 2, 3, 5, 6, 10)
-_DECIMAL_STEPS: Final = (1, 2, 5, 10)
+_SCORE_RANGE: Final = (0.0, 1.02)  # of the axis: a curve at 1 keeps its width
+_BINS: Final = 700  # across a row: about one per point
+_LEAST_SPAN_S: Final = 1e-3  # of an axis, also for a recording of one frame
+_ROUNDING_S: Final = 1e-6  # a frame on the edge of a bin belongs to it, however sums are rounded
+_CLOCK_STEPS: Final = (1, 2, 3, 5, 6, 10)  # which steps are round on a clock
+_DECIMAL_STEPS: Final = (1, 2, 5, 10)  # and elsewhere
+_MOST_TIMES, _MOST_SECONDS, _MOST_PERCENTS = 13, 5, 4  # marks along a row; below a close-up; beside it
+_LETTER: Final = 0.007  # of a row's width, per letter of a reason that is written into a gap
+_LEAST_EVENT, _CLOSE_EVENTS = 500, 50  # a row's width over these: least width of an event; numbers nearer go up a step
+_EVENT_BAR: Final = 0.04  # height of the bar over an event, share of the panel's
+_NUMBER_UP, _NUMBER_STEP = 1.05, 0.12  # where the numbers of events stand, values of the score
+_REASON_UP: Final = 0.75  # where the reason of a gap stands
+_WORDS_UP: Final = 1.06  # where onset, apex and offset stand over a close-up
 
 # Movement that fills a strip: the strongest half per cent of the recording, but at least 2 % of the eye distance.
 _FULL_STRIP: Final = 99.5
 _LEAST_FULL: Final = 0.02
 HEAT_RGB: Final = (91, 91, 214)
+"""Colour of a strip where the movement is full; where there is none, it is clear."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +113,14 @@ def timeline_rows(analysis: Analysis, *, movement: Float32Array, linked: Collect
             _draw_gaps(panel, analysis, named=panel is score)
             panel.frame()
         _mark_events(score, strips, analysis, linked=linked)
-        strips.x_ticks(round_steps(*span_s, most=13, steps=_CLOCK_STEPS), text=clock)
+        strips.x_ticks(round_steps(*span_s, most=_MOST_TIMES, steps=_CLOCK_STEPS), text=clock)
         yield Row(drawing.svg(), *span_s)
 
 
 def row_count(duration_s: float) -> int:
     """Rows of about a minute; of more where that would be too many."""
     for row_s in ROW_S:
-        # A rest of some seconds is no row of its own.
-        count = max(1, int(np.ceil(duration_s / row_s - 0.2)))
+        count = max(1, int(np.ceil(duration_s / row_s - _REST)))
         if count <= MOST_ROWS:
             return count
     return MOST_ROWS
@@ -158,8 +170,8 @@ def _draw_gaps(panel: Panel, analysis: Analysis, *, named: bool) -> None:
     width_s = panel.x[1] - panel.x[0]
     for start, stop, reason in _visible_gaps(analysis, span_s=panel.x):
         panel.hatched(start, stop)
-        if named and stop - start > 0.007 * len(reason) * width_s:
-            panel.write((start + stop) / 2, 0.75, reason)
+        if named and stop - start > _LETTER * len(reason) * width_s:
+            panel.write((start + stop) / 2, _REASON_UP, reason)
 
 
 def _visible_gaps(analysis: Analysis, *, span_s: tuple[float, float]) -> list[tuple[float, float, str]]:
@@ -190,26 +202,27 @@ def _mark_events(score: Panel, strips: Panel, analysis: Analysis, *, linked: Col
         if stop <= score.x[0] or start >= score.x[1]:
             continue
         # So narrow that it would not be seen on a row of ten minutes.
-        stop = max(stop, start + width_s / 500)
+        stop = max(stop, start + width_s / _LEAST_EVENT)
         colour = class_colour(events.classes.index(events.label[i]))
         score.span(start, stop, style=f"fill:{colour};opacity:.3")
-        score.span(start, stop, style=f"fill:{colour}", top=0.04)
+        score.span(start, stop, style=f"fill:{colour}", top=_EVENT_BAR)
         strips.span(start, stop, style=stroke(colour, width=0.8))
         middle = (start + stop) / 2
-        level = 1 - level if middle - last_s < width_s / 50 else 0
+        level = 1 - level if middle - last_s < width_s / _CLOSE_EVENTS else 0
         last_s = middle
         place_x = float(np.clip(middle, *score.x))
         link = f"#event-{i + 1}" if i in linked else ""
-        score.write(place_x, 1.05 + 0.12 * level, str(i + 1), bold=True, link=link)
+        score.write(place_x, _NUMBER_UP + _NUMBER_STEP * level, str(i + 1), bold=True, link=link)
 
 
-# Layout of a close-up, points.
+# Layout of a close-up, points.  Set by hand, as is all that follows.
 _CLOSE_WIDTH, _CLOSE_HEIGHT = 460.0, 216.0
 _SCORE_BOX, _MOTION_BOX = Box(43, 16, 310, 86), Box(43, 112, 310, 86)
-_PADDING_S: Final = 0.7
-_CURVES: Final = 3
-_LEAST_PERCENT: Final = 0.1
-_DASHES: Final = ("", "4.4 1.6", "1.1 1.3")
+_PADDING_S: Final = 0.7  # shown before and after an event at the least; else as long as it lasts
+_CURVES: Final = 3  # regions that moved farthest, one per style of line
+_LEAST_PERCENT: Final = 0.1  # of the eye distance: height of the panel for a face that does not move
+_HEADROOM: Final = 1.05  # height of the panel over that of the highest curve
+_DASHES: Final = ("", "4.4 1.6", "1.1 1.3")  # styles of line, points drawn and left out
 
 
 def strongest_regions(displacement: Float32Array, *, count: int) -> list[int]:
@@ -229,7 +242,7 @@ def draw_close_up(analysis: Analysis, event: int) -> str:
     label = f"Score and motion around candidate {event + 1}"
     drawing = Drawing(_CLOSE_WIDTH, _CLOSE_HEIGHT, key=f"close{event}", label=label)
     paths = _paths(analysis, frames=frames, onset=onset, apex=apex)
-    highest = 1.05 * max([_LEAST_PERCENT, *(float(np.nanmax(away)) for _, away in paths)])
+    highest = _HEADROOM * max([_LEAST_PERCENT, *(float(np.nanmax(away)) for _, away in paths)])
     score = drawing.panel(_SCORE_BOX, x=span_s, y=_SCORE_RANGE)
     motion = drawing.panel(_MOTION_BOX, x=span_s, y=(0, highest))
     colour = class_colour(events.classes.index(events.label[event]))
@@ -240,10 +253,11 @@ def draw_close_up(analysis: Analysis, event: int) -> str:
         panel.frame()
     _draw_score(score, analysis, frames=frames)
     _draw_paths(motion, paths, time_s=time_s[frames])
-    motion.x_ticks(round_steps(*span_s, most=5, steps=_DECIMAL_STEPS), text=lambda time: clock(time, decimals=1))
-    score.write(float(time_s[onset]), 1.06, "onset", colour=MUTED, anchor="end")
-    score.write(float(time_s[apex]), 1.06, "apex", colour=MUTED)
-    score.write(float(time_s[last]), 1.06, "offset", colour=MUTED, anchor="start")
+    seconds = round_steps(*span_s, most=_MOST_SECONDS, steps=_DECIMAL_STEPS)
+    motion.x_ticks(seconds, text=lambda time: clock(time, decimals=1))
+    score.write(float(time_s[onset]), _WORDS_UP, "onset", colour=MUTED, anchor="end")
+    score.write(float(time_s[apex]), _WORDS_UP, "apex", colour=MUTED)
+    score.write(float(time_s[last]), _WORDS_UP, "offset", colour=MUTED, anchor="start")
     return drawing.svg()
 
 
@@ -263,6 +277,6 @@ def _draw_paths(panel: Panel, paths: list[tuple[str, Float32Array]], *, time_s: 
         key = {"d": f"M{beside:g} {down:.2f}h14", "style": stroke(ACCENT, width=1.1, dashes=dashes)}
         add(panel.drawing.root, "path", key)
         write(panel.drawing.root, beside + 18, down + 2.6, name, colour=INK, anchor="start")
-    ticks = round_steps(*panel.y, most=4, steps=_DECIMAL_STEPS)
+    ticks = round_steps(*panel.y, most=_MOST_PERCENTS, steps=_DECIMAL_STEPS)
     panel.y_ticks(ticks, [f"{tick:g} %" for tick in ticks])
     panel.y_title("motion", off=34)

@@ -9,18 +9,33 @@ import numpy as np
 
 from metst.arrays import Image
 from metst.report.canvas import line, palette, ring, shade, text_size, write
+from metst.report.drawing import CLASS_COLOURS
 from metst.report.wording import clock
 from metst.results import Analysis, face_conditions
 from metst.timeline import true_runs
 
 PAGE_S: Final = 20.0
+"""Seconds that one page of the strip shows; set by hand, as is all that follows."""
+
 _ONE_PAGE_S: Final = 30.0  # a recording this short is one page
+_LEAST_PAGE_S: Final = 1e-3  # also for a recording of one frame
+_ROUNDING: Final = 1e-9  # seconds or steps: what lies on an edge belongs to what follows, however sums are rounded
 
 # Layout, in sizes of the text.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 3.2, 1.0, 1.9, 1.9
 HEIGHT: Final = 10.5
-_TICKS_S: Final = (0.5, 1.0, 2.0, 5.0)
-_MOST_TICKS: Final = 10
+_DOT, _BESIDE_DOT = 0.33, 0.6  # radius of the cursor's dot; from its middle to the words
+
+# Layout, in pixels.
+_SMALLER: Final = 2  # the text of axes, threshold and gaps
+_TICK, _UNDER_TICK, _BESIDE_AXIS = 4, 6, 5  # length of a mark; from the axis to the words below, and to those beside
+_DASH_EVERY, _DASH = 9, 4  # of the threshold
+_EVENT_BAR, _OVER_EVENT, _LEAST_EVENT = 3, 5, 2  # bar over an event; from the panel to its words; least width
+_FLAG, _GAP_PADDING, _CURVE = 4, 4, 2  # line of conditions; room beside the words in a gap; width of the curve
+
+_GAP_SHADE, _EVENT_SHADE = 0.8, 0.38  # how much of the ground is hidden
+_TICKS_S: Final = (0.5, 1.0, 2.0, 5.0)  # seconds between marks, the first that fits
+_MOST_TICKS: Final = 10  # on a page
 
 
 class ScoreStrip:
@@ -36,12 +51,12 @@ class ScoreStrip:
     """
 
     def __init__(self, analysis: Analysis, *, width: int, size: int) -> None:
-        self.analysis, self.size = analysis, size
+        self.analysis, self.size, self.small = analysis, size, size - _SMALLER
         self.shape = round(HEIGHT * size), width
         self.left, self.right = round(_LEFT * size), width - round(_RIGHT * size)
         self.top, self.bottom = round(_TOP * size), self.shape[0] - round(_BOTTOM * size)
         duration_s = analysis.grid.duration_s
-        self.page_s = max(duration_s, 1e-3) if duration_s <= _ONE_PAGE_S else PAGE_S
+        self.page_s = max(duration_s, _LEAST_PAGE_S) if duration_s <= _ONE_PAGE_S else PAGE_S
         # Pages are shown one after the other, so one is enough to keep.
         self._page = lru_cache(maxsize=1)(self._drawn_page)
 
@@ -49,26 +64,27 @@ class ScoreStrip:
         """(height, width, 3) uint8 RGB: the strip while ``frame`` is shown."""
         grid = self.analysis.grid
         time_s = float(grid.time_s[frame])
-        number = int((time_s - grid.time_s[0]) / self.page_s + 1e-9)
+        number = int((time_s - grid.time_s[0]) / self.page_s + _ROUNDING)
         image = self._page(number).copy()
         x = self._x(time_s, number)
         score = float(self.analysis.scores.values[frame, 0])
         ink = palette()["ink"]
         line(image, [(x, self.top), (x, self.bottom)], colour=ink)
         if np.isfinite(score):
-            ring(image, (x, self._y(score)), radius=0.33 * self.size, colour=ink, width=-1)
+            ring(image, (x, self._y(score)), radius=_DOT * self.size, colour=ink, width=-1)
             text = f"{score:.2f}"
-            beside = x + 0.6 * self.size
+            beside = x + _BESIDE_DOT * self.size
             over = beside + text_size(text, size=self.size)[0] > self.right
             y = min(self._y(score), self.bottom - self.size)  # clear of the curve's foot
-            place = (x - 0.6 * self.size if over else beside, y)
+            place = (x - _BESIDE_DOT * self.size if over else beside, y)
             write(image, text, at=place, size=self.size, colour=ink, align=(1.0 if over else 0.0, 0.5))
         return image
 
     def _drawn_page(self, number: int) -> Image:
         analysis, colours = self.analysis, palette()
         start_s = float(analysis.grid.time_s[0]) + number * self.page_s
-        first, after = np.searchsorted(analysis.grid.time_s, [start_s - 1e-9, start_s + self.page_s - 1e-9])
+        edges = np.array([start_s, start_s + self.page_s]) - _ROUNDING
+        first, after = np.searchsorted(analysis.grid.time_s, edges)
         image = np.empty((*self.shape, 3), np.uint8)
         image[:] = colours["page"]
         shade(image, box=(self.left, self.top, self.right, self.bottom), colour=colours["surface"], share=1.0)
@@ -78,9 +94,9 @@ class ScoreStrip:
         self._draw_conditions(image, number, frames=slice(int(first), int(after)))
         if analysis.threshold is not None:
             y = self._y(analysis.threshold)
-            for x in range(self.left, self.right, 9):
-                line(image, [(x, y), (min(x + 4, self.right), y)], colour=colours["muted"])
-            write(image, f"{analysis.threshold:.2g}", at=(self.left - 5, y), size=self.size - 2,
+            for x in range(self.left, self.right, _DASH_EVERY):
+                line(image, [(x, y), (min(x + _DASH, self.right), y)], colour=colours["muted"])
+            write(image, f"{analysis.threshold:.2g}", at=(self.left - _BESIDE_AXIS, y), size=self.small,
                   colour=colours["muted"], align=(1, 0.5))  # fmt: skip
         self._draw_curve(image, number, frames=slice(int(first), int(after)))
         return image
@@ -95,18 +111,18 @@ class ScoreStrip:
     def _draw_ticks(self, image: Image, number: int, *, start_s: float) -> None:
         colours = palette()
         step = next((s for s in _TICKS_S if self.page_s / s <= _MOST_TICKS), _TICKS_S[-1])
-        for k in range(int(np.ceil(start_s / step - 1e-9)), int((start_s + self.page_s) / step + 1e-9) + 1):
+        for k in range(int(np.ceil(start_s / step - _ROUNDING)), int((start_s + self.page_s) / step + _ROUNDING) + 1):
             x = self._x(k * step, number)
-            line(image, [(x, self.bottom), (x, self.bottom + 4)], colour=colours["muted"])
+            line(image, [(x, self.bottom), (x, self.bottom + _TICK)], colour=colours["muted"])
             label = clock(k * step, decimals=0 if step >= 1 else 1)
             if self.left + self.size < x < self.right - self.size:
-                write(
-                    image, label, at=(x, self.bottom + 6), size=self.size - 2, colour=colours["muted"], align=(0.5, 0)
-                )
+                place = (x, self.bottom + _UNDER_TICK)
+                write(image, label, at=place, size=self.small, colour=colours["muted"], align=(0.5, 0))
         for score in (0, 1):
-            write(image, str(score), at=(self.left - 5, self._y(score)), size=self.size - 2, colour=colours["muted"],
-                  align=(1, 0.5))  # fmt: skip
-        write(image, "score", at=(self.left - 5, 2), size=self.size - 2, colour=colours["muted"], align=(1, 0))
+            beside = (self.left - _BESIDE_AXIS, self._y(score))
+            write(image, str(score), at=beside, size=self.small, colour=colours["muted"], align=(1, 0.5))
+        title = (self.left - _BESIDE_AXIS, 2)
+        write(image, "score", at=title, size=self.small, colour=colours["muted"], align=(1, 0))
 
     def _span(self, first: int, last: int, number: int) -> tuple[float, float] | None:
         """Where frames ``first`` to ``last`` lie on a page; None when on another."""
@@ -121,10 +137,10 @@ class ScoreStrip:
         for gap in self.analysis.gaps:
             if (span := self._span(gap.start, gap.stop - 1, number)) is None:
                 continue
-            shade(image, box=(span[0], self.top, span[1], self.bottom), colour=colours["line"], share=0.8)
-            if text_size(gap.reason, size=self.size - 2)[0] < span[1] - span[0] - 4:
+            shade(image, box=(span[0], self.top, span[1], self.bottom), colour=colours["line"], share=_GAP_SHADE)
+            if text_size(gap.reason, size=self.small)[0] < span[1] - span[0] - _GAP_PADDING:
                 middle = (sum(span) / 2, (self.top + self.bottom) / 2)
-                write(image, gap.reason, at=middle, size=self.size - 2, colour=colours["muted"], align=(0.5, 0.5))
+                write(image, gap.reason, at=middle, size=self.small, colour=colours["muted"], align=(0.5, 0.5))
 
     def _draw_events(self, image: Image, number: int) -> None:
         events, busy = self.analysis.events, -np.inf
@@ -132,14 +148,15 @@ class ScoreStrip:
             if (span := self._span(int(events.onset[i]), int(events.offset[i]) - 1, number)) is None:
                 continue
             colour = event_colour(self.analysis, i)
-            shade(image, box=(span[0], self.top, max(span[1], span[0] + 2), self.bottom), colour=colour, share=0.38)
-            shade(image, box=(span[0], self.top - 3, max(span[1], span[0] + 2), self.top), colour=colour, share=1.0)
+            end = max(span[1], span[0] + _LEAST_EVENT)
+            shade(image, box=(span[0], self.top, end, self.bottom), colour=colour, share=_EVENT_SHADE)
+            shade(image, box=(span[0], self.top - _EVENT_BAR, end, self.top), colour=colour, share=1.0)
             text = f"{i + 1}  {event_words(self.analysis, i)}"
             width = text_size(text, size=self.size)[0]
             left = min(max((sum(span) - width) / 2, self.left), self.right - width)
             if left < busy:  # beside another: its number must do
                 text, left = str(i + 1), max(left, busy)
-            write(image, text, at=(left, self.top - 5), size=self.size, colour=colour, align=(0, 1))
+            write(image, text, at=(left, self.top - _OVER_EVENT), size=self.size, colour=colour, align=(0, 1))
             busy = left + text_size(text, size=self.size)[0] + self.size / 2
 
     def _draw_conditions(self, image: Image, number: int, *, frames: slice) -> None:
@@ -147,7 +164,7 @@ class ScoreStrip:
         flagged = face_conditions(self.analysis.conditions[frames]) > 0
         for frame in np.flatnonzero(flagged) + frames.start:
             if (span := self._span(int(frame), int(frame), number)) is not None:
-                box = (span[0], self.bottom - 4, span[1] + 0.5, self.bottom)
+                box = (span[0], self.bottom - _FLAG, span[1] + 0.5, self.bottom)
                 shade(image, box=box, colour=palette()["class-4"], share=1.0)
 
     def _draw_curve(self, image: Image, number: int, *, frames: slice) -> None:
@@ -156,7 +173,7 @@ class ScoreStrip:
             return
         points = np.array([(self._x(float(time_s[k]), number), self._y(float(score[k]))) for k in range(len(score))])
         for run in true_runs(np.isfinite(score)):
-            line(image, points[run], colour=palette()["accent"], width=2)
+            line(image, points[run], colour=palette()["accent"], width=_CURVE)
 
 
 def event_words(analysis: Analysis, event: int) -> str:
@@ -166,4 +183,4 @@ def event_words(analysis: Analysis, event: int) -> str:
 
 def event_colour(analysis: Analysis, event: int) -> tuple[int, int, int]:
     """Colour of the event's class."""
-    return palette()[f"class-{analysis.events.classes.index(analysis.events.label[event]) % 8}"]
+    return palette()[f"class-{analysis.events.classes.index(analysis.events.label[event]) % CLASS_COLOURS}"]

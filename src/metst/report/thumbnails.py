@@ -13,15 +13,18 @@ from metst.arrays import Float64Array, Image
 from metst.results import Analysis
 
 WIDTH: Final = 168
-_MARGIN: Final = 0.18
+"""Of a picture, pixels; set by hand, as is all that follows."""
+
+_MARGIN: Final = 0.18  # around the face, share of its box
 
 # A face of this many cells across keeps brows and mouth as shapes; it does not keep whose they are.
 _CELLS: Final = 16
 # The bar over the eyes, in distances of the eye centres.
 _BAR_LENGTH, _BAR_HEIGHT = 2.3, 0.7
-_LEAST_EYES: Final = 0.35
+_LEAST_EYES: Final = 0.35  # share of the face's width that the eye centres are taken to be apart at the least
 _BAR_COLOUR: Final = (28, 28, 32)
-_QUALITY: Final = 82
+_QUALITY: Final = 82  # of JPEG, per cent
+_CORNERS: Final = ((-1, -1), (1, -1), (1, 1), (-1, 1))  # of the bar, in order around it
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,6 @@ def eye_bar(face: Face) -> Float64Array:
     unit = max(distance, _LEAST_EYES * (face.box[2] - face.box[0]))
     reach, half_height = unit * _BAR_LENGTH / 2, unit * _BAR_HEIGHT / 2
     return np.array([eyes.mean(axis=0) + x * reach * along + y * half_height * across for x, y in _CORNERS])
-
-
-_CORNERS: Final = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
 def covered(picture: Image, bar: Float64Array) -> Image:

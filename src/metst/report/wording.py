@@ -25,10 +25,11 @@ def length_in_words(duration_s: float) -> str:
 
 def direction(x: float, y: float) -> tuple[str, str]:
     """Arrow and words for a displacement, x to the right and y down."""
-    turn = round(math.atan2(-y, x) / (math.pi / 4)) % 8
+    turn = round(math.atan2(-y, x) / (2 * math.pi / len(_DIRECTIONS))) % len(_DIRECTIONS)
     return _DIRECTIONS[turn]
 
 
+# Arrow and words, from the right on against the clock, in equal steps.
 _DIRECTIONS = (
     ("→", "to the right"),
     ("↗", "up and to the right"),

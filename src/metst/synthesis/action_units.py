@@ -26,6 +26,7 @@ CHEEK, FOREHEAD, UNDER_EYE = 68, 70, 72
 """Control points beyond the 68 landmarks, left then right: cheek, forehead, skin under the lower lid."""
 
 CONTROL_POINTS = 74
+"""Landmarks and control points beyond them."""
 
 ActionUnit = Mapping[int, tuple[float, float]]
 
@@ -74,7 +75,10 @@ ACTION_UNITS: Mapping[str, ActionUnit] = {
     },
     "45": {37: (-0.002, 0.086), 38: (-0.012, 0.086), 41: (0.0, -0.004), 40: (0.0, -0.004)},
 }  # fmt: skip
-"""Full contraction per action unit: control point of the left image half -> (outward, down)."""
+"""Full contraction per action unit: control point of the left image half -> (outward, down), face units.
+
+Rounded by hand from parametric faces and FACS photographs; a test holds the directions, not the sizes.
+"""
 
 _MIRROR = np.array(
     [
@@ -87,7 +91,10 @@ _MIRROR = np.array(
 """Index of each control point's partner on the other half of the face."""
 
 FIELD_SIGMA = 0.17
-"""Width of the Gaussian kernel between control points, face units: skin moves smoothly."""
+"""Width of the Gaussian kernel between control points, face units: skin moves smoothly.  Set by hand."""
+
+_RIDGE = 0.05  # on a kernel of height 1; set by hand
+_FOREHEAD_UP, _UNDER_EYE_DOWN = 1.2, 0.1  # over the brow, in distances of brow and eye; face units; set by hand
 
 
 @dataclass(frozen=True)
@@ -148,8 +155,8 @@ def control_points(landmarks: npt.ArrayLike) -> Float64Array:
     points = FacePose.from_landmarks(landmarks).to_face(landmarks)
     cheeks = points[[[2, 31, 41, 48], [14, 35, 46, 54]]].mean(axis=1)
     brows = points[[20, 23]]
-    foreheads = brows + 1.2 * (brows - points[[39, 42]])
-    under_eyes = points[[[40, 41], [46, 47]]].mean(axis=1) + np.array([0.0, 0.1])
+    foreheads = brows + _FOREHEAD_UP * (brows - points[[39, 42]])
+    under_eyes = points[[[40, 41], [46, 47]]].mean(axis=1) + np.array([0.0, _UNDER_EYE_DOWN])
     return np.concatenate([points, cheeks, foreheads, under_eyes])
 
 
@@ -216,5 +223,5 @@ def field_weights(points: npt.ArrayLike, *, control: Float64Array) -> Float64Arr
 
     gram = kernel(control, control)
     # Lip contours lie closer together than the kernel is wide: the ridge keeps the solve smooth there.
-    gram[np.diag_indices_from(gram)] += 0.05
+    gram[np.diag_indices_from(gram)] += _RIDGE
     return np.asarray(np.linalg.solve(gram, kernel(np.asarray(points, dtype=np.float64), control).T).T)

@@ -7,7 +7,7 @@ frame rate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,66 @@ from pydantic import Field
 
 from metst.arrays import Float64Array
 from metst.config import Settings
-from metst.synthesis.events import EMOTION_UNITS, draw_event, lasting, minimum_jerk
+from metst.synthesis.events import EMOTION_UNITS, LEAD_S, draw_event, lasting, minimum_jerk
 from metst.synthesis.expression_shapes import MIDLINE_SHAPES, shape_weights
+
+# How single things go.  Pairs are the ends of a uniform draw; tables give the weight of each expression shape (1: fully
+# contracted) where the movement is strongest; nods of the head are degrees.  Set by hand, but for the main sequence of
+# saccades.
+_BUSY_BEFORE_S, _BUSY_AFTER_S = 2.0, 0.3  # no lasting behaviour starts within another, nor so long around it
+
+# Blinks.
+_BLINK_RISE_S, _BLINK_HOLD_S, _BLINK_FALL_S = (0.06, 0.10), (0.0, 0.05), (0.12, 0.24)
+_FULL_BLINKS, _FULL_DEPTH, _PART_DEPTH = 0.85, (0.75, 1.0), (0.3, 0.7)  # probability; closure of those, of the others
+_BLINK_TUGS: Mapping[str, float] = {"eyeSquint": 0.10, "cheekSquint": 0.06, "browDown": 0.04}  # at most
+
+# Speech.
+_SPEECH_S, _SPEECH_FADE_S, _LOUDNESS = (1.5, 8.0), 0.15, (0.5, 1.3)
+_SYLLABLE_S, _SYLLABLE_RISE, _SYLLABLE_JAW = (0.14, 0.30), 0.45, (0.05, 0.35)  # length; share that rises; opening
+_LAST_SYLLABLE_S, _SYLLABLE_EVERY = 0.2, (0.9, 1.1)  # none starts later before the end; one after so many lengths
+_PAUSES, _PAUSE_S = 0.1, (0.2, 0.6)  # probability after a syllable; length
+_LIP_OF_JAW = 0.5  # how far the lower lip goes with the jaw
+# Shape, weight of one standard deviation, and grain in seconds.
+_SPEECH_SHAPES: Sequence[tuple[str, float, float]] = (
+    ("mouthFunnel", 0.25, 0.06), ("mouthPucker", 0.30, 0.08), ("mouthPress", 0.22, 0.05), ("mouthStretch", 0.20, 0.07),
+    ("mouthSmile", 0.14, 0.3), ("mouthUpperUp", 0.15, 0.06), ("mouthShrugLower", 0.15, 0.08),
+    ("browInnerUp", 0.10, 0.35), ("browOuterUp", 0.08, 0.35),
+)  # fmt: skip
+_SPEECH_NOD_DEG, _SPEECH_NOD_S = 1.0, 0.35  # standard deviation and grain of the nods
+
+# Yawns.
+_YAWN_RISE_S, _YAWN_HOLD_S, _YAWN_FALL_S = (1.4, 2.2), (1.0, 2.0), (0.8, 1.4)
+_YAWN_JAW = (0.55, 0.85)  # opening
+_YAWN_SHAPES: Mapping[str, float] = {"noseSneer": 0.25, "browInnerUp": 0.25, "mouthStretch": 0.2}
+_YAWN_SQUINT, _YAWN_LIDS = 0.7, (0.3, 0.9)
+_YAWN_NOD_DEG = 4.0  # backwards
+
+# Swallowing.
+_SWALLOW_RISE_S, _SWALLOW_HOLD_S, _SWALLOW_FALL_S = (0.2, 0.3), (0.1, 0.3), (0.3, 0.5)
+_SWALLOW = (0.5, 1.2)  # strength
+_SWALLOW_SHAPES: Mapping[str, float] = {
+    "mouthPress": 0.25, "mouthShrugLower": 0.22, "mouthRollLower": 0.12, "mouthDimple": 0.10,
+}  # fmt: skip
+_SWALLOW_NOD_DEG = 0.5
+
+# Lasting expressions.
+_MACRO_RISE_S, _MACRO_HOLD_S, _MACRO_FALL_S = (0.25, 0.8), (0.6, 3.0), (0.3, 1.2)
+_MACRO = (0.3, 0.9)  # contraction
+
+# Laughs.
+_LAUGH_RISE_S, _LAUGH_HOLD_S, _LAUGH_FALL_S = 0.3, (0.9, 2.4), 0.6
+_LAUGH_ENDS_S = 0.9  # rise and fall together
+_LAUGH = (0.6, 1.0)  # strength
+_LAUGH_HZ = (4.0, 5.5)  # of its bursts
+_LAUGH_SMILE: Mapping[str, float] = {
+    "mouthSmile": 0.85, "cheekSquint": 0.6, "eyeSquint": 0.4, "mouthUpperUp": 0.25, "jawOpen": 0.12,
+}  # fmt: skip
+_LAUGH_BURST: Mapping[str, float] = {"jawOpen": 0.16, "mouthLowerDown": 0.1}
+_LAUGH_SHAKE_DEG, _LAUGH_LEAN_DEG = 1.2, 2.0  # down with each burst; back while it lasts
+
+# Gaze.
+_GAZE_SPREAD, _GAZE_UP_DOWN = 0.5, 0.6  # standard deviation as a share of the setting; the vertical one is less
+_SACCADE_S, _SACCADE_S_PER_DEG = 0.02, 0.0025  # main sequence of saccades: duration over amplitude
 
 
 class BehaviourSettings(Settings):
@@ -113,7 +171,9 @@ class _Course:
 
     def busy(self, moment: float) -> bool:
         """Whether a lasting behaviour is going on: two at once would tear the face."""
-        return any(s.label != "blink" and s.onset_s - 2 < moment < s.offset_s + 0.3 for s in self.spans)
+        return any(
+            s.label != "blink" and s.onset_s - _BUSY_BEFORE_S < moment < s.offset_s + _BUSY_AFTER_S for s in self.spans
+        )
 
     def add(self, shapes: Mapping[str, float], course: Float64Array) -> None:
         for name, weight in shapes.items():
@@ -132,7 +192,7 @@ def _both(name: str) -> list[str]:
 def _moments(rng: np.random.Generator, *, end_s: float, per_min: float) -> list[float]:
     """Times of a Poisson process, from shortly before the first frame on."""
     moments = []
-    now = -0.3
+    now = -LEAD_S
     while per_min > 0:
         now += float(rng.exponential(60 / per_min))
         if now > end_s:
@@ -142,78 +202,73 @@ def _moments(rng: np.random.Generator, *, end_s: float, per_min: float) -> list[
 
 
 def _blink(course: _Course, start: float, rng: np.random.Generator) -> float:
-    rise, hold, fall = rng.uniform(0.06, 0.10), rng.uniform(0.0, 0.05), rng.uniform(0.12, 0.24)
-    depth = float(rng.uniform(0.75, 1.0)) if rng.random() < 0.85 else float(rng.uniform(0.3, 0.7))
-    shapes = {"eyeBlink": depth, "eyeSquint": 0.10 * float(rng.random()), "cheekSquint": 0.06 * float(rng.random())}
-    shapes["browDown"] = 0.04 * float(rng.random())
+    rise, hold, fall = rng.uniform(*_BLINK_RISE_S), rng.uniform(*_BLINK_HOLD_S), rng.uniform(*_BLINK_FALL_S)
+    depth = float(rng.uniform(*(_FULL_DEPTH if rng.random() < _FULL_BLINKS else _PART_DEPTH)))
+    shapes = {"eyeBlink": depth} | {name: most * float(rng.random()) for name, most in _BLINK_TUGS.items()}
     course.add(shapes, course.bump(start, rise=rise, hold=hold, fall=fall))
     return float(rise + hold + fall)
 
 
 def _speech(course: _Course, start: float, rng: np.random.Generator) -> float:
-    length = float(rng.uniform(1.5, 8.0))
-    loudness = float(rng.uniform(0.5, 1.3))
-    fade = course.bump(start, rise=0.15, hold=length - 0.3, fall=0.15)
+    length = float(rng.uniform(*_SPEECH_S))
+    loudness = float(rng.uniform(*_LOUDNESS))
+    fade = course.bump(start, rise=_SPEECH_FADE_S, hold=length - 2 * _SPEECH_FADE_S, fall=_SPEECH_FADE_S)
     jaw = np.zeros(len(course.time_s))
     now = start
-    while now < start + length - 0.2:
-        syllable = float(rng.uniform(0.14, 0.30))
-        jaw += rng.uniform(0.05, 0.35) * course.bump(now, rise=syllable * 0.45, hold=0.0, fall=syllable * 0.55)
-        now += syllable * float(rng.uniform(0.9, 1.1)) + (float(rng.uniform(0.2, 0.6)) if rng.random() < 0.1 else 0)
-    course.add({"jawOpen": loudness, "mouthLowerDown": 0.5 * loudness}, jaw * fade)
-    for shape, level, scale_s in (
-        ("mouthFunnel", 0.25, 0.06), ("mouthPucker", 0.30, 0.08), ("mouthPress", 0.22, 0.05),
-        ("mouthStretch", 0.20, 0.07), ("mouthSmile", 0.14, 0.3), ("mouthUpperUp", 0.15, 0.06),
-        ("mouthShrugLower", 0.15, 0.08), ("browInnerUp", 0.10, 0.35), ("browOuterUp", 0.08, 0.35),
-    ):  # fmt: skip
+    while now < start + length - _LAST_SYLLABLE_S:
+        syllable = float(rng.uniform(*_SYLLABLE_S))
+        rise, fall = syllable * _SYLLABLE_RISE, syllable * (1 - _SYLLABLE_RISE)
+        jaw += rng.uniform(*_SYLLABLE_JAW) * course.bump(now, rise=rise, hold=0.0, fall=fall)
+        step = syllable * float(rng.uniform(*_SYLLABLE_EVERY))
+        now += step + (float(rng.uniform(*_PAUSE_S)) if rng.random() < _PAUSES else 0)
+    course.add({"jawOpen": loudness, "mouthLowerDown": _LIP_OF_JAW * loudness}, jaw * fade)
+    for shape, level, scale_s in _SPEECH_SHAPES:
         wave = np.maximum(0, smooth_course(course.time_s, rng=rng, scale_s=scale_s))
         course.add({shape: level * loudness}, wave * fade)
-    course.nod_deg += 1.0 * fade * smooth_course(course.time_s, rng=rng, scale_s=0.35)
+    course.nod_deg += _SPEECH_NOD_DEG * fade * smooth_course(course.time_s, rng=rng, scale_s=_SPEECH_NOD_S)
     return length
 
 
 def _yawn(course: _Course, start: float, rng: np.random.Generator) -> float:
-    rise, hold, fall = rng.uniform(1.4, 2.2), rng.uniform(1.0, 2.0), rng.uniform(0.8, 1.4)
-    wide = float(rng.uniform(0.55, 0.85))
-    shapes = {"jawOpen": wide, "noseSneer": 0.25, "browInnerUp": 0.25, "mouthStretch": 0.2}
-    course.add(shapes, course.bump(start, rise=rise, hold=hold, fall=fall))
-    lids = course.bump(start + 0.5 * rise, rise=0.5 * rise, hold=hold, fall=fall)
-    course.add({"eyeSquint": 0.7, "eyeBlink": float(rng.uniform(0.3, 0.9))}, lids)
-    course.nod_deg -= 4 * course.bump(start, rise=rise, hold=hold, fall=fall)
+    rise, hold, fall = rng.uniform(*_YAWN_RISE_S), rng.uniform(*_YAWN_HOLD_S), rng.uniform(*_YAWN_FALL_S)
+    wide = float(rng.uniform(*_YAWN_JAW))
+    course.add({"jawOpen": wide, **_YAWN_SHAPES}, course.bump(start, rise=rise, hold=hold, fall=fall))
+    half = 0.5 * rise  # the lids follow in the second half of the rise
+    lids = course.bump(start + half, rise=half, hold=hold, fall=fall)
+    course.add({"eyeSquint": _YAWN_SQUINT, "eyeBlink": float(rng.uniform(*_YAWN_LIDS))}, lids)
+    course.nod_deg -= _YAWN_NOD_DEG * course.bump(start, rise=rise, hold=hold, fall=fall)
     return float(rise + hold + fall)
 
 
 def _swallow(course: _Course, start: float, rng: np.random.Generator) -> float:
-    rise, hold, fall = rng.uniform(0.2, 0.3), rng.uniform(0.1, 0.3), rng.uniform(0.3, 0.5)
-    strength = float(rng.uniform(0.5, 1.2))
-    shapes = {"mouthPress": 0.25, "mouthShrugLower": 0.22, "mouthRollLower": 0.12, "mouthDimple": 0.10}
+    rise, hold, fall = rng.uniform(*_SWALLOW_RISE_S), rng.uniform(*_SWALLOW_HOLD_S), rng.uniform(*_SWALLOW_FALL_S)
+    strength = float(rng.uniform(*_SWALLOW))
     course.add(
-        {name: strength * weight for name, weight in shapes.items()},
+        {name: strength * weight for name, weight in _SWALLOW_SHAPES.items()},
         course.bump(start, rise=rise, hold=hold, fall=fall),
     )
-    course.nod_deg += 0.5 * strength * course.bump(start, rise=rise, hold=hold, fall=fall)
+    course.nod_deg += _SWALLOW_NOD_DEG * strength * course.bump(start, rise=rise, hold=hold, fall=fall)
     return float(rise + hold + fall)
 
 
 def _macro(course: _Course, start: float, rng: np.random.Generator) -> float:
     labels = list(EMOTION_UNITS)
     label = labels[rng.integers(len(labels))]
-    shape = draw_event(rng, start_s=0.0, label=label, amplitude=float(rng.uniform(0.3, 0.9)))
-    rise, hold, fall = rng.uniform(0.25, 0.8), rng.uniform(0.6, 3.0), rng.uniform(0.3, 1.2)
+    shape = draw_event(rng, start_s=0.0, label=label, amplitude=float(rng.uniform(*_MACRO)))
+    rise, hold, fall = rng.uniform(*_MACRO_RISE_S), rng.uniform(*_MACRO_HOLD_S), rng.uniform(*_MACRO_FALL_S)
     course.add(shape_weights(shape.units, side=shape.side), course.bump(start, rise=rise, hold=hold, fall=fall))
     return float(rise + hold + fall)
 
 
 def _laugh(course: _Course, start: float, rng: np.random.Generator) -> float:
-    hold, rate = float(rng.uniform(0.9, 2.4)), float(rng.uniform(4.0, 5.5))
-    body = course.bump(start, rise=0.3, hold=hold, fall=0.6)
+    hold, rate = float(rng.uniform(*_LAUGH_HOLD_S)), float(rng.uniform(*_LAUGH_HZ))
+    body = course.bump(start, rise=_LAUGH_RISE_S, hold=hold, fall=_LAUGH_FALL_S)
     shake = body * (0.5 + 0.5 * np.sin(2 * np.pi * rate * (course.time_s - start)))
-    strength = float(rng.uniform(0.6, 1.0))
-    smile = {"mouthSmile": 0.85, "cheekSquint": 0.6, "eyeSquint": 0.4, "mouthUpperUp": 0.25, "jawOpen": 0.12}
-    course.add({name: strength * weight for name, weight in smile.items()}, body)
-    course.add({"jawOpen": 0.16 * strength, "mouthLowerDown": 0.1 * strength}, shake)
-    course.nod_deg += strength * (1.2 * shake - 2.0 * body)
-    return hold + 0.9
+    strength = float(rng.uniform(*_LAUGH))
+    course.add({name: strength * weight for name, weight in _LAUGH_SMILE.items()}, body)
+    course.add({name: strength * weight for name, weight in _LAUGH_BURST.items()}, shake)
+    course.nod_deg += strength * (_LAUGH_SHAKE_DEG * shake - _LAUGH_LEAN_DEG * body)
+    return hold + _LAUGH_ENDS_S
 
 
 _DRAW = {
@@ -224,6 +279,7 @@ _DRAW = {
     "macro": _macro,
     "swallow": _swallow,
 }
+"""What draws each behaviour; each has a stream of chance by its place here, so that the order is part of every clip."""
 
 
 def _draw_gaze(course: _Course, settings: BehaviourSettings, *, rng: np.random.Generator) -> Float64Array:
@@ -231,8 +287,8 @@ def _draw_gaze(course: _Course, settings: BehaviourSettings, *, rng: np.random.G
     gaze = np.zeros((len(course.time_s), 2))
     here = np.zeros(2)
     for start in _moments(rng, end_s=course.end_s, per_min=settings.gaze_shifts_per_min):
-        there = settings.gaze_deg * rng.normal(0, 0.5, 2) * [1.0, 0.6]
-        length = 0.02 + 0.0025 * float(np.hypot(*(there - here)))  # main sequence of saccades
+        there = settings.gaze_deg * rng.normal(0, _GAZE_SPREAD, 2) * [1.0, _GAZE_UP_DOWN]
+        length = _SACCADE_S + _SACCADE_S_PER_DEG * float(np.hypot(*(there - here)))
         gaze += minimum_jerk((course.time_s - start) / length)[:, None] * (there - here)
         here = there
     return gaze

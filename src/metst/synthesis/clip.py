@@ -25,7 +25,8 @@ from metst.video import read_colour_stream, read_frames, write_video
 from metst.video.hashing import content_hash
 from metst.video.writer import Codec
 
-_SMALLEST_PX, _LARGEST_PX = 64, 8192
+# What a clip may be; set by hand, to refuse slips of the pen before a file is begun.
+_SMALLEST_PX, _LARGEST_PX = 64, 8192  # of either side
 _LONGEST_S = 24 * 3600.0
 _FASTEST_HZ = 1000.0
 _FEWEST_FRAMES = 2

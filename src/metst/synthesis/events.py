@@ -1,7 +1,7 @@
 """Planted movements: which action units, how strong, when; drawn as real ones are distributed.
 
-The shares of action units per class and the durations are published statistics of spontaneous
-micro-expressions; a planted event carries its exact onset, apex and offset.
+Durations are published statistics of spontaneous micro-expressions, and the mixes of action units
+follow some; a planted event carries its exact onset, apex and offset.
 """
 
 from __future__ import annotations
@@ -42,12 +42,28 @@ EMOTION_UNITS: Mapping[str, Sequence[tuple[float, tuple[str, ...], bool]]] = {
     ],
     "others": [(0.40, ("14",), True), (0.20, ("14",), False), (0.20, ("24",), False), (0.20, ("20",), False)],
 }
-"""Per class: share, action units that contract together, whether on one side only."""
+"""Per class: share, action units that contract together, whether on one side only.
+
+Which mixes lead follows published shares in spontaneous micro-expressions (positive: 6+12 0.35, 12 0.19; surprise:
+1+2+5 0.43, 1+2 0.08, 5 0.07; negative: 4 and 4+7 dominate, 9, 10 and 17 are seen too).  The shares here are set by
+hand.
+"""
 
 MEAN_DURATION_S, SD_DURATION_S = 0.38, 0.10
+"""Onset to offset, seconds; published statistics of spontaneous micro-expressions."""
+
 MIN_DURATION_S, MAX_DURATION_S = 0.16, 0.60
+"""Draws are cut here, 2.2 standard deviations from the mean; set by hand."""
+
 MEAN_RISE_SHARE, SD_RISE_SHARE = 0.54, 0.07
-"""Rise takes 0.18-0.24 s and fall 0.16-0.20 s in the median."""
+"""Share of the duration that rises: rise takes 0.18-0.24 s and fall 0.16-0.20 s in the median, as published; the
+spread is set by hand."""
+
+LEAD_S = 0.3
+"""A movement may have begun so long before the first frame, seconds; set by hand."""
+
+_RISE_LIMITS = (0.35, 0.7)  # draws of the share that rises are cut here; set by hand
+_UNIT_SPREAD = (0.8, 1.2)  # factor on the contraction of each action unit, uniform; set by hand
 
 
 @dataclass(frozen=True)
@@ -160,9 +176,9 @@ def draw_event(
         _, units, one_sided = mixes[rng.choice(len(mixes), p=np.array([share for share, _, _ in mixes]))]
     if duration_s is None:
         duration_s = float(np.clip(rng.normal(MEAN_DURATION_S, SD_DURATION_S), MIN_DURATION_S, MAX_DURATION_S))
-    rise = duration_s * float(np.clip(rng.normal(MEAN_RISE_SHARE, SD_RISE_SHARE), 0.35, 0.7))
+    rise = duration_s * float(np.clip(rng.normal(MEAN_RISE_SHARE, SD_RISE_SHARE), *_RISE_LIMITS))
     side: Side = ("left", "right")[rng.integers(2)] if one_sided else "both"
-    weights = {unit: amplitude * float(rng.uniform(0.8, 1.2)) for unit in units}
+    weights = {unit: amplitude * float(rng.uniform(*_UNIT_SPREAD)) for unit in units}
     return PlantedEvent(start_s, start_s + rise, start_s + duration_s, label, weights, side)
 
 

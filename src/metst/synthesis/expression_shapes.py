@@ -26,7 +26,8 @@ UNIT_SHAPES: Mapping[str, Mapping[str, float]] = {
     "26": {"jawOpen": 1.0},
     "45": {"eyeBlink": 1.0},
 }
-"""Action unit -> ARKit expression shapes and their weights at full contraction, per half of the face."""
+"""Action unit -> ARKit expression shapes and their weights at full contraction, per half of the face; weights under 1
+are set by hand."""
 
 MIDLINE_SHAPES = (
     "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthFunnel", "mouthLeft", "mouthPucker",
@@ -44,6 +45,7 @@ PAIRED_SHAPES = (
 SHAPES = (*MIDLINE_SHAPES, *(name + half for name in PAIRED_SHAPES for half in ("Left", "Right")))
 """Every expression shape a head model carries, in this order."""
 
+# Which of a person's halves an image half is.
 _HALVES: Mapping[Side, tuple[str, ...]] = {"both": ("Left", "Right"), "left": ("Right",), "right": ("Left",)}
 
 

@@ -11,7 +11,12 @@ from metst.synthesis.portrait import portrait_landmarks
 from metst.synthesis.trajectories import region_response
 
 GRID_UNIT, GRID_STEP = 32, 4
-"""Resolution at which the field is averaged over the regions: pixels per face unit, and per node."""
+"""Resolution at which the field is averaged over the regions: pixels per face unit, and per node; set by hand."""
+
+# How faces differ from the portrait's: standard deviations, of factors on lengths or in face units.  Set by hand.
+_HEIGHT = 0.07
+_PARTS = ((slice(17, 27), 0.05), (slice(27, 36), 0.10), (slice(48, 68), 0.08))  # brows, nose, mouth: their size
+_PLACE, _BROW_HEIGHT, _EACH_POINT = 0.02, 0.02, 0.006  # of a part; of the brows over the eyes; of each landmark
 
 
 def simulated_responses(*, count: int, seed: int) -> Float64Array:
@@ -20,7 +25,7 @@ def simulated_responses(*, count: int, seed: int) -> Float64Array:
     Each shape is the portrait's, stretched in height and in the width of brows, nose and mouth as
     people's faces differ, and read with the regions that motion is measured in.
     """
-    rng = np.random.default_rng([seed, 7])
+    rng = np.random.default_rng([seed, 7])  # a stream of its own beside others with this seed
     points = FacePose.from_landmarks(portrait_landmarks()).to_face(portrait_landmarks())
     grid = make_grid(GRID_UNIT, GRID_STEP)
     x, y = grid.coordinates()
@@ -35,10 +40,10 @@ def simulated_responses(*, count: int, seed: int) -> Float64Array:
 
 def vary_shape(points: Float64Array, *, rng: np.random.Generator) -> Float64Array:
     """One random variation of 68 landmarks in face coordinates."""
-    shape = points * np.array([1.0, rng.normal(1.0, 0.07)])
-    for part, spread in ((slice(17, 27), 0.05), (slice(27, 36), 0.10), (slice(48, 68), 0.08)):
+    shape = points * np.array([1.0, rng.normal(1.0, _HEIGHT)])
+    for part, spread in _PARTS:
         centre = shape[part].mean(axis=0)
         scale = rng.normal(1.0, spread, 2)
-        shape[part] = centre + (shape[part] - centre) * scale + rng.normal(0, 0.02, 2)
-    shape[17:27, 1] += rng.normal(0, 0.02)
-    return np.asarray(shape + rng.normal(0, 0.006, shape.shape))
+        shape[part] = centre + (shape[part] - centre) * scale + rng.normal(0, _PLACE, 2)
+    shape[17:27, 1] += rng.normal(0, _BROW_HEIGHT)
+    return np.asarray(shape + rng.normal(0, _EACH_POINT, shape.shape))

@@ -18,15 +18,17 @@ from metst.arrays import BoolArray, Float32Array, Float64Array, Image
 from metst.errors import UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, mix_displacement
 from metst.synthesis.events import PlantedEvent
-from metst.synthesis.resample import FinePicture, to_picture
+from metst.synthesis.resample import HALF_TAPS, FinePicture, to_picture
 from metst.synthesis.smoothing import gaussian_over_time
 from metst.timeline import Intervals, TimeGrid, true_runs
 
 FIELD_LEFT, FIELD_TOP, FIELD_RIGHT, FIELD_BOTTOM, FIELD_STEP = -1.2, -1.0, 1.2, 1.8, 0.03
-"""Extent and step of the sampled field in face units: brow to chin with room to fade out."""
+"""Extent and step of the sampled field in face units: brow to chin with room to fade out; set by hand."""
 
-_MARGIN_PX = 48  # reach of the resampling filter beyond the part that moves
-_DRIFT_PX = 32  # a portrait goes on, mirrored, this far beyond its edges: what drift and roll bring into view
+_MARGIN_PX = HALF_TAPS  # reach of the resampling filter beyond the part that moves
+_DRIFT_PX = 32  # a portrait goes on, mirrored, this far beyond its edges: what drift and roll bring into view; by hand
+_STEADY_S = 0.08  # landmarks are smoothed over this: standard deviation of the Gaussian; set by hand
+_WARM_UP = 8  # standard deviations of the smoothing: noise that is drawn beyond the clip's length
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ def _injected(
         return
     aligned = np.stack([FacePose.from_landmarks(points).to_face(points) for points in landmarks[valid]])
     fields = PlantedFields.for_face(np.median(aligned, axis=0), events)
-    smooth = _smooth_in_segments(landmarks, valid=valid, sigma=0.08 / np.median(np.diff(time_s)))
+    smooth = _smooth_in_segments(landmarks, valid=valid, sigma=_STEADY_S / np.median(np.diff(time_s)))
     for i, image in enumerate(frames):
         field = fields.at(float(time_s[i])) if valid[i] else None
         yield image if field is None else warp_frame(image, field=field, pose=FacePose.from_landmarks(smooth[i]))
@@ -176,7 +178,7 @@ def _smooth_in_segments(landmarks: Float64Array, *, valid: BoolArray, sigma: flo
 
 @dataclass(frozen=True)
 class HeadMotion:
-    """How a portrait's head moves: slow random drift and roll, as a sitting person does.
+    """How a portrait's head moves: slow random drift and roll, as a sitting person does; the defaults are set by hand.
 
     Parameters
     ----------
@@ -232,7 +234,7 @@ def animate_portrait(
     pose = FacePose.from_landmarks(landmarks)
     fields = PlantedFields.for_face(landmarks, events)
     sigma = max(head.period_s / float(np.median(np.diff(time_s))) / 2, 1.0)
-    noise = rng.standard_normal((len(time_s) + int(8 * sigma), 3))
+    noise = rng.standard_normal((len(time_s) + int(_WARM_UP * sigma), 3))
     drift = gaussian_over_time(noise, sigma=sigma, ends="mirror")[: len(time_s)]
     drift *= np.array([head.drift_px, head.drift_px, head.roll_rad]) / drift.std(axis=0)
     points = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)

@@ -12,7 +12,9 @@ from metst.errors import FaceError
 from metst.face import FaceTracker
 from metst.video import Frame
 
-_SIZE = (360, 450)
+_SIZE = (360, 450)  # width and height when none is asked for, px: the head and shoulders enlarged by 1.5
+_ROWS, _COLUMNS = slice(0, 300), slice(100, 340)  # head and shoulders in the picture
+_LUMA = (0.299, 0.587, 0.114)  # grey of red, green, blue: ITU-R BT.601
 
 
 def portrait(size: tuple[int, int] | None = None) -> UInt8Array:
@@ -33,9 +35,10 @@ def portrait(size: tuple[int, int] | None = None) -> UInt8Array:
         raise FaceError("the installation lacks its portrait, assets/astronaut.png: build and install metst again")
     picture = np.asarray(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB))
     width, height = size or _SIZE
-    scale = max(width / 240, height / 300)
-    whole = (max(round(240 * scale), width), max(round(300 * scale), height))
-    large = cv2.resize(picture[:300, 100:340], whole, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
+    part = picture[_ROWS, _COLUMNS]
+    scale = max(width / part.shape[1], height / part.shape[0])
+    whole = (max(round(part.shape[1] * scale), width), max(round(part.shape[0] * scale), height))
+    large = cv2.resize(part, whole, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA)
     left = (whole[0] - width) // 2
     return np.asarray(large[:height, left : left + width], dtype=np.uint8)
 
@@ -49,7 +52,7 @@ def portrait_landmarks(picture: UInt8Array | None = None) -> Float64Array:
         None is found, or it is too small to measure.
     """
     picture = portrait() if picture is None else picture
-    grey = np.asarray(np.rint(picture @ [0.299, 0.587, 0.114]), dtype=np.uint8)
+    grey = np.asarray(np.rint(picture @ _LUMA), dtype=np.uint8)
     found = FaceTracker().update(Frame(index=0, time_s=0.0, grey=grey))
     if found.face is None:
         raise FaceError(f"no face found in the portrait: {found.reason}")

@@ -13,18 +13,26 @@ import numpy as np
 
 from metst.arrays import Float32Array, Image
 
-_HALF_TAPS = 48
+HALF_TAPS = 48
+"""Reach of the enlarging filter, pixels to each side.
+
+Measured with a noise meter on planted frames of footage with a noise of 3 grey levels, stored without loss: AUC 0.46
+with this filter, 0.12 with Lanczos, 0.5 being chance (docs/synthesis.md).
+"""
+
 _KAISER_BETA = 2.0
+"""Shape of the filter's Kaiser window: keeps some 98 % of the frequencies below the pixel grid's limit."""
 
 
 def _half_step_kernel() -> Float32Array:
     """Windowed sinc that reads half a pixel to the right: 2 * 48 taps, and a zero that makes their number odd."""
-    at = np.arange(-_HALF_TAPS, _HALF_TAPS + 1) - 0.5
-    window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (at / _HALF_TAPS) ** 2, 0, None))) / np.i0(_KAISER_BETA)
-    kernel = np.where(np.abs(at) < _HALF_TAPS, np.sinc(at) * window, 0.0)
+    at = np.arange(-HALF_TAPS, HALF_TAPS + 1) - 0.5
+    window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (at / HALF_TAPS) ** 2, 0, None))) / np.i0(_KAISER_BETA)
+    kernel = np.where(np.abs(at) < HALF_TAPS, np.sinc(at) * window, 0.0)
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
+# The filters that read between two pixels, and on one.
 _HALF_STEP = _half_step_kernel()
 _HERE = np.ones(1, np.float32)
 

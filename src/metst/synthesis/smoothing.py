@@ -9,7 +9,7 @@ import numpy as np
 
 from metst.arrays import Float64Array
 
-_REACH = 4.0  # standard deviations of the Gaussian that are kept on each side
+_REACH = 4.0  # standard deviations of the Gaussian that are kept on each side, 99.994 % of it
 
 
 def gaussian_over_time(values: Float64Array, *, sigma: float, ends: Literal["hold", "wrap", "mirror"]) -> Float64Array:

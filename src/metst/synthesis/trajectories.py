@@ -8,7 +8,7 @@ and without any licensed data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,17 +82,68 @@ MIRRORED = [region.mirror for region in REGIONS]
 """Positions of the regions after left and right are swapped."""
 
 MACRO_MIN_S = 0.8
-"""A facial movement from here on is a lasting expression; between this and the longest micro-expression lie none."""
+"""Seconds; a facial movement from here on is a lasting expression; between this and the longest micro-expression lie
+none.  Set by hand."""
 
 PLAY_UNITS = ("1", "2", "4", "5", "6", "7", "10", "12", "14", "15", "17", "20", "24", "25", "45")
-"""Action units that a lively face goes from level to level with."""
-
+"""Action units that a lively face goes from level to level with; chosen by hand."""
 
 LAUGH_UNITS: Mapping[str, float] = {"6": 0.7, "12": 1.0, "7": 0.3, "25": 0.7, "26": 0.2, "10": 0.25}
-"""Action units of the smile of a laugh."""
+"""Action units of the smile of a laugh, shares of its strength; set by hand."""
 
 VOICE_UNITS: Mapping[str, float] = {"26": 0.35, "25": 0.3, "6": 0.1, "12": 0.15, "20": 0.1, "4": 0.04}
-"""Action units that each burst of voice moves."""
+"""Action units that each burst of voice moves, shares of the laugh's strength; set by hand."""
+
+SPEECH_UNITS: Mapping[str, float] = {
+    "26": 0.5, "25": 1.0, "20": 0.35, "12": 0.25, "17": 0.4, "10": 0.25, "24": 0.3, "4": 0.08, "2": 0.08,
+}  # fmt: skip
+"""Action units that talk, shares of the strength of speech; set by hand."""
+
+# How single things go.  Pairs are the ends of a uniform draw (log-uniform: in logarithm); contractions are shares of
+# full contraction.  Set by hand, but for the rate of laughter's bursts.
+_HALF_LIMITS = (0.4, 1.6)  # factors on either half of the face: the normal draw of the asymmetry is cut there
+_EMOTIONS = CLASSES.index("others")  # the classes before it are drawn alike; its own share is a setting
+_FIRST_S, _REST_S = 0.3, 0.4  # at the least, before the first micro-expression and between two
+_ROOM_S = 0.7  # none starts later before the end: the longest lasts 0.6 s
+_BESIDE_SPEECH_S = 0.5  # so near speech, a micro-expression comes as rarely as during it
+
+# Lasting expressions.
+_MACRO_STRENGTH = (0.08, 1.0)  # log-uniform, as are the next two
+_MACRO_RISE_S, _MACRO_FALL_S = (0.12, 1.5), (0.12, 2.5)  # from as fast as a micro-expression on
+_MACRO_HOLD_S = (0.0, 4.0)
+
+# Blinks.
+_BLINK_S, _BLINK_RISE, _BLINK_CLOSURE = (0.15, 0.45), (0.3, 0.5), (0.3, 1.0)  # length; share that rises; contraction
+_BLINK_TUGS: Mapping[str, float] = {"4": 0.04, "2": 0.02}  # standard deviation of contractions of either sign
+_BLINK_PULLS: Mapping[str, float] = {"6": 0.06, "7": 0.10}  # the same, never below 0
+_LID_JITTER, _BROW_JITTER = 0.010, 0.002  # what patches near sweeping lids report, standard deviation, face units
+_BROWS_TUGGED, _ALL_TUGGED = (0.003, 0.010), (0.002, 0.004)  # the same for all brows, all regions: across, down
+
+# Laughs.
+_LAUGH_RISE_S, _LAUGH_HOLD_S, _LAUGH_FALL_S = (0.15, 0.8), (0.5, 5.0), (0.3, 2.5)  # log-uniform
+_LAUGH_STRENGTH = (0.1, 1.0)  # log-uniform
+_LEAST_SMILE, _LEAST_VOICE = 0.4, 0.2  # least share of each of the action units that a laugh draws
+_SHAKE_RAD = (0.002, 0.03)  # of the head with each burst, log-uniform
+_BOUT_EVERY_S, _BOUT_S, _BOUT_FADE_S = (0.8, 2.0), (0.2, 1.5), 0.15  # the length log-uniform
+_BURSTS_HZ, _SLOWING_PER_S = (4.0, 6.0), (0.0, 0.15)  # Bachorowski, Smoski and Owren 2001; the slowing by hand
+_BURST_STRENGTH = (0.2, 1.0)
+
+# Brows that stress what is said.
+_BEATS: Sequence[tuple[float, tuple[str, ...]]] = ((0.5, ("1", "2")), (0.2, ("1",)), (0.3, ("4",)))  # share, units
+_BEAT_STRENGTH, _BEAT_S = (0.05, 0.5), (0.2, 1.5)  # log-uniform
+_BEAT_SPREAD, _BEAT_RISE = (0.7, 1.3), (0.3, 0.7)  # factor on each unit; share of the length that rises
+_BEAT_LEAD_S = 0.3  # a brow may rise so long before the first word
+
+# Speech.
+_SPEECH_LEAD_S, _SPEECH_S = 2.0, (1.5, 12.0)  # it may have begun so long before the first frame; how long it lasts
+_SPEECH_STRENGTH, _SPEECH_FADE_S = (0.06, 0.6), 0.2  # the strength log-uniform
+_SYLLABLE_S, _PHRASE_S, _PHRASE_SHARE = (0.035, 0.10), (0.2, 0.6), 0.5  # grains, quick and slow; the slow one's share
+
+# Lively faces.
+_PLAY_COUNT, _PLAY_STRENGTH = (1, 5), (0.08, 0.8)  # action units, fewer than the second; log-uniform
+_PLAY_PACE_S, _PLAY_STEP_S = (0.5, 4.0), (0.12, 0.9)  # rest between steps; length of one; log-uniform
+_PLAY_SIDES: tuple[Side, ...] = ("both", "both", "left", "right")  # as often each
+_PLAY_RELAXES = 0.4  # probability that a raised unit goes back to rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +319,7 @@ class MotionSimulator:
         self, rng: np.random.Generator, units: Mapping[str, float], *, response: Float64Array, side: Side = "both"
     ) -> Float64Array:
         """How the regions move at the apex ``(18, 2)``: the halves of a face are never quite alike."""
-        left, right = rng.normal(1, self.settings.asymmetry, 2).clip(0.4, 1.6)
+        left, right = rng.normal(1, self.settings.asymmetry, 2).clip(*_HALF_LIMITS)
         if side == "both":
             shift = left * mix_displacement(units, side="left")
             shift += right * mix_displacement(units, side="right")
@@ -283,13 +334,13 @@ class MotionSimulator:
         if rng.random() < settings.event_free_share:
             return []
         events: list[PlantedEvent] = []
-        start = float(rng.exponential(60 / settings.events_per_min)) * 0.5 + 0.3
-        while start < time_s[-1] - 0.7:
-            label = "others" if rng.random() < settings.others_share else CLASSES[rng.integers(3)]
+        start = float(rng.exponential(60 / settings.events_per_min)) * 0.5 + _FIRST_S
+        while start < time_s[-1] - _ROOM_S:
+            label = "others" if rng.random() < settings.others_share else CLASSES[rng.integers(_EMOTIONS)]
             event = draw_event(rng, start_s=start, label=label, amplitude=log_uniform(rng, settings.amplitude))
-            if not speech[0] - 0.5 < start < speech[1] or rng.random() < settings.speech_event_share:
+            if not speech[0] - _BESIDE_SPEECH_S < start < speech[1] or rng.random() < settings.speech_event_share:
                 events.append(event)
-            start = event.offset_s + 0.4 + float(rng.exponential(60 / settings.events_per_min))
+            start = event.offset_s + _REST_S + float(rng.exponential(60 / settings.events_per_min))
         return events
 
     def _add_macros(
@@ -298,10 +349,10 @@ class MotionSimulator:
         """Lasting expressions: the same action units for longer; they may come or go as fast as a micro-expression."""
         labels = list(EMOTION_UNITS)
         for start in moments(rng, time_s=time_s, per_min=self.settings.macros_per_min):
-            amplitude = log_uniform(rng, (0.08, 1.0))
+            amplitude = log_uniform(rng, _MACRO_STRENGTH)
             shape = draw_event(rng, start_s=0.0, label=labels[rng.integers(len(labels))], amplitude=amplitude)
-            rise, fall = log_uniform(rng, (0.12, 1.5)), log_uniform(rng, (0.12, 2.5))
-            hold = max(rng.uniform(0.0, 4.0), MACRO_MIN_S - rise - fall)
+            rise, fall = log_uniform(rng, _MACRO_RISE_S), log_uniform(rng, _MACRO_FALL_S)
+            hold = max(rng.uniform(*_MACRO_HOLD_S), MACRO_MIN_S - rise - fall)
             course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
             add_course(motion, course, self._pattern(rng, shape.units, side=shape.side, response=response))
 
@@ -310,21 +361,17 @@ class MotionSimulator:
     ) -> None:
         """A blink closes the lids and tugs brows and cheeks a little, each time in its own way."""
         for start in moments(rng, time_s=time_s, per_min=self.settings.blinks_per_min):
-            length = rng.uniform(0.15, 0.45)
-            units = {
-                "45": float(rng.uniform(0.3, 1.0)),
-                "4": float(rng.normal(0, 0.04)),
-                "2": float(rng.normal(0, 0.02)),
-                "6": float(abs(rng.normal(0, 0.06))),
-                "7": float(abs(rng.normal(0, 0.10))),
-            }
-            blink = PlantedEvent(start, start + length * rng.uniform(0.3, 0.5), start + length, "blink", units)
+            length = rng.uniform(*_BLINK_S)
+            units = {"45": float(rng.uniform(*_BLINK_CLOSURE))}
+            units |= {unit: float(rng.normal(0, spread)) for unit, spread in _BLINK_TUGS.items()}
+            units |= {unit: float(abs(rng.normal(0, spread))) for unit, spread in _BLINK_PULLS.items()}
+            blink = PlantedEvent(start, start + length * rng.uniform(*_BLINK_RISE), start + length, "blink", units)
             pattern = response @ mix_displacement(units)
             # The lids sweep over much of the upper face: patches near them report motion that is no motion of the
             # skin, and the head is taken to follow them a little, which moves all that stays behind.
-            pattern[LIDS] += rng.normal(0, 0.010, (2, 2))
-            pattern[BROWS] += rng.normal(0, 0.002, (8, 2)) + rng.normal(0, [0.003, 0.010])
-            pattern += rng.normal(0, [0.002, 0.004])
+            pattern[LIDS] += rng.normal(0, _LID_JITTER, (2, 2))
+            pattern[BROWS] += rng.normal(0, _BROW_JITTER, (8, 2)) + rng.normal(0, _BROWS_TUGGED)
+            pattern += rng.normal(0, _ALL_TUGGED)
             add_course(motion, blink.profile(time_s), pattern)
 
     def _add_laughs(
@@ -336,20 +383,21 @@ class MotionSimulator:
         by the end of a long bout to half of that.
         """
         for start in moments(rng, time_s=time_s, per_min=self.settings.laughs_per_min):
-            rise, hold, fall = log_uniform(rng, (0.15, 0.8)), log_uniform(rng, (0.5, 5.0)), log_uniform(rng, (0.3, 2.5))
-            strength = log_uniform(rng, (0.1, 1.0))
-            smile = _some_of(rng, LAUGH_UNITS, least=0.4, strength=strength)
+            rise, hold, fall = (log_uniform(rng, each) for each in (_LAUGH_RISE_S, _LAUGH_HOLD_S, _LAUGH_FALL_S))
+            strength = log_uniform(rng, _LAUGH_STRENGTH)
+            smile = _some_of(rng, LAUGH_UNITS, least=_LEAST_SMILE, strength=strength)
             course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
             add_course(motion, course, self._pattern(rng, smile, response=response))
-            voice = _some_of(rng, VOICE_UNITS, least=0.2, strength=strength)
+            voice = _some_of(rng, VOICE_UNITS, least=_LEAST_VOICE, strength=strength)
             shaken = self._pattern(rng, voice, response=response)
-            shaken += log_uniform(rng, (0.002, 0.03)) * rotation_shift(rng)[:, None] * rng.standard_normal(2)
-            for bout in np.arange(start + rise / 2, start + rise + hold, rng.uniform(0.8, 2.0)):
-                length = log_uniform(rng, (0.2, 1.5))
-                rate_hz = rng.uniform(4.0, 6.0) * (1 - rng.uniform(0, 0.15) * (time_s - bout))
-                envelope = lasting(time_s, start=bout, rise=0.15, hold=length - 0.3, fall=0.15)
+            shaken += log_uniform(rng, _SHAKE_RAD) * rotation_shift(rng)[:, None] * rng.standard_normal(2)
+            for bout in np.arange(start + rise / 2, start + rise + hold, rng.uniform(*_BOUT_EVERY_S)):
+                length = log_uniform(rng, _BOUT_S)
+                rate_hz = rng.uniform(*_BURSTS_HZ) * (1 - rng.uniform(*_SLOWING_PER_S) * (time_s - bout))
+                hold_s = length - 2 * _BOUT_FADE_S
+                envelope = lasting(time_s, start=bout, rise=_BOUT_FADE_S, hold=hold_s, fall=_BOUT_FADE_S)
                 bursts = np.sin(np.pi * rate_hz * (time_s - bout)) ** 2
-                add_course(motion, rng.uniform(0.2, 1.0) * envelope * bursts, shaken)
+                add_course(motion, rng.uniform(*_BURST_STRENGTH) * envelope * bursts, shaken)
 
     def _add_beats(
         self,
@@ -362,11 +410,11 @@ class MotionSimulator:
     ) -> None:
         """Brows that stress what is said: as short as a micro-expression at times, and part of speech all the same."""
         for start in moments(rng, time_s=time_s, per_min=self.settings.beats_per_min):
-            if span[0] - 0.3 <= start < span[1]:
-                units = ({"1": 1.0, "2": 1.0}, {"1": 1.0}, {"4": 1.0})[rng.choice(3, p=[0.5, 0.2, 0.3])]
-                strength, length = log_uniform(rng, (0.05, 0.5)), log_uniform(rng, (0.2, 1.5))
-                units = {unit: strength * float(rng.uniform(0.7, 1.3)) for unit in units}
-                beat = PlantedEvent(start, start + length * rng.uniform(0.3, 0.7), start + length, "beat", units)
+            if span[0] - _BEAT_LEAD_S <= start < span[1]:
+                _, together = _BEATS[rng.choice(len(_BEATS), p=[share for share, _ in _BEATS])]
+                strength, length = log_uniform(rng, _BEAT_STRENGTH), log_uniform(rng, _BEAT_S)
+                units = {unit: strength * float(rng.uniform(*_BEAT_SPREAD)) for unit in together}
+                beat = PlantedEvent(start, start + length * rng.uniform(*_BEAT_RISE), start + length, "beat", units)
                 add_course(motion, beat.profile(time_s), self._pattern(rng, beat.units, response=response))
 
 
@@ -379,8 +427,8 @@ def _some_of(
 def _speech_span(rng: np.random.Generator, *, time_s: Float64Array, share: float) -> tuple[float, float]:
     if rng.random() >= share:
         return (np.inf, -np.inf)
-    start = float(rng.uniform(time_s[0] - 2, time_s[-1]))
-    return start, start + float(rng.uniform(1.5, 12.0))
+    start = float(rng.uniform(time_s[0] - _SPEECH_LEAD_S, time_s[-1]))
+    return start, start + float(rng.uniform(*_SPEECH_S))
 
 
 def _add_speech(
@@ -396,36 +444,25 @@ def _add_speech(
     if not inside.size:
         return
     rate = 1 / float(time_s[1] - time_s[0])
-    strength = log_uniform(rng, (0.06, 0.6))
-    units: Mapping[str, float] = {
-        "26": 0.5,
-        "25": 1.0,
-        "20": 0.35,
-        "12": 0.25,
-        "17": 0.4,
-        "10": 0.25,
-        "24": 0.3,
-        "4": 0.08,
-        "2": 0.08,
-    }
-    fade = np.clip(np.minimum(time_s[inside] - span[0], span[1] - time_s[inside]) / 0.2, 0, 1)
-    for unit, share in units.items():
-        course = smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(0.035, 0.10))
-        course += 0.5 * smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(0.2, 0.6))
+    strength = log_uniform(rng, _SPEECH_STRENGTH)
+    fade = np.clip(np.minimum(time_s[inside] - span[0], span[1] - time_s[inside]) / _SPEECH_FADE_S, 0, 1)
+    for unit, share in SPEECH_UNITS.items():
+        course = smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(*_SYLLABLE_S))
+        course += _PHRASE_SHARE * smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(*_PHRASE_S))
         pattern = response @ mix_displacement({unit: strength * share})
         motion[inside] += (fade * course)[:, None, None] * pattern
 
 
 def _add_play(rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array) -> None:
     """A lively face: some action units go from one level to the next and stay there, longer than micro-expressions."""
-    for unit in rng.choice(PLAY_UNITS, size=rng.integers(1, 5), replace=False):
-        strongest, pace_s = log_uniform(rng, (0.08, 0.8)), log_uniform(rng, (0.5, 4.0))
-        side: Side = ("both", "both", "left", "right")[rng.integers(4)]
+    for unit in rng.choice(PLAY_UNITS, size=rng.integers(*_PLAY_COUNT), replace=False):
+        strongest, pace_s = log_uniform(rng, _PLAY_STRENGTH), log_uniform(rng, _PLAY_PACE_S)
+        side = _PLAY_SIDES[rng.integers(len(_PLAY_SIDES))]
         pattern = response @ mix_displacement({str(unit): 1.0}, side=side)
         level, at_s = 0.0, float(rng.uniform(0, pace_s))
         while at_s < time_s[-1]:
-            target = 0.0 if level and rng.random() < 0.4 else strongest * float(rng.random())
-            length = log_uniform(rng, (0.12, 0.9))
+            target = 0.0 if level and rng.random() < _PLAY_RELAXES else strongest * float(rng.random())
+            length = log_uniform(rng, _PLAY_STEP_S)
             motion += ((target - level) * minimum_jerk((time_s - at_s) / length))[:, None, None] * pattern
             at_s += max(length + float(rng.exponential(pace_s)), MACRO_MIN_S)
             level = target

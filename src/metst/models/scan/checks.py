@@ -10,6 +10,7 @@ import numpy as np
 from metst.errors import DataError
 from metst.models.scan.rows import Array, first_outside
 
+# Axes of each operand.
 _SEQUENCES = {
     "u": ("B", "T", "D"),
     "delta": ("B", "T", "D"),
@@ -22,6 +23,7 @@ _SEQUENCES = {
     "initial_state": ("B", "D", "N"),
     "state": ("B", "D", "N"),
 }
+# Axes in words; the precisions that have compiled loops.
 _AXIS_NAMES = {"B": "sequences", "T": "steps", "D": "channels", "N": "states"}
 _DTYPES = ("float32", "float64")
 

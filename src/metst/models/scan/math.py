@@ -22,15 +22,18 @@ from metst.models.scan.compile import compiled
 Number = Any
 """A float32 or float64 inside compiled code."""
 
+# Between powers of e and of 2.
 LOG2_E = 1.0 / math.log(2.0)
 LN_2 = math.log(2.0)
 
 EXPONENT_LIMIT = 125.0
 """``2**-x`` is a normal number in single precision for x up to this."""
 
-_X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+_X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")  # has the SSE control register
 _FLUSH_BITS = 0x8040  # flush-to-zero and denormals-are-zero of the SSE control register
-_INT32, _ADDRESS = ir.IntType(32), ir.IntType(8).as_pointer()
+_INT32, _ADDRESS = ir.IntType(32), ir.IntType(8).as_pointer()  # LLVM's types
+_MANTISSA_BITS = 23  # of a float32
+_KEEP_IN_ALL_CACHES = 3  # LLVM's highest degree of locality
 
 
 def _call(builder: Any, name: str, arguments: list[Any], result: Any = None) -> Any:
@@ -51,7 +54,7 @@ def _emit_fma(_typing: Any, a: Any, _b: Any, _c: Any) -> Any:
 def _emit_power_of_two(_typing: Any, _rounded: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         bits = builder.bitcast(arguments[0], _INT32)
-        return builder.bitcast(builder.shl(bits, _INT32(23)), ir.FloatType())
+        return builder.bitcast(builder.shl(bits, _INT32(_MANTISSA_BITS)), ir.FloatType())
 
     return types.float32(types.float32), generate
 
@@ -85,7 +88,7 @@ def _emit_prefetch(_typing: Any, _address: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         address = builder.inttoptr(arguments[0], _ADDRESS)
         # A read of data, to be kept in all levels of the cache.
-        _call(builder, "llvm.prefetch.p0", [address, _INT32(0), _INT32(3), _INT32(1)])
+        _call(builder, "llvm.prefetch.p0", [address, _INT32(0), _INT32(_KEEP_IN_ALL_CACHES), _INT32(1)])
         return context.get_dummy_value()
 
     return types.none(types.intp), generate
@@ -120,6 +123,7 @@ _P0, _P1, _P2, _P3, _P4 = (np.float32(c) for c in (0.69314718, 0.24022283, 0.055
 # log(1 + w) = 2 s + s**3 P(s**2) with s = w / (2 + w), for w in [0, 1]: relative error 5e-9.
 _S0, _S1, _S2, _S3 = (np.float32(c) for c in (0.66666412, 0.40021697, 0.27999142, 0.28024459))
 
+# Plain numbers in single precision: a Python one would make the loops compute in double.
 _ONE, _TWO = np.float32(1), np.float32(2)
 _LOG2_E = np.float32(LOG2_E)
 

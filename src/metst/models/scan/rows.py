@@ -25,9 +25,11 @@ Inputs = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
 Span = tuple[int, int, int, int]
 """Where a chunk of one task is: sequence, first step, number of steps, first channel."""
 
-LANES = 64
-CHUNK = 32
+# Set by hand.
+LANES = 64  # channels of a block: 64 states of so many in single precision take 16 KiB of the first-level cache
+CHUNK = 32  # steps
 CACHE_LINE = 64  # bytes; a vector that crosses two lines costs two accesses
+_PART = 4096  # values that are looked at before it is asked whether one was outside
 
 
 @compiled
@@ -134,8 +136,8 @@ def advance(state: Number, change: Number, drive: Number, b: Number) -> Number:
 def first_outside(values: Array, low: float, high: float) -> int:
     """Index of the first of ``values (n,)`` that is not within ``[low, high]``, or -1."""
     lowest, highest = values.dtype.type(low), values.dtype.type(high)
-    for begin in range(0, values.size, 4096):
-        part = values[begin : begin + 4096]
+    for begin in range(0, values.size, _PART):
+        part = values[begin : begin + _PART]
         inside = True
         for k in range(part.size):
             inside &= (part[k] >= lowest) & (part[k] <= highest)

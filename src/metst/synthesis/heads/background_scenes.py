@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,28 @@ from metst.synthesis.measurement import log_uniform
 FIRST_IDENTITY = 10_000
 """Identities from here on are those of backgrounds: no clip that anything is measured on shows one of them."""
 
+# The range of scenes: pairs are the ends of a uniform draw (log-uniform: in logarithm).  All set by hand, from calm and
+# well recorded to lively and badly recorded.
 _SIDE_PX = 400
-_RATES_HZ = (25.0, 30.0, 30.0)
-_LOWEST_CRF, _HIGHEST_CRF = 16, 29
+_RATES_HZ = (25.0, 30.0, 30.0)  # as often each
+_CRF = (16, 29)  # lower than the second
+# Share of scenes in which it happens at all, and the range of its rate there.
+_BEHAVIOUR: Mapping[str, tuple[float, float, float]] = {
+    "blinks_per_min": (0.9, 4.0, 35.0),
+    "speech_per_min": (0.4, 4.0, 16.0),
+    "laughs_per_min": (0.25, 3.0, 10.0),
+    "macros_per_min": (0.35, 3.0, 10.0),
+    "yawns_per_min": (0.1, 1.0, 3.0),
+    "swallows_per_min": (0.5, 1.0, 6.0),
+    "gaze_shifts_per_min": (0.9, 4.0, 40.0),
+}
+_GAZE_DEG = (2.0, 12.0)
+_NODS_PER_MIN, _TURNS_PER_MIN = (0.4, 2.0, 20.0), (0.3, 2.0, 12.0)  # share of scenes, range of rates
+_WANDER_DEG, _WANDER, _TREMOR_DEG = (0.15, 4.0), (0.004, 0.05), (0.01, 0.2)  # standard deviations, log-uniform
+_LIGHT_SIDE_DEG, _LIGHT_UP_DEG, _GLOSS = (-60, 60), (5, 60), (0.0, 0.15)
+_FLICKER, _DRIFT = (0.001, 0.015), (0.003, 0.05)  # standard deviations of the exposure, log-uniform
+_NOISE, _DEFOCUS_PX = (0.4, 5.0), (0.2, 1.4)  # grey levels, log-uniform
+_EYES_PX = (60, 140)  # distance of the outer eye corners
 
 
 @dataclass(frozen=True)
@@ -43,49 +63,41 @@ def draw_background(seed: int) -> BackgroundScene:
     What a face does is drawn per scene, each with a rate of its own, so that calm recordings are as
     frequent as lively ones: a network must be sensitive in the first and careful in the second.
     """
-    rng = np.random.default_rng([seed, 11])
+    rng = np.random.default_rng([seed, 11])  # a stream of its own beside others with this seed
 
     def rate(share: float, low: float, high: float) -> float:
         often = float(rng.uniform(low, high))
         return often if rng.random() < share else 0.0
 
-    behaviour = BehaviourSettings(
-        blinks_per_min=rate(0.9, 4.0, 35.0),
-        speech_per_min=rate(0.4, 4.0, 16.0),
-        laughs_per_min=rate(0.25, 3.0, 10.0),
-        macros_per_min=rate(0.35, 3.0, 10.0),
-        yawns_per_min=rate(0.1, 1.0, 3.0),
-        swallows_per_min=rate(0.5, 1.0, 6.0),
-        gaze_shifts_per_min=rate(0.9, 4.0, 40.0),
-        gaze_deg=float(rng.uniform(2.0, 12.0)),
-    )
+    rates = {name: rate(*how) for name, how in _BEHAVIOUR.items()}
+    behaviour = BehaviourSettings.model_validate(rates | {"gaze_deg": float(rng.uniform(*_GAZE_DEG))})
     motion = MotionSettings(
-        wander_deg=log_uniform(rng, (0.15, 4.0)),
-        wander_share=log_uniform(rng, (0.004, 0.05)),
-        tremor_deg=log_uniform(rng, (0.01, 0.2)),
-        nods_per_min=rate(0.4, 2.0, 20.0),
-        turns_per_min=rate(0.3, 2.0, 12.0),
+        wander_deg=log_uniform(rng, _WANDER_DEG),
+        wander_share=log_uniform(rng, _WANDER),
+        tremor_deg=log_uniform(rng, _TREMOR_DEG),
+        nods_per_min=rate(*_NODS_PER_MIN),
+        turns_per_min=rate(*_TURNS_PER_MIN),
     )
     light = LightSettings(
-        side_deg=float(rng.uniform(-60, 60)),
-        up_deg=float(rng.uniform(5, 60)),
-        flicker=log_uniform(rng, (0.001, 0.015)),
-        drift=log_uniform(rng, (0.003, 0.05)),
-        gloss=float(rng.uniform(0.0, 0.15)),
+        side_deg=float(rng.uniform(*_LIGHT_SIDE_DEG)),
+        up_deg=float(rng.uniform(*_LIGHT_UP_DEG)),
+        flicker=log_uniform(rng, _FLICKER),
+        drift=log_uniform(rng, _DRIFT),
+        gloss=float(rng.uniform(*_GLOSS)),
     )
     camera = CameraSettings(
         width=_SIDE_PX,
         height=_SIDE_PX,
-        noise_sigma=log_uniform(rng, (0.4, 5.0)),
-        defocus_px=float(rng.uniform(0.2, 1.4)),
+        noise_sigma=log_uniform(rng, _NOISE),
+        defocus_px=float(rng.uniform(*_DEFOCUS_PX)),
     )
     scene = HeadScene(
         identity=FIRST_IDENTITY + seed,
-        eye_distance_px=float(rng.uniform(60, 140)),
+        eye_distance_px=float(rng.uniform(*_EYES_PX)),
         background=("plain", "gradient", "textured")[rng.integers(3)],
         light=light,
         camera=camera,
         motion=motion,
         behaviour=behaviour,
     )
-    return BackgroundScene(scene, _RATES_HZ[rng.integers(len(_RATES_HZ))], int(rng.integers(_LOWEST_CRF, _HIGHEST_CRF)))
+    return BackgroundScene(scene, _RATES_HZ[rng.integers(len(_RATES_HZ))], int(rng.integers(*_CRF)))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from metst.arrays import Float32Array, Int32Array, UInt8Array
 from metst.errors import DataError
 from metst.synthesis.expression_shapes import MIDLINE_SHAPES, SHAPES
-from metst.synthesis.heads.model import HeadModel, Material, normalised, skirt
+from metst.synthesis.heads.model import SKIRT, HeadModel, Material, normalised, skirt
 
 _MATERIALS = {
     "M_Face": Material.SKIN,
@@ -23,10 +23,13 @@ _MATERIALS = {
 """What is drawn; lashes, tear film and the transparent shells around the eyes are not."""
 
 _IDENTITY_STRENGTH = 0.7
-"""Standard normal weights of all modes at once make caricatures."""
+"""Factor on the identity modes: standard normal weights of all at once make caricatures.  Set by hand."""
 
 _RIM = -1.8
-"""Open edges below this height are the lower edge of the bust, face units."""
+"""Open edges below this height are the lower edge of the bust, face units; set by hand for this mesh."""
+
+_NOT_DRAWN = 255
+"""Code of materials that are not drawn: none of :class:`Material`."""
 
 
 def load_ict(path: Path) -> HeadModel:
@@ -57,7 +60,7 @@ def load_ict(path: Path) -> HeadModel:
     expression[:, eye] = 0
     return HeadModel(
         name="ict",
-        vertices=np.concatenate([mesh, mesh[rim] - np.array([0.0, 8.0, 0.0])]).astype(np.float32),
+        vertices=np.concatenate([mesh, mesh[rim] - SKIRT]).astype(np.float32),
         triangles=np.ascontiguousarray(np.concatenate([triangles, faces]), dtype=np.int32),
         material=np.concatenate([material, material, np.full(len(faces), Material.CLOTH, dtype=np.uint8)]),
         people=np.zeros((1, len(used) + len(rim), 3), dtype=np.float32),
@@ -72,10 +75,10 @@ def _drawn(
     arrays: dict[str, npt.NDArray[np.generic]],
 ) -> tuple[Int32Array, UInt8Array, Int32Array]:
     """Quads that are drawn, their materials, and the vertices they use."""
-    code = np.array([_MATERIALS.get(str(name), 255) for name in arrays["mats"]], dtype=np.uint8)
+    code = np.array([_MATERIALS.get(str(name), _NOT_DRAWN) for name in arrays["mats"]], dtype=np.uint8)
     material = code[arrays["mat"].astype(np.intp)]
-    quads = arrays["F"][material != 255].astype(np.int32)
-    return quads, material[material != 255], np.unique(np.append(quads, arrays["landmarks68"])).astype(np.int32)
+    quads = arrays["F"][material != _NOT_DRAWN].astype(np.int32)
+    return quads, material[material != _NOT_DRAWN], np.unique(np.append(quads, arrays["landmarks68"])).astype(np.int32)
 
 
 def _expressions(arrays: dict[str, npt.NDArray[np.generic]], *, used: Int32Array, scale: float) -> Float32Array:

@@ -13,7 +13,14 @@ from metst.arrays import Float32Array, Float64Array, Int32Array, UInt8Array
 from metst.face import OUTER_EYE_CORNERS
 from metst.synthesis.expression_shapes import SHAPES
 
-_INDEX = {name: i for i, name in enumerate(SHAPES)}
+_INDEX = {name: i for i, name in enumerate(SHAPES)}  # where each expression shape stands in a model
+
+SKIRT = np.array([0.0, 8.0, 0.0])
+"""How far the lower edge of a bust goes on downwards, face units: out of any picture.  Set by hand."""
+
+# How a person is drawn; set by hand.
+_MIX = 0.35  # concentration of the Dirichlet draw of prototypes: below 1, one or two of them lead
+_MOST_OF_A_MODE = 2  # standard deviations of an identity mode: farther draws are cut
 
 
 class Material(IntEnum):
@@ -105,10 +112,10 @@ def draw_person(model: HeadModel, *, rng: np.random.Generator, strength: float =
     strength : float
         How far people differ; 0 gives the mean of the prototypes.
     """
-    shares = rng.dirichlet(np.full(len(model.people), 0.35))
+    shares = rng.dirichlet(np.full(len(model.people), _MIX))
     mean = np.full(len(model.people), 1 / len(model.people))
     shares = mean + strength * (shares - mean)
-    weights = strength * np.clip(rng.standard_normal(len(model.identity)), -2, 2)
+    weights = strength * np.clip(rng.standard_normal(len(model.identity)), -_MOST_OF_A_MODE, _MOST_OF_A_MODE)
     mesh = model.vertices.astype(np.float64)
     mesh += np.tensordot(shares, model.people, axes=1) + np.tensordot(weights, model.identity, axes=1)
     left, right = mesh[model.landmarks[list(OUTER_EYE_CORNERS)]]

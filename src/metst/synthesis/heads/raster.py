@@ -12,7 +12,13 @@ import numpy as np
 from metst.arrays import Float32Array, Int32Array, UInt8Array
 
 SAMPLES = 2
-"""Samples per pixel along each axis."""
+"""Samples per pixel along each axis; set by hand."""
+
+_TINY = np.float32(1e-12)  # keeps a normal of no length from being divided by
+_EDGE_ON = np.float32(-1e-9)  # twice the area, samples, over which a triangle is not seen; negative faces the camera
+_EYE_SQUARINGS, _EYE_GLOSS = 7, np.float32(0.8)  # shine of eyes: exponent 2**7, strength; set by hand
+_LUMA_SHARE, _CHROMA_SHARE = np.float32(0.9), np.float32(0.45)  # of the noise: together of about unit variance; by hand
+_WHITE = np.float32(0.9999)  # just under 1: the curve is read between two of its points
 
 
 @numba.njit(cache=True)
@@ -29,7 +35,7 @@ def vertex_normals(mesh: Float32Array, triangles: Int32Array) -> Float32Array:
             normals[v, 1] += ny
             normals[v, 2] += nz
     for v in range(mesh.shape[0]):
-        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + np.float32(1e-12)
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + _TINY
         for k in range(3):
             normals[v, k] /= length
     return normals
@@ -60,7 +66,7 @@ def visible(screen: Float32Array, triangles: Int32Array, height: int, width: int
         a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
         ax, ay, bx, by, cx, cy = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area >= np.float32(-1e-9):  # rows run downwards: what faces the camera has negative area
+        if area >= _EDGE_ON:  # rows run downwards: what faces the camera has negative area
             continue
         left, right = max(int(np.ceil(min(ax, bx, cx))), 0), min(int(np.floor(max(ax, bx, cx))), width - 1)
         top, bottom = max(int(np.ceil(min(ay, by, cy))), 0), min(int(np.floor(max(ay, by, cy))), height - 1)
@@ -130,7 +136,7 @@ def shade(
             nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
             ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
             nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
-            length = np.float32(1) / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
+            length = np.float32(1) / np.sqrt(nx * nx + ny * ny + nz * nz + _TINY)
             nx, ny, nz = nx * length, ny * length, nz * length
             facing = nx * light[0] + ny * light[1] + nz * light[2]
             lit = max(np.float32(0), (facing + light[7]) / (np.float32(1) + light[7]))
@@ -151,9 +157,9 @@ def shade(
                 gloss = gloss**2
                 gloss = light[6] * gloss * gloss
             elif kind == 3:
-                for _ in range(7):
+                for _ in range(_EYE_SQUARINGS):
                     gloss *= gloss
-                gloss *= np.float32(0.8)
+                gloss *= _EYE_GLOSS
             else:
                 gloss = np.float32(0)
             for k in range(3):
@@ -219,11 +225,11 @@ def develop(
     for row in range(height):
         for column in range(width):
             for k in range(3):
-                x = min(max(linear[row, column, k], np.float32(0)), np.float32(0.9999)) * last
+                x = min(max(linear[row, column, k], np.float32(0)), _WHITE) * last
                 i = int(x)
                 level = curve[i] + (x - np.float32(i)) * (curve[i + 1] - curve[i])
-                noise = np.float32(0.9) * luma_noise[row, column]
-                noise += np.float32(0.45) * chroma_noise[row // 2, column // 2, k]
+                noise = _LUMA_SHARE * luma_noise[row, column]
+                noise += _CHROMA_SHARE * chroma_noise[row // 2, column // 2, k]
                 level += np.float32(sigma) * noise
                 image[row, column, k] = np.uint8(min(max(level + np.float32(0.5), np.float32(0)), np.float32(255)))
     return image

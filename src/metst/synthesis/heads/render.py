@@ -19,10 +19,29 @@ from metst.synthesis.heads.scene import Course, HeadScene, draw_course
 from metst.synthesis.heads.skin import AXIS_DEPTH, EYE_TEXELS, Skin, paint_skin, texel_of
 
 _PIVOT = np.array([0.0, -1.55, -0.95], dtype=np.float32)
-"""Where the head turns on the neck, face units."""
+"""Where the head turns on the neck, face units; set by hand."""
 
-_CURVE = np.append(255 * np.linspace(0, 1, 4096) ** (1 / 2.2), 255).astype(np.float32)
+_GAMMA, _CURVE_STEPS = 2.2, 4096  # the usual one of 8-bit video; points of the table, set by hand
+_CURVE = np.append(255 * np.linspace(0, 1, _CURVE_STEPS) ** (1 / _GAMMA), 255).astype(np.float32)
 """Camera response: grey level over linear light."""
+
+# How a person and what is behind are lit, dressed and coloured.  Lengths are face units, colours linear reflectance,
+# pairs the ends of a uniform draw.  All set by hand.
+_FROM_ABOVE, _WRAP = 0.35, 0.15  # share of the ambient light from above; how far the key light reaches round an edge
+_HAIR_THICKNESS, _HAIR_EDGE_TEXELS = (0.01, 0.10), 12  # how far hair lifts the surface, and how softly that begins
+_COLLAR, _COLLAR_DIP, _COLLAR_WIDTH = 1.72, 0.28, 0.45  # depth below the eyes at the sides; how much deeper in front
+_HIDDEN_CELL = 24  # texels: what lies behind the outermost point of such a cell is in its shadow
+_SHADOW_FROM, _SHADOW_OVER, _DARKEST = 0.10, 0.25, 0.12  # depth where it begins, over which it falls; light left there
+_THROAT = -1.2  # height under which nothing is taken for hidden: neck and bust
+_EYE_TINT = 0.85  # the lids' shadow on the eyeballs
+_NECK_TILT, _NECK_LOW, _NECK_LONG = 0.4, -2.1, 0.9  # the neck slants; where it begins to follow the head; its length
+_MOUTH_COLOUR, _TEETH_COLOUR = (0.30, 0.09, 0.08), (0.62, 0.58, 0.50)
+_CLOTH, _CLOTH_TINT = (0.02, 0.5), (0.5, 1)  # reflectance; factor on each of red, green, blue
+_WALL, _WALL_TINT, _WALL_SLOPE = (0.08, 0.5), (0.75, 1), (-0.4, 0.4)  # the same; change of light across the picture
+_THINGS, _THING_PLACE, _THING_SIZE = (4, 12), (0, 0.9), (0.05, 0.45)  # fewer than the second; shares of the picture
+_THING, _THING_TINT = (0.03, 0.6), (0.6, 1)
+_WALL_GRAIN, _WALL_GRAIN_PX, _WALL_BLUR_PX = 0.1, 2, 3  # contrast and size of what covers wall and things; their blur
+_LEAST_LIGHT, _MOST_LIGHT = 0.005, 0.95  # of what is behind the head
 
 
 def render_scene(
@@ -112,7 +131,7 @@ class _Stage:
             skin=skin,
             uv=uv,
             tint=_light_reached(person),
-            hair=_hair_offset(person, skin=skin, uv=uv, thickness=float(dress.uniform(0.01, 0.10))),
+            hair=_hair_offset(person, skin=skin, uv=uv, thickness=float(dress.uniform(*_HAIR_THICKNESS))),
             follows=_neck_share(person),
             colours=_colours(dress),
             background=_background(scene, rng=dress),
@@ -188,7 +207,7 @@ def _light(scene: HeadScene) -> Float32Array:
     light = scene.light
     side, up = np.radians(light.side_deg), np.radians(light.up_deg)
     direction = [np.sin(side) * np.cos(up), np.sin(up), np.cos(side) * np.cos(up)]
-    return np.array([*direction, light.key, light.ambient, 0.35, light.gloss, 0.15], dtype=np.float32)
+    return np.array([*direction, light.key, light.ambient, _FROM_ABOVE, light.gloss, _WRAP], dtype=np.float32)
 
 
 def _eye_vertices(person: Person) -> Int32Array:
@@ -204,22 +223,22 @@ def _texture_places(person: Person) -> Float32Array:
         offset = (ball - (ball.min(axis=0) + ball.max(axis=0)) / 2) / radius
         uv[eye] = (offset[:, :2] * [1, -1] + 1) * (EYE_TEXELS / 2) - 0.5
     across, height, _ = person.neutral.T
-    collar = height + 1.72 + 0.28 * np.exp(-((across / 0.45) ** 2))
+    collar = height + _COLLAR + _COLLAR_DIP * np.exp(-((across / _COLLAR_WIDTH) ** 2))
     return np.asarray(np.column_stack([uv, collar]), dtype=np.float32)
 
 
 def _light_reached(person: Person) -> Float32Array:
     """Share of light at each vertex: what lies behind the outer surface (mouth, nostrils) is dark."""
     mesh = person.neutral
-    cell = np.floor(texel_of(mesh) / 24).astype(int)
+    cell = np.floor(texel_of(mesh) / _HIDDEN_CELL).astype(int)
     _, index = np.unique(cell, axis=0, return_inverse=True)
     radius = np.hypot(mesh[:, 0], mesh[:, 2] - AXIS_DEPTH)
     outermost = np.zeros(index.max() + 1)
     np.maximum.at(outermost, index.ravel(), radius)
     gap = outermost[index.ravel()] - radius
-    tint = np.clip(1 - (gap - 0.10) / 0.25, 0.12, 1)
-    tint[mesh[:, 1] < -1.2] = 1
-    tint[_eye_vertices(person)] = 0.85
+    tint = np.clip(1 - (gap - _SHADOW_FROM) / _SHADOW_OVER, _DARKEST, 1)
+    tint[mesh[:, 1] < _THROAT] = 1
+    tint[_eye_vertices(person)] = _EYE_TINT
     return np.asarray(tint, dtype=np.float32)
 
 
@@ -228,42 +247,43 @@ def _hair_offset(person: Person, *, skin: Skin, uv: Float32Array, thickness: flo
     normals = raster.vertex_normals(person.neutral, person.model.triangles)
     rows = np.clip(uv[:, 1].astype(int), 0, skin.hairline.shape[0] - 1)
     columns = np.clip(uv[:, 0].astype(int), 0, skin.hairline.shape[1] - 1)
-    share = np.asarray(cv2.GaussianBlur(skin.hairline, (0, 0), 12))[rows, columns]
+    share = np.asarray(cv2.GaussianBlur(skin.hairline, (0, 0), _HAIR_EDGE_TEXELS))[rows, columns]
     share[_eye_vertices(person)] = 0
     return np.asarray(thickness * share[:, None] * normals, dtype=np.float32)
 
 
 def _neck_share(person: Person) -> Float32Array:
     """How far each vertex follows the head, ``(V, 1)``: 1 on the head, 0 on the shoulders."""
-    height = person.neutral[:, 1] + 0.4 * (person.neutral[:, 2] + 0.75)
-    share = np.clip((height + 2.1) / 0.9, 0, 1)
+    height = person.neutral[:, 1] + _NECK_TILT * (person.neutral[:, 2] - AXIS_DEPTH)
+    share = np.clip((height - _NECK_LOW) / _NECK_LONG, 0, 1)
     return np.asarray(share**2 * (3 - 2 * share), dtype=np.float32)[:, None]
 
 
 def _colours(rng: np.random.Generator) -> Float32Array:
     colours = np.zeros((len(Material), 3), dtype=np.float32)
-    colours[Material.MOUTH] = 0.30, 0.09, 0.08
-    colours[Material.TEETH] = 0.62, 0.58, 0.50
-    colours[Material.CLOTH] = rng.uniform(0.02, 0.5) * rng.uniform(0.5, 1, 3)
+    colours[Material.MOUTH] = _MOUTH_COLOUR
+    colours[Material.TEETH] = _TEETH_COLOUR
+    colours[Material.CLOTH] = rng.uniform(*_CLOTH) * rng.uniform(*_CLOTH_TINT, 3)
     return colours
 
 
 def _background(scene: HeadScene, *, rng: np.random.Generator) -> Float32Array:
     """Linear light behind the head, ``(height, width, 3)``."""
     height, width = scene.camera.height, scene.camera.width
-    base = (rng.uniform(0.08, 0.5) * rng.uniform(0.75, 1, 3)).astype(np.float32)
+    base = (rng.uniform(*_WALL) * rng.uniform(*_WALL_TINT, 3)).astype(np.float32)
     image = np.ones((height, width, 3), dtype=np.float32) * base
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     if scene.background != "plain":
-        slope = rng.uniform(-0.4, 0.4, 2)
+        slope = rng.uniform(*_WALL_SLOPE, 2)
         image *= (1 + slope[0] * (rows / height - 0.5) + slope[1] * (columns / width - 0.5))[..., None]
     if scene.background == "textured":
-        for _ in range(rng.integers(4, 12)):
-            corner, size = rng.uniform(0, 0.9, 2), rng.uniform(0.05, 0.45, 2)
+        for _ in range(rng.integers(*_THINGS)):
+            corner, size = rng.uniform(*_THING_PLACE, 2), rng.uniform(*_THING_SIZE, 2)
             (x, y), (w, h) = corner * [width, height], size * [width, height]
-            colour = (rng.uniform(0.03, 0.6) * rng.uniform(0.6, 1, 3)).astype(np.float32)
+            colour = (rng.uniform(*_THING) * rng.uniform(*_THING_TINT, 3)).astype(np.float32)
             cv2.rectangle(image, (int(x), int(y)), (int(x + w), int(y + h)), colour.tolist(), -1)
         grain = rng.standard_normal((height, width, 1)).astype(np.float32)
-        image *= 1 + 0.1 * np.asarray(cv2.GaussianBlur(grain, (0, 0), 2)).reshape(height, width, 1)
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 3))
-    return np.ascontiguousarray(np.clip(image, 0.005, 0.95), dtype=np.float32)
+        grain = np.asarray(cv2.GaussianBlur(grain, (0, 0), _WALL_GRAIN_PX)).reshape(height, width, 1)
+        image *= 1 + _WALL_GRAIN * grain
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), _WALL_BLUR_PX))
+    return np.ascontiguousarray(np.clip(image, _LEAST_LIGHT, _MOST_LIGHT), dtype=np.float32)

@@ -11,12 +11,24 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from metst.arrays import Float64Array
-from metst.config import Settings
+from metst.config import FaceSettings, Settings
 from metst.errors import UsageError
 from metst.synthesis.behaviour import Behaviour, BehaviourSettings, draw_behaviour, smooth_course
 from metst.synthesis.events import PlantedEvent, minimum_jerk
 from metst.synthesis.expression_shapes import shape_weights
 from metst.synthesis.heads.skin import SkinSettings
+
+# How the head moves beside its settings; pairs are the ends of a uniform draw.  Set by hand.
+_EXPOSURE_S = 0.8  # grain of slow changes of the exposure: standard deviation of the Gaussian that smooths noise
+_TURN_SHARES = (0.8, 1.0, 0.6)  # of the slow rotation: pitch, yaw, roll
+_WANDER_S, _TREMOR_S, _SHIFT_S = (0.6, 2.0), 0.06, 1.2  # grains of slow rotation, quick rotation, slow shifts
+_NOD_S, _NOD_DEG, _NOD_CYCLES, _SHAKES = (0.5, 1.6), (2, 7), (1, 4), 0.3  # cycles below the second; share to the sides
+_TURN_S, _TURN = (1.5, 4.0), (0.3, 1)  # length; share of the largest turn
+_RAMP = 0.35  # share of a stroke's length in which it comes, and goes
+_LIDS_DEG = 30.0  # gaze at which the shape of a look is full
+
+_LEAST_EYES_PX = FaceSettings().min_eye_distance_px  # under which the tracker calls a face too small
+_MOST_EYES = 0.45  # share of the picture's shorter side; set by hand
 
 
 class LightSettings(Settings):
@@ -79,11 +91,12 @@ class HeadScene(Settings):
 
     @model_validator(mode="after")
     def _face_fits(self) -> Self:
-        limit = 0.45 * min(self.camera.width, self.camera.height)
-        if not 30 <= self.eye_distance_px <= limit:
+        limit = _MOST_EYES * min(self.camera.width, self.camera.height)
+        if not _LEAST_EYES_PX <= self.eye_distance_px <= limit:
             raise ValueError(
-                f"eye_distance_px {self.eye_distance_px:g} must lie between 30 (a smaller face cannot be measured) "
-                f"and {limit:g} (a larger one leaves the picture of {self.camera.width}x{self.camera.height})"
+                f"eye_distance_px {self.eye_distance_px:g} must lie between {_LEAST_EYES_PX:g} (a smaller face cannot "
+                f"be measured) and {limit:g} (a larger one leaves the picture of "
+                f"{self.camera.width}x{self.camera.height})"
             )
         return self
 
@@ -145,7 +158,7 @@ def draw_course(scene: HeadScene, *, time_s: npt.ArrayLike, events: Sequence[Pla
     gaze = np.radians(behaviour.gaze_deg)
     light = scene.light
     exposure = 1 + light.flicker * streams[2].standard_normal(len(time))
-    exposure += light.drift * smooth_course(time, rng=streams[3], scale_s=0.8)
+    exposure += light.drift * smooth_course(time, rng=streams[3], scale_s=_EXPOSURE_S)
     weights = {name: values.copy() for name, values in behaviour.weights.items()}
     _add_lids(weights, gaze_deg=behaviour.gaze_deg)
     for event in events:
@@ -159,32 +172,32 @@ def _head_motion(
 ) -> tuple[Float64Array, Float64Array]:
     wander, tremor, strokes = rng.spawn(3)
     turn, shift = np.zeros((len(time_s), 3)), np.zeros((len(time_s), 3))
-    for axis, share in enumerate((0.8, 1.0, 0.6)):
-        slow = smooth_course(time_s, rng=wander, scale_s=float(wander.uniform(0.6, 2.0)))
-        quick = smooth_course(time_s, rng=tremor, scale_s=0.06)
+    for axis, share in enumerate(_TURN_SHARES):
+        slow = smooth_course(time_s, rng=wander, scale_s=float(wander.uniform(*_WANDER_S)))
+        quick = smooth_course(time_s, rng=tremor, scale_s=_TREMOR_S)
         turn[:, axis] = np.radians(settings.wander_deg * share * slow + settings.tremor_deg * quick)
-        shift[:, axis] = settings.wander_share * smooth_course(time_s, rng=wander, scale_s=1.2)
+        shift[:, axis] = settings.wander_share * smooth_course(time_s, rng=wander, scale_s=_SHIFT_S)
     end_s = float(time_s[-1])
     for _ in range(strokes.poisson(settings.nods_per_min * end_s / 60)):
-        start, length = strokes.uniform(0, end_s), strokes.uniform(0.5, 1.6)
-        cycles, axis = strokes.integers(1, 4), int(strokes.random() < 0.3)
+        start, length = strokes.uniform(0, end_s), strokes.uniform(*_NOD_S)
+        cycles, axis = strokes.integers(*_NOD_CYCLES), int(strokes.random() < _SHAKES)
         envelope = _bump(time_s, start=start, length=length)
-        turn[:, axis] += (
-            np.radians(strokes.uniform(2, 7)) * envelope * np.sin(2 * np.pi * cycles * (time_s - start) / length)
-        )
+        swing = np.sin(2 * np.pi * cycles * (time_s - start) / length)
+        turn[:, axis] += np.radians(strokes.uniform(*_NOD_DEG)) * envelope * swing
     for _ in range(strokes.poisson(settings.turns_per_min * end_s / 60)):
-        angle = np.radians(settings.turn_deg) * strokes.uniform(0.3, 1) * strokes.choice([-1, 1])
-        turn[:, 1] += angle * _bump(time_s, start=strokes.uniform(0, end_s), length=strokes.uniform(1.5, 4.0))
+        angle = np.radians(settings.turn_deg) * strokes.uniform(*_TURN) * strokes.choice([-1, 1])
+        turn[:, 1] += angle * _bump(time_s, start=strokes.uniform(0, end_s), length=strokes.uniform(*_TURN_S))
     return turn, shift
 
 
 def _bump(time_s: Float64Array, *, start: float, length: float) -> Float64Array:
-    return minimum_jerk(np.minimum((time_s - start) / (0.35 * length), (start + length - time_s) / (0.35 * length)))
+    ramp = _RAMP * length
+    return minimum_jerk(np.minimum((time_s - start) / ramp, (start + length - time_s) / ramp))
 
 
 def _add_lids(weights: dict[str, Float64Array], *, gaze_deg: Float64Array) -> None:
     """The lids follow the gaze."""
-    right, down = np.clip(gaze_deg / 30, -1, 1).T
+    right, down = np.clip(gaze_deg / _LIDS_DEG, -1, 1).T
     for name, course in {
         "eyeLookDownLeft": down, "eyeLookDownRight": down, "eyeLookUpLeft": -down, "eyeLookUpRight": -down,
         "eyeLookOutLeft": right, "eyeLookInRight": right, "eyeLookInLeft": -right, "eyeLookOutRight": -right,

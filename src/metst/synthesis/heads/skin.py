@@ -2,6 +2,9 @@
 
 The skin texture is a cylinder around the head's axis: columns are the angle, rows the height.
 All is painted at rest, so that it moves with the mesh and nothing else.
+
+Contrasts and coverages are shares, colours linear reflectance in red, green and blue, sizes texels or, where
+``_PER_UNIT`` stands with them, face units.  Pairs are the ends of a uniform draw.  All numbers are set by hand.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from metst.config import Settings
 Points = Float64Array
 
 TEXELS = 1536
-"""Columns of the skin texture, all around the head."""
+"""Columns of the skin texture, all around the head: some 270 per face unit."""
 
 AXIS_DEPTH = -0.75
 """Depth of the cylinder's axis behind the eye corners, face units."""
@@ -27,12 +30,16 @@ TOP, BOTTOM = 1.35, -2.6
 """Height range of the texture, face units."""
 
 EYE_TEXELS = 192
+"""Rows and columns of the eye texture, which spans an eyeball."""
 
 TONES = ((0.78, 0.56, 0.45), (0.66, 0.44, 0.33), (0.52, 0.33, 0.23), (0.36, 0.21, 0.14), (0.20, 0.115, 0.075))
-"""Linear reflectance of skin, red green blue, from light to dark."""
+"""Reflectance of skin, from light to dark."""
 
 HAIR = ((0.02, 0.016, 0.014), (0.05, 0.03, 0.018), (0.12, 0.07, 0.035), (0.32, 0.22, 0.11), (0.33, 0.32, 0.31))
+"""Reflectance of hair: black, two browns, blond, grey."""
+
 IRIS = ((0.09, 0.045, 0.02), (0.16, 0.10, 0.045), (0.10, 0.15, 0.08), (0.12, 0.19, 0.28), (0.20, 0.23, 0.26))
+"""Reflectance of irises: two browns, green, blue, grey."""
 
 
 class SkinSettings(Settings):
@@ -76,8 +83,59 @@ def texel_of(mesh: FloatArray) -> Points:
 _RADIUS = 0.9
 """Radius at which texels are square, face units."""
 
-_PER_UNIT = TEXELS / (2 * np.pi) / _RADIUS
-_ROWS = round((TOP - BOTTOM) * _PER_UNIT)
+_PER_UNIT = TEXELS / (2 * np.pi) / _RADIUS  # texels per face unit
+_ROWS = round((TOP - BOTTOM) * _PER_UNIT)  # of the skin texture
+
+# The whole.
+_SHAVED = 1.2  # a beard is 2.2 times a draw from 0 to 1, less this: more than half have none
+_FADES = 0.7  # the darker the skin, the nearer to black the hair: exponent
+_DARKEST, _LIGHTEST = 0.004, 0.95  # reflectance of anything
+
+# Drawing.
+_FINE_BITS = 4  # OpenCV draws at places in so many fractional bits
+_FINE = 1 << _FINE_BITS
+
+# Pores, grain and patches.
+_MOTTLES = ((1.4, 0.030), (3, 0.030), (7, 0.025), (20, 0.025), (60, 0.035))  # grain, contrast
+_MOTTLE_SPREAD, _TINGE, _TINGE_GRAIN = (0.7, 1.3), 0.025, 35  # factor on each contrast; differences of colour
+
+# Cheeks, nose and eye sockets.
+_BLUSH_SIZE, _BLUSH, _BLUSH_COLOUR = 0.16, (0.02, 0.22), (0.1, 0.9, 0.8)  # cheeks, nose; what is taken away
+_SOCKETS, _SOCKET_COLOUR = (0.02, 0.22), (0.8, 1.0, 0.8)  # shade around the eyes
+
+# Moles and freckles.
+_FRECKLED, _FRECKLES, _SPECKS = 0.25, 1500, 250  # share of people; spots of those, of the others
+_MOLES, _SPOTS = (1, 8), (20, 90)  # large and middling ones, fewer than the second
+_MOLE_RADIUS, _SPOT_RADIUS, _SPECK_RADIUS = 3.2, 1.8, 1.3  # the last: of freckles too
+_MOLE_CONTRAST, _SPOT_CONTRAST, _SPECK_CONTRAST = 0.6, 0.35, 0.25
+_MOLE_SIZES, _MOLE_DARKNESS, _MOLE_BLUR, _MOLE_COLOUR = (0.6, 1.4), (0.4, 1), 0.8, (0.8, 1.0, 1.0)  # the first: factor
+_FRONT = (0.2, 0.8)  # share of the columns that moles are in: not on the back of the head
+_MOLE_MARGIN = 60  # nor so near the upper and lower edge
+
+# Lips and lids.
+_LIP_COLOUR, _LIP_SPREAD = (0.86, 0.58, 0.60), (0.8, 1.05)  # factor on the skin's, and on each of its colours
+_LIP_COVER, _LIP_COVER_DARK, _LIP_LINES, _LIP_SEAM = 0.85, 0.3, 0.07, 0.45  # the second: less on dark skin
+_LASHES, _LASHES_GROW, _LOWER_LASHES = 0.75, 1.6, 0.35  # contrast; gain on their soft strokes; contrast
+_CREASE, _CREASE_UP = 0.30, 0.055  # of the lids, and how far above the lashes
+
+# Brows and beard.
+_BROW_HEIGHT, _BROW_THICKER, _BROW_HAIRS, _BROW_LENGTH = 0.022, 0.030, 550, 0.05  # times _PER_UNIT, but for the count
+_BROW_BODY, _BROW_BODY_THICKER, _BROW_COVER, _BROW_MOST = 0.25, 0.3, 0.75, 0.95  # of the shape; of hairs; together
+_LEAST_BEARD, _BEARD_HAIRS = 0.05, 6000  # under which there is none; hairs
+_BEARD_LENGTH, _BEARD_LONGER = 0.01, 0.05  # times _PER_UNIT; a full one is so much longer
+_BEARD_SHADE, _BEARD_COVER, _BEARD_MOST = 0.35, 0.65, 0.9  # of a shaved skin; of hairs; together
+
+# Hair.
+_HAIRLINE, _EAR_LINE = (0.50, 0.72), (-0.02, 0.06)  # over the brows; under the eyes; times _PER_UNIT
+_RAGGED, _HAIR_SOFT = 0.09, 0.05  # the hairline's unevenness and softness, times _PER_UNIT
+_HAIR_COVER, _STRANDS = 0.93, 0.35  # contrast of strands: of the logarithm
+
+# Eyes.
+_SCLERA, _SCLERA_SHADE = (0.62, 0.57, 0.54), 0.25  # white of the eye; darker towards its rim
+_VEINS, _VEIN_COLOUR = 0.06, (0.2, 1, 1)  # contrast; what is taken away
+_SPOKES, _FIBRES = (20, 40), 0.25  # of the iris: number, contrast
+_IRIS, _LIMBUS, _LIMBUS_FROM, _PUPIL = 0.46, 0.6, 0.36, (0.14, 0.21)  # radii: 1 is the eyeball's; the second a contrast
+_PUPIL_COLOUR = 0.006
 
 
 def paint_skin(landmarks: FloatArray, *, settings: SkinSettings, rng: np.random.Generator) -> Skin:
@@ -100,10 +158,10 @@ def paint_skin(landmarks: FloatArray, *, settings: SkinSettings, rng: np.random.
         )
     )
     if settings.beard is None:
-        beard = max(0.0, 2.2 * beard - 1.2)
+        beard = max(0.0, (1 + _SHAVED) * beard - _SHAVED)
     points = texel_of(landmarks)
     skin = np.ones((_ROWS, TEXELS, 3), dtype=np.float32) * _between(TONES, tone)
-    hair_colour = _between(HAIR, hair * (1 - tone) ** 0.7)
+    hair_colour = _between(HAIR, hair * (1 - tone) ** _FADES)
     _mottle(skin, rng=rng, strength=settings.texture)
     _blush(skin, points, rng=rng, strength=settings.texture)
     _moles(skin, rng=rng, strength=settings.texture)
@@ -112,7 +170,7 @@ def paint_skin(landmarks: FloatArray, *, settings: SkinSettings, rng: np.random.
     _beard(skin, points, colour=hair_colour, amount=beard, rng=rng)
     _brows(skin, points, colour=hair_colour, thickness=brows, rng=rng)
     hairline = _hair(skin, points, colour=hair_colour, rng=rng)
-    return Skin(np.clip(skin, 0.004, 0.95), _eye(_between(IRIS, iris), rng=rng), hairline)
+    return Skin(np.clip(skin, _DARKEST, _LIGHTEST), _eye(_between(IRIS, iris), rng=rng), hairline)
 
 
 def _between(table: tuple[tuple[float, float, float], ...], place: float) -> Float32Array:
@@ -134,16 +192,16 @@ def _noise(rng: np.random.Generator, *, sigma: float, channels: int = 1) -> Floa
 
 def _mottle(skin: Float32Array, *, rng: np.random.Generator, strength: float) -> None:
     """Pores, grain and patches; the finest is what a camera still resolves at a close face."""
-    for sigma, contrast in ((1.4, 0.030), (3, 0.030), (7, 0.025), (20, 0.025), (60, 0.035)):
-        skin *= 1 + strength * rng.uniform(0.7, 1.3) * contrast * _noise(rng, sigma=sigma)
-    skin *= 1 + strength * 0.025 * _noise(rng, sigma=35, channels=3)
+    for sigma, contrast in _MOTTLES:
+        skin *= 1 + strength * rng.uniform(*_MOTTLE_SPREAD) * contrast * _noise(rng, sigma=sigma)
+    skin *= 1 + strength * _TINGE * _noise(rng, sigma=_TINGE_GRAIN, channels=3)
 
 
 def _mask(polygons: list[Points], *, blur: float) -> Float32Array:
     """Soft mask ``(rows, TEXELS, 1)`` of closed polygons."""
     mask = np.zeros((_ROWS, TEXELS), dtype=np.float32)
     for polygon in polygons:
-        cv2.fillPoly(mask, [np.round(polygon * 16).astype(np.int32)], 1.0, lineType=cv2.LINE_AA, shift=4)
+        cv2.fillPoly(mask, [np.round(polygon * _FINE).astype(np.int32)], 1.0, lineType=cv2.LINE_AA, shift=_FINE_BITS)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), dtype=np.float32)[..., None]
 
 
@@ -157,46 +215,46 @@ def _disc(centre: Points, radius: tuple[float, float]) -> Points:
 
 
 def _blush(skin: Float32Array, points: Points, *, rng: np.random.Generator, strength: float) -> None:
-    size = 0.16 * _PER_UNIT
+    size = _BLUSH_SIZE * _PER_UNIT
     cheeks = [_disc(points[[outer, mouth]].mean(axis=0), (size, size)) for outer, mouth in ((36, 48), (45, 54))]
     nose = _disc(points[30], (0.6 * size, 0.5 * size))
-    amount = strength * float(rng.uniform(0.02, 0.22))
-    skin *= 1 - amount * _mask([*cheeks, nose], blur=0.6 * size) * np.array([0.1, 0.9, 0.8], dtype=np.float32)
+    amount = strength * float(rng.uniform(*_BLUSH))
+    skin *= 1 - amount * _mask([*cheeks, nose], blur=0.6 * size) * np.array(_BLUSH_COLOUR, dtype=np.float32)
     sockets = [_disc(points[eye].mean(axis=0), (0.9 * size, 0.5 * size)) for eye in (range(36, 42), range(42, 48))]
-    shade = float(rng.uniform(0.02, 0.22))
-    skin *= 1 - shade * _mask(sockets, blur=0.4 * size) * np.array([0.8, 1.0, 0.8], dtype=np.float32)
+    shade = float(rng.uniform(*_SOCKETS))
+    skin *= 1 - shade * _mask(sockets, blur=0.4 * size) * np.array(_SOCKET_COLOUR, dtype=np.float32)
 
 
 def _moles(skin: Float32Array, *, rng: np.random.Generator, strength: float) -> None:
-    freckled = rng.random() < 0.25
+    freckled = rng.random() < _FRECKLED
     for radius, contrast, count in (
-        (3.2, 0.6, rng.integers(1, 8)),
-        (1.8, 0.35, rng.integers(20, 90)),
-        (1.3, 0.25, 1500 if freckled else 250),
+        (_MOLE_RADIUS, _MOLE_CONTRAST, rng.integers(*_MOLES)),
+        (_SPOT_RADIUS, _SPOT_CONTRAST, rng.integers(*_SPOTS)),
+        (_SPECK_RADIUS, _SPECK_CONTRAST, _FRECKLES if freckled else _SPECKS),
     ):
         spots = np.zeros((_ROWS, TEXELS), dtype=np.float32)
-        for x, y in rng.uniform((TEXELS * 0.2, 60), (TEXELS * 0.8, _ROWS - 60), (count, 2)):
-            size = radius * rng.uniform(0.6, 1.4)
-            cv2.circle(
-                spots, (round(x * 16), round(y * 16)), round(size * 16), float(rng.uniform(0.4, 1)), -1, cv2.LINE_AA, 4
-            )
-        spots = np.asarray(cv2.GaussianBlur(spots, (0, 0), 0.8))
-        skin *= 1 - strength * contrast * spots[..., None] * np.array([0.8, 1.0, 1.0], dtype=np.float32)
+        low, high = (TEXELS * _FRONT[0], _MOLE_MARGIN), (TEXELS * _FRONT[1], _ROWS - _MOLE_MARGIN)
+        for x, y in rng.uniform(low, high, (count, 2)):
+            size = radius * rng.uniform(*_MOLE_SIZES)
+            at, dark = (round(x * _FINE), round(y * _FINE)), float(rng.uniform(*_MOLE_DARKNESS))
+            cv2.circle(spots, at, round(size * _FINE), dark, -1, cv2.LINE_AA, _FINE_BITS)
+        spots = np.asarray(cv2.GaussianBlur(spots, (0, 0), _MOLE_BLUR))
+        skin *= 1 - strength * contrast * spots[..., None] * np.array(_MOLE_COLOUR, dtype=np.float32)
 
 
 def _lips(skin: Float32Array, points: Points, *, tone: float, rng: np.random.Generator) -> None:
     lips = _mask([points[48:60]], blur=2.2)
-    red = np.array([0.86, 0.58, 0.60], dtype=np.float32) * rng.uniform(0.8, 1.05, 3).astype(np.float32)
-    lines = 1 + 0.07 * np.asarray(cv2.GaussianBlur(_noise(rng, sigma=2)[..., 0], (1, 9), 0))[..., None]
-    _mix(skin, lips * (0.85 - 0.3 * tone), (skin * red * lines).astype(np.float32))
+    red = np.array(_LIP_COLOUR, dtype=np.float32) * rng.uniform(*_LIP_SPREAD, 3).astype(np.float32)
+    lines = 1 + _LIP_LINES * np.asarray(cv2.GaussianBlur(_noise(rng, sigma=2)[..., 0], (1, 9), 0))[..., None]
+    _mix(skin, lips * (_LIP_COVER - _LIP_COVER_DARK * tone), (skin * red * lines).astype(np.float32))
     seam = _strokes([points[[60, 61, 62, 63, 64, 65, 66, 67, 60]]], width=2, blur=1.2)
-    skin *= 1 - 0.45 * seam
+    skin *= 1 - _LIP_SEAM * seam
 
 
 def _strokes(lines: list[Points], *, width: int, blur: float) -> Float32Array:
     mask = np.zeros((_ROWS, TEXELS), dtype=np.float32)
-    rounded = [np.round(line * 16).astype(np.int32) for line in lines]
-    cv2.polylines(mask, rounded, isClosed=False, color=1.0, thickness=width, lineType=cv2.LINE_AA, shift=4)
+    rounded = [np.round(line * _FINE).astype(np.int32) for line in lines]
+    cv2.polylines(mask, rounded, isClosed=False, color=1.0, thickness=width, lineType=cv2.LINE_AA, shift=_FINE_BITS)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), blur), dtype=np.float32)[..., None]
 
 
@@ -204,10 +262,10 @@ def _eye_lines(skin: Float32Array, points: Points) -> None:
     """Lashes darken the rim of the lids, the crease lies above."""
     upper = [points[[36, 37, 38, 39]], points[[42, 43, 44, 45]]]
     lower = [points[[39, 40, 41, 36]], points[[45, 46, 47, 42]]]
-    skin *= 1 - 0.75 * np.minimum(1.0, 1.6 * _strokes(upper, width=4, blur=1.5))
-    skin *= 1 - 0.35 * _strokes(lower, width=2, blur=1.5)
-    crease = [line - np.array([0.0, 0.055 * _PER_UNIT]) for line in upper]
-    skin *= 1 - 0.30 * _strokes(crease, width=2, blur=2.0)
+    skin *= 1 - _LASHES * np.minimum(1.0, _LASHES_GROW * _strokes(upper, width=4, blur=1.5))
+    skin *= 1 - _LOWER_LASHES * _strokes(lower, width=2, blur=1.5)
+    crease = [line - np.array([0.0, _CREASE_UP * _PER_UNIT]) for line in upper]
+    skin *= 1 - _CREASE * _strokes(crease, width=2, blur=2.0)
 
 
 def _hairs(rng: np.random.Generator, roots: Points, *, direction: Points, length: float, spread: float) -> Float32Array:
@@ -221,28 +279,30 @@ def _hairs(rng: np.random.Generator, roots: Points, *, direction: Points, length
         axis=1,
     )
     ends = roots + turned * (length * rng.uniform(0.5, 1.3, len(roots)))[:, None]
-    strokes = np.round(np.stack([roots, ends], axis=1) * 16).astype(np.int32)
+    strokes = np.round(np.stack([roots, ends], axis=1) * _FINE).astype(np.int32)
     mask = np.zeros((_ROWS, TEXELS), dtype=np.float32)
-    cv2.polylines(mask, list(strokes), isClosed=False, color=1.0, thickness=1, lineType=cv2.LINE_AA, shift=4)
+    cv2.polylines(mask, list(strokes), isClosed=False, color=1.0, thickness=1, lineType=cv2.LINE_AA, shift=_FINE_BITS)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.7), dtype=np.float32)[..., None]
 
 
 def _brows(
     skin: Float32Array, points: Points, *, colour: Float32Array, thickness: float, rng: np.random.Generator
 ) -> None:
-    height = (0.022 + 0.030 * thickness) * _PER_UNIT
+    height = (_BROW_HEIGHT + _BROW_THICKER * thickness) * _PER_UNIT
     for chain, outward in ((points[[21, 20, 19, 18, 17]], -1.0), (points[22:27], 1.0)):
-        place = np.sort(rng.uniform(0, 4, 550))
+        place = np.sort(rng.uniform(0, 4, _BROW_HAIRS))
         low = np.minimum(place.astype(int), 3)
         share = (place - low)[:, None]
         spine = chain[low] * (1 - share) + chain[low + 1] * share
         taper = np.interp(place, [0, 0.6, 2.2, 4], [0.9, 1.0, 0.85, 0.2])
-        roots = spine + np.stack([rng.normal(0, 1.5, 550), rng.uniform(-1, 1, 550) * height * taper], axis=1)
+        across, down = rng.normal(0, 1.5, _BROW_HAIRS), rng.uniform(-1, 1, _BROW_HAIRS)
+        roots = spine + np.stack([across, down * height * taper], axis=1)
         rise = np.interp(place, [0, 2, 4], [-1.0, -0.45, 0.25])
-        direction = np.stack([np.full(550, outward), rise], axis=1)
-        cover = _hairs(rng, roots, direction=direction, length=0.05 * _PER_UNIT, spread=0.25)
+        direction = np.stack([np.full(_BROW_HAIRS, outward), rise], axis=1)
+        cover = _hairs(rng, roots, direction=direction, length=_BROW_LENGTH * _PER_UNIT, spread=0.25)
         body = _mask([_ribbon(chain, height=height)], blur=0.35 * height)
-        _mix(skin, np.clip((0.25 + 0.3 * thickness) * body + 0.75 * cover, 0, 0.95), colour)
+        filled = (_BROW_BODY + _BROW_BODY_THICKER * thickness) * body
+        _mix(skin, np.clip(filled + _BROW_COVER * cover, 0, _BROW_MOST), colour)
 
 
 def _ribbon(chain: Points, *, height: float) -> Points:
@@ -254,24 +314,25 @@ def _ribbon(chain: Points, *, height: float) -> Points:
 def _beard(
     skin: Float32Array, points: Points, *, colour: Float32Array, amount: float, rng: np.random.Generator
 ) -> None:
-    if amount < 0.05:
+    if amount < _LEAST_BEARD:
         return
     jaw = points[3:14]
     above = points[[14, 54, 35, 33, 31, 48, 2]] + np.array([0.0, 0.06 * _PER_UNIT])
     below = (jaw + np.array([0.0, 0.14 * _PER_UNIT]))[::-1]
     area = _mask([np.concatenate([above, points[2:3], below[::-1], points[14:15]])], blur=0.05 * _PER_UNIT)
     area *= 1 - _mask([_disc(points[48:60].mean(axis=0), (0.2 * _PER_UNIT, 0.075 * _PER_UNIT))], blur=4)
-    roots = rng.uniform(points[[2, 33]].min(axis=0), points[[14, 8]].max(axis=0) + 20, (6000, 2))
-    down = np.tile([0.0, 1.0], (6000, 1))
-    cover = _hairs(rng, roots, direction=down, length=(0.01 + 0.05 * amount) * _PER_UNIT, spread=0.5)
-    _mix(skin, area * np.clip(0.35 * amount + 0.65 * amount**0.5 * cover, 0, 0.9), colour)
+    roots = rng.uniform(points[[2, 33]].min(axis=0), points[[14, 8]].max(axis=0) + 20, (_BEARD_HAIRS, 2))
+    down = np.tile([0.0, 1.0], (_BEARD_HAIRS, 1))
+    cover = _hairs(rng, roots, direction=down, length=(_BEARD_LENGTH + _BEARD_LONGER * amount) * _PER_UNIT, spread=0.5)
+    filled = _BEARD_SHADE * amount + _BEARD_COVER * amount**0.5 * cover
+    _mix(skin, area * np.clip(filled, 0, _BEARD_MOST), colour)
 
 
 def _hair(skin: Float32Array, points: Points, *, colour: Float32Array, rng: np.random.Generator) -> Float32Array:
     """A cap of hair above a hairline; returns its coverage ``(rows, TEXELS)``."""
     columns = (np.arange(TEXELS) / TEXELS - 0.5) * 2 * np.pi
-    forehead = points[17:27, 1].min() - rng.uniform(0.50, 0.72) * _PER_UNIT
-    ear = points[[36, 45], 1].mean() + rng.uniform(-0.02, 0.06) * _PER_UNIT
+    forehead = points[17:27, 1].min() - rng.uniform(*_HAIRLINE) * _PER_UNIT
+    ear = points[[36, 45], 1].mean() + rng.uniform(*_EAR_LINE) * _PER_UNIT
     nape = points[[48, 54], 1].mean()
     above_ear = ear - 0.17 * _PER_UNIT
     line = np.interp(
@@ -280,12 +341,12 @@ def _hair(skin: Float32Array, points: Points, *, colour: Float32Array, rng: np.r
         [forehead, forehead, forehead + 0.25 * _PER_UNIT, ear, above_ear, above_ear, nape, nape],
     )
     ragged = np.asarray(cv2.GaussianBlur(rng.standard_normal((TEXELS, 1)), (1, 0), 0, None, 9))[:, 0]
-    line = line + 0.09 * _PER_UNIT * ragged
+    line = line + _RAGGED * _PER_UNIT * ragged
     rows = np.arange(_ROWS)[:, None]
-    cover = np.clip((line[None] - rows) / (0.05 * _PER_UNIT) + 0.5, 0, 1).astype(np.float32)
+    cover = np.clip((line[None] - rows) / (_HAIR_SOFT * _PER_UNIT) + 0.5, 0, 1).astype(np.float32)
     strands = np.asarray(cv2.GaussianBlur(_noise(rng, sigma=1)[..., 0], (1, 41), 0, None, 9))
     strands = strands / strands.std()
-    _mix(skin, 0.93 * cover[..., None], (colour * np.exp(0.35 * strands[..., None])).astype(np.float32))
+    _mix(skin, _HAIR_COVER * cover[..., None], (colour * np.exp(_STRANDS * strands[..., None])).astype(np.float32))
     return np.asarray(cover, dtype=np.float32)
 
 
@@ -293,16 +354,16 @@ def _eye(iris: Float32Array, *, rng: np.random.Generator) -> Float32Array:
     """Front of an eyeball seen along its axis; the texture spans its diameter."""
     grid = (np.mgrid[0:EYE_TEXELS, 0:EYE_TEXELS].astype(np.float32) - (EYE_TEXELS - 1) / 2) / (EYE_TEXELS / 2)
     radius = np.hypot(*grid)
-    eye = np.ones((EYE_TEXELS, EYE_TEXELS, 3), dtype=np.float32) * np.array([0.62, 0.57, 0.54], dtype=np.float32)
-    eye *= 1 - 0.25 * np.clip(radius - 0.4, 0, 1)[..., None]
+    eye = np.ones((EYE_TEXELS, EYE_TEXELS, 3), dtype=np.float32) * np.array(_SCLERA, dtype=np.float32)
+    eye *= 1 - _SCLERA_SHADE * np.clip(radius - 0.4, 0, 1)[..., None]
     coarse = rng.standard_normal((24, 24)).astype(np.float32)
     veins = np.asarray(cv2.resize(coarse, (EYE_TEXELS, EYE_TEXELS), interpolation=cv2.INTER_CUBIC))
-    eye *= 1 - 0.06 * np.clip(veins, 0, 2)[..., None] * np.array([0.2, 1, 1], dtype=np.float32)
-    spokes = np.sin(np.arctan2(*grid) * rng.integers(20, 40) + rng.uniform(0, 6)) + rng.standard_normal(radius.shape)
+    eye *= 1 - _VEINS * np.clip(veins, 0, 2)[..., None] * np.array(_VEIN_COLOUR, dtype=np.float32)
+    spokes = np.sin(np.arctan2(*grid) * rng.integers(*_SPOKES) + rng.uniform(0, 6)) + rng.standard_normal(radius.shape)
     fibres = np.asarray(cv2.GaussianBlur(spokes.astype(np.float32), (0, 0), 1.2))
-    limbus = 1 - 0.6 * np.clip((radius - 0.36) / 0.08, 0, 1)
-    inside = np.clip((0.46 - radius) / 0.03, 0, 1)[..., None]
-    _mix(eye, inside, (iris * (1 + 0.25 * fibres[..., None]) * limbus[..., None]).astype(np.float32))
-    pupil = float(rng.uniform(0.14, 0.21))
-    _mix(eye, np.clip((pupil - radius) / 0.02 + 0.5, 0, 1)[..., None], np.full(3, 0.006, dtype=np.float32))
+    limbus = 1 - _LIMBUS * np.clip((radius - _LIMBUS_FROM) / 0.08, 0, 1)
+    inside = np.clip((_IRIS - radius) / 0.03, 0, 1)[..., None]
+    _mix(eye, inside, (iris * (1 + _FIBRES * fibres[..., None]) * limbus[..., None]).astype(np.float32))
+    pupil = float(rng.uniform(*_PUPIL))
+    _mix(eye, np.clip((pupil - radius) / 0.02 + 0.5, 0, 1)[..., None], np.full(3, _PUPIL_COLOUR, dtype=np.float32))
     return np.asarray(eye, dtype=np.float32)
