@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import configparser
+import itertools
 import re
 import sys
 import textwrap
@@ -78,7 +79,7 @@ def with_lanes(layers: Layers, edges: Edges) -> tuple[Layers, Edges]:
     steps: Edges = set()
     for upper, lower in sorted(edges):
         path = [upper, *(f"{lower}@{i}" for i in range(row[upper] + 1, row[lower])), lower]
-        steps |= set(zip(path[:-1], path[1:], strict=True))
+        steps |= set(itertools.pairwise(path))
         for lane in path[1:-1]:
             if lane not in lanes[int(lane.split("@")[1])]:
                 lanes[int(lane.split("@")[1])].append(lane)
