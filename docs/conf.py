@@ -37,6 +37,8 @@ nitpicky = True
 nitpick_ignore_regex = [("py:(class|exc|obj)", r"(?!metst\.).*")]
 
 html_theme = "furo"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_title = f"metst {release}"
 html_show_sphinx = False
 html_copy_source = False
@@ -63,6 +65,21 @@ def _meaning(about: Any) -> str:
     if about.description:
         return str(about.description)
     return f":class:`~{about.annotation.__module__}.{about.annotation.__qualname__}`"
+
+
+plain: dict[str, list[str]] = {}
+"""Docstrings without sections, as they stand: napoleon takes what is before a colon for a type."""
+
+
+def keep_plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Before napoleon: remember the docstring of a constant or property that has no section."""
+    if what in ("attribute", "data", "property") and not any(line.startswith("---") for line in lines):
+        plain[name] = list(lines)
+
+
+def restore_plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """After napoleon: put it back."""
+    lines[:] = plain.pop(name, lines)
 
 
 def skip_fields(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
@@ -101,6 +118,8 @@ def _stands_in(modules: dict[str, Any], dotted: str) -> bool:
 
 def setup(app: Sphinx) -> None:
     """Connect the hooks."""
+    app.connect("autodoc-process-docstring", keep_plain, priority=400)  # napoleon has 500
+    app.connect("autodoc-process-docstring", restore_plain, priority=600)
     app.connect("autodoc-process-docstring", settings_in_words)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("missing-reference", known_in_the_code)

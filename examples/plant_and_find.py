@@ -23,8 +23,8 @@ def both_ends(events: Intervals) -> np.ndarray:
     return np.stack([events.onset, events.offset - 1], axis=1)
 
 
-for amplitude in (0.05, 0.3):  # shares of a full contraction
-    recipe = ClipRecipe(count=3, amplitude=amplitude, duration_s=8)
+for amplitude in (0.02, 0.3):  # shares of a full contraction
+    recipe = ClipRecipe(count=4, amplitude=amplitude, duration_s=9, seed=2)
     clip = write_clip(Path(tempfile.mkdtemp(prefix="metst-example-")), recipe=recipe, footage=footage)
     found = metst.analyze(clip.video).events
     planted = truth_intervals(clip.events, grid=clip.grid)

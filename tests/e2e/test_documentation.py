@@ -37,7 +37,9 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
-    found = [Block(each["language"], each["code"], each["mark"] == "runs", each["file"]) for each in FENCE.finditer(text)]
+    found = [
+        Block(each["language"], each["code"], each["mark"] == "runs", each["file"]) for each in FENCE.finditer(text)
+    ]
     assert text.count("<!-- runs -->") == sum(block.runs for block in found), "a mark that no block follows"
     return found
 
@@ -74,7 +76,7 @@ def test_what_a_page_says_runs(page: Path, clip: Path, tmp_path: Path, monkeypat
             continue
         if block.language == "python":
             with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block.code, name(page), "exec"), namespace)  # noqa: S102
+                exec(compile(block.code, name(page), "exec"), namespace)
         else:
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", block.code], capture_output=True, text=True, check=False, timeout=240
@@ -123,6 +125,14 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         known = {"--help"}.union(*(each.opts + each.secondary_opts for each in command.params))
         unknown = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)} - known
         assert not unknown, f"metst {command.name}: no option {unknown}"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")], ids=name
+)
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert re.match(r"https?://", target) or (page.parent / target).exists(), target
 
 
 def test_each_example_is_named_and_short() -> None:
