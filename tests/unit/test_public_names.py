@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.resources import files
 
 import pytest
 
@@ -34,6 +35,10 @@ def test_each_name_is_what_stands_in_its_module(name: str) -> None:
 
 def test_the_version_is_that_of_the_installed_package() -> None:
     assert metst.__version__ == version("metst")
+
+
+def test_type_checkers_may_read_the_annotations() -> None:
+    assert (files("metst") / "py.typed").is_file()
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
