@@ -40,7 +40,8 @@ def blocks(page: Path) -> list[Block]:
     found = [
         Block(each["language"], each["code"], each["mark"] == "runs", each["file"]) for each in FENCE.finditer(text)
     ]
-    assert text.count("<!-- runs -->") == sum(block.runs for block in found), "a mark that no block follows"
+    marks = re.findall(r"^<!-- (?:runs|file: .*) -->$", text, re.M)
+    assert len(marks) == sum(block.runs or block.file is not None for block in found), "a mark that no block follows"
     return found
 
 
