@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SITE := build/site
 
 $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[live,onnx,train]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable '.[live,onnx,train]'
 	touch $@
 
-.PHONY: demo test test-slow lint
+.PHONY: demo test test-slow lint docs examples pictures release-check
 demo: $(VENV)/.done
 	$(BIN)/metst demo
 
@@ -24,3 +25,20 @@ lint: $(VENV)/.done
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site: broken links, a stale picture of the house and anything that a page would load from elsewhere are errors.
+docs: $(VENV)/.done
+	$(BIN)/python docs/make_architecture.py --check
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env --doctree-dir build/doctrees docs $(SITE)
+	! grep -rEn --include='*.html' --include='*.css' \
+	  '<(script|img|iframe)[^>]+src="(https?:)?//|<link[^>]+href="(https?:)?//|@import|url\(["'"'"']?(https?:)?//' $(SITE)
+	@echo $(SITE)/index.html
+
+examples: $(VENV)/.done
+	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+pictures: $(VENV)/.done
+	$(BIN)/python docs/make_pictures.py
+
+release-check: $(VENV)/.done
+	.ci/release-check
