@@ -86,13 +86,7 @@ def analyze(
     return Analysis(
         source=_source(path, info=info, grid=scores.grid, content=content),
         scores=scores,
-        motion=motion.displacement,
-        motion_quality=motion.quality,
-        conditions=motion.conditions,
-        centres=motion.centres,
-        face=motion.face,
-        face_quality=motion.face_quality,
-        reasons=motion.reason,
+        motion=motion,
         events=decode_events(scores, model=loaded),
         model=loaded.describe(),
         settings=settings.model_dump(mode="json")

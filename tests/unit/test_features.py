@@ -21,9 +21,8 @@ from metst.datasets.features import (
 )
 from metst.errors import DataError, UsageError, VideoError
 from metst.motion import Motion
-from metst.motion.cache import Measured
 from metst.regions import REGION_NAMES
-from metst.results import FACE_CHANNELS
+from metst.results import FACE_CHANNELS, Measured
 from metst.timeline import Series, TimeGrid
 from metst.video import read_frames
 
@@ -71,10 +70,11 @@ def test_a_data_set_becomes_one_file_per_video(tmp_path: Path) -> None:
     first = [(event.onset, event.offset, event.kind, event.emotion) for event in index.videos[0].events]
     assert first == [(10, 20, "macro", None), (20, 30, "micro", "negative")]
     assert [(e.onset, e.offset, e.emotion) for e in index.videos[0].micro] == [(20, 30, "negative")]
-    motion, quality = read_motion(tmp_path / "out", index.videos[0])
+    motion = read_motion(tmp_path / "out", index.videos[0])
     np.testing.assert_allclose(motion.grid.time_s, np.arange(40) / 200)
-    np.testing.assert_allclose(motion.values[:, 3, 1], np.arange(40) / 200, atol=1e-6)
-    assert (quality == 0.75).all()
+    np.testing.assert_allclose(motion.displacement.values[:, 3, 1], np.arange(40) / 200, atol=1e-6)
+    assert (motion.quality == 0.75).all()
+    assert motion.reason == ("",) * 40
 
 
 @pytest.mark.usefixtures("_no_pictures")
@@ -82,10 +82,12 @@ def test_a_missing_image_is_a_gap_and_moves_no_label(tmp_path: Path) -> None:
     root = make["samm_lv"](tmp_path / "samm")
     (root / "SAMM_longvideos" / "006_1" / "006_1_0011.jpg").unlink()
     index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
-    motion, _ = read_motion(tmp_path / "out", index.videos[0])
+    motion = read_motion(tmp_path / "out", index.videos[0])
     assert len(motion) == index.videos[0].frames == 40
-    assert np.flatnonzero(~motion.valid).tolist() == [10]
-    np.testing.assert_allclose(motion.values[11:, 0, 0], np.arange(11, 40) / 200, atol=1e-6)
+    assert np.flatnonzero(~motion.displacement.valid).tolist() == [10]
+    assert [reason for reason in motion.reason if reason] == [motion.reason[10]] == ["no image"]
+    assert np.flatnonzero(np.isnan(motion.face_px)).tolist() == [10]
+    np.testing.assert_allclose(motion.displacement.values[11:, 0, 0], np.arange(11, 40) / 200, atol=1e-6)
 
 
 @pytest.mark.usefixtures("_no_pictures")
@@ -107,8 +109,8 @@ def test_a_video_without_a_face_is_a_gap_from_end_to_end(tmp_path: Path) -> None
     root = make["casme3"](tmp_path / "casme3", length=12, rows=[["spNO.1", "a", 3, 5, 8, "4", "IV", "disgust"]])
     index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
     assert all(video.file and video.problems == ("no frame with a usable face",) for video in index.videos)
-    motion, _ = read_motion(tmp_path / "out", index.videos[0])
-    assert not motion.valid.any()
+    motion = read_motion(tmp_path / "out", index.videos[0])
+    assert not motion.displacement.valid.any()
 
 
 def test_labels_only_are_refused(tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_motion_that_changed_after_the_index_is_refused_and_seen_by_a_new_index(
     tensors = safetensors.numpy.load_file(out / video.file)
     tensors["displacement"][3] += 1
     safetensors.numpy.save_file(tensors, out / video.file)
-    with pytest.raises(DataError, match=r"not the file that features\.json speaks of.*extract the features again"):
+    with pytest.raises(DataError, match=r"not the file that its index speaks of.*extract the features again"):
         read_motion(out, video)
     again = extract_features(data_set, out, cache=False).videos[0]
     assert again == video

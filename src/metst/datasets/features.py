@@ -10,26 +10,23 @@ Frames are those of the video, 0-based and half-open.  A frame that is missing o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from pydantic import Field, ValidationError, field_validator
 
-from metst.arrays import AnyArray, Float32Array, OnProgress
+from metst.arrays import OnProgress
 from metst.config import AnalyzeSettings, Settings
 from metst.datasets import DataSet, Kind, Label, LabelKind, Video
 from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
 from metst.labels import EMOTIONS
-from metst.motion import Motion
 from metst.motion.measured import measure_motion
-from metst.regions import AXES, REGION_NAMES
+from metst.results.motion import Motion
+from metst.results.motion_file import motion_bytes, read_motion_file
 from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, make_folder, write_whole
-from metst.timeline import Series, TimeGrid
+from metst.timeline import TimeGrid
 from metst.video import probe_video
 from metst.video.hashing import content_hash
 
@@ -192,7 +189,7 @@ def extract_features(
             on_progress("videos", number + 1, len(data_set.videos))
     index = FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
                          left_out=tuple(left_out), videos=tuple(videos))  # fmt: skip
-    write_whole(folder / INDEX_FILE, (index.model_dump_json(indent=1) + "\n").encode())
+    write_features_index(folder, index)
     return index
 
 
@@ -273,32 +270,33 @@ def _measured(
 
 def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) -> FeatureVideo:
     """Write the motion at the frames that labels count: in a folder a missing image has its number, too."""
-    grid = motion.displacement.grid
+    grid = motion.grid
     rate_hz = rate_hz or (1 / grid.frame_s if grid.frame_s else 0.0)
-    length, place = len(grid), np.arange(len(grid))
-    if video.frames is not None and video.frames != length:
+    if video.frames is not None and video.frames != len(grid):
         place = np.rint(grid.time_s * rate_hz).astype(np.int64)
-        length = max(video.frames, int(place[-1]) + 1)
-    tensors: dict[str, AnyArray] = {
-        "displacement": np.full((length, len(REGION_NAMES), len(AXES)), np.nan, np.float32),
-        "quality": np.zeros((length, len(REGION_NAMES)), np.float32),
-        "valid": np.zeros(length, np.bool_),
-        "time_s": np.arange(length) / (rate_hz or 1.0),
-    }
-    tensors["displacement"][place] = motion.displacement.values
-    tensors["quality"][place] = motion.quality
-    tensors["valid"][place] = motion.displacement.valid
-    tensors["time_s"][place] = grid.time_s
-    digest = _write_tensors(path, tensors)
-    return FeatureVideo(subject=video.subject, video=video.name, frames=length, rate_hz=rate_hz, file=path.name,
-                        sha256=digest)  # fmt: skip
-
-
-def _write_tensors(path: Path, tensors: dict[str, AnyArray]) -> str:
-    """Write a motion file; its SHA-256."""
-    data = safetensors.numpy.save(tensors)
+        time_s = np.arange(max(video.frames, int(place[-1]) + 1)) / (rate_hz or 1.0)
+        time_s[place] = grid.time_s
+        motion = motion.placed(place, grid=TimeGrid(time_s), reason="no image")
+    data = motion_bytes(motion)
     write_whole(path, data)
-    return fingerprint(data)
+    return FeatureVideo(subject=video.subject, video=video.name, frames=len(motion), rate_hz=rate_hz, file=path.name,
+                        sha256=fingerprint(data))  # fmt: skip
+
+
+def write_features_index(folder: Path, index: FeatureIndex) -> None:
+    """Write ``features.json``.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    write_whole(folder / INDEX_FILE, (index.model_dump_json(indent=1) + "\n").encode())
+
+
+def features_fingerprint(folder: Path) -> str:
+    """What tells these features from all others: SHA-256 of their index, which has that of each file."""
+    return fingerprint(folder / INDEX_FILE)
 
 
 def read_features_index(folder: Path) -> FeatureIndex:
@@ -333,7 +331,7 @@ def read_features_index(folder: Path) -> FeatureIndex:
     return index
 
 
-def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array]:
+def read_motion(folder: Path, video: FeatureVideo) -> Motion:
     """Motion of one video.
 
     Parameters
@@ -345,10 +343,8 @@ def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array
 
     Returns
     -------
-    motion : Series (T, 18, 2)
-        Displacement in face units.
-    quality : (T, 18) float32
-        How well each region was measured, in [0, 1].
+    Motion
+        At the frames that its labels count.
 
     Raises
     ------
@@ -356,66 +352,9 @@ def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array
         The file is missing, damaged or not the one of the index, has another length, or is not finite.
     """
     path, name = folder / video.file, f"{video.subject}/{video.video}"
-    try:
-        data = path.read_bytes()
-        if video.sha256 and fingerprint(data) != video.sha256:
-            raise DataError(f"it is not the file that {INDEX_FILE} speaks of")
-        motion, quality = _series_of(data)
-    except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:
-        raise DataError(f"{path}, motion of {name}, cannot be read ({error}): extract the features again") from error
+    motion = read_motion_file(path, of=name, sha256=video.sha256, remedy="extract the features again")
     if len(motion) != video.frames:
         raise DataError(
             f"{path}: expected {video.frames} frames of {name}, got {len(motion)}: extract the features again"
         )
-    return motion, quality
-
-
-def _series_of(data: bytes) -> tuple[Series, Float32Array]:
-    """Motion and quality of a motion file."""
-    tensors = safetensors.numpy.load(data)
-    values, quality = tensors["displacement"], tensors["quality"]
-    motion = Series(TimeGrid(tensors["time_s"]), values, tensors["valid"], REGION_NAMES)
-    expected = (len(motion), len(REGION_NAMES), len(AXES))
-    if values.shape != expected or quality.shape != expected[:2]:
-        raise DataError(f"expected motion {expected}, got {values.shape} and quality {quality.shape}")
-    finite = np.isfinite(values).all(axis=(1, 2)) & np.isfinite(quality).all(axis=1)
-    if (bad := np.flatnonzero(motion.valid & ~finite)).size:
-        raise DataError(f"{len(bad)} frames, the first {bad[0]}, are marked valid but are not finite")
-    return motion, quality
-
-
-@dataclass(frozen=True, eq=False)
-class MotionFile:
-    """Motion of a recording that belongs to no data set.
-
-    Parameters
-    ----------
-    motion : Series (T, 18, 2)
-        Displacement in face units.
-    quality : (T, 18) float32
-        How well each region was measured, in [0, 1].
-    """
-
-    motion: Series
-    quality: Float32Array
-
-
-def write_motion_file(path: Path, recording: MotionFile) -> None:
-    """Write the motion of one recording, whole or not at all."""
-    motion = recording.motion
-    _write_tensors(path, {"displacement": motion.values, "quality": recording.quality, "valid": motion.valid,
-                          "time_s": motion.grid.time_s})  # fmt: skip
-
-
-def read_motion_file(path: Path) -> MotionFile:
-    """What :func:`write_motion_file` wrote.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, or is damaged.
-    """
-    try:
-        return MotionFile(*_series_of(path.read_bytes()))
-    except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:
-        raise DataError(f"{path} cannot be read as the motion of a recording ({error}): delete it") from error
+    return motion

@@ -6,7 +6,8 @@ the published extractor, window by window.
 """
 
 from metst.motion.tracker import MotionFrame, MotionTracker
-from metst.motion.trajectory import Motion, extract_motion
+from metst.motion.trajectory import extract_motion
 from metst.published.extractor import published_windows
+from metst.results.motion import Motion
 
 __all__ = ["Motion", "MotionFrame", "MotionTracker", "extract_motion", "published_windows"]

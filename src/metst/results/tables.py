@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from metst.arrays import AnyArray, Float32Array, Float64Array, FloatArray
 from metst.errors import DataError
-from metst.results.analysis import FACE_CHANNELS, Analysis
+from metst.results.analysis import Analysis
 from metst.results.flags import WORDS, face_conditions, in_words
+from metst.results.motion import FACE_CHANNELS
 from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 _ROWS_AT_ONCE = 512
@@ -142,24 +143,24 @@ def table_of(columns: Mapping[str, Block]) -> Table:
 
 def frame_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``frames.csv``."""
-    scores, words = analysis.scores, [in_words(flags) for flags in face_conditions(analysis.conditions).tolist()]
+    scores, words = analysis.scores, [in_words(flags) for flags in face_conditions(analysis.motion.conditions).tolist()]
     columns = ["face_valid", *scores.channels, "conditions"]
     return _with_time(analysis.grid, columns, [analysis.usable, scores.values, words])
 
 
 def face_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``face.csv``."""
-    columns = ["reason", "quality", *FACE_CHANNELS]
-    return _with_time(analysis.grid, columns, [list(analysis.reasons), analysis.face_quality, analysis.face.values])
+    columns, motion = ["reason", "quality", *FACE_CHANNELS], analysis.motion
+    return _with_time(analysis.grid, columns, [list(motion.reason), motion.face_quality, motion.face.values])
 
 
 def motion_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``motion.csv``."""
-    parts = (analysis.motion.values, analysis.motion_quality[:, :, None], analysis.centres)
-    values = np.concatenate(parts, axis=2)
-    regions = analysis.motion.channels
+    motion = analysis.motion
+    values = np.concatenate([motion.displacement.values, motion.quality[:, :, None], motion.centres], axis=2)
+    regions = motion.displacement.channels
     columns = [*motion_columns(regions), *condition_columns(regions)]
-    return _with_time(analysis.grid, columns, [values.reshape(len(values), -1), analysis.conditions])
+    return _with_time(analysis.grid, columns, [values.reshape(len(values), -1), motion.conditions])
 
 
 def motion_columns(regions: Sequence[str]) -> list[str]:

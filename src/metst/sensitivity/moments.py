@@ -51,13 +51,14 @@ class Section:
 def quiet_frames(analysis: Analysis) -> BoolArray:
     """Frames ``(T,)`` with a usable face, no candidate, no blink, no speech, and little movement."""
     grid = analysis.grid
-    quiet = np.asarray(analysis.usable & analysis.motion.valid)
+    quiet = np.asarray(analysis.usable & analysis.motion.displacement.valid)
     busy = np.zeros(len(grid), bool)
     for onset, offset in zip(analysis.events.onset, analysis.events.offset, strict=True):
         start_s, end_s = grid.time_s[onset] - _AROUND_EVENT_S, grid.time_s[offset - 1] + _AROUND_EVENT_S
         busy |= (grid.time_s >= start_s) & (grid.time_s <= end_s)
-    moved = np.where(np.isfinite(movement := recent_movement(analysis.motion)), movement, np.inf).mean(axis=1)
-    disturbed = ((face_conditions(analysis.conditions) & _DISTURBING) > 0) | (moved > QUIET_MOVEMENT) | ~quiet
+    movement = recent_movement(analysis.motion.displacement)
+    moved = np.where(np.isfinite(movement), movement, np.inf).mean(axis=1)
+    disturbed = ((face_conditions(analysis.motion.conditions) & _DISTURBING) > 0) | (moved > QUIET_MOVEMENT) | ~quiet
     return np.asarray(quiet & ~busy & ~_widened(disturbed, by=_AROUND_CONDITION_S / max(grid.frame_s, 1e-6)))
 
 

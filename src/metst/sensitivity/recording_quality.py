@@ -70,7 +70,7 @@ class Advice:
 
 def measure_conditions(raw: Analysis, *, stretches: Sequence[Stretch], path: Path) -> Conditions:
     """Conditions of a recording, from its analysis and the sections that were tracked."""
-    light, flags = typical(stretches), face_conditions(raw.conditions)
+    light, flags = typical(stretches), face_conditions(raw.motion.conditions)
     pixels = raw.source.frames * raw.source.width * raw.source.height
 
     def share(condition: Condition) -> float:
@@ -94,11 +94,9 @@ def measure_conditions(raw: Analysis, *, stretches: Sequence[Stretch], path: Pat
 
 
 def _head_speed(raw: Analysis) -> float:
-    eyes = raw.face.values[:, 4:].reshape(-1, 2, 2).astype(np.float64)
-    # The outer corners are about 1.45 times as far apart as the centres of the eyes.
-    unit = 1.45 * np.nanmedian(np.hypot(*(eyes[:, 1] - eyes[:, 0]).T))
+    eyes = raw.motion.face.values[:, 4:].reshape(-1, 2, 2).astype(np.float64)
     grid, middle = raw.grid, eyes.mean(axis=1)
-    moved = np.hypot(*(middle - middle[grid.frame_at(grid.time_s - LAG_S)]).T) / unit
+    moved = np.hypot(*(middle - middle[grid.frame_at(grid.time_s - LAG_S)]).T) / np.nanmedian(raw.motion.face_px)
     seen = moved[np.isfinite(moved)]
     return float(np.percentile(seen, 95)) if seen.size else 0.0
 

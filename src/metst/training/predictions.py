@@ -41,8 +41,8 @@ def predict(
     features: Path, video: FeatureVideo, *, model: Candidate, on_progress: OnProgress | None = None
 ) -> tuple[Intervals, Series]:
     """Events and scores ``(T, 1 + K)`` of one video, in its own frames."""
-    motion, quality = read_motion(features, video)
-    scores = score_motion(motion, model=model, quality=quality, on_progress=on_progress)
+    motion = read_motion(features, video)
+    scores = score_motion(motion.displacement, model=model, quality=motion.quality, on_progress=on_progress)
     return decode_events(scores, model=model), scores
 
 
