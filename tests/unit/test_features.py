@@ -9,12 +9,12 @@ import pytest
 import safetensors.numpy
 
 from metst.datasets import DataSet, Video, load_dataset
-from metst.datasets import features as module
+from metst.datasets import extraction as module
+from metst.datasets.extraction import extract_features
 from metst.datasets.features import (
     INDEX_FILE,
     FeatureIndex,
     TrueEvent,
-    extract_features,
     file_name,
     read_features_index,
     read_motion,
@@ -144,7 +144,7 @@ def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypa
 
     out: Path = small["feature_folder"](tmp_path / "out", subjects=1, videos=1)
     monkeypatch.setattr(module, "write_whole", killed)
-    monkeypatch.setattr(module, "_measured", lambda *_, **__: (motion_of(np.arange(5) / 30), ()))
+    monkeypatch.setattr(module, "_measured", lambda *_, **__: Measured(motion_of(np.arange(5) / 30)))
     with pytest.raises(KilledError):
         extract_features(load_dataset(make["samm_lv"](tmp_path / "samm")), out, cache=False)
     assert not (out / INDEX_FILE).exists()
@@ -153,11 +153,11 @@ def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypa
 def test_the_rate_of_a_video_file_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
 
-    def measured(video, settings, *, rate_hz, **rest):
+    def measured(video, rate_hz, **rest):
         told.append(rate_hz)
         if video.name == "torn":
             raise VideoError("torn")
-        return motion_of(np.arange(5) / 30), ()
+        return Measured(motion_of(np.arange(5) / 30))
 
     monkeypatch.setattr(module, "_measured", measured)
     (tmp_path / "frames").mkdir()

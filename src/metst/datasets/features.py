@@ -10,25 +10,18 @@ Frames are those of the video, 0-based and half-open.  A frame that is missing o
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
-from metst.arrays import OnProgress
 from metst.config import AnalyzeSettings, Settings
-from metst.datasets import DataSet, Kind, Label, LabelKind, Video
-from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
+from metst.datasets import Kind, LabelKind
+from metst.errors import DataError, UsageError
 from metst.labels import EMOTIONS
-from metst.motion.measured import measure_motion
 from metst.results.motion import Motion
-from metst.results.motion_file import motion_bytes, read_motion_file
-from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, make_folder, write_whole
-from metst.timeline import TimeGrid
-from metst.video import probe_video
-from metst.video.hashing import content_hash
+from metst.results.motion_file import read_motion_file
+from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, write_whole
 
 INDEX_FILE = "features.json"
 
@@ -128,159 +121,6 @@ class FeatureIndex(Settings):
         if unknown := sorted(set(subjects) - set(self.subjects)):
             raise UsageError(f"no video of subject {', '.join(unknown)}: expected of {', '.join(self.subjects)}")
         return tuple(sorted((v for v in self.videos if v.subject in subjects), key=lambda video: video.key))
-
-
-def extract_features(
-    data_set: DataSet,
-    folder: Path,
-    *,
-    settings: AnalyzeSettings | None = None,
-    rate_hz: float | None = None,
-    cache: bool | Path = True,
-    on_progress: OnProgress | None = None,
-) -> FeatureIndex:
-    """Measure the motion of all videos of a data set.
-
-    A video that cannot be read, or that shows no face, stays in the index with what was wrong: its
-    micro-expressions are still there to be missed.  Run again, videos measured before come from the cache.
-    An earlier ``features.json`` goes first: whatever stops the work, no index speaks of other files.
-
-    Parameters
-    ----------
-    data_set : DataSet
-        With its videos.
-    folder : Path
-        Where to write; ``features.json`` comes last.
-    settings : AnalyzeSettings, optional
-        Of the face and motion stages.
-    rate_hz : float, optional
-        Frame rate of frame folders for which the data set does not say it; video files have their own.
-    cache : bool or Path
-        As for :func:`metst.analyze`.
-    on_progress : callable, optional
-        Called as ``on_progress("videos", done, total)``, and with the stages of each video.
-
-    Raises
-    ------
-    UsageError
-        The data set has no video, or a folder of frames and no rate.
-    DataError
-        A subject or video has a name that no file can have.
-    OutputError
-        The folder cannot be written.
-    """
-    settings = settings or AnalyzeSettings()
-    _check_videos(data_set, rate_hz=rate_hz)
-    make_folder(folder)
-    try:
-        (folder / INDEX_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot prepare the folder {folder}: {error}") from error
-    videos: list[FeatureVideo] = []
-    left_out = _without_video(data_set)
-    for number, video in enumerate(data_set.videos):
-        path = folder / f"{number:04d}.safetensors"
-        row = _row(video, path, settings=settings, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
-        own = [label for label in data_set.labels if (label.subject, label.video) == row.key]
-        inside = [label for label in own if not row.file or label.offset <= row.frames]
-        left_out += [f"{la.source}: offset {la.offset} of {row.frames} frames" for la in own if la not in inside]
-        videos.append(row.model_copy(update={"events": tuple(map(_event, inside))}))
-        if on_progress is not None:
-            on_progress("videos", number + 1, len(data_set.videos))
-    index = FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
-                         left_out=tuple(left_out), videos=tuple(videos))  # fmt: skip
-    write_features_index(folder, index)
-    return index
-
-
-def _check_videos(data_set: DataSet, *, rate_hz: float | None) -> None:
-    if not data_set.videos:
-        raise UsageError(f"{data_set.root} has labels but no videos: give the folder that holds both")
-    without = [f"{v.subject}/{v.name}" for v in data_set.videos if v.path.is_dir() and not (v.rate_hz or rate_hz)]
-    if without:
-        some = ", ".join(without[:FAULTS_SHOWN])
-        raise UsageError(f"frame folders without a frame rate ({some}): give it with --fps")
-    for video in data_set.videos:
-        file_name(video.subject, video.name)
-
-
-def _event(label: Label) -> TrueEvent:
-    return TrueEvent(
-        onset=label.onset, apex=label.apex, offset=label.offset, kind=label.kind, emotion=label.emotion_class
-    )
-
-
-def _row(
-    video: Video,
-    path: Path,
-    *,
-    settings: AnalyzeSettings,
-    rate_hz: float | None,
-    cache: bool | Path,
-    on_progress: OnProgress | None,
-) -> FeatureVideo:
-    """One video measured and written, or what is wrong with it."""
-    # Only a folder of frames needs to be told its rate: a video file knows it.
-    rate_hz = (video.rate_hz or rate_hz) if video.path.is_dir() else None
-    try:
-        motion, problems = _measured(video, settings, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
-    except (VideoError, FaceError, DataError) as error:
-        return FeatureVideo(
-            subject=video.subject,
-            video=video.name,
-            frames=video.frames or 0,
-            rate_hz=rate_hz or 0,
-            file="",
-            problems=(str(error),),
-        )
-    row = _stored(video, motion, path, rate_hz=rate_hz)
-    return row.model_copy(update={"problems": problems})
-
-
-def _without_video(data_set: DataSet) -> list[str]:
-    known = {(video.subject, video.name) for video in data_set.videos}
-    return [
-        f"{label.source}: there is no video {label.subject}/{label.video}"
-        for label in data_set.labels
-        if (label.subject, label.video) not in known
-    ]
-
-
-def _measured(
-    video: Video,
-    settings: AnalyzeSettings,
-    *,
-    rate_hz: float | None,
-    cache: bool | Path,
-    on_progress: OnProgress | None,
-) -> tuple[Motion, tuple[str, ...]]:
-    info = probe_video(video.path, rate_hz=rate_hz)
-    measured = measure_motion(
-        info,
-        settings=settings,
-        content=content_hash(video.path),
-        rate_hz=rate_hz,
-        landmarks=None,
-        cache=cache,
-        on_progress=on_progress,
-    )
-    faceless = () if measured.motion.displacement.valid.any() else ("no frame with a usable face",)
-    return measured.motion, (*measured.problems, *faceless)
-
-
-def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) -> FeatureVideo:
-    """Write the motion at the frames that labels count: in a folder a missing image has its number, too."""
-    grid = motion.grid
-    rate_hz = rate_hz or (1 / grid.frame_s if grid.frame_s else 0.0)
-    if video.frames is not None and video.frames != len(grid):
-        place = np.rint(grid.time_s * rate_hz).astype(np.int64)
-        time_s = np.arange(max(video.frames, int(place[-1]) + 1)) / (rate_hz or 1.0)
-        time_s[place] = grid.time_s
-        motion = motion.placed(place, grid=TimeGrid(time_s), reason="no image")
-    data = motion_bytes(motion)
-    write_whole(path, data)
-    return FeatureVideo(subject=video.subject, video=video.name, frames=len(motion), rate_hz=rate_hz, file=path.name,
-                        sha256=fingerprint(data))  # fmt: skip
 
 
 def write_features_index(folder: Path, index: FeatureIndex) -> None:

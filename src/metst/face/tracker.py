@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +27,9 @@ from metst.config import FaceSettings
 from metst.errors import DataError
 from metst.face.memory import Fit, MeshFilter, Person, SceneWatch, difference, face_looks, glance
 from metst.face.models import MESH_POINTS, Crop, FaceModels, box_overlap, landmarks_from_mesh
-from metst.video import Frame
+
+if TYPE_CHECKING:
+    from metst.video import Frame
 
 OUTER_EYE_CORNERS = (36, 45)
 _JAW_ENDS, _NOSE_TIP, _INNER_POINTS = (0, 16), 30, slice(17, 68)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from metst.arrays import FloatArray, OnProgress
-from metst.config import AnalyzeSettings
 from metst.face import track_face
 from metst.motion.cache import default_folder, motion_key, open_cache
 from metst.motion.trajectory import extract_motion
 from metst.results.motion import Measured
-from metst.video import VideoInfo, read_frames
+from metst.video import read_frames
+
+if TYPE_CHECKING:
+    from metst.arrays import FloatArray, OnProgress
+    from metst.config import AnalyzeSettings
+    from metst.video import VideoInfo
 
 
 def measure_motion(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,8 +34,10 @@ from metst.motion.head import HeadFit
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
 from metst.regions import REGIONS
-from metst.results import Flags
-from metst.video import Frame
+from metst.results.flags import Flags
+
+if TYPE_CHECKING:
+    from metst.video import Frame
 
 _FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 24, 8
 _FINE_STEPS, _COARSE_STEPS = 3, 6

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from metst.arrays import AnyArray
 from metst.config import MotionSettings
-from metst.face import FaceFrame
 from metst.motion.conditions import backdated
-from metst.motion.tracker import MotionFrame, MotionTracker
+from metst.motion.tracker import MotionTracker
 from metst.regions import AXES, REGION_NAMES
 from metst.results.motion import FACE_CHANNELS, HEAD_CHANNELS, Motion
 from metst.timeline import Series, TimeGrid
+
+if TYPE_CHECKING:
+    from metst.face import FaceFrame
+    from metst.motion.tracker import MotionFrame
 
 _DEFAULTS = MotionSettings()
 

@@ -7,17 +7,19 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from metst.arrays import AnyArray, Float32Array, Float64Array, FloatArray
 from metst.errors import DataError
-from metst.results.analysis import Analysis
 from metst.results.flags import WORDS, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS
 from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
+
+if TYPE_CHECKING:
+    from metst.results.analysis import Analysis
 
 _ROWS_AT_ONCE = 512
 
