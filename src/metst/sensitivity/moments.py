@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -12,8 +12,11 @@ import numpy as np
 from metst.arrays import BoolArray, UInt8Array
 from metst.errors import FaceError
 from metst.report.movement import recent_movement
-from metst.results import Analysis, Condition, face_conditions
+from metst.results.flags import Condition, face_conditions
 from metst.timeline import true_runs
+
+if TYPE_CHECKING:
+    from metst.results import Analysis
 
 SLOT_S: Final = 1.1
 """A moment for one movement, seconds: the longest one planted, and rest on both sides."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from metst.report.movement import LAG_S
-from metst.results import Analysis, Condition, face_conditions
-from metst.sensitivity.footage import Stretch, typical
+from metst.results.flags import Condition, face_conditions
+from metst.sensitivity.footage import typical
+
+if TYPE_CHECKING:
+    from metst.results import Analysis
+    from metst.sensitivity.footage import Stretch
 
 Verdict = Literal["good", "fair", "poor"]
 
