@@ -165,19 +165,10 @@ def calibrate(
 
     settings, path = settings or CalibrateSettings(), Path(path)
     loaded = model if isinstance(model, Model) else load_model(model)
-    raw = analyze(path, model=loaded, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
-    if raw.source.duration_s < LEAST_S:
-        raise VideoError(
-            f"{path.name} lasts {raw.source.duration_s:.1f} s: calibration needs {LEAST_S:g} s or more, better a minute"
-        )
-    planned = settings.trials()
-    footage = Footage(path, find_sections(raw, trials=planned.count), rate_hz=rate_hz)
-    stretches = []
-    for stretch in footage.track():
-        stretches.append(stretch)
-        _tell(on_progress, "tracking", len(stretches), len(footage.sections))
-    moments = [moment for section in footage.sections for moment in section.moments]
-    trials = plan_trials(moments, settings=planned)
+    raw = _long_enough(analyze(path, model=loaded, rate_hz=rate_hz, cache=cache, on_progress=on_progress))
+    footage = Footage(path, find_sections(raw, trials=settings.trials().count), rate_hz=rate_hz)
+    stretches = _tracked(footage, on_progress=on_progress)
+    trials = plan_trials(footage.moments, settings=settings.trials())
     rows, stray = _run(
         trials, footage=footage, stretches=stretches, model=loaded, settings=settings, on_progress=on_progress
     )
@@ -185,13 +176,30 @@ def calibrate(
     return Calibration(
         raw=raw,
         rows=tuple(rows),
-        moments=len(moments),
+        moments=len(footage.moments),
         runs=runs,
         stray=stray,
-        planted_s=runs * sum(moment.end_s - moment.start_s for moment in moments),
+        planted_s=runs * sum(moment.end_s - moment.start_s for moment in footage.moments),
         conditions=measure_conditions(raw, stretches=stretches, path=path),
         settings=settings,
     )
+
+
+def _long_enough(raw: Analysis) -> Analysis:
+    source = raw.source
+    if source.duration_s < LEAST_S:
+        raise VideoError(
+            f"{source.name} lasts {source.duration_s:.1f} s: calibration needs {LEAST_S:g} s or more, better a minute"
+        )
+    return raw
+
+
+def _tracked(footage: Footage, *, on_progress: OnProgress | None) -> list[Stretch]:
+    stretches: list[Stretch] = []
+    for stretch in footage.track():
+        stretches.append(stretch)
+        _tell(on_progress, "tracking", len(stretches), len(footage.sections))
+    return stretches
 
 
 def _run(

@@ -14,7 +14,7 @@ import numpy as np
 from metst.arrays import Float64Array, Image
 from metst.config import FaceSettings
 from metst.face import track_face
-from metst.sensitivity.moments import Section
+from metst.sensitivity.moments import Moment, Section
 from metst.synthesis.action_units import FacePose
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import TimeGrid
@@ -95,6 +95,11 @@ class Footage:
                 pass
             yield section, islice(stream, section.stop - section.first)
             at = section.stop
+
+    @property
+    def moments(self) -> list[Moment]:
+        """The quiet moments of all sections."""
+        return [moment for section in self.sections for moment in section.moments]
 
     def track(self) -> Iterator[Stretch]:
         """Landmarks of every frame; from then on small footage is read from memory."""
