@@ -24,8 +24,14 @@ from metst.results.motion_file import read_motion_file
 from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, write_whole
 
 INDEX_FILE = "features.json"
+"""The index of a folder of features, beside the files of its videos."""
 
 _NAME_BYTES, _HASH_DIGITS = 80, 8
+"""Longest part of a name, and what tells shortened ones apart.
+
+Two parts and an ending fit into the 255 bytes that file systems give a name.  Both set by hand.
+"""
+
 # What could be mistaken for the joint of two names, or for the hash of another one.
 _AMBIGUOUS = re.compile(rf"^-|--|-$|-[0-9a-f]{{{_HASH_DIGITS}}}$")
 

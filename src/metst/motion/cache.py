@@ -34,9 +34,16 @@ FORMAT = 3
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
 
 FOLDER_VARIABLE = "METST_CACHE_DIR"
+"""Variable of the environment that names the folder."""
+
 _SUFFIX = ".motion.safetensors"
+"""How the name of an entry ends."""
+
+_DAY_S = 86400.0  # seconds
 _OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
-_ABANDONED_S = 86400.0
+
+_ABANDONED_S = _DAY_S
+"""A part of a file that is older belongs to a process that has died: writing takes moments.  Set by hand."""
 
 _log = logging.getLogger(__name__)
 
@@ -160,7 +167,7 @@ class MotionCache:
         now, kept_bytes = datetime.now(UTC), 0
         gone = []
         for entry in self.entries():
-            old = older_than_days is not None and (now - entry.used).total_seconds() > 86400 * older_than_days
+            old = older_than_days is not None and (now - entry.used).total_seconds() > _DAY_S * older_than_days
             full = max_bytes is not None and kept_bytes + entry.size > max_bytes
             if everything or old or full:
                 entry.path.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metst.face import FaceFrame
     from metst.motion.tracker import MotionFrame
 
-_DEFAULTS = MotionSettings()
+_DEFAULTS = MotionSettings()  # a default of a parameter is made once
 
 
 def extract_motion(
@@ -61,6 +61,8 @@ def extract_motion(
 
 
 _BLOCK = 1024
+"""Frames that are put by together: half a megabyte.  Set by hand; it decides nothing that is computed."""
+
 _ROW = np.dtype(
     [
         ("time_s", np.float64),
@@ -75,6 +77,7 @@ _ROW = np.dtype(
         ("face_quality", np.float32),
     ]
 )
+"""What is kept of a frame, under the names of :class:`MotionFrame`."""
 
 
 class _Rows:

@@ -19,6 +19,7 @@ from metst.results.motion import FACE_CHANNELS, Motion
 from metst.results.motion_file import motion_bytes, read_motion_file
 from metst.results.tables import (
     COLUMNS,
+    TIME_DIGITS,
     condition_columns,
     event_table,
     face_table,
@@ -76,6 +77,7 @@ def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str
         (folder / f"motion.{other}").unlink(missing_ok=True)
 
 
+# The tables of a folder, and the file of motion in either format: what each becomes.
 _CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
     "events.csv": lambda analysis: table_of(event_table(analysis)).csv_parts(),
     "frames.csv": lambda analysis: frame_table(analysis).csv_parts(),
@@ -140,8 +142,8 @@ def _gap_for_people(gap: Gap, grid: TimeGrid) -> dict[str, Any]:
     return {
         "first_frame": int(frame_for_people(gap.start)),
         "last_frame": int(frame_for_people(last)),
-        "first_s": round(float(grid.time_s[gap.start]), 6),
-        "last_s": round(float(grid.time_s[last]), 6),
+        "first_s": round(float(grid.time_s[gap.start]), TIME_DIGITS),
+        "last_s": round(float(grid.time_s[last]), TIME_DIGITS),
         "reason": gap.reason,
     }
 

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from metst.results.analysis import Analysis
 
 _ROWS_AT_ONCE = 512
+"""Rows that become text together, so that long tables take little memory.  Set by hand; it changes no byte."""
+
+TIME_DIGITS = 6
+"""Decimals of seconds in tables of events: to the microsecond."""
+
+_SHORT_DIGITS = (8, 7)
+"""Digits that are tried for a number of 32 bits, which nine always tell from all others (IEEE 754)."""
 
 COLUMNS = {
     "events.csv": {
@@ -100,7 +107,7 @@ def _shortened(values: AnyArray) -> Float64Array:
     shortened = values.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         exponent = np.floor(np.log10(np.abs(shortened)))
-        for digits in (8, 7):
+        for digits in _SHORT_DIGITS:
             scale = 10.0 ** (digits - 1 - exponent)
             candidate = np.rint(shortened * scale) / scale
             shortened = np.where(candidate.astype(np.float32) == values, candidate, shortened)
@@ -123,7 +130,7 @@ def event_table(analysis: Analysis) -> dict[str, Block]:
 def event_columns(events: Intervals, *, times_s: FloatArray, number: int = 1) -> dict[str, Block]:
     """Columns of ``events.csv`` for events whose three frames were taken at ``times_s`` (N, 3), from ``number`` on."""
     first, last = frames_for_people(events.onset, events.offset)
-    times_s = times_s.round(6)
+    times_s = times_s.round(TIME_DIGITS)
     columns: dict[str, Block] = {
         "event": np.arange(number, number + len(events)),
         "onset_frame": first,

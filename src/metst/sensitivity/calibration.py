@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 LEAST_S = 3.0
 """A recording shorter than this holds no moment with what the pipeline needs before and after it, seconds."""
 
+_SHORTEST_S = 0.1
+"""Movements that are shorter are not planted, seconds: three frames at 30 frames per second.  Set by hand."""
+
 _LONGEST_S = SLOT_S - 2 * REST_S
+"""What a moment leaves for a movement, seconds."""
 
 
 class CalibrateSettings(Settings):
@@ -55,8 +59,10 @@ class CalibrateSettings(Settings):
             raise UsageError(f"amplitudes must lie between 0 and 1, each once; got {_listed(amplitudes)}")
         if sum(value > 0 for value in amplitudes) < 2:
             raise UsageError(f"a curve needs at least two amplitudes above 0; got {_listed(amplitudes) or 'none'}")
-        if not self.durations_s or any(not 0.1 <= value <= _LONGEST_S for value in self.durations_s):
-            raise UsageError(f"durations must lie between 0.1 and {_LONGEST_S:g} s; got {_listed(self.durations_s)}")
+        if not self.durations_s or any(not _SHORTEST_S <= value <= _LONGEST_S for value in self.durations_s):
+            raise UsageError(
+                f"durations must lie between {_SHORTEST_S:g} and {_LONGEST_S:g} s; got {_listed(self.durations_s)}"
+            )
         if len(set(self.durations_s)) < len(self.durations_s):
             raise UsageError(f"durations must be named once each; got {_listed(self.durations_s)}")
         if unknown := [label for label in self.labels if label not in EMOTION_UNITS]:

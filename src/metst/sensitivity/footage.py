@@ -25,6 +25,12 @@ KEPT_BYTES: Final = 1_000_000_000
 
 _LOOKS: Final = 24  # pictures per section whose light and noise are measured
 
+_NOISE_GAIN: Final = 6.0
+"""Standard deviation of white noise after the kernel of :func:`look_at`: the root of the sum of its squares, 36."""
+
+_MEDIAN_OF_NORMAL: Final = 0.6745
+"""Median of the absolute value of a standard normal number."""
+
 
 @dataclass(frozen=True)
 class Light:
@@ -151,7 +157,7 @@ def look_at(grey: Image, *, landmarks: Float64Array) -> Light:
     right, bottom = np.clip(np.ceil(landmarks.max(axis=0)).astype(int), 1, [width, height])
     face = grey[top : max(bottom, top + 1), left : max(right, left + 1)].astype(np.float32)
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    grain = float(np.median(np.abs(cv2.filter2D(face, cv2.CV_32F, kernel)))) / (6 * 0.6745)
+    grain = float(np.median(np.abs(cv2.filter2D(face, cv2.CV_32F, kernel)))) / (_NOISE_GAIN * _MEDIAN_OF_NORMAL)
     return Light(float(face.mean()), float(face.std()), grain)
 
 

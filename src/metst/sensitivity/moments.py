@@ -28,9 +28,18 @@ QUIET_MOVEMENT: Final = 0.02
 """Mean movement of the regions within a quarter of a second above which a face is not quiet, face units."""
 
 _AROUND_EVENT_S: Final = 0.5
+"""Nothing within this of a candidate is quiet, seconds.  Set by hand."""
+
 _AROUND_CONDITION_S: Final = 0.2
+"""The same around blinks, speech and movement, seconds.  Set by hand."""
+
 _LEAD_S, _TAIL_S = 1.0, 0.7  # what the pipeline needs to settle before, and to decide after
+
 _DISTURBING: Final = Condition.BLINK | Condition.SPEECH
+"""Conditions in which a face is not quiet."""
+
+_SHORTEST_FRAME_S: Final = 1e-6
+"""Stands for the duration of a frame where there is only one, seconds: nothing is divided by zero."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,9 @@ def quiet_frames(analysis: Analysis) -> BoolArray:
     movement = recent_movement(analysis.motion.displacement)
     moved = np.where(np.isfinite(movement), movement, np.inf).mean(axis=1)
     disturbed = ((face_conditions(analysis.motion.conditions) & _DISTURBING) > 0) | (moved > QUIET_MOVEMENT) | ~quiet
-    return np.asarray(quiet & ~busy & ~_widened(disturbed, by=_AROUND_CONDITION_S / max(grid.frame_s, 1e-6)))
+    return np.asarray(
+        quiet & ~busy & ~_widened(disturbed, by=_AROUND_CONDITION_S / max(grid.frame_s, _SHORTEST_FRAME_S))
+    )
 
 
 def find_sections(analysis: Analysis, *, trials: int) -> tuple[Section, ...]:
