@@ -118,8 +118,9 @@ def stages(video: Path, *, repeat: int) -> dict[str, float]:
     motion_s, _ = least(lambda: extract_motion(track), repeat=repeat)
     times = {"decoding": decode_s / total, "face": face_s / len(frames), "motion": motion_s / len(frames)}
     analysis = analyze(video, model=model, cache=False)
+    motion = analysis.motion
     scoring_s, _ = least(
-        lambda: decode_events(score_motion(analysis.motion, model=model, quality=analysis.motion_quality), model=model),
+        lambda: decode_events(score_motion(motion.displacement, model=model, quality=motion.quality), model=model),
         repeat=repeat,
     )
     with tempfile.TemporaryDirectory() as folder:

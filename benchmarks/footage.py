@@ -66,7 +66,7 @@ def main() -> None:
         print(
             f"raw: {len(raw.events)} events in {60 * minutes:.1f} s = {len(raw.events) / minutes:.2f} per minute"
             f" (at {moments} s); {raw.source.frames / seconds:.1f} frames/s, peak {peak_mb:.0f} MB,"
-            f" {raw.motion.valid.mean():.1%} of frames usable"
+            f" {raw.motion.displacement.valid.mean():.1%} of frames usable"
         )
         for amplitude in args.amplitude:
             for seed in args.seeds:

@@ -23,19 +23,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import openpyxl
-import safetensors.numpy
 
 from metst.config import AnalyzeSettings
-from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
+from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent, write_features_index
 from metst.metrics import score_tables
 from metst.regions import REGION_NAMES
-from metst.storage import fingerprint
+from metst.results.motion import Motion
+from metst.results.motion_file import motion_bytes
+from metst.storage import fingerprint, write_whole
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.inject import animate_portrait, truth_intervals
 from metst.synthesis.portrait import portrait, portrait_landmarks
 from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
-from metst.timeline import TimeGrid, frame_for_people, frames_for_people
+from metst.timeline import Series, TimeGrid, frame_for_people, frames_for_people
 
 RATE_HZ = 200.0
 VIDEOS = 3
@@ -119,10 +120,11 @@ def draw_features(folder: Path, *, subjects: int, seconds: float) -> None:
         drawn = MotionSimulator(responses, settings=settings).draw(
             np.random.default_rng([1, number]), frames=frames, rate_hz=RATE_HZ
         )
-        tensors = {"displacement": drawn.displacement, "quality": np.ones((frames, len(REGION_NAMES)), np.float32),
-                   "valid": np.ones(frames, bool), "time_s": np.arange(frames) / RATE_HZ}  # fmt: skip
+        grid = TimeGrid.uniform(frames, rate_hz=RATE_HZ)
+        motion = Series(grid, drawn.displacement, np.ones(frames, bool), REGION_NAMES)
         file = f"{number:04d}.safetensors"
-        safetensors.numpy.save_file(tensors, folder / file)
+        quality = np.ones((frames, len(REGION_NAMES)), np.float32)
+        write_whole(folder / file, motion_bytes(Motion.bare(motion, quality=quality)))
         edges = np.flatnonzero(np.diff(np.concatenate([[0], drawn.score, [0]])))
         events = tuple(
             TrueEvent(onset=int(a), apex=None, offset=int(b), emotion=list(EMOTIONS)[int(drawn.label[a])])
@@ -131,7 +133,7 @@ def draw_features(folder: Path, *, subjects: int, seconds: float) -> None:
         rows.append(FeatureVideo(subject=subject, video=f"{subject}_{place}", frames=frames, rate_hz=RATE_HZ, file=file,
                                  events=events))  # fmt: skip
     index = FeatureIndex(data_set="samm-lv", settings=AnalyzeSettings(), videos=tuple(rows))
-    (folder / INDEX_FILE).write_text(index.model_dump_json(indent=1))
+    write_features_index(folder, index)
 
 
 def command(*parts: object) -> list[str]:

@@ -6,15 +6,21 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import safetensors.numpy
 from clips import Recording, Say, load, simulated
 from plan import Plan
 
 from metst.config import AnalyzeSettings
-from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
+from metst.datasets.features import (
+    FeatureIndex,
+    FeatureVideo,
+    TrueEvent,
+    features_fingerprint,
+    write_features_index,
+)
 from metst.models.checkpoint import Model, load_model
-from metst.storage import fingerprint, write_whole
+from metst.results.motion import Motion
+from metst.results.motion_file import motion_bytes
+from metst.storage import write_whole
 from metst.training.recipes import published_recipe
 
 STRATEGY = 1
@@ -43,7 +49,7 @@ def train_published(name: str, *, plan: Plan, folder: Path, epochs: int | None, 
         update={"epochs": epochs or training.epochs[name], "plans": {"manifest": training.windows}}
     )
     features = write_features(plan, folder=folder)
-    index = fingerprint(features / INDEX_FILE)
+    index = features_fingerprint(features)
     home = folder / "systems" / f"{name}-{recipe.epochs}-{index[:8]}"
     if not (home / "model.json").is_file():
         train_recordings(
@@ -62,19 +68,13 @@ def write_features(plan: Plan, *, folder: Path) -> Path:
     home.mkdir(parents=True, exist_ok=True)
     videos = [_written(each, home / f"{number:04d}.safetensors") for number, each in enumerate(recordings)]
     index = FeatureIndex(data_set="manifest", settings=AnalyzeSettings(), videos=tuple(videos))
-    write_whole(home / INDEX_FILE, index.model_dump_json(indent=1).encode())
+    write_features_index(home, index)
     return home
 
 
 def _written(recording: Recording, path: Path) -> FeatureVideo:
     motion, truth = recording.motion, recording.truth
-    tensors = {
-        "displacement": np.ascontiguousarray(motion.values),
-        "quality": np.ascontiguousarray(recording.quality),
-        "valid": motion.valid,
-        "time_s": motion.grid.time_s,
-    }
-    write_whole(path, safetensors.numpy.save(tensors))
+    write_whole(path, motion_bytes(Motion.bare(motion, quality=recording.quality)))
     events = zip(truth.onset.tolist(), truth.apex.tolist(), truth.offset.tolist(), truth.label, strict=True)
     return FeatureVideo(
         subject=recording.person,

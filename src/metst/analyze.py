@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from metst.arrays import FloatArray, OnProgress
     from metst.config import AnalyzeSettings
     from metst.models.checkpoint import Model
-    from metst.results import Analysis, Source
-    from metst.timeline import TimeGrid
+    from metst.results import Analysis, Measured, Motion, Source
+    from metst.timeline import Series, TimeGrid
     from metst.video import VideoInfo
 
 
@@ -62,12 +62,10 @@ def analyze(
     """
     # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
     from metst.config import AnalyzeSettings
-    from metst.inference import decode_events, score_motion
+    from metst.inference import score_motion
     from metst.models.checkpoint import Model, load_model
     from metst.motion.measured import measure_motion
-    from metst.results import Analysis, usable_problem
-    from metst.video import check_measurable, probe_video
-    from metst.video.hashing import content_hash
+    from metst.video import content_hash, probe_video
 
     started = time.perf_counter()
     path, settings = Path(path), settings or AnalyzeSettings()
@@ -77,31 +75,43 @@ def analyze(
         info, settings=settings, content=content, rate_hz=rate_hz, landmarks=landmarks, cache=cache,
         on_progress=on_progress,
     )  # fmt: skip
-    motion = measured.motion
-    check_measurable(motion.displacement.grid, name=path.name)
-    if not motion.displacement.valid.any():
-        raise FaceError(f"{path.name}: {_why_unusable(motion.reason)}")
-    note = usable_problem(motion.reason, name=path.name)
+    motion = _usable(measured.motion, name=path.name)
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
+    source = _source(path, info=info, grid=scores.grid, content=content)
+    return _analysis(source, measured, scores=scores, model=loaded, settings=settings, started=started)
+
+
+def _analysis(
+    source: Source, measured: Measured, *, scores: Series, model: Model, settings: AnalyzeSettings, started: float
+) -> Analysis:
+    """All that was found, and how; ``started`` is of :func:`time.perf_counter`."""
+    from metst.inference import decode_events
+    from metst.results import Analysis, usable_problem
+
+    note = usable_problem(measured.motion.reason, name=source.name)
     return Analysis(
-        source=_source(path, info=info, grid=scores.grid, content=content),
+        source=source,
         scores=scores,
-        motion=motion.displacement,
-        motion_quality=motion.quality,
-        conditions=motion.conditions,
-        centres=motion.centres,
-        face=motion.face,
-        face_quality=motion.face_quality,
-        reasons=motion.reason,
-        events=decode_events(scores, model=loaded),
-        model=loaded.describe(),
+        motion=measured.motion,
+        events=decode_events(scores, model=model),
+        model=model.describe(),
         settings=settings.model_dump(mode="json")
-        | loaded.info.model_dump(mode="json", include={"input", "scoring", "decode"}),
+        | model.info.model_dump(mode="json", include={"input", "scoring", "decode"}),
         problems=(*measured.problems, *([note] if note else [])),
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,
     )
+
+
+def _usable(motion: Motion, *, name: str) -> Motion:
+    """The motion, where there is enough of it to be scored."""
+    from metst.video import check_measurable
+
+    check_measurable(motion.grid, name=name)
+    if not motion.displacement.valid.any():
+        raise FaceError(f"{name}: {_why_unusable(motion.reason)}")
+    return motion
 
 
 def _why_unusable(reasons: tuple[str, ...]) -> str:

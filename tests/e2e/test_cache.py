@@ -80,7 +80,7 @@ def test_damage_costs_only_time(clip: Path, tmp_path: Path) -> None:
 def test_processes_that_share_a_folder_all_succeed_and_leave_one_whole_entry(clip: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from metst.analyze import analyze; a = analyze(sys.argv[1], cache=sys.argv[2]);"
-        "print(a.motion.values.tobytes().hex()[:64], a.problems)"
+        "print(a.motion.displacement.values.tobytes().hex()[:64], a.problems)"
     )
     command = [sys.executable, "-c", code, str(clip), str(tmp_path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

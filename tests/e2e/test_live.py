@@ -74,7 +74,7 @@ def test_a_stream_of_real_frames_is_the_analysis(recording: Path, analysis: Anal
     stream = Stream()
     updates = [stream.feed(frame) for frame in read_frames(recording)]
     updates.append(stream.close())
-    assert tuple(update.motion.reason for update in updates if update.motion) == analysis.reasons
+    assert tuple(update.motion.reason for update in updates if update.motion) == analysis.motion.reason
     scores = np.concatenate([update.scores.values for update in updates])
     np.testing.assert_allclose(scores, analysis.scores.values, atol=1e-5)
     for name in ("onset", "apex", "offset"):

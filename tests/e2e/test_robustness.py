@@ -37,10 +37,10 @@ def noisy(light: np.ndarray, *, sigma: float = 1.5) -> Iterator[np.ndarray]:
 def assert_at_rest(analysis: Analysis) -> None:
     assert analysis.usable.all()
     assert len(analysis.events) == 0
-    moved = np.linalg.norm(recent_displacement(analysis.motion), axis=-1)
-    moved[analysis.motion_quality < 0.5] = np.nan
+    moved = np.linalg.norm(recent_displacement(analysis.motion.displacement), axis=-1)
+    moved[analysis.motion.quality < 0.5] = np.nan
     assert np.nanpercentile(moved, 99.9) < _AT_REST
-    assert not (analysis.conditions & (Condition.SPEECH | Condition.BLINK)).any()
+    assert not (analysis.motion.conditions & (Condition.SPEECH | Condition.BLINK)).any()
 
 
 @pytest.mark.parametrize(("rate_hz", "mains_hz"), [(25.0, 59.9), (30.0, 50.0)])
@@ -241,13 +241,13 @@ def test_what_is_no_facial_movement_is_no_event(tmp_path: Path, name: str) -> No
     assert len(analysis.events) == 0
     least, most = scene.usable
     assert least <= analysis.usable.mean() <= most
-    assert set(analysis.reasons) - {""} <= scene.reasons
-    assert bool(set(analysis.reasons) - {""}) == bool(scene.reasons) or least < 1 == most
-    seen = (analysis.conditions & (scene.condition or 0)) > 0
+    assert set(analysis.motion.reason) - {""} <= scene.reasons
+    assert bool(set(analysis.motion.reason) - {""}) == bool(scene.reasons) or least < 1 == most
+    seen = (analysis.motion.conditions & (scene.condition or 0)) > 0
     assert seen.any() == bool(scene.condition)
     if scene.condition:
         noticed = seen & analysis.usable[:, None]
-        assert analysis.motion_quality[noticed].min() < 0.2, "what hides a region lowers its quality"
+        assert analysis.motion.quality[noticed].min() < 0.2, "what hides a region lowers its quality"
 
 
 def encode_colour(path: Path, pictures: Iterable[Image], *, codec: str = "libx264", **options: str) -> list[int]:
@@ -279,7 +279,7 @@ def test_a_change_of_resolution_is_a_gap_and_no_motion(tmp_path: Path) -> None:
     (tmp_path / "glued.ts").write_bytes(b"".join(parts))
     analysis = analyze(tmp_path / "glued.ts", cache=False)
     assert len(analysis.events) == 0
-    assert analysis.reasons.count("change of resolution") == 2
+    assert analysis.motion.reason.count("change of resolution") == 2
     assert any("on pictures are 540x675" in problem or "540x676" in problem for problem in analysis.problems)
     assert analysis.usable.mean() > 0.7
 
@@ -357,5 +357,5 @@ def test_a_frozen_picture_is_told_and_the_step_after_it_is_no_motion(tmp_path: P
     write_video(tmp_path / "a.mp4", pictures, rate_hz=30, crf=0, preset="ultrafast")
     analysis = analyze(tmp_path / "a.mp4", cache=False)
     assert len(analysis.events) == 0
-    assert [k for k, reason in enumerate(analysis.reasons) if reason == "frozen picture"] == [56]
+    assert [k for k, reason in enumerate(analysis.motion.reason) if reason == "frozen picture"] == [56]
     assert any("freezes 1 time(s)" in problem for problem in analysis.problems)

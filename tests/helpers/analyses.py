@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from metst.regions import REGION_NAMES
-from metst.results import FACE_CHANNELS, Analysis, Condition, Source
+from metst.results import FACE_CHANNELS, Analysis, Condition, Motion, Source
 from metst.timeline import Intervals, Series, TimeGrid
 
 CLASSES = ("negative", "positive", "surprise", "others")
@@ -22,6 +22,7 @@ PATTERNS: dict[str, dict[int, tuple[float, float]]] = {
 
 # Of scikit-image's astronaut, 512 x 512 pixels.
 ASTRONAUT_FACE = (172.0, 62.0, 278.0, 188.0, 203.0, 119.0, 248.0, 118.0)
+ASTRONAUT_UNIT_PX = 65.0
 
 
 def make_analysis(
@@ -51,13 +52,17 @@ def make_analysis(
         scores=Series(
             grid, np.column_stack([score, probability]), usable, ("spot_score", *(f"p_{name}" for name in CLASSES))
         ),
-        motion=Series(grid, motion, usable, REGION_NAMES),
-        motion_quality=np.where(usable[:, None], 0.9, 0).repeat(len(REGION_NAMES), axis=1).astype(np.float32),
-        conditions=_conditions(usable),
-        centres=_centres(usable),
-        face=Series(grid, face, usable, FACE_CHANNELS),
-        face_quality=np.where(usable, 0.95, 0).astype(np.float32),
-        reasons=reasons,
+        motion=Motion(
+            displacement=Series(grid, motion, usable, REGION_NAMES),
+            quality=np.where(usable[:, None], 0.9, 0).repeat(len(REGION_NAMES), axis=1).astype(np.float32),
+            conditions=_conditions(usable),
+            centres=_centres(usable),
+            face_px=np.where(usable, ASTRONAUT_UNIT_PX, np.nan).astype(np.float32),
+            head=np.where(usable[:, None], 0, np.nan).repeat(4, axis=1).astype(np.float32),
+            face=Series(grid, face, usable, FACE_CHANNELS),
+            face_quality=np.where(usable, 0.95, 0).astype(np.float32),
+            reason=reasons,
+        ),
         events=found,
         model={"name": "starter", "trained_on": "simulated facial motion, 1200 faces", "mode": "whole video"},
         settings={

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from metst.results import FACE_CHANNELS, Analysis, Source, read_analysis, write_analysis
+from metst.results import FACE_CHANNELS, Analysis, Motion, Source, read_analysis, write_analysis
+from metst.results.motion_file import motion_bytes, motion_of
 from metst.timeline import Intervals, Series, TimeGrid
 
 # Carriage returns are not promised to survive a CSV cell; surrogates are not text.
@@ -51,23 +52,35 @@ def intervals(draw: st.DrawFn, *, length: int) -> Intervals:
 
 
 @st.composite
+def motions(draw: st.DrawFn, grid: TimeGrid, regions: tuple[str, ...]) -> Motion:
+    def arrays(*shape: int, most: float = 1.0) -> np.ndarray:
+        elements = st.floats(0 if most == 1 else -most, most, width=32)
+        return draw(hnp.arrays(np.float32, (len(grid), *shape), elements=elements))
+
+    return Motion(
+        displacement=draw(series(grid, regions, inner=(2,))),
+        quality=arrays(len(regions)),
+        conditions=draw(hnp.arrays(np.uint8, (len(grid), len(regions)), elements=st.integers(0, 127))),
+        centres=arrays(len(regions), 2, most=8192),
+        face_px=arrays(),
+        head=arrays(4),
+        face=draw(series(grid, FACE_CHANNELS)),
+        face_quality=arrays(),
+        reason=tuple(draw(st.lists(st.just("") | names, min_size=len(grid), max_size=len(grid)))),
+    )
+
+
+@st.composite
 def analyses(draw: st.DrawFn) -> Analysis:
     length = draw(st.integers(1, 12))
     steps = draw(hnp.arrays(np.float64, length, elements=st.floats(1e-4, 10)))
     grid = TimeGrid(np.cumsum(steps))
-    regions = ("left brow", "mouth", "upper lip")
     classes = draw(st.lists(names, min_size=1, max_size=3, unique=True))
     number = st.floats(0, 1e6)
     return Analysis(
         source=Source(draw(names), draw(names), 640, 480, length, draw(number), draw(number), draw(names), draw(names)),
         scores=draw(series(grid, ("spot_score", *(f"p_{name}" for name in classes)))),
-        motion=draw(series(grid, regions, inner=(2,))),
-        motion_quality=draw(hnp.arrays(np.float32, (length, 3), elements=st.floats(0, 1, width=32))),
-        conditions=draw(hnp.arrays(np.uint8, (length, 3), elements=st.integers(0, 127))),
-        centres=draw(hnp.arrays(np.float32, (length, 3, 2), elements=st.floats(-1e3, 1e4, width=32))),
-        face=draw(series(grid, FACE_CHANNELS)),
-        face_quality=draw(hnp.arrays(np.float32, length, elements=st.floats(0, 1, width=32))),
-        reasons=tuple(draw(st.lists(st.just("") | names, min_size=length, max_size=length))),
+        motion=draw(motions(grid, ("left brow", "mouth", "upper lip"))),
         events=draw(intervals(length=length)),
         model=draw(st.dictionaries(names, names, max_size=3)),
         settings=draw(st.dictionaries(names, json_values, max_size=3)),
@@ -85,6 +98,33 @@ def assert_same_series(one: Series, two: Series) -> None:
     assert one.channels == two.channels
 
 
+def assert_same_motion(one: Motion, two: Motion, *, but: tuple[str, ...] = ()) -> None:
+    """``but``: what no table holds, and is not known afterwards."""
+    for name in ("displacement", "face"):
+        assert_same_series(getattr(one, name), getattr(two, name))
+    for name in ("quality", "conditions", "centres", "face_px", "head", "face_quality"):
+        if name in but:
+            assert np.isnan(getattr(two, name)).all()
+        else:
+            np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert one.reason == two.reason
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_file_of_motion_gives_back_all_of_it(data: st.DataObject) -> None:
+    length = data.draw(st.integers(0, 12))
+    regions = data.draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    grid = TimeGrid.uniform(length, rate_hz=25)
+    motion, problems = data.draw(motions(grid, tuple(regions))), tuple(data.draw(st.lists(names, max_size=3)))
+    kept = motion_bytes(motion, name=data.draw(names), problems=problems)
+    again = motion_of(kept, regions=regions)
+    assert_same_motion(motion, again.motion)
+    assert again.problems == problems
+    assert kept != motion_bytes(motion, problems=problems)
+    assert motion_bytes(again.motion, problems=problems) == motion_bytes(motion, problems=problems)
+
+
 @pytest.mark.parametrize("motion_format", ["csv", "safetensors"])
 @given(analysis=analyses())
 @settings(max_examples=60, deadline=None)
@@ -92,14 +132,12 @@ def test_write_then_read_is_the_identity(analysis: Analysis, motion_format: str)
     with tempfile.TemporaryDirectory() as folder:
         write_analysis(analysis, Path(folder), motion_format=motion_format)
         again = read_analysis(folder)
-    for name in ("scores", "motion", "face"):
-        assert_same_series(getattr(analysis, name), getattr(again, name))
-    for name in ("motion_quality", "conditions", "centres", "face_quality"):
-        np.testing.assert_array_equal(getattr(analysis, name), getattr(again, name))
+    assert_same_series(analysis.scores, again.scores)
+    assert_same_motion(analysis.motion, again.motion, but=("face_px", "head") if motion_format == "csv" else ())
     for name in ("onset", "apex", "offset", "confidence", "probability"):
         np.testing.assert_array_equal(getattr(analysis.events, name), getattr(again.events, name))
     assert (analysis.events.label, analysis.events.classes) == (again.events.label, again.events.classes)
-    for name in ("source", "reasons", "model", "settings", "problems", "version", "created", "seconds", "gaps"):
+    for name in ("source", "model", "settings", "problems", "version", "created", "seconds", "gaps"):
         assert getattr(analysis, name) == getattr(again, name)
 
 
@@ -110,5 +148,5 @@ def test_gaps_are_the_frames_that_are_not_usable(analysis: Analysis) -> None:
     for gap in analysis.gaps:
         assert gap.start < gap.stop
         rebuilt[gap.start : gap.stop] = [gap.reason] * (gap.stop - gap.start)
-    assert tuple(rebuilt) == analysis.reasons
+    assert tuple(rebuilt) == analysis.motion.reason
     np.testing.assert_array_equal(analysis.usable, [not reason for reason in rebuilt])

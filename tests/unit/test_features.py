@@ -10,21 +10,20 @@ import safetensors.numpy
 from helpers import dataset_folders as make
 from helpers import feature_folders as small
 from metst.datasets import DataSet, Video, load_dataset
-from metst.datasets import features as module
+from metst.datasets import extraction as module
+from metst.datasets.extraction import extract_features
 from metst.datasets.features import (
     INDEX_FILE,
     FeatureIndex,
     TrueEvent,
-    extract_features,
     file_name,
     read_features_index,
     read_motion,
 )
 from metst.errors import DataError, UsageError, VideoError
 from metst.motion import Motion
-from metst.motion.cache import Measured
 from metst.regions import REGION_NAMES
-from metst.results import FACE_CHANNELS
+from metst.results import FACE_CHANNELS, Measured
 from metst.timeline import Series, TimeGrid
 from metst.video import read_frames
 
@@ -69,10 +68,11 @@ def test_a_data_set_becomes_one_file_per_video(tmp_path: Path) -> None:
     first = [(event.onset, event.offset, event.kind, event.emotion) for event in index.videos[0].events]
     assert first == [(10, 20, "macro", None), (20, 30, "micro", "negative")]
     assert [(e.onset, e.offset, e.emotion) for e in index.videos[0].micro] == [(20, 30, "negative")]
-    motion, quality = read_motion(tmp_path / "out", index.videos[0])
+    motion = read_motion(tmp_path / "out", index.videos[0])
     np.testing.assert_allclose(motion.grid.time_s, np.arange(40) / 200)
-    np.testing.assert_allclose(motion.values[:, 3, 1], np.arange(40) / 200, atol=1e-6)
-    assert (quality == 0.75).all()
+    np.testing.assert_allclose(motion.displacement.values[:, 3, 1], np.arange(40) / 200, atol=1e-6)
+    assert (motion.quality == 0.75).all()
+    assert motion.reason == ("",) * 40
 
 
 @pytest.mark.usefixtures("_no_pictures")
@@ -80,10 +80,12 @@ def test_a_missing_image_is_a_gap_and_moves_no_label(tmp_path: Path) -> None:
     root = make.samm_lv(tmp_path / "samm")
     (root / "SAMM_longvideos" / "006_1" / "006_1_0011.jpg").unlink()
     index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
-    motion, _ = read_motion(tmp_path / "out", index.videos[0])
+    motion = read_motion(tmp_path / "out", index.videos[0])
     assert len(motion) == index.videos[0].frames == 40
-    assert np.flatnonzero(~motion.valid).tolist() == [10]
-    np.testing.assert_allclose(motion.values[11:, 0, 0], np.arange(11, 40) / 200, atol=1e-6)
+    assert np.flatnonzero(~motion.displacement.valid).tolist() == [10]
+    assert [reason for reason in motion.reason if reason] == [motion.reason[10]] == ["no image"]
+    assert np.flatnonzero(np.isnan(motion.face_px)).tolist() == [10]
+    np.testing.assert_allclose(motion.displacement.values[11:, 0, 0], np.arange(11, 40) / 200, atol=1e-6)
 
 
 @pytest.mark.usefixtures("_no_pictures")
@@ -105,8 +107,8 @@ def test_a_video_without_a_face_is_a_gap_from_end_to_end(tmp_path: Path) -> None
     root = make.casme3(tmp_path / "casme3", length=12, rows=[["spNO.1", "a", 3, 5, 8, "4", "IV", "disgust"]])
     index = extract_features(load_dataset(root), tmp_path / "out", cache=False)
     assert all(video.file and video.problems == ("no frame with a usable face",) for video in index.videos)
-    motion, _ = read_motion(tmp_path / "out", index.videos[0])
-    assert not motion.valid.any()
+    motion = read_motion(tmp_path / "out", index.videos[0])
+    assert not motion.displacement.valid.any()
 
 
 def test_labels_only_are_refused(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_motion_that_changed_after_the_index_is_refused_and_seen_by_a_new_index(
     tensors = safetensors.numpy.load_file(out / video.file)
     tensors["displacement"][3] += 1
     safetensors.numpy.save_file(tensors, out / video.file)
-    with pytest.raises(DataError, match=r"not the file that features\.json speaks of.*extract the features again"):
+    with pytest.raises(DataError, match=r"not the file that its index speaks of.*extract the features again"):
         read_motion(out, video)
     again = extract_features(data_set, out, cache=False).videos[0]
     assert again == video
@@ -140,7 +142,7 @@ def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypa
 
     out: Path = small.feature_folder(tmp_path / "out", subjects=1, videos=1)
     monkeypatch.setattr(module, "write_whole", killed)
-    monkeypatch.setattr(module, "_measured", lambda *_, **__: (motion_of(np.arange(5) / 30), ()))
+    monkeypatch.setattr(module, "_measured", lambda *_, **__: Measured(motion_of(np.arange(5) / 30)))
     with pytest.raises(KilledError):
         extract_features(load_dataset(make.samm_lv(tmp_path / "samm")), out, cache=False)
     assert not (out / INDEX_FILE).exists()
@@ -149,11 +151,11 @@ def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypa
 def test_the_rate_of_a_video_file_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
 
-    def measured(video, settings, *, rate_hz, **rest):
+    def measured(video, rate_hz, **rest):
         told.append(rate_hz)
         if video.name == "torn":
             raise VideoError("torn")
-        return motion_of(np.arange(5) / 30), ()
+        return Measured(motion_of(np.arange(5) / 30))
 
     monkeypatch.setattr(module, "_measured", measured)
     (tmp_path / "frames").mkdir()

@@ -11,9 +11,9 @@ import pytest
 
 from metst.config import AnalyzeSettings, FaceSettings, MotionSettings
 from metst.motion import Motion
-from metst.motion.cache import FOLDER_VARIABLE, Measured, MotionCache, default_folder, motion_key
+from metst.motion.cache import FOLDER_VARIABLE, MotionCache, default_folder, motion_key
 from metst.regions import REGION_NAMES
-from metst.results import FACE_CHANNELS
+from metst.results import FACE_CHANNELS, Measured
 from metst.timeline import Series, TimeGrid
 
 COUNT = 40

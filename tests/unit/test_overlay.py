@@ -30,14 +30,17 @@ def analysis() -> Analysis:
         return Series(grid, series.values, series.valid, series.channels)
 
     face = np.tile(np.float32(FACE), (60, 1))
-    face[~found.face.valid] = np.nan
+    face[~found.motion.face.valid] = np.nan
     return replace(
         found,
         source=replace(found.source, width=WIDTH, height=HEIGHT, duration_s=grid.duration_s),
         scores=moved(found.scores),
-        motion=moved(found.motion),
-        face=Series(grid, face, found.face.valid, found.face.channels),
-        centres=(found.centres * 0.25).astype(np.float32),
+        motion=replace(
+            found.motion,
+            displacement=moved(found.motion.displacement),
+            face=Series(grid, face, found.motion.face.valid, found.motion.face.channels),
+            centres=(found.motion.centres * 0.25).astype(np.float32),
+        ),
     )
 
 
@@ -147,8 +150,8 @@ def test_arrows_are_enlarged_by_what_moves_around_a_frame() -> None:
 
 def test_the_enlargement_is_said_in_the_picture(analysis: Analysis, video: Path, tmp_path: Path) -> None:
     def corner(scale: float) -> np.ndarray:
-        moved = Series(analysis.grid, analysis.motion.values * np.float32(scale), analysis.motion.valid,
-                       analysis.motion.channels)  # fmt: skip
+        found = analysis.motion.displacement
+        moved = replace(analysis.motion, displacement=replace(found, values=found.values * np.float32(scale)))
         write_overlay(replace(analysis, motion=moved), tmp_path / "overlay.mp4", video=video)
         frame = [frame.rgb for frame in read_colour_stream(tmp_path / "overlay.mp4")][30]
         return frame[25:44, :420].astype(int)
@@ -161,8 +164,8 @@ def test_the_enlargement_is_said_in_the_picture(analysis: Analysis, video: Path,
 def test_hints_name_what_overlaps_an_event() -> None:
     analysis = make_analysis(duration_s=10.0, events=2)
     onset, offset = int(analysis.events.onset[1]), int(analysis.events.offset[1])
-    conditions = np.zeros_like(analysis.conditions)
-    plain = replace(analysis, conditions=conditions)
+    conditions = np.zeros_like(analysis.motion.conditions)
+    plain = replace(analysis, motion=replace(analysis.motion, conditions=conditions))
     assert hints(plain, 1) == ()
     conditions[offset + 2, 16:] = Condition.BLINK  # just after
     conditions[onset - 3, 8:14] = Condition.SPEECH  # before: none of it

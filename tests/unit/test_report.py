@@ -287,8 +287,14 @@ def test_odd_recordings(tmp_path: Path) -> None:
 def test_uneven_timestamps(tmp_path: Path) -> None:
     analysis = make_analysis(duration_s=20)
     grid = TimeGrid(3600 + analysis.grid.time_s**1.3)
-    series = {name: replace(getattr(analysis, name), grid=grid) for name in ("scores", "motion", "face")}
-    late = replace(analysis, **series)
+    motion = analysis.motion
+    late = replace(
+        analysis,
+        scores=replace(analysis.scores, grid=grid),
+        motion=replace(
+            motion, displacement=replace(motion.displacement, grid=grid), face=replace(motion.face, grid=grid)
+        ),
+    )
     assert f">{clock(float(grid.time_s[late.events.apex[0]]), decimals=2)}<" in written(late, tmp_path)
 
 
@@ -381,11 +387,11 @@ def test_a_video_that_is_gone(tmp_path: Path) -> None:
 def test_an_event_without_a_located_face_has_no_picture(tmp_path: Path, video: Path) -> None:
     analysis = make_analysis()
     onset, offset = int(analysis.events.onset[1]), int(analysis.events.offset[1])
-    values, valid = analysis.face.values.copy(), analysis.face.valid.copy()
+    motion = analysis.motion
+    values, valid = motion.face.values.copy(), motion.face.valid.copy()
     values[onset:offset], valid[onset:offset] = np.nan, False
-    page = Page(
-        written(replace(analysis, face=replace(analysis.face, values=values, valid=valid)), tmp_path, video=video)
-    )
+    motion = replace(motion, face=replace(motion.face, values=values, valid=valid))
+    page = Page(written(replace(analysis, motion=motion), tmp_path, video=video))
     assert len(page.all("img")) == 2 * 3
     assert page.words().count("No picture: no face was located during this candidate.") == 1
 
@@ -395,7 +401,7 @@ def test_an_event_without_a_located_face_has_no_picture(tmp_path: Path, video: P
 
 def test_recent_movement_against_a_plain_loop() -> None:
     analysis = make_analysis(duration_s=6, rate_hz=40, gaps=((2.0, 2.1, "no face"), (4.0, 5.0, "no face")))
-    motion = analysis.motion
+    motion = analysis.motion.displacement
     moved = recent_movement(motion)
     for frame in range(len(motion)):
         if not motion.valid[frame]:

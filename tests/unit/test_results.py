@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from helpers.analyses import make_analysis
 from metst.errors import DataError, OutputError, UsageError
-from metst.results import Analysis, Gap, event_table, read_analysis, write_analysis
+from metst.results import Analysis, Gap, Motion, event_table, read_analysis, write_analysis
+from metst.results.motion_file import motion_bytes, motion_of
 from metst.storage import write_whole
-from metst.timeline import Intervals, Series, TimeGrid
+from metst.timeline import Intervals, TimeGrid
 
 GAPS = ((2.0, 3.0, "no face"), (3.0, 3.5, "scene cut"), (9.0, 10.0, "no face"))
 
@@ -71,8 +73,7 @@ def test_frames_have_empty_cells_where_nothing_was_measured(analysis: Analysis, 
 
 def test_seconds_come_from_the_timestamps_not_from_the_rate(analysis: Analysis, tmp_path: Path) -> None:
     stretched = TimeGrid(analysis.grid.time_s**1.5 + 7)
-    series = {name: replace(getattr(analysis, name), grid=stretched) for name in ("scores", "motion", "face")}
-    late = replace(analysis, **series)
+    late = replace(analysis, scores=replace(analysis.scores, grid=stretched))
     np.testing.assert_allclose(event_table(late)["apex_s"], stretched.time_s[late.events.apex], atol=1e-6)
 
 
@@ -83,21 +84,21 @@ def test_motion_columns_are_named_by_region(analysis: Analysis, tmp_path: Path) 
     assert len(table[0]) == 2 + 18 * 6
     for i in (0, 200, 359):
         assert float(table[i]["upper_lip_y"]) == pytest.approx(
-            float(analysis.motion.channel("upper lip")[i, 1]), rel=1e-6
+            float(analysis.motion.displacement.channel("upper lip")[i, 1]), rel=1e-6
         )
     assert table[70]["upper_lip_y"] == ""
 
 
 def test_numbers_have_no_more_digits_than_they_need(analysis: Analysis, tmp_path: Path) -> None:
-    quality = np.full_like(analysis.motion_quality, 0.9)
+    quality = np.full_like(analysis.motion.quality, 0.9)
     quality[:, 1] = np.float32(1) / 3
     quality[:, 2] = np.nextafter(np.float32(0.7), np.float32(1))
-    write_analysis(replace(analysis, motion_quality=quality), tmp_path)
+    write_analysis(replace(analysis, motion=replace(analysis.motion, quality=quality)), tmp_path)
     row = rows(tmp_path / "motion.csv")[0]
-    regions = [name.replace(" ", "_") for name in analysis.motion.channels]
+    regions = [name.replace(" ", "_") for name in analysis.motion.displacement.channels]
     texts = [row[f"{regions[k]}_quality"] for k in range(3)]
     assert texts == ["0.9", "0.33333334", "0.70000005"]
-    assert read_analysis(tmp_path).motion_quality[0, :3].tolist() == quality[0, :3].tolist()
+    assert read_analysis(tmp_path).motion.quality[0, :3].tolist() == quality[0, :3].tolist()
 
 
 def test_a_table_that_cannot_be_finished_leaves_nothing_behind(
@@ -150,14 +151,64 @@ def test_no_event_leaves_a_table_with_a_header(tmp_path: Path) -> None:
 def test_what_was_written_is_read(analysis: Analysis, tmp_path: Path, motion_format: str) -> None:
     write_analysis(analysis, tmp_path, motion_format=motion_format)
     again = read_analysis(tmp_path)
-    for name in ("scores", "motion", "face"):
-        one, two = getattr(analysis, name), getattr(again, name)
+    for one, two in (
+        (analysis.scores, again.scores),
+        (analysis.motion.displacement, again.motion.displacement),
+        (analysis.motion.face, again.motion.face),
+    ):
         np.testing.assert_array_equal(one.values, two.values)
         np.testing.assert_array_equal(one.valid, two.valid)
         np.testing.assert_array_equal(one.grid.time_s, two.grid.time_s)
         assert one.channels == two.channels
-    assert (again.source, again.reasons, again.problems) == (analysis.source, analysis.reasons, analysis.problems)
+    assert again.motion.reason == analysis.motion.reason
+    assert (again.source, again.problems) == (analysis.source, analysis.problems)
     assert again.threshold == 0.5
+
+
+def test_results_of_an_earlier_version_are_read(analysis: Analysis, tmp_path: Path) -> None:
+    """Their file of motion had other names, and less in it."""
+    write_analysis(analysis, tmp_path, motion_format="safetensors")
+    motion = analysis.motion
+    tensors = {"time_s": analysis.grid.time_s, "motion": motion.displacement.values, "quality": motion.quality,
+               "conditions": motion.conditions, "centres_px": motion.centres}  # fmt: skip
+    safetensors.numpy.save_file(tensors, tmp_path / "motion.safetensors", metadata={"regions": "[]"})
+    again = read_analysis(tmp_path).motion
+    for name in ("quality", "conditions", "centres", "face_quality"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(motion, name))
+    for name in ("displacement", "face"):
+        np.testing.assert_array_equal(getattr(again, name).values, getattr(motion, name).values)
+        np.testing.assert_array_equal(getattr(again, name).valid, getattr(motion, name).valid)
+    assert again.reason == motion.reason
+    assert np.isnan(again.face_px).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensors: tensors.pop("quality"), "it has no 'quality'"),
+        (
+            lambda tensors: tensors.update(motion=tensors["motion"][:, :4].copy()),
+            r"expected motion \(360, 18, 2\), got",
+        ),
+        (lambda tensors: tensors.update(time_s=tensors["time_s"][::-1]), "timestamps must increase"),
+    ],
+)
+def test_a_file_of_motion_that_is_not_one_is_refused(
+    analysis: Analysis, tmp_path: Path, change: Callable[[dict[str, np.ndarray]], object], message: str
+) -> None:
+    write_analysis(analysis, tmp_path, motion_format="safetensors")
+    motion = analysis.motion
+    tensors = {"time_s": analysis.grid.time_s, "motion": motion.displacement.values, "quality": motion.quality}
+    change(tensors)
+    tensors = {name: np.ascontiguousarray(each) for name, each in tensors.items()}
+    safetensors.numpy.save_file(tensors, tmp_path / "motion.safetensors")
+    with pytest.raises(DataError, match=rf"{message}.*analyse the recording again"):
+        read_analysis(tmp_path)
+
+
+def test_motion_of_other_regions_is_refused(analysis: Analysis) -> None:
+    with pytest.raises(DataError, match=r"expected the regions a, b, got left brow, left brow inner"):
+        motion_of(motion_bytes(analysis.motion), regions=("a", "b"))
 
 
 def test_only_one_motion_file_is_kept(analysis: Analysis, tmp_path: Path) -> None:
@@ -283,12 +334,14 @@ def test_no_permission(analysis: Analysis, closed: Path) -> None:
 # What belongs together
 
 
-@pytest.mark.parametrize("name", ["motion", "face"])
-def test_series_of_another_length_are_refused(analysis: Analysis, name: str) -> None:
-    series: Series = getattr(analysis, name)
-    short = Series(TimeGrid(series.grid.time_s[1:]), series.values[1:], series.valid[1:], series.channels)
-    with pytest.raises(DataError, match=name):
-        replace(analysis, **{name: short})
+def test_motion_of_another_length_is_refused(analysis: Analysis) -> None:
+    motion = analysis.motion
+    for part in ("displacement", "face"):
+        with pytest.raises(DataError, match=r"needs (quality|face) of shape"):
+            replace(motion, **{part: getattr(motion, part).part(slice(1, None))})
+    short = Motion.bare(motion.displacement.part(slice(1, None)), quality=motion.quality[1:])
+    with pytest.raises(DataError, match="360 frames needs motion of as many, got 359"):
+        replace(analysis, motion=short)
 
 
 def test_an_event_beyond_the_video_is_refused(analysis: Analysis) -> None:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from helpers.analyses import make_analysis
 from metst.cli.calibrate import calibrate as command
 from metst.errors import FaceError, OutputError, UsageError
-from metst.results import Condition
+from metst.results import Analysis, Condition
 from metst.sensitivity import (
     CalibrateSettings,
     Calibration,
@@ -199,35 +199,36 @@ def test_the_overlap_is_that_with_the_truth_of_a_planted_clip() -> None:
 
 def quiet_analysis(frames: int = 300):
     analysis = make_analysis(duration_s=frames / 30, events=0)
-    motion = replace(analysis.motion, values=np.zeros_like(analysis.motion.values), valid=np.ones(frames, bool))
-    return replace(
-        analysis,
-        motion=motion,
-        reasons=("",) * frames,
-        conditions=np.zeros_like(analysis.conditions),
-    )
+    found = analysis.motion.displacement
+    still = replace(found, values=np.zeros_like(found.values), valid=np.ones(frames, bool))
+    conditions = np.zeros_like(analysis.motion.conditions)
+    return with_motion(analysis, displacement=still, reason=("",) * frames, conditions=conditions)
+
+
+def with_motion(analysis: Analysis, **changes: object) -> Analysis:
+    return replace(analysis, motion=replace(analysis.motion, **changes))
 
 
 def test_blinks_candidates_and_movement_are_not_quiet() -> None:
     still = quiet_analysis()
     assert quiet_frames(still).all()
-    conditions = still.conditions.copy()
+    conditions = still.motion.conditions.copy()
     conditions[100:105] = Condition.BLINK
-    blinked = quiet_frames(replace(still, conditions=conditions))
+    blinked = quiet_frames(with_motion(still, conditions=conditions))
     assert not blinked[100:105].any()
     assert blinked[:80].all()
-    values = still.motion.values.copy()
+    values = still.motion.displacement.values.copy()
     values[200:, :, 0] = 0.2  # all regions jump at once
-    moved = quiet_frames(replace(still, motion=replace(still.motion, values=values)))
+    moved = quiet_frames(with_motion(still, displacement=replace(still.motion.displacement, values=values)))
     assert not moved[200:203].any()
     assert moved[250:].all()
 
 
 def test_no_quiet_moment_is_one_clear_line() -> None:
     still = quiet_analysis()
-    speech = np.full_like(still.conditions, Condition.SPEECH)
+    speech = np.full_like(still.motion.conditions, Condition.SPEECH)
     with pytest.raises(FaceError, match="no quiet moment") as caught:
-        find_sections(replace(still, conditions=speech), trials=10)
+        find_sections(with_motion(still, conditions=speech), trials=10)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
 

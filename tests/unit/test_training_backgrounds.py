@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metst.datasets.features import MotionFile, read_motion_file, write_motion_file
 from metst.errors import DataError
 from metst.regions import REGION_NAMES
+from metst.results import Motion
+from metst.results.motion_file import motion_bytes, read_motion_file
 from metst.synthesis.heads.background_scenes import FIRST_IDENTITY, draw_background
 from metst.timeline import Series, TimeGrid
 from metst.training.backgrounds import recorded_backgrounds
@@ -38,14 +39,14 @@ def test_what_is_there_is_read_and_what_is_made_is_kept(tmp_path: Path, monkeypa
         frames = 40
         values = np.full((frames, 18, 2), float(seed), np.float32)
         motion = Series(TimeGrid.uniform(frames, rate_hz=25), values, np.ones(frames, bool), REGION_NAMES)
-        write_motion_file(path, MotionFile(motion, np.ones((frames, 18), np.float32)))
+        path.write_bytes(motion_bytes(Motion.bare(motion, quality=np.ones((frames, 18), np.float32))))
 
     monkeypatch.setattr("metst.training.backgrounds._make", make)
     monkeypatch.setattr("metst.training.backgrounds.load_head_model", lambda path: object())
     recorded_backgrounds(tmp_path, count=2, seconds=5)
     found = recorded_backgrounds(tmp_path, count=3, seconds=5)
     assert made == [0, 1, 2]
-    assert [float(each.motion.values[0, 0, 0]) for each in found] == [0, 1, 2]
+    assert [float(each.displacement.values[0, 0, 0]) for each in found] == [0, 1, 2]
     recorded_backgrounds(tmp_path, count=1, seconds=6)
     assert made == [0, 1, 2, 0]
 
@@ -54,4 +55,4 @@ def test_a_damaged_recording_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"torn")
     with pytest.raises(DataError, match=r"a\.safetensors cannot be read as the motion of a recording"):
-        read_motion_file(path)
+        read_motion_file(path, remedy="delete it")

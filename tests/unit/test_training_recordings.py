@@ -196,9 +196,9 @@ def test_input_is_motion_against_the_first_frame_of_the_window(tmp_path: Path) -
     root = one_video(tmp_path / "f", event(22, 26))
     chosen = windows_of(root)
     x = chosen.inputs(np.array([1]), gain=np.array([1.1], np.float32))[0]
-    motion, _ = read_motion(root, read_features_index(root).videos[0])
+    motion = read_motion(root, read_features_index(root).videos[0])
     # At equal rates a frame is 1/8, 3/4, 1/8 of it and its neighbours.
-    values = motion.values.reshape(60, 36)
+    values = motion.displacement.values.reshape(60, 36)
     smooth = (values[:-2] + 6 * values[1:-1] + values[2:]) / 8
     start = int(chosen.starts[1])
     expected = 1.1 * SCALE * (smooth[start - 1 : start + 9] - smooth[start - 1])

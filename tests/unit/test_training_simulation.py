@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from metst.cli import app
 from metst.config import DecodeSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
-from metst.datasets.features import MotionFile
 from metst.errors import MetstError, UsageError
 from metst.labels import CLASSES, NEUTRAL
 from metst.models.checkpoint import load_model
 from metst.regions import REGION_NAMES
+from metst.results import Motion
 from metst.synthesis.trajectories import SimulationSettings
 from metst.timeline import Series, TimeGrid
 from metst.training.operating_point import fit_logistic, pick_threshold
@@ -130,7 +130,7 @@ class Loud:
 
 def test_the_threshold_looks_at_recordings_without_events_only() -> None:
     still = background(20)
-    still.motion.values[:] = 0
+    still.displacement.values[:] = 0
     source = over_backgrounds(still, event_free_share=0.5, amplitude=(1.0, 1.01))
     recipe = TINY.model_copy(update={"validation_minutes": 6.0, "false_alarms_per_min": 0.01})
     decode = fit_decoding(Candidate(UNTRAINED, Loud()), source=source, recipe=recipe, seed=1)
@@ -237,16 +237,16 @@ def test_every_recipe_reads_the_motion_it_is_given() -> None:
             assert first.input.model_dump(exclude=held) == recipe.input.model_dump(exclude=held)
 
 
-def background(seconds: float, *, rate_hz: float = 25.0, start: float = 0.0) -> MotionFile:
+def background(seconds: float, *, rate_hz: float = 25.0, start: float = 0.0) -> Motion:
     """Every region walks evenly to the right, so that each frame can be told from the others."""
     frames = round(seconds * rate_hz)
     values = np.zeros((frames, 18, 2), np.float32)
     values[:, :, 0] = (start + np.arange(frames) / rate_hz)[:, None]
     motion = Series(TimeGrid.uniform(frames, rate_hz=rate_hz), values, np.ones(frames, bool), REGION_NAMES)
-    return MotionFile(motion, np.ones((frames, 18), np.float32))
+    return Motion.bare(motion, quality=np.ones((frames, 18), np.float32))
 
 
-def over_backgrounds(*recordings: MotionFile, share: float = 1.0, **simulation: object) -> Material:
+def over_backgrounds(*recordings: Motion, share: float = 1.0, **simulation: object) -> Material:
     settings = SimulationSettings(background_gain=(1.0, 1.0), **simulation)
     recipe = TINY.model_copy(update={"simulation": settings, "background_share": share})
     return Material.of(recipe, backgrounds=recordings, seed=1)
@@ -267,7 +267,7 @@ def test_without_events_a_background_comes_as_it_was_measured_or_mirrored() -> N
 
 def test_events_over_a_background_are_where_the_truth_says() -> None:
     still = background(20)
-    still.motion.values[:] = 0
+    still.displacement.values[:] = 0
     source = over_backgrounds(still, event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
     for seed in range(5):
         drawn = source.draw(np.random.default_rng(seed), seconds=16)
@@ -308,7 +308,7 @@ def test_short_stretches_are_no_background_and_without_any_all_is_simulated() ->
     assert not over_backgrounds(background(3)).backgrounds
     assert over_backgrounds(background(3)).draw(np.random.default_rng(1), seconds=5).displacement.any()
     broken = background(12)
-    broken.motion.valid[100] = False
+    broken.displacement.valid[100] = False
     assert [len(each.displacement) for each in over_backgrounds(broken).backgrounds] == [100, 199]
 
 
@@ -322,7 +322,7 @@ def test_a_recording_played_backwards_keeps_its_truth() -> None:
 
 def test_a_lost_region_does_not_show_what_is_planted() -> None:
     lost = background(20)
-    lost.motion.values[:] = 0
+    lost.displacement.values[:] = 0
     lost.quality[:] = 0
     drawn = over_backgrounds(lost, event_free_share=0.0, amplitude=(1.0, 1.01)).draw(
         np.random.default_rng(4), seconds=9
@@ -340,7 +340,7 @@ def test_calibration_sees_no_frame_of_a_background_twice_in_a_recording() -> Non
 
 def test_what_is_played_backwards_keeps_its_truth_in_a_batch() -> None:
     still = background(20, rate_hz=30.0)  # the network's own rate: no frame is a mixture of two
-    still.motion.values[:] = 0
+    still.displacement.values[:] = 0
     loud = SimulationSettings(event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
     recipe = TINY.model_copy(update={"simulation": loud, "background_share": 1.0, "reversed_share": 1.0})
     motion, score, label = _batch(3, source=Material.of(recipe, backgrounds=[still], seed=1), recipe=recipe, seed=1)
@@ -359,7 +359,7 @@ def test_training_and_calibration_see_other_backgrounds(tmp_path: Path, monkeypa
     seen: list[set[int]] = []
     real = Material.of
 
-    def of(recipe: object, *, backgrounds: Sequence[MotionFile], seed: int) -> Material:
+    def of(recipe: object, *, backgrounds: Sequence[Motion], seed: int) -> Material:
         seen.append({recorded.index(each) for each in backgrounds})
         return real(recipe, backgrounds=backgrounds, seed=seed)  # type: ignore[arg-type]
 

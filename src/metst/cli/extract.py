@@ -29,7 +29,7 @@ def extract(
     """Measure the motion of all videos of a data set, for training and evaluation."""
     talk(quiet=quiet, verbose=verbose)
     from metst.datasets import load_dataset
-    from metst.datasets.features import extract_features
+    from metst.datasets.extraction import extract_features
 
     with console.status(f"reading {root}"):
         data_set = load_dataset(root, kind=kind, errata=errata)

@@ -10,32 +10,28 @@ Frames are those of the video, 0-based and half-open.  A frame that is missing o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 from pydantic import Field, ValidationError, field_validator
 
-from metst.arrays import AnyArray, Float32Array, OnProgress
 from metst.config import AnalyzeSettings, Settings
-from metst.datasets import DataSet, Kind, Label, LabelKind, Video
-from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
+from metst.datasets import Kind, LabelKind
+from metst.errors import DataError, UsageError
 from metst.labels import EMOTIONS
-from metst.motion import Motion
-from metst.motion.measured import measure_motion
-from metst.regions import AXES, REGION_NAMES
-from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, make_folder, write_whole
-from metst.timeline import Series, TimeGrid
-from metst.video import probe_video
-from metst.video.hashing import content_hash
+from metst.results.motion import Motion
+from metst.results.motion_file import read_motion_file
+from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, write_whole
 
 INDEX_FILE = "features.json"
+"""The index of a folder of features, beside the files of its videos."""
 
 _NAME_BYTES, _HASH_DIGITS = 80, 8
+"""Longest part of a name, and what tells shortened ones apart.
+
+Two parts and an ending fit into the 255 bytes that file systems give a name.  Both set by hand.
+"""
+
 # What could be mistaken for the joint of two names, or for the hash of another one.
 _AMBIGUOUS = re.compile(rf"^-|--|-$|-[0-9a-f]{{{_HASH_DIGITS}}}$")
 
@@ -133,172 +129,20 @@ class FeatureIndex(Settings):
         return tuple(sorted((v for v in self.videos if v.subject in subjects), key=lambda video: video.key))
 
 
-def extract_features(
-    data_set: DataSet,
-    folder: Path,
-    *,
-    settings: AnalyzeSettings | None = None,
-    rate_hz: float | None = None,
-    cache: bool | Path = True,
-    on_progress: OnProgress | None = None,
-) -> FeatureIndex:
-    """Measure the motion of all videos of a data set.
-
-    A video that cannot be read, or that shows no face, stays in the index with what was wrong: its
-    micro-expressions are still there to be missed.  Run again, videos measured before come from the cache.
-    An earlier ``features.json`` goes first: whatever stops the work, no index speaks of other files.
-
-    Parameters
-    ----------
-    data_set : DataSet
-        With its videos.
-    folder : Path
-        Where to write; ``features.json`` comes last.
-    settings : AnalyzeSettings, optional
-        Of the face and motion stages.
-    rate_hz : float, optional
-        Frame rate of frame folders for which the data set does not say it; video files have their own.
-    cache : bool or Path
-        As for :func:`metst.analyze`.
-    on_progress : callable, optional
-        Called as ``on_progress("videos", done, total)``, and with the stages of each video.
+def write_features_index(folder: Path, index: FeatureIndex) -> None:
+    """Write ``features.json``.
 
     Raises
     ------
-    UsageError
-        The data set has no video, or a folder of frames and no rate.
-    DataError
-        A subject or video has a name that no file can have.
     OutputError
-        The folder cannot be written.
+        It cannot be written.
     """
-    settings = settings or AnalyzeSettings()
-    _check_videos(data_set, rate_hz=rate_hz)
-    make_folder(folder)
-    try:
-        (folder / INDEX_FILE).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot prepare the folder {folder}: {error}") from error
-    videos: list[FeatureVideo] = []
-    left_out = _without_video(data_set)
-    for number, video in enumerate(data_set.videos):
-        path = folder / f"{number:04d}.safetensors"
-        row = _row(video, path, settings=settings, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
-        own = [label for label in data_set.labels if (label.subject, label.video) == row.key]
-        inside = [label for label in own if not row.file or label.offset <= row.frames]
-        left_out += [f"{la.source}: offset {la.offset} of {row.frames} frames" for la in own if la not in inside]
-        videos.append(row.model_copy(update={"events": tuple(map(_event, inside))}))
-        if on_progress is not None:
-            on_progress("videos", number + 1, len(data_set.videos))
-    index = FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
-                         left_out=tuple(left_out), videos=tuple(videos))  # fmt: skip
     write_whole(folder / INDEX_FILE, (index.model_dump_json(indent=1) + "\n").encode())
-    return index
 
 
-def _check_videos(data_set: DataSet, *, rate_hz: float | None) -> None:
-    if not data_set.videos:
-        raise UsageError(f"{data_set.root} has labels but no videos: give the folder that holds both")
-    without = [f"{v.subject}/{v.name}" for v in data_set.videos if v.path.is_dir() and not (v.rate_hz or rate_hz)]
-    if without:
-        some = ", ".join(without[:FAULTS_SHOWN])
-        raise UsageError(f"frame folders without a frame rate ({some}): give it with --fps")
-    for video in data_set.videos:
-        file_name(video.subject, video.name)
-
-
-def _event(label: Label) -> TrueEvent:
-    return TrueEvent(
-        onset=label.onset, apex=label.apex, offset=label.offset, kind=label.kind, emotion=label.emotion_class
-    )
-
-
-def _row(
-    video: Video,
-    path: Path,
-    *,
-    settings: AnalyzeSettings,
-    rate_hz: float | None,
-    cache: bool | Path,
-    on_progress: OnProgress | None,
-) -> FeatureVideo:
-    """One video measured and written, or what is wrong with it."""
-    # Only a folder of frames needs to be told its rate: a video file knows it.
-    rate_hz = (video.rate_hz or rate_hz) if video.path.is_dir() else None
-    try:
-        motion, problems = _measured(video, settings, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
-    except (VideoError, FaceError, DataError) as error:
-        return FeatureVideo(
-            subject=video.subject,
-            video=video.name,
-            frames=video.frames or 0,
-            rate_hz=rate_hz or 0,
-            file="",
-            problems=(str(error),),
-        )
-    row = _stored(video, motion, path, rate_hz=rate_hz)
-    return row.model_copy(update={"problems": problems})
-
-
-def _without_video(data_set: DataSet) -> list[str]:
-    known = {(video.subject, video.name) for video in data_set.videos}
-    return [
-        f"{label.source}: there is no video {label.subject}/{label.video}"
-        for label in data_set.labels
-        if (label.subject, label.video) not in known
-    ]
-
-
-def _measured(
-    video: Video,
-    settings: AnalyzeSettings,
-    *,
-    rate_hz: float | None,
-    cache: bool | Path,
-    on_progress: OnProgress | None,
-) -> tuple[Motion, tuple[str, ...]]:
-    info = probe_video(video.path, rate_hz=rate_hz)
-    measured = measure_motion(
-        info,
-        settings=settings,
-        content=content_hash(video.path),
-        rate_hz=rate_hz,
-        landmarks=None,
-        cache=cache,
-        on_progress=on_progress,
-    )
-    faceless = () if measured.motion.displacement.valid.any() else ("no frame with a usable face",)
-    return measured.motion, (*measured.problems, *faceless)
-
-
-def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) -> FeatureVideo:
-    """Write the motion at the frames that labels count: in a folder a missing image has its number, too."""
-    grid = motion.displacement.grid
-    rate_hz = rate_hz or (1 / grid.frame_s if grid.frame_s else 0.0)
-    length, place = len(grid), np.arange(len(grid))
-    if video.frames is not None and video.frames != length:
-        place = np.rint(grid.time_s * rate_hz).astype(np.int64)
-        length = max(video.frames, int(place[-1]) + 1)
-    tensors: dict[str, AnyArray] = {
-        "displacement": np.full((length, len(REGION_NAMES), len(AXES)), np.nan, np.float32),
-        "quality": np.zeros((length, len(REGION_NAMES)), np.float32),
-        "valid": np.zeros(length, np.bool_),
-        "time_s": np.arange(length) / (rate_hz or 1.0),
-    }
-    tensors["displacement"][place] = motion.displacement.values
-    tensors["quality"][place] = motion.quality
-    tensors["valid"][place] = motion.displacement.valid
-    tensors["time_s"][place] = grid.time_s
-    digest = _write_tensors(path, tensors)
-    return FeatureVideo(subject=video.subject, video=video.name, frames=length, rate_hz=rate_hz, file=path.name,
-                        sha256=digest)  # fmt: skip
-
-
-def _write_tensors(path: Path, tensors: dict[str, AnyArray]) -> str:
-    """Write a motion file; its SHA-256."""
-    data = safetensors.numpy.save(tensors)
-    write_whole(path, data)
-    return fingerprint(data)
+def features_fingerprint(folder: Path) -> str:
+    """What tells these features from all others: SHA-256 of their index, which has that of each file."""
+    return fingerprint(folder / INDEX_FILE)
 
 
 def read_features_index(folder: Path) -> FeatureIndex:
@@ -333,7 +177,7 @@ def read_features_index(folder: Path) -> FeatureIndex:
     return index
 
 
-def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array]:
+def read_motion(folder: Path, video: FeatureVideo) -> Motion:
     """Motion of one video.
 
     Parameters
@@ -345,10 +189,8 @@ def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array
 
     Returns
     -------
-    motion : Series (T, 18, 2)
-        Displacement in face units.
-    quality : (T, 18) float32
-        How well each region was measured, in [0, 1].
+    Motion
+        At the frames that its labels count.
 
     Raises
     ------
@@ -356,66 +198,9 @@ def read_motion(folder: Path, video: FeatureVideo) -> tuple[Series, Float32Array
         The file is missing, damaged or not the one of the index, has another length, or is not finite.
     """
     path, name = folder / video.file, f"{video.subject}/{video.video}"
-    try:
-        data = path.read_bytes()
-        if video.sha256 and fingerprint(data) != video.sha256:
-            raise DataError(f"it is not the file that {INDEX_FILE} speaks of")
-        motion, quality = _series_of(data)
-    except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:
-        raise DataError(f"{path}, motion of {name}, cannot be read ({error}): extract the features again") from error
+    motion = read_motion_file(path, of=name, sha256=video.sha256, remedy="extract the features again")
     if len(motion) != video.frames:
         raise DataError(
             f"{path}: expected {video.frames} frames of {name}, got {len(motion)}: extract the features again"
         )
-    return motion, quality
-
-
-def _series_of(data: bytes) -> tuple[Series, Float32Array]:
-    """Motion and quality of a motion file."""
-    tensors = safetensors.numpy.load(data)
-    values, quality = tensors["displacement"], tensors["quality"]
-    motion = Series(TimeGrid(tensors["time_s"]), values, tensors["valid"], REGION_NAMES)
-    expected = (len(motion), len(REGION_NAMES), len(AXES))
-    if values.shape != expected or quality.shape != expected[:2]:
-        raise DataError(f"expected motion {expected}, got {values.shape} and quality {quality.shape}")
-    finite = np.isfinite(values).all(axis=(1, 2)) & np.isfinite(quality).all(axis=1)
-    if (bad := np.flatnonzero(motion.valid & ~finite)).size:
-        raise DataError(f"{len(bad)} frames, the first {bad[0]}, are marked valid but are not finite")
-    return motion, quality
-
-
-@dataclass(frozen=True, eq=False)
-class MotionFile:
-    """Motion of a recording that belongs to no data set.
-
-    Parameters
-    ----------
-    motion : Series (T, 18, 2)
-        Displacement in face units.
-    quality : (T, 18) float32
-        How well each region was measured, in [0, 1].
-    """
-
-    motion: Series
-    quality: Float32Array
-
-
-def write_motion_file(path: Path, recording: MotionFile) -> None:
-    """Write the motion of one recording, whole or not at all."""
-    motion = recording.motion
-    _write_tensors(path, {"displacement": motion.values, "quality": recording.quality, "valid": motion.valid,
-                          "time_s": motion.grid.time_s})  # fmt: skip
-
-
-def read_motion_file(path: Path) -> MotionFile:
-    """What :func:`write_motion_file` wrote.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, or is damaged.
-    """
-    try:
-        return MotionFile(*_series_of(path.read_bytes()))
-    except (OSError, safetensors.SafetensorError, KeyError, DataError) as error:
-        raise DataError(f"{path} cannot be read as the motion of a recording ({error}): delete it") from error
+    return motion

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from metst.config import Settings, Strategy
-from metst.datasets.features import INDEX_FILE, read_features_index
+from metst.datasets.features import features_fingerprint, read_features_index
 from metst.errors import DataError, UsageError
 from metst.storage import faults_in_words, fingerprint, json_key, make_folder, write_whole
 from metst.training.folds import Fold, grouped_k_fold, leave_one_subject_out
@@ -106,7 +106,7 @@ def make_plan(features: Path, *, variants: Sequence[Variant], folds: str = LOSO,
         raise UsageError(f"folds {folds!r}: expected {LOSO} or a number")
     try:
         return Plan(
-            features_sha256=fingerprint(features / INDEX_FILE),
+            features_sha256=features_fingerprint(features),
             data_set=index.data_set,
             variants=tuple(variants),
             folds=tuple(PlannedFold(name=part.name, train=part.train, test=part.test) for part in parts),

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +29,9 @@ from metst.face.memory import Fit, MeshFilter, Person, SceneWatch, difference, f
 from metst.face.models import MESH_POINTS, Crop, FaceModels, box_overlap, landmarks_from_mesh
 from metst.regions import INNER_POINTS, LANDMARK_COUNT
 from metst.timeline import TIMESTAMP_SLACK_S
-from metst.video import Frame
+
+if TYPE_CHECKING:
+    from metst.video import Frame
 
 OUTER_EYE_CORNERS = (36, 45)
 """Landmarks, left and right in the picture; they lie one face unit apart."""

@@ -8,15 +8,17 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from metst.decode import NEUTRAL
 from metst.errors import OutputError, UsageError
 from metst.live.rows import EventRow, columns, event_json, frame_rows
-from metst.live.source import Source
-from metst.live.status import Status
 from metst.storage import make_folder, remedy
-from metst.stream import Update
+
+if TYPE_CHECKING:
+    from metst.live.source import Source
+    from metst.live.status import Status
+    from metst.stream import Update
 
 
 class Output(Protocol):

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metst.results.tables import COLUMNS, cells_of, event_columns
-from metst.stream import Update
 from metst.timeline import frame_for_people
+
+if TYPE_CHECKING:
+    from metst.stream import Update
 
 EventRow = dict[str, int | float | str]
 

@@ -9,7 +9,8 @@ of them served which number is not on record.  A constant that names no origin w
 """
 
 from metst.motion.tracker import MotionFrame, MotionTracker
-from metst.motion.trajectory import Motion, extract_motion
+from metst.motion.trajectory import extract_motion
 from metst.published.extractor import published_windows
+from metst.results.motion import Motion
 
 __all__ = ["Motion", "MotionFrame", "MotionTracker", "extract_motion", "published_windows"]

@@ -8,7 +8,6 @@ two that compute the same write the same.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -19,42 +18,34 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import platformdirs
-import safetensors
-import safetensors.numpy
 import xxhash
 
-from metst.arrays import AnyArray, FloatArray
+from metst.arrays import FloatArray
 from metst.config import AnalyzeSettings
 from metst.errors import DataError, OutputError
-from metst.motion import Motion
-from metst.regions import REGION_NAMES
-from metst.results import FACE_CHANNELS
+from metst.results.motion import Measured
+from metst.results.motion_file import array_digest, motion_bytes, motion_of, name_in
 from metst.storage import PART_SUFFIX, json_key, make_folder, write_whole
-from metst.timeline import Series, TimeGrid
 
 FORMAT = 3
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
 
 FOLDER_VARIABLE = "METST_CACHE_DIR"
+"""Variable of the environment that names the folder."""
+
 _SUFFIX = ".motion.safetensors"
-_ABOUT = "about"
+"""How the name of an entry ends."""
+
+_DAY_S = 86400.0  # seconds
 _OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
-_ABANDONED_S = 86400.0
-_ARRAYS = ("quality", "conditions", "centres", "face_px", "head", "face_quality")
+
+_ABANDONED_S = _DAY_S
+"""A part of a file that is older belongs to a process that has died: writing takes moments.  Set by hand."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What stages 1 to 3 found in a recording: its motion, and what was wrong while it was decoded."""
-
-    motion: Motion
-    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -123,22 +114,22 @@ class MotionCache:
         """What is kept, problems told of a recording called ``name``; None when there is nothing, or only damage."""
         path = self._path(key)
         try:
-            result = _unpacked(path.read_bytes(), name=name)
+            kept = motion_of(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, DataError, safetensors.SafetensorError) as error:
+        except (OSError, DataError) as error:
             _log.info("%s is damaged and counts as absent (%s)", path, error)
             return None
         with suppress(OSError):
             os.utime(path)  # what was used last is dropped last
-        return result
+        return Measured(kept.motion, tuple(each.replace(_OWN_NAME, f"{name}: ", 1) for each in kept.problems))
 
     def write(self, key: str, measured: Measured, *, name: str) -> None:
         """Keep a result: whole or not at all."""
-        path = self._path(key)
+        problems = [problem.replace(f"{name}: ", _OWN_NAME, 1) for problem in measured.problems]
         try:
             make_folder(self.folder)
-            write_whole(path, _packed(measured, name=name))
+            write_whole(self._path(key), motion_bytes(measured.motion, name=name, problems=problems))
         except OutputError as error:
             if not self._told:
                 self._told = True
@@ -151,7 +142,7 @@ class MotionCache:
             with suppress(FileNotFoundError):  # another process may be pruning
                 status = path.stat()
                 used = datetime.fromtimestamp(status.st_mtime, UTC)
-                found.append(Entry(path, _name_in(path), status.st_size, used))
+                found.append(Entry(path, name_in(path), status.st_size, used))
         return sorted(found, key=lambda entry: (entry.used, entry.path.name), reverse=True)
 
     def prune(
@@ -176,7 +167,7 @@ class MotionCache:
         now, kept_bytes = datetime.now(UTC), 0
         gone = []
         for entry in self.entries():
-            old = older_than_days is not None and (now - entry.used).total_seconds() > 86400 * older_than_days
+            old = older_than_days is not None and (now - entry.used).total_seconds() > _DAY_S * older_than_days
             full = max_bytes is not None and kept_bytes + entry.size > max_bytes
             if everything or old or full:
                 entry.path.unlink(missing_ok=True)
@@ -222,74 +213,7 @@ def motion_key(
         "face": settings.face.model_dump(mode="json"),
         "motion": settings.motion.model_dump(mode="json"),
         "rate_hz": rate_hz,
-        "landmarks": None if landmarks is None else _digest(np.asarray(landmarks, np.float32)),
+        "landmarks": None if landmarks is None else array_digest(np.asarray(landmarks, np.float32)),
     }
     fingerprint = xxhash.xxh3_64(json_key(decides)).hexdigest()
     return f"{content_hash}-{fingerprint}"
-
-
-def _digest(array: AnyArray) -> str:
-    shape = "x".join(map(str, array.shape))
-    return f"{shape}-{xxhash.xxh3_128(array.tobytes()).hexdigest()}"
-
-
-def _packed(measured: Measured, *, name: str) -> bytes:
-    """Motion as tensors, all else as JSON, with a checksum: safetensors notices a missing end, not a changed bit."""
-    motion = measured.motion
-    reasons = sorted(set(motion.reason))
-    number = {reason: index for index, reason in enumerate(reasons)}
-    tensors: dict[str, AnyArray] = {
-        "time_s": motion.displacement.grid.time_s,
-        "displacement": motion.displacement.values,
-        "valid": motion.displacement.valid,
-        "face": motion.face.values,
-        "face_valid": motion.face.valid,
-        "reason": np.array([number[reason] for reason in motion.reason], np.int32),
-    }
-    tensors |= {key: getattr(motion, key) for key in _ARRAYS}
-    tensors = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-    problems = [problem.replace(f"{name}: ", _OWN_NAME, 1) for problem in measured.problems]
-    about = {"name": name, "reasons": reasons, "problems": problems}
-    about["checksum"] = _checksum(tensors, about)
-    # One key: of several safetensors shuffles the order, and equal content would give other bytes.
-    return safetensors.numpy.save(tensors, metadata={_ABOUT: json.dumps(about)})
-
-
-def _checksum(tensors: dict[str, AnyArray], about: dict[str, Any]) -> str:
-    digest = xxhash.xxh3_128(json.dumps([about["name"], about["reasons"], about["problems"]]).encode())
-    for key in sorted(tensors):
-        digest.update(f"{key} {tensors[key].dtype} {_digest(tensors[key])}".encode())
-    return digest.hexdigest()
-
-
-def _unpacked(data: bytes, *, name: str) -> Measured:
-    about = _about(data)
-    tensors = safetensors.numpy.load(data)
-    if about["checksum"] != _checksum(tensors, about):
-        raise DataError("its checksum does not agree")
-    grid = TimeGrid(tensors["time_s"])
-    motion = Motion(
-        displacement=Series(grid, tensors["displacement"], tensors["valid"], REGION_NAMES),
-        face=Series(grid, tensors["face"], tensors["face_valid"], FACE_CHANNELS),
-        reason=tuple(about["reasons"][index] for index in tensors["reason"].tolist()),
-        **{key: tensors[key] for key in _ARRAYS},
-    )
-    return Measured(motion, tuple(problem.replace(_OWN_NAME, f"{name}: ", 1) for problem in about["problems"]))
-
-
-def _about(head: bytes) -> dict[str, Any]:
-    """What the header of a safetensors file says besides the tensors: 8 bytes of length, then JSON."""
-    length = int.from_bytes(head[:8], "little")
-    header = json.loads(head[8 : 8 + length])
-    if not isinstance(header, dict) or not isinstance(metadata := header.get("__metadata__"), dict):
-        raise DataError("it has no description")
-    return dict(json.loads(metadata[_ABOUT]))
-
-
-def _name_in(path: Path) -> str:
-    try:
-        with path.open("rb") as handle:
-            first = handle.read(8)
-            return str(_about(first + handle.read(min(int.from_bytes(first, "little"), 1 << 20)))["name"])
-    except (OSError, ValueError, KeyError, DataError):
-        return ""

@@ -16,7 +16,7 @@ from numba import njit
 from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int64Array, UInt8Array
 from metst.motion.canonical import Grid
 from metst.regions import REGION_NAMES, REGIONS
-from metst.results import Condition, Flags
+from metst.results.flags import Condition, Flags
 from metst.timeline import true_runs
 
 # Where no origin is named, a number was set by hand: see metst.motion.

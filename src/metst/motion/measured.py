@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from metst.arrays import FloatArray, OnProgress
-from metst.config import AnalyzeSettings
 from metst.face import track_face
-from metst.motion.cache import Measured, default_folder, motion_key, open_cache
+from metst.motion.cache import default_folder, motion_key, open_cache
 from metst.motion.trajectory import extract_motion
-from metst.video import VideoInfo, read_frames
+from metst.results.motion import Measured
+from metst.video import read_frames
+
+if TYPE_CHECKING:
+    from metst.arrays import FloatArray, OnProgress
+    from metst.config import AnalyzeSettings
+    from metst.video import VideoInfo
 
 
 def measure_motion(
@@ -37,5 +42,5 @@ def measure_motion(
     key = motion_key(content, settings=settings, rate_hz=rate_hz, landmarks=landmarks)
     measured = kept.measured(key, compute, name=info.path.name)
     if on_progress is not None:
-        on_progress("motion", len(measured.motion.reason), len(measured.motion.reason))
+        on_progress("motion", len(measured.motion), len(measured.motion))
     return measured

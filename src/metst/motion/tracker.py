@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,9 +34,11 @@ from metst.motion.head import HeadFit
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
 from metst.regions import INNER_POINTS, LANDMARK_COUNT, REGIONS
-from metst.results import Flags
+from metst.results.flags import Flags
 from metst.timeline import TIMESTAMP_SLACK_S
-from metst.video import Frame
+
+if TYPE_CHECKING:
+    from metst.video import Frame
 
 # Where no origin is named, a number was set by hand: see metst.motion.
 _FINE_UNIT, _COARSE_UNIT, _NODES_PER_UNIT = 64, 24, 8  # pixels, and spline nodes, to the face unit

@@ -7,61 +7,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from metst.arrays import AnyArray, Float32Array
+from metst.arrays import AnyArray
 from metst.config import MotionSettings
-from metst.face import FaceFrame
 from metst.motion.conditions import backdated
-from metst.motion.tracker import MotionFrame, MotionTracker
+from metst.motion.tracker import MotionTracker
 from metst.regions import AXES, REGION_NAMES
-from metst.results import FACE_CHANNELS, Flags
+from metst.results.motion import FACE_CHANNELS, HEAD_CHANNELS, Motion
 from metst.timeline import Series, TimeGrid
+
+if TYPE_CHECKING:
+    from metst.face import FaceFrame
+    from metst.motion.tracker import MotionFrame
 
 _DEFAULTS = MotionSettings()  # see metst.config
 
-
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """Motion of one video.
-
-    Parameters
-    ----------
-    displacement : Series, values (T, 18, 2) float32
-        Displacement (x to the image's right, y down) of each region in the aligned face since the start of its valid
-        stretch, in face units: 1 is the distance of the outer eye corners.  A stretch of valid frames is chained; one
-        after a gap starts again from zero or goes on, so differences across a gap mean nothing.
-    quality : (T, 18) float32
-        In [0, 1]; 0 where invalid: how well a region's texture determines its motion, times how well the frame agrees
-        with the template there (occlusion, blur, blinks lower it), times how well fresh landmarks agree.
-    conditions : (T, 18) uint8
-        Sets of :class:`metst.results.Condition`.
-    centres : (T, 18, 2) float32
-        Centres of the regions, source pixels; NaN where invalid.
-    face_px : (T,) float32
-        Face unit in source pixels; NaN where invalid.
-    head : (T, 4) float32
-        Shift x, y (face units), log scale and roll (radians) of the head since the start of the valid stretch.
-    face : Series, values (T, 8) float32
-        Box left, top, right, bottom and the two eye centres (x, y), source pixels.
-    face_quality : (T,) float32
-        Quality of the face track.
-    reason : tuple of str
-        Why a frame has no motion; empty when it has.
-    """
-
-    displacement: Series
-    quality: Float32Array
-    conditions: Flags
-    centres: Float32Array
-    face_px: Float32Array
-    head: Float32Array
-    face: Series
-    face_quality: Float32Array
-    reason: tuple[str, ...]
+_DEFAULTS = MotionSettings()  # a default of a parameter is made once
 
 
 def extract_motion(
@@ -97,8 +62,9 @@ def extract_motion(
     return _collect(rows)
 
 
-_BLOCK = 1024  # frames of which memory is taken at once; set by hand
-# What is kept of a frame, as in MotionFrame.
+_BLOCK = 1024
+"""Frames that are put by together: half a megabyte.  Set by hand; it decides nothing that is computed."""
+
 _ROW = np.dtype(
     [
         ("time_s", np.float64),
@@ -108,11 +74,12 @@ _ROW = np.dtype(
         ("conditions", np.uint8, len(REGION_NAMES)),
         ("centres", np.float32, (len(REGION_NAMES), len(AXES))),
         ("face_px", np.float32),
-        ("head", np.float32, 4),
+        ("head", np.float32, len(HEAD_CHANNELS)),
         ("face", np.float32, len(FACE_CHANNELS)),
         ("face_quality", np.float32),
     ]
 )
+"""What is kept of a frame, under the names of :class:`MotionFrame`."""
 
 
 class _Rows:

@@ -142,7 +142,7 @@ def make_candidate(analysis: Analysis, event: int) -> Candidate:
 def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
     """The card of an event."""
     onset, apex, _ = event_moments(analysis, event)
-    displacement = onset_to_apex(analysis.motion, onset=onset.frame, apex=apex.frame)
+    displacement = onset_to_apex(analysis.motion.displacement, onset=onset.frame, apex=apex.frame)
     moved = _moved(displacement)
     facemap, enlarged = Markup(), 0.0
     if moved:

@@ -31,7 +31,7 @@ def _stretches(analysis: Analysis, *, span_s: tuple[float, float]) -> Iterator[t
     """Start, stop and words; stretches that the eye could not separate are one."""
     time_s, least_s = analysis.grid.time_s, (span_s[1] - span_s[0]) * _LEAST_SHARE
     first, after = np.searchsorted(time_s, span_s)
-    flags = face_conditions(analysis.conditions[first:after])
+    flags = face_conditions(analysis.motion.conditions[first:after])
     joined: list[tuple[float, float, int]] = []
     for run in true_runs(np.asarray(flags > 0)):
         start, stop = float(time_s[first + run.start]), float(time_s[first + run.stop - 1]) + analysis.grid.frame_s
@@ -48,7 +48,7 @@ def hints(analysis: Analysis, event: int) -> tuple[str, ...]:
     time_s = analysis.grid.time_s
     onset, last = int(analysis.events.onset[event]), int(analysis.events.offset[event]) - 1
     around = slice(*np.searchsorted(time_s, [time_s[onset] - BESIDE_S, time_s[last] + BESIDE_S]).tolist())
-    during, beside = analysis.conditions[onset : last + 1], analysis.conditions[around]
+    during, beside = analysis.motion.conditions[onset : last + 1], analysis.motion.conditions[around]
     found = [
         (Condition.BLINK, beside, "beside a blink"),
         (Condition.SPEECH, during, "while speaking, or moving the mouth as in speech"),

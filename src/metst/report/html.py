@@ -63,7 +63,7 @@ def write_report(
     total = row_count(analysis.grid.duration_s) + len(chosen)
     tell = on_progress or (lambda *_: None)
     pictures = Pictures(None if video is None else Path(video), blur)
-    movement = recent_movement(analysis.motion)
+    movement = recent_movement(analysis.motion.displacement)
     rows, cards = [], []
     for row in timeline_rows(analysis, movement=movement, linked=chosen):
         rows.append(row)
@@ -142,7 +142,7 @@ def _script_hash() -> str:
 def _quality(analysis: Analysis) -> dict[str, Any]:
     """How much of the recording could be used, and what could not."""
     grid, gaps = analysis.grid, analysis.gaps
-    reasons = Counter(reason for reason in analysis.reasons if reason)
+    reasons = Counter(reason for reason in analysis.motion.reason if reason)
     longest = sorted(gaps, key=lambda gap: gap.start - gap.stop)[:MOST_GAPS]
     return {
         "usable_share": float(analysis.usable.mean()) if len(grid) else 0.0,

@@ -148,8 +148,8 @@ class _Painter:
         self._size = 2 * round(source.width * self._scale / 2), 2 * round(source.height * self._scale / 2)
         self._text = max(_LEAST_TEXT_PX, round(self._size[0] / _TEXT_OF_WIDTH))
         self._strip = ScoreStrip(analysis, width=self._size[0], size=self._text)
-        self._displacement = recent_displacement(analysis.motion)
-        self._displacement[analysis.motion_quality < _TRUSTED] = np.nan
+        self._displacement = recent_displacement(analysis.motion.displacement)
+        self._displacement[analysis.motion.quality < _TRUSTED] = np.nan
         self._enlarged = enlargements(self._displacement[:, _SHOWN], time_s=analysis.grid.time_s)
         left, right = (drawn_landmarks()[eye].mean(axis=0) for eye in (_LEFT_EYE, _RIGHT_EYE))
         self._eyes_apart = float(right[0] - left[0])
@@ -161,7 +161,7 @@ class _Painter:
     def painted(self, picture: Image, frame: int) -> Image:
         """(height, width, 3) uint8 RGB."""
         image = self._shown(picture, frame)
-        if self._analysis.motion.valid[frame]:
+        if self._analysis.motion.displacement.valid[frame]:
             self._draw_regions(image, frame)
         self._draw_words(image, frame)
         if (event := int(self._event[frame])) >= 0:
@@ -189,19 +189,19 @@ class _Painter:
         return (points.astype(np.float64) + 0.5) * self._scale - 0.5
 
     def _face(self, frame: int) -> Face | None:
-        if not self._analysis.face.valid[frame]:
+        if not self._analysis.motion.face.valid[frame]:
             return None
-        values = self._analysis.face.values[frame].astype(float).tolist()
+        values = self._analysis.motion.face.values[frame].astype(float).tolist()
         return Face((values[0], values[1], values[2], values[3]), ((values[4], values[5]), (values[6], values[7])))
 
     def _draw_regions(self, image: Image, frame: int) -> None:
         analysis, colours = self._analysis, palette()
-        eyes = analysis.face.values[frame, 4:].astype(np.float64) * self._scale
+        eyes = analysis.motion.face.values[frame, 4:].astype(np.float64) * self._scale
         unit = complex(eyes[2] - eyes[0], eyes[3] - eyes[1]) / self._eyes_apart  # a face unit in the picture
         width = max(1, round(self._text / _ARROW_OF_TEXT))
         for region in _SHOWN:
-            centre = self._enlarged_points(analysis.centres[frame, region])
-            flagged = analysis.conditions[frame, region] > 0
+            centre = self._enlarged_points(analysis.motion.centres[frame, region])
+            flagged = analysis.motion.conditions[frame, region] > 0
             moved = complex(*self._displacement[frame, region].tolist()) * self._enlarged[frame]
             trusted = moved == moved  # not NaN
             colour = colours["class-4"] if flagged else colours["accent"] if trusted else colours["muted"]
@@ -223,8 +223,8 @@ class _Painter:
         legend = f"arrows: motion against the last second, enlarged {times} times here; the longest are cut"
         chip(image, legend, at=below, size=self._text - 2, ink=colours["muted"], ground=ground)
         corner: Point = (image.shape[1] - margin, margin)
-        words = in_words(int(np.bitwise_or.reduce(analysis.conditions[frame]))).split()
-        for word in [analysis.reasons[frame], *words] if analysis.reasons[frame] else words:
+        words = in_words(int(np.bitwise_or.reduce(analysis.motion.conditions[frame]))).split()
+        for word in [analysis.motion.reason[frame], *words] if analysis.motion.reason[frame] else words:
             corner = chip(image, word, at=corner, size=self._text, ink=colours["class-4"], ground=ground, right=True)
 
     def _draw_event(self, image: Image, event: int) -> None:

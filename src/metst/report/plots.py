@@ -263,7 +263,7 @@ def draw_close_up(analysis: Analysis, event: int) -> str:
 
 def _paths(analysis: Analysis, *, frames: slice, onset: int, apex: int) -> list[tuple[str, Float32Array]]:
     """Name of each region that moved most, and how far it was from its place at onset, percent of the eye distance."""
-    motion = analysis.motion
+    motion = analysis.motion.displacement
     strongest = strongest_regions(onset_to_apex(motion, onset=onset, apex=apex), count=_CURVES)
     away = [100 * np.linalg.norm(motion.values[frames, r] - motion.values[onset, r], axis=1) for r in strongest]
     return [(motion.channels[region], path) for region, path in zip(strongest, away, strict=True)]

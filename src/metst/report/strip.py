@@ -161,7 +161,7 @@ class ScoreStrip:
 
     def _draw_conditions(self, image: Image, number: int, *, frames: slice) -> None:
         """A line along the bottom where a condition was noticed."""
-        flagged = face_conditions(self.analysis.conditions[frames]) > 0
+        flagged = face_conditions(self.analysis.motion.conditions[frames]) > 0
         for frame in np.flatnonzero(flagged) + frames.start:
             if (span := self._span(int(frame), int(frame), number)) is not None:
                 box = (span[0], self.bottom - _FLAG, span[1] + 0.5, self.bottom)

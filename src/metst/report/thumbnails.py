@@ -38,10 +38,10 @@ class Face:
 def face_in(analysis: Analysis, frame: int, *, event: int) -> Face | None:
     """The face at a frame, or at the nearest frame of the event that has one; None where the event has none."""
     first, after = int(analysis.events.onset[event]), int(analysis.events.offset[event])
-    found = first + np.flatnonzero(analysis.face.valid[first:after])
+    found = first + np.flatnonzero(analysis.motion.face.valid[first:after])
     if not found.size:
         return None
-    values = analysis.face.values[found[np.argmin(np.abs(found - frame))]].astype(float).tolist()
+    values = analysis.motion.face.values[found[np.argmin(np.abs(found - frame))]].astype(float).tolist()
     return Face((values[0], values[1], values[2], values[3]), ((values[4], values[5]), (values[6], values[7])))
 
 

@@ -6,9 +6,10 @@ intervals include both ends; every time is the timestamp of the frame beside it.
 :func:`read_analysis` gives back what :func:`write_analysis` was given.
 """
 
-from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
+from metst.results.analysis import Analysis, Gap, Source
 from metst.results.analysis_folder import read_analysis, write_analysis
 from metst.results.flags import Condition, Flags, face_conditions, in_words
+from metst.results.motion import FACE_CHANNELS, Measured, Motion
 from metst.results.tables import Block, event_table, table_of
 from metst.results.usable import usable_problem
 
@@ -19,6 +20,8 @@ __all__ = [
     "Condition",
     "Flags",
     "Gap",
+    "Measured",
+    "Motion",
     "Source",
     "event_table",
     "face_conditions",

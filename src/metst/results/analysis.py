@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from metst.arrays import BoolArray, Float32Array
+from metst.arrays import BoolArray
 from metst.errors import DataError
-from metst.results.flags import Flags
+from metst.results.motion import Motion
 from metst.timeline import Intervals, Series, TimeGrid
-
-FACE_CHANNELS = ("left", "top", "right", "bottom", "eye_left_x", "eye_left_y", "eye_right_x", "eye_right_y")
 
 
 @dataclass(frozen=True)
@@ -49,20 +45,8 @@ class Analysis:
         The recording.
     scores : Series (T, 1 + K)
         Channels ``spot_score`` and ``p_<class>``, in [0, 1].
-    motion : Series (T, 18, 2)
-        ROI trajectory in face units (1 = distance of the outer eye corners), x right, y down.
-    motion_quality : (T, 18) float32
-        In [0, 1].
-    conditions : (T, 18) uint8
-        Sets of :class:`metst.results.Condition`: what may make motion look different from what it is.
-    centres : (T, 18, 2) float32
-        Centres of the regions, pixels of the recording; NaN where there is no motion.
-    face : Series (T, 8)
-        Channels :data:`FACE_CHANNELS`: the box and the eye centres, in pixels of the recording.
-    face_quality : (T,) float32
-        In [0, 1].
-    reasons : tuple of T str
-        Why a frame could not be used (``"no face"``); empty when it could.
+    motion : Motion
+        What the scores were made from: motion of the regions, where the face was, why a frame could not be used.
     events : Intervals
         The movement candidates.
     model : dict of str
@@ -84,13 +68,7 @@ class Analysis:
 
     source: Source
     scores: Series
-    motion: Series
-    motion_quality: Float32Array
-    conditions: Flags
-    centres: Float32Array
-    face: Series
-    face_quality: Float32Array
-    reasons: tuple[str, ...]
+    motion: Motion
     events: Intervals
     model: dict[str, str]
     settings: dict[str, Any]
@@ -100,23 +78,9 @@ class Analysis:
     seconds: float
 
     def __post_init__(self) -> None:
-        for name in ("motion_quality", "centres", "face_quality"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
-        count, regions = len(self.scores), len(self.motion.channels)
-        shapes = {
-            "motion": (self.motion.values.shape, (count, regions, 2)),
-            "motion_quality": (self.motion_quality.shape, (count, regions)),
-            "conditions": (self.conditions.shape, (count, regions)),
-            "centres": (self.centres.shape, (count, regions, 2)),
-            "face": (self.face.values.shape, (count, len(FACE_CHANNELS))),
-            "face_quality": (self.face_quality.shape, (count,)),
-            "reasons": ((len(self.reasons),), (count,)),
-        }
-        for name, (got, expected) in shapes.items():
-            if got != expected:
-                raise DataError(f"an analysis of {count} frames needs {name} of shape {expected}, got {got}")
-        if self.face.channels != FACE_CHANNELS:
-            raise DataError(f"face channels must be {', '.join(FACE_CHANNELS)}; got {', '.join(self.face.channels)}")
+        count = len(self.scores)
+        if len(self.motion) != count:
+            raise DataError(f"an analysis of {count} frames needs motion of as many, got {len(self.motion)}")
         if self.scores.channels[0] != "spot_score" or not all(c.startswith("p_") for c in self.scores.channels[1:]):
             raise DataError(f"score channels must be spot_score, p_<class>...; got {', '.join(self.scores.channels)}")
         if unknown := set(self.events.label) - set(self.events.classes):
@@ -132,12 +96,12 @@ class Analysis:
     @property
     def usable(self) -> BoolArray:
         """(T,) true where the frame could be used."""
-        return np.array([not reason for reason in self.reasons], dtype=bool)
+        return self.motion.usable
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """Runs of frames that could not be used, one per run and reason."""
-        reasons = self.reasons
+        reasons = self.motion.reason
         starts = [i for i in range(len(reasons)) if i == 0 or reasons[i] != reasons[i - 1]]
         runs = zip(starts, [*starts[1:], len(reasons)], strict=True)
         return tuple(Gap(start, stop, reasons[start]) for start, stop in runs if reasons[start])

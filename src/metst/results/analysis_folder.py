@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metst.arrays import Float32Array
 from metst.errors import DataError, OutputError, UsageError
-from metst.results.analysis import FACE_CHANNELS, Analysis, Gap, Source
-from metst.results.flags import Flags
+from metst.results.analysis import Analysis, Gap, Source
+from metst.results.motion import FACE_CHANNELS, Motion
+from metst.results.motion_file import motion_bytes, read_motion_file
 from metst.results.tables import (
     COLUMNS,
+    TIME_DIGITS,
     condition_columns,
     event_table,
     face_table,
@@ -76,18 +77,7 @@ def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str
         (folder / f"motion.{other}").unlink(missing_ok=True)
 
 
-def _motion_tensors(analysis: Analysis) -> bytes:
-    tensors: dict[str, np.ndarray[Any, Any]] = {
-        "time_s": analysis.grid.time_s,
-        "motion": np.ascontiguousarray(analysis.motion.values, dtype=np.float32),
-        "quality": np.ascontiguousarray(analysis.motion_quality),
-        "conditions": np.ascontiguousarray(analysis.conditions),
-        "centres_px": np.ascontiguousarray(analysis.centres),
-    }
-    metadata = {"regions": json.dumps(analysis.motion.channels), "columns": json.dumps(COLUMNS["motion"])}
-    return safetensors.numpy.save(tensors, metadata=metadata)
-
-
+# The tables of a folder, and the file of motion in either format: what each becomes.
 _CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
     "events.csv": lambda analysis: table_of(event_table(analysis)).csv_parts(),
     "frames.csv": lambda analysis: frame_table(analysis).csv_parts(),
@@ -95,7 +85,7 @@ _CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
 }
 _MOTION_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
     "csv": lambda analysis: motion_table(analysis).csv_parts(),
-    "safetensors": lambda analysis: [_motion_tensors(analysis)],
+    "safetensors": lambda analysis: [motion_bytes(analysis.motion)],
 }
 
 
@@ -139,7 +129,7 @@ def _header_json(analysis: Analysis, *, files: list[str]) -> bytes:
         gaps=tuple(_gap_for_people(gap, analysis.grid) for gap in analysis.gaps),
         classes=analysis.events.classes,
         score_channels=analysis.scores.channels,
-        regions=analysis.motion.channels,
+        regions=analysis.motion.displacement.channels,
         settings=analysis.settings,
         files=tuple(files),
         columns=COLUMNS,
@@ -152,8 +142,8 @@ def _gap_for_people(gap: Gap, grid: TimeGrid) -> dict[str, Any]:
     return {
         "first_frame": int(frame_for_people(gap.start)),
         "last_frame": int(frame_for_people(last)),
-        "first_s": round(float(grid.time_s[gap.start]), 6),
-        "last_s": round(float(grid.time_s[last]), 6),
+        "first_s": round(float(grid.time_s[gap.start]), TIME_DIGITS),
+        "last_s": round(float(grid.time_s[last]), TIME_DIGITS),
         "reason": gap.reason,
     }
 
@@ -171,24 +161,11 @@ def read_analysis(folder: str | Path) -> Analysis:
     for name in _CONTENTS:
         _require(name, folder=folder, header=header)
     frames = read_table(folder / "frames.csv", columns=["time_s", *header.score_channels])
-    face = read_table(folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason")
-    motion, quality, centres, conditions = _read_motion(folder, header)
     grid = TimeGrid(frames.numbers["time_s"])
-    for name, rows in (("face", len(face.words)), ("motion", len(motion))):
-        if rows != len(grid):
-            raise DataError(
-                f"{folder}: {rows} frames of {name}, but {len(grid)} in frames.csv: analyse the recording again"
-            )
     return Analysis(
         source=header.source,
         scores=_series(grid, frames.floats(header.score_channels), header.score_channels),
-        motion=_series(grid, motion, header.regions),
-        motion_quality=quality,
-        conditions=conditions,
-        centres=centres,
-        face=_series(grid, face.floats(FACE_CHANNELS), FACE_CHANNELS),
-        face_quality=face.floats(["quality"])[:, 0],
-        reasons=face.words,
+        motion=_read_motion(folder, header, grid=grid),
         events=read_events(folder / "events.csv", classes=header.classes),
         model=header.model,
         settings=header.settings,
@@ -221,20 +198,38 @@ def _require(name: str, *, folder: Path, header: _Header) -> None:
         raise DataError(f"{folder / name} does not belong to this analysis: it could not be written; analyse again")
 
 
-def _read_motion(folder: Path, header: _Header) -> tuple[Float32Array, Float32Array, Float32Array, Flags]:
-    """Values (T, R, 2), quality (T, R), centres (T, R, 2) and conditions (T, R)."""
+def _read_motion(folder: Path, header: _Header, *, grid: TimeGrid) -> Motion:
+    """Motion from either file of motion, and where the face was from its table."""
+    face = read_table(folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason")
+    _same_length(len(face.words), of="face", grid=grid, folder=folder)
     if "motion.csv" in header.files:
-        columns, flags = motion_columns(header.regions), condition_columns(header.regions)
-        table = read_table(folder / "motion.csv", columns=[*columns, *flags])
-        values = table.floats(columns).reshape(-1, len(header.regions), 5)
-        return values[:, :, :2], values[:, :, 2], values[:, :, 3:], table.floats(flags).astype(np.uint8)
-    path = folder / "motion.safetensors"
-    _require(path.name, folder=folder, header=header)
-    try:
-        tensors = safetensors.numpy.load_file(path)
-        return tensors["motion"], tensors["quality"], tensors["centres_px"], tensors["conditions"]
-    except (OSError, KeyError, safetensors.SafetensorError) as error:
-        raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
+        motion = _motion_from_table(folder, header, grid=grid)
+    else:
+        path = folder / "motion.safetensors"
+        _require(path.name, folder=folder, header=header)
+        motion = read_motion_file(path, remedy="analyse the recording again", regions=header.regions)
+        _same_length(len(motion), of="motion", grid=grid, folder=folder)
+    return replace(
+        motion,
+        face=_series(grid, face.floats(FACE_CHANNELS), FACE_CHANNELS),
+        face_quality=face.floats(["quality"])[:, 0],
+        reason=face.words,
+    )
+
+
+def _motion_from_table(folder: Path, header: _Header, *, grid: TimeGrid) -> Motion:
+    columns, flags = motion_columns(header.regions), condition_columns(header.regions)
+    table = read_table(folder / "motion.csv", columns=[*columns, *flags])
+    values = table.floats(columns)
+    _same_length(len(values), of="motion", grid=grid, folder=folder)
+    values = values.reshape(len(values), len(header.regions), -1)
+    motion = Motion.bare(_series(grid, values[:, :, :2], header.regions), quality=values[:, :, 2])
+    return replace(motion, centres=values[:, :, 3:], conditions=table.floats(flags).astype(np.uint8))
+
+
+def _same_length(rows: int, *, of: str, grid: TimeGrid, folder: Path) -> None:
+    if rows != len(grid):
+        raise DataError(f"{folder}: {rows} frames of {of}, but {len(grid)} in frames.csv: analyse the recording again")
 
 
 def _series(grid: TimeGrid, values: Float32Array, channels: tuple[str, ...]) -> Series:

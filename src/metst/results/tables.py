@@ -7,18 +7,28 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from metst.arrays import AnyArray, Float32Array, Float64Array, FloatArray
 from metst.errors import DataError
-from metst.results.analysis import FACE_CHANNELS, Analysis
 from metst.results.flags import WORDS, face_conditions, in_words
+from metst.results.motion import FACE_CHANNELS
 from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
+if TYPE_CHECKING:
+    from metst.results.analysis import Analysis
+
 _ROWS_AT_ONCE = 512
+"""Rows that become text together, so that long tables take little memory.  Set by hand; it changes no byte."""
+
+TIME_DIGITS = 6
+"""Decimals of seconds in tables of events: to the microsecond."""
+
+_SHORT_DIGITS = (8, 7)
+"""Digits that are tried for a number of 32 bits, which nine always tell from all others (IEEE 754)."""
 
 COLUMNS = {
     "events.csv": {
@@ -97,7 +107,7 @@ def _shortened(values: AnyArray) -> Float64Array:
     shortened = values.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         exponent = np.floor(np.log10(np.abs(shortened)))
-        for digits in (8, 7):
+        for digits in _SHORT_DIGITS:
             scale = 10.0 ** (digits - 1 - exponent)
             candidate = np.rint(shortened * scale) / scale
             shortened = np.where(candidate.astype(np.float32) == values, candidate, shortened)
@@ -120,7 +130,7 @@ def event_table(analysis: Analysis) -> dict[str, Block]:
 def event_columns(events: Intervals, *, times_s: FloatArray, number: int = 1) -> dict[str, Block]:
     """Columns of ``events.csv`` for events whose three frames were taken at ``times_s`` (N, 3), from ``number`` on."""
     first, last = frames_for_people(events.onset, events.offset)
-    times_s = times_s.round(6)
+    times_s = times_s.round(TIME_DIGITS)
     columns: dict[str, Block] = {
         "event": np.arange(number, number + len(events)),
         "onset_frame": first,
@@ -142,24 +152,24 @@ def table_of(columns: Mapping[str, Block]) -> Table:
 
 def frame_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``frames.csv``."""
-    scores, words = analysis.scores, [in_words(flags) for flags in face_conditions(analysis.conditions).tolist()]
+    scores, words = analysis.scores, [in_words(flags) for flags in face_conditions(analysis.motion.conditions).tolist()]
     columns = ["face_valid", *scores.channels, "conditions"]
     return _with_time(analysis.grid, columns, [analysis.usable, scores.values, words])
 
 
 def face_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``face.csv``."""
-    columns = ["reason", "quality", *FACE_CHANNELS]
-    return _with_time(analysis.grid, columns, [list(analysis.reasons), analysis.face_quality, analysis.face.values])
+    columns, motion = ["reason", "quality", *FACE_CHANNELS], analysis.motion
+    return _with_time(analysis.grid, columns, [list(motion.reason), motion.face_quality, motion.face.values])
 
 
 def motion_table(analysis: Analysis) -> Table:
     """One row per frame, as in ``motion.csv``."""
-    parts = (analysis.motion.values, analysis.motion_quality[:, :, None], analysis.centres)
-    values = np.concatenate(parts, axis=2)
-    regions = analysis.motion.channels
+    motion = analysis.motion
+    values = np.concatenate([motion.displacement.values, motion.quality[:, :, None], motion.centres], axis=2)
+    regions = motion.displacement.channels
     columns = [*motion_columns(regions), *condition_columns(regions)]
-    return _with_time(analysis.grid, columns, [values.reshape(len(values), -1), analysis.conditions])
+    return _with_time(analysis.grid, columns, [values.reshape(len(values), -1), motion.conditions])
 
 
 def motion_columns(regions: Sequence[str]) -> list[str]:

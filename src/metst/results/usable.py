@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 _LEAST_SHARE = 0.5
+"""Share of usable frames below which a recording is called a problem: the half of them.  Set by hand."""
 
 
 def usable_problem(reasons: Sequence[str], *, name: str) -> str | None:

@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 LEAST_S = 3.0
 """A recording shorter than this holds no moment with what the pipeline needs before and after it, seconds."""
 
+_SHORTEST_S = 0.1
+"""Movements that are shorter are not planted, seconds: three frames at 30 frames per second.  Set by hand."""
+
 _LONGEST_S = SLOT_S - 2 * REST_S
+"""What a moment leaves for a movement, seconds."""
 
 
 class CalibrateSettings(Settings):
@@ -55,8 +59,10 @@ class CalibrateSettings(Settings):
             raise UsageError(f"amplitudes must lie between 0 and 1, each once; got {_listed(amplitudes)}")
         if sum(value > 0 for value in amplitudes) < 2:
             raise UsageError(f"a curve needs at least two amplitudes above 0; got {_listed(amplitudes) or 'none'}")
-        if not self.durations_s or any(not 0.1 <= value <= _LONGEST_S for value in self.durations_s):
-            raise UsageError(f"durations must lie between 0.1 and {_LONGEST_S:g} s; got {_listed(self.durations_s)}")
+        if not self.durations_s or any(not _SHORTEST_S <= value <= _LONGEST_S for value in self.durations_s):
+            raise UsageError(
+                f"durations must lie between {_SHORTEST_S:g} and {_LONGEST_S:g} s; got {_listed(self.durations_s)}"
+            )
         if len(set(self.durations_s)) < len(self.durations_s):
             raise UsageError(f"durations must be named once each; got {_listed(self.durations_s)}")
         if unknown := [label for label in self.labels if label not in EMOTION_UNITS]:
@@ -165,19 +171,10 @@ def calibrate(
 
     settings, path = settings or CalibrateSettings(), Path(path)
     loaded = model if isinstance(model, Model) else load_model(model)
-    raw = analyze(path, model=loaded, rate_hz=rate_hz, cache=cache, on_progress=on_progress)
-    if raw.source.duration_s < LEAST_S:
-        raise VideoError(
-            f"{path.name} lasts {raw.source.duration_s:.1f} s: calibration needs {LEAST_S:g} s or more, better a minute"
-        )
-    planned = settings.trials()
-    footage = Footage(path, find_sections(raw, trials=planned.count), rate_hz=rate_hz)
-    stretches = []
-    for stretch in footage.track():
-        stretches.append(stretch)
-        _tell(on_progress, "tracking", len(stretches), len(footage.sections))
-    moments = [moment for section in footage.sections for moment in section.moments]
-    trials = plan_trials(moments, settings=planned)
+    raw = _long_enough(analyze(path, model=loaded, rate_hz=rate_hz, cache=cache, on_progress=on_progress))
+    footage = Footage(path, find_sections(raw, trials=settings.trials().count), rate_hz=rate_hz)
+    stretches = _tracked(footage, on_progress=on_progress)
+    trials = plan_trials(footage.moments, settings=settings.trials())
     rows, stray = _run(
         trials, footage=footage, stretches=stretches, model=loaded, settings=settings, on_progress=on_progress
     )
@@ -185,13 +182,30 @@ def calibrate(
     return Calibration(
         raw=raw,
         rows=tuple(rows),
-        moments=len(moments),
+        moments=len(footage.moments),
         runs=runs,
         stray=stray,
-        planted_s=runs * sum(moment.end_s - moment.start_s for moment in moments),
+        planted_s=runs * sum(moment.end_s - moment.start_s for moment in footage.moments),
         conditions=measure_conditions(raw, stretches=stretches, path=path),
         settings=settings,
     )
+
+
+def _long_enough(raw: Analysis) -> Analysis:
+    source = raw.source
+    if source.duration_s < LEAST_S:
+        raise VideoError(
+            f"{source.name} lasts {source.duration_s:.1f} s: calibration needs {LEAST_S:g} s or more, better a minute"
+        )
+    return raw
+
+
+def _tracked(footage: Footage, *, on_progress: OnProgress | None) -> list[Stretch]:
+    stretches: list[Stretch] = []
+    for stretch in footage.track():
+        stretches.append(stretch)
+        _tell(on_progress, "tracking", len(stretches), len(footage.sections))
+    return stretches
 
 
 def _run(

@@ -15,12 +15,14 @@ from metst.sensitivity.recording_quality import give_advice
 from metst.sensitivity.summary import TARGET, Summary
 from metst.storage import write_whole
 
+# Sizes of the drawings, points: set by eye.
 _WIDTH, _HEIGHT = 520.0, 300.0
+_SMALL_WIDTH, _SMALL_HEIGHT = 240.0, 156.0
 _BOX: Final = Box(44, 14, 462, 232)
 _PLACEBO_OFF: Final = 1.7  # the placebo stands this far left of the weakest amplitude on the logarithmic axis
 _DOT_PT: Final = 3.2
 _SMALL: Final = Box(40, 22, 190, 108)
-_DASHES: Final = ("", "6 3", "1.5 2.5")
+_DASHES: Final = ("", "6 3", "1.5 2.5")  # of the middle duration, of longer ones, of shorter ones
 
 
 def write_page(calibration: Calibration, summary: Summary, path: Path) -> None:
@@ -83,7 +85,9 @@ def draw_durations(summary: Summary) -> list[str]:
     """One small drawing per duration: its curve, band and points."""
     drawings = []
     for number, duration_s in enumerate(summary.lines):
-        drawing = Drawing(240, 156, key=f"duration-{number}", label=f"Detection of movements of {duration_s:g} s")
+        drawing = Drawing(
+            _SMALL_WIDTH, _SMALL_HEIGHT, key=f"duration-{number}", label=f"Detection of movements of {duration_s:g} s"
+        )
         panel = _axes(drawing, summary, box=_SMALL, texts=False)
         _fill_band(panel, summary, duration_s=duration_s)
         panel.curve(np.log(summary.grid), summary.lines[duration_s][0], colour=ACCENT, width=1.3)

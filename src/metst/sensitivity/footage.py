@@ -14,7 +14,7 @@ import numpy as np
 from metst.arrays import Float64Array, Image
 from metst.config import FaceSettings
 from metst.face import track_face
-from metst.sensitivity.moments import Section
+from metst.sensitivity.moments import Moment, Section
 from metst.synthesis.action_units import FacePose
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import TimeGrid
@@ -24,6 +24,12 @@ KEPT_BYTES: Final = 1_000_000_000
 """Pictures of the sections up to this size stay in memory; larger recordings are decoded once per pass."""
 
 _LOOKS: Final = 24  # pictures per section whose light and noise are measured
+
+_NOISE_GAIN: Final = 6.0
+"""Standard deviation of white noise after the kernel of :func:`look_at`: the root of the sum of its squares, 36."""
+
+_MEDIAN_OF_NORMAL: Final = 0.6745
+"""Median of the absolute value of a standard normal number."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,11 @@ class Footage:
             yield section, islice(stream, section.stop - section.first)
             at = section.stop
 
+    @property
+    def moments(self) -> list[Moment]:
+        """The quiet moments of all sections."""
+        return [moment for section in self.sections for moment in section.moments]
+
     def track(self) -> Iterator[Stretch]:
         """Landmarks of every frame; from then on small footage is read from memory."""
         kept: list[list[ColourFrame]] | None = []
@@ -146,7 +157,7 @@ def look_at(grey: Image, *, landmarks: Float64Array) -> Light:
     right, bottom = np.clip(np.ceil(landmarks.max(axis=0)).astype(int), 1, [width, height])
     face = grey[top : max(bottom, top + 1), left : max(right, left + 1)].astype(np.float32)
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    grain = float(np.median(np.abs(cv2.filter2D(face, cv2.CV_32F, kernel)))) / (6 * 0.6745)
+    grain = float(np.median(np.abs(cv2.filter2D(face, cv2.CV_32F, kernel)))) / (_NOISE_GAIN * _MEDIAN_OF_NORMAL)
     return Light(float(face.mean()), float(face.std()), grain)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -12,8 +12,11 @@ import numpy as np
 from metst.arrays import BoolArray, UInt8Array
 from metst.errors import FaceError
 from metst.report.movement import recent_movement
-from metst.results import Analysis, Condition, face_conditions
+from metst.results.flags import Condition, face_conditions
 from metst.timeline import true_runs
+
+if TYPE_CHECKING:
+    from metst.results import Analysis
 
 SLOT_S: Final = 1.1
 """A moment for one movement, seconds: the longest one planted, and rest on both sides."""
@@ -25,9 +28,18 @@ QUIET_MOVEMENT: Final = 0.02
 """Mean movement of the regions within a quarter of a second above which a face is not quiet, face units."""
 
 _AROUND_EVENT_S: Final = 0.5
+"""Nothing within this of a candidate is quiet, seconds.  Set by hand."""
+
 _AROUND_CONDITION_S: Final = 0.2
+"""The same around blinks, speech and movement, seconds.  Set by hand."""
+
 _LEAD_S, _TAIL_S = 1.0, 0.7  # what the pipeline needs to settle before, and to decide after
+
 _DISTURBING: Final = Condition.BLINK | Condition.SPEECH
+"""Conditions in which a face is not quiet."""
+
+_SHORTEST_FRAME_S: Final = 1e-6
+"""Stands for the duration of a frame where there is only one, seconds: nothing is divided by zero."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +63,17 @@ class Section:
 def quiet_frames(analysis: Analysis) -> BoolArray:
     """Frames ``(T,)`` with a usable face, no candidate, no blink, no speech, and little movement."""
     grid = analysis.grid
-    quiet = np.asarray(analysis.usable & analysis.motion.valid)
+    quiet = np.asarray(analysis.usable & analysis.motion.displacement.valid)
     busy = np.zeros(len(grid), bool)
     for onset, offset in zip(analysis.events.onset, analysis.events.offset, strict=True):
         start_s, end_s = grid.time_s[onset] - _AROUND_EVENT_S, grid.time_s[offset - 1] + _AROUND_EVENT_S
         busy |= (grid.time_s >= start_s) & (grid.time_s <= end_s)
-    moved = np.where(np.isfinite(movement := recent_movement(analysis.motion)), movement, np.inf).mean(axis=1)
-    disturbed = ((face_conditions(analysis.conditions) & _DISTURBING) > 0) | (moved > QUIET_MOVEMENT) | ~quiet
-    return np.asarray(quiet & ~busy & ~_widened(disturbed, by=_AROUND_CONDITION_S / max(grid.frame_s, 1e-6)))
+    movement = recent_movement(analysis.motion.displacement)
+    moved = np.where(np.isfinite(movement), movement, np.inf).mean(axis=1)
+    disturbed = ((face_conditions(analysis.motion.conditions) & _DISTURBING) > 0) | (moved > QUIET_MOVEMENT) | ~quiet
+    return np.asarray(
+        quiet & ~busy & ~_widened(disturbed, by=_AROUND_CONDITION_S / max(grid.frame_s, _SHORTEST_FRAME_S))
+    )
 
 
 def find_sections(analysis: Analysis, *, trials: int) -> tuple[Section, ...]:

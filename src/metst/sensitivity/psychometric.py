@@ -20,17 +20,27 @@ from metst.decode.odds import probability as logistic
 from metst.synthesis.events import MEAN_DURATION_S
 
 REFERENCE_AMPLITUDE: Final = 0.1
+"""Amplitude at which the weights are read, fraction of full contraction: in the middle of what real ones reach."""
+
 
 # Weak normal prior: without it the slope is infinite as soon as all weak movements are missed and all strong found.
 _PRIOR_MEAN: Final = np.array([0.0, 3.0, 1.0])
 _PRIOR_SD: Final = np.array([10.0, 2.0, 1.5])
 _LAPSES: Final = (0.0, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 _LAPSE_PRIOR: Final = 9.0  # of the density (1 - lapse) ** 9: lapses are rare unless the trials say otherwise
+# Newton steps, halvings of one step, and the gain of log posterior at which they end: set by hand, seldom reached.
 _STEPS: Final = 30
+_HALVINGS: Final = 12
 _TOLERANCE: Final = 1e-8
+# Probabilities and amplitudes keep this distance from 0 (and 1), so that logarithms are finite.
+_TINY: Final = 1e-9
+_LARGEST_EXPONENT: Final = 700.0  # of e, in numbers of 64 bits
 _FEWEST_MOMENTS: Final = 5
-_Z95: Final = 1.959963984540054
-_BAND: Final = (2.5, 97.5)
+_TAIL: Final = 0.025  # beyond each end of a 95 % interval
+_Z95: Final = 1.959963984540054  # where the normal distribution has that tail
+_BAND: Final = (2.5, 97.5)  # the same in percent
+_BISECTIONS: Final = 80  # more than the 64 bits of a number
+_SMALLEST_MEAN: Final = 1e-12  # of a Poisson count: the logarithm of 0 is not finite
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Curve:
             return math.inf
         wanted = math.log(share / (1 - share))
         rest = self.weights[0] + self.weights[2] * math.log(duration_s / MEAN_DURATION_S)
-        return REFERENCE_AMPLITUDE * math.exp(min((wanted - rest) / self.weights[1], 700.0))
+        return REFERENCE_AMPLITUDE * math.exp(min((wanted - rest) / self.weights[1], _LARGEST_EXPONENT))
 
 
 def fit_curve(amplitude: Float64Array, duration_s: Float64Array, *, found: BoolArray) -> Curve:
@@ -121,8 +131,8 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
 
 def poisson_interval(count: int) -> tuple[float, float]:
     """Exact 95 % interval of the mean of a Poisson count (Garwood 1936)."""
-    low = _bisect(lambda mean: 1 - _poisson_up_to(count - 1, mean) - 0.025, high=count + 1.0) if count else 0.0
-    return low, _bisect(lambda mean: 0.025 - _poisson_up_to(count, mean), high=2.0 * count + 20)
+    low = _bisect(lambda mean: 1 - _poisson_up_to(count - 1, mean) - _TAIL, high=count + 1.0) if count else 0.0
+    return low, _bisect(lambda mean: _TAIL - _poisson_up_to(count, mean), high=2.0 * count + 20)
 
 
 def _poisson_up_to(count: int, mean: float) -> float:
@@ -131,8 +141,8 @@ def _poisson_up_to(count: int, mean: float) -> float:
 
 
 def _bisect(rising: Callable[[float], float], *, high: float) -> float:
-    low = 1e-12
-    for _ in range(80):
+    low = _SMALLEST_MEAN
+    for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if rising(middle) < 0 else (low, middle)
     return (low + high) / 2
@@ -140,7 +150,7 @@ def _bisect(rising: Callable[[float], float], *, high: float) -> float:
 
 def _design(amplitude: Float64Array, duration_s: Float64Array) -> Float64Array:
     """Rows ``(..., 3)`` of the linear part; an amplitude of 0 is taken as very small."""
-    strong = np.log(np.maximum(amplitude, 1e-9) / REFERENCE_AMPLITUDE)
+    strong = np.log(np.maximum(amplitude, _TINY) / REFERENCE_AMPLITUDE)
     strong, long = np.broadcast_arrays(strong, np.log(duration_s / MEAN_DURATION_S))
     return np.stack([np.ones_like(strong), strong, long], axis=-1)
 
@@ -152,12 +162,12 @@ def _newton(
     worth = _log_posterior(weights, rows=rows, hits=hits, guess=guess, lapse=lapse)
     for _ in range(_STEPS):
         share = logistic(rows @ weights)
-        seen = np.clip(guess + (1 - guess - lapse) * share, 1e-9, 1 - 1e-9)
+        seen = np.clip(guess + (1 - guess - lapse) * share, _TINY, 1 - _TINY)
         slope = (1 - guess - lapse) * share * (1 - share)
         gradient = rows.T @ ((hits - seen) / (seen * (1 - seen)) * slope) - (weights - _PRIOR_MEAN) / _PRIOR_SD**2
         curvature = (rows.T * (slope**2 / (seen * (1 - seen)))) @ rows + np.diag(1 / _PRIOR_SD**2)
         step = np.linalg.solve(curvature, gradient)
-        for _ in range(12):
+        for _ in range(_HALVINGS):
             tried = _log_posterior(weights + step, rows=rows, hits=hits, guess=guess, lapse=lapse)
             if tried >= worth:
                 break
@@ -173,6 +183,6 @@ def _newton(
 def _log_posterior(
     weights: Float64Array, *, rows: Float64Array, hits: Float64Array, guess: float, lapse: float
 ) -> float:
-    seen = np.clip(guess + (1 - guess - lapse) * logistic(rows @ weights), 1e-9, 1 - 1e-9)
+    seen = np.clip(guess + (1 - guess - lapse) * logistic(rows @ weights), _TINY, 1 - _TINY)
     likely = np.where(hits > 0, np.log(seen), np.log1p(-seen)).sum()
     return float(likely - (((weights - _PRIOR_MEAN) / _PRIOR_SD) ** 2).sum() / 2)

@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from metst.report.movement import LAG_S
-from metst.results import Analysis, Condition, face_conditions
-from metst.sensitivity.footage import Stretch, typical
+from metst.results.flags import Condition, face_conditions
+from metst.sensitivity.footage import typical
+
+if TYPE_CHECKING:
+    from metst.results import Analysis
+    from metst.sensitivity.footage import Stretch
 
 Verdict = Literal["good", "fair", "poor"]
 
 SHORT_S: Final = 0.2
 """A short micro-expression, seconds: what the frame rate has to follow."""
+
+_MOSTLY: Final = 95.0
+"""Percent of the time that the head is no faster than its figure."""
+
+# Rules of thumb for light, set by hand: grey levels of 255, and shares of the frames.
+_DARK, _BRIGHT, _FLAT = 50.0, 210.0, 20.0
+_MUCH_LIGHT_LOST: Final = 0.2
+_MUCH_SPEECH: Final = 0.3
+_BITS_PER_BYTE: Final = 8
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Advice:
 
 def measure_conditions(raw: Analysis, *, stretches: Sequence[Stretch], path: Path) -> Conditions:
     """Conditions of a recording, from its analysis and the sections that were tracked."""
-    light, flags = typical(stretches), face_conditions(raw.conditions)
+    light, flags = typical(stretches), face_conditions(raw.motion.conditions)
     pixels = raw.source.frames * raw.source.width * raw.source.height
 
     def share(condition: Condition) -> float:
@@ -84,7 +97,7 @@ def measure_conditions(raw: Analysis, *, stretches: Sequence[Stretch], path: Pat
         contrast=light.contrast,
         too_bright=share(Condition.OVEREXPOSED),
         too_dark=share(Condition.UNDEREXPOSED),
-        bits_per_pixel=8 * path.stat().st_size / pixels if path.is_file() else float("nan"),
+        bits_per_pixel=_BITS_PER_BYTE * path.stat().st_size / pixels if path.is_file() else float("nan"),
         codec=raw.source.codec,
         head_speed=_head_speed(raw),
         usable=float(raw.usable.mean()),
@@ -94,13 +107,11 @@ def measure_conditions(raw: Analysis, *, stretches: Sequence[Stretch], path: Pat
 
 
 def _head_speed(raw: Analysis) -> float:
-    eyes = raw.face.values[:, 4:].reshape(-1, 2, 2).astype(np.float64)
-    # The outer corners are about 1.45 times as far apart as the centres of the eyes.
-    unit = 1.45 * np.nanmedian(np.hypot(*(eyes[:, 1] - eyes[:, 0]).T))
+    eyes = raw.motion.face.values[:, 4:].reshape(-1, 2, 2).astype(np.float64)
     grid, middle = raw.grid, eyes.mean(axis=1)
-    moved = np.hypot(*(middle - middle[grid.frame_at(grid.time_s - LAG_S)]).T) / unit
+    moved = np.hypot(*(middle - middle[grid.frame_at(grid.time_s - LAG_S)]).T) / np.nanmedian(raw.motion.face_px)
     seen = moved[np.isfinite(moved)]
-    return float(np.percentile(seen, 95)) if seen.size else 0.0
+    return float(np.percentile(seen, _MOSTLY)) if seen.size else 0.0
 
 
 def give_advice(found: Conditions) -> tuple[Advice, ...]:
@@ -144,11 +155,11 @@ def _size(found: Conditions) -> Advice:
 
 def _light(found: Conditions) -> Advice:
     measured = f"mean grey level {found.brightness:.0f} of 255, contrast {found.contrast:.0f}"
-    if found.brightness < 50 or found.too_dark > 0.2:
+    if found.brightness < _DARK or found.too_dark > _MUCH_LIGHT_LOST:
         return Advice("Light", measured, "poor", "The face is dark. Add soft light from the front.")
-    if found.brightness > 210 or found.too_bright > 0.2:
+    if found.brightness > _BRIGHT or found.too_bright > _MUCH_LIGHT_LOST:
         return Advice("Light", measured, "poor", "Parts of the face are blown out. Less light, or a shorter exposure.")
-    if found.contrast < 20:
+    if found.contrast < _FLAT:
         return Advice("Light", measured, "fair", "The face has little contrast. Light it from slightly to one side.")
     return Advice("Light", measured, "good", "The face is well lit.")
 
@@ -192,6 +203,6 @@ def _face(found: Conditions) -> Advice:
         "fair": "The face is lost at times. Keep it in the picture, from the front.",
         "poor": "The face is lost often. Keep it in the picture, from the front, with nothing before it.",
     }[verdict]
-    if found.speaking > 0.3:
+    if found.speaking > _MUCH_SPEECH:
         words += " Where the mouth speaks, movements around it are judged with less certainty."
     return Advice("Face in view", measured, verdict, words)

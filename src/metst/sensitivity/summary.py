@@ -33,6 +33,13 @@ TARGET: Final = 0.9
 """A movement that is "found" is found with this probability."""
 
 _CURVE_POINTS: Final = 81
+"""Amplitudes at which the curve is drawn and written: set by eye."""
+
+_SAME_S: Final = 1e-6
+"""Durations so close are the same, seconds: sums of times are not exact."""
+
+_MINUTE_S: Final = 60  # seconds
+
 _BEYOND: Final = 1.25  # the curve is drawn so far beyond the weakest and the strongest amplitude
 
 
@@ -236,7 +243,7 @@ def _point(rows: Sequence[Row], *, amplitude: float, duration_s: float | None = 
     mine = [
         row
         for row in rows
-        if row.trial.amplitude == amplitude and (duration_s is None or abs(row.trial.duration_s - duration_s) < 1e-6)
+        if row.trial.amplitude == amplitude and (duration_s is None or abs(row.trial.duration_s - duration_s) < _SAME_S)
     ]
     hits = sum(row.outcome.found for row in mine)
     low, high = wilson(hits, len(mine))
@@ -259,8 +266,8 @@ def _false_alarms(calibration: Calibration) -> dict[str, Any]:
     placebo = [row for row in calibration.rows if row.trial.amplitude <= 0]
     strays = calibration.stray
     return {
-        "recording": _per_minute(len(raw.events), minutes=float(raw.usable.sum()) * raw.grid.frame_s / 60),
-        "beside_planted": _per_minute(strays, minutes=calibration.planted_s / 60),
+        "recording": _per_minute(len(raw.events), minutes=float(raw.usable.sum()) * raw.grid.frame_s / _MINUTE_S),
+        "beside_planted": _per_minute(strays, minutes=calibration.planted_s / _MINUTE_S),
         "placebo": {"trials": len(placebo), "found": sum(row.outcome.found for row in placebo)},
     }
 

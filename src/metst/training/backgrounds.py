@@ -14,10 +14,11 @@ import numpy as np
 
 from metst.arrays import OnProgress
 from metst.config import AnalyzeSettings
-from metst.datasets.features import MotionFile, read_motion_file, write_motion_file
 from metst.motion.cache import FORMAT
 from metst.motion.measured import measure_motion
-from metst.storage import fingerprint, json_key, make_folder
+from metst.results.motion import Motion
+from metst.results.motion_file import motion_bytes, read_motion_file
+from metst.storage import fingerprint, json_key, make_folder, write_whole
 from metst.synthesis.heads.background_scenes import BackgroundScene, draw_background
 from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel
@@ -32,7 +33,7 @@ def recorded_backgrounds(
     seconds: float,
     head_model: Path | None = None,
     on_progress: OnProgress | None = None,
-) -> list[MotionFile]:
+) -> list[Motion]:
     """Motion of ``count`` rendered recordings; those that the folder holds already are read, not made again.
 
     Parameters
@@ -63,7 +64,7 @@ def recorded_backgrounds(
             model = load_head_model(head_model)  # read once, and before there is a folder
             make_folder(folder)
             _make(path, drawn, seconds=seconds, seed=seed, model=model)
-        found.append(read_motion_file(path))
+        found.append(read_motion_file(path, remedy="delete it"))
         if on_progress is not None:
             on_progress("backgrounds", seed + 1, count)
     return found
@@ -86,4 +87,4 @@ def _make(path: Path, drawn: BackgroundScene, *, seconds: float, seed: int, mode
             probe_video(video), settings=AnalyzeSettings(), content="", rate_hz=None, landmarks=None, cache=False,
             on_progress=None,
         ).motion  # fmt: skip
-    write_motion_file(path, MotionFile(motion.displacement, motion.quality))
+    write_whole(path, motion_bytes(motion))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.numpy
@@ -13,9 +14,11 @@ from metst.arrays import AnyArray, OnProgress
 from metst.config import ModelInfo
 from metst.datasets.features import FeatureVideo, file_name, read_motion
 from metst.inference import decode_events, score_motion
-from metst.models.engine import Engine
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import Intervals, Series, frames_for_people
+
+if TYPE_CHECKING:
+    from metst.models.engine import Engine
 
 DONE_FILE = "done.json"
 """Written last of all: the fold it lies in is complete."""
@@ -41,8 +44,8 @@ def predict(
     features: Path, video: FeatureVideo, *, model: Candidate, on_progress: OnProgress | None = None
 ) -> tuple[Intervals, Series]:
     """Events and scores ``(T, 1 + K)`` of one video, in its own frames."""
-    motion, quality = read_motion(features, video)
-    scores = score_motion(motion, model=model, quality=quality, on_progress=on_progress)
+    motion = read_motion(features, video)
+    scores = score_motion(motion.displacement, model=model, quality=motion.quality, on_progress=on_progress)
     return decode_events(scores, model=model), scores
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from metst.arrays import Float32Array, OnProgress
 from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings, Strategy
-from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, read_features_index
+from metst.datasets.features import FeatureIndex, FeatureVideo, features_fingerprint, read_features_index
 from metst.errors import DataError, UsageError
 from metst.labels import CLASSES
 from metst.metrics import interval_iou, match_intervals
@@ -382,7 +382,7 @@ def _fingerprint(
 ) -> str:
     """Of all that decides a fold."""
     decides = {
-        "features": fingerprint(features / INDEX_FILE),
+        "features": features_fingerprint(features),
         "recipe": recipe.model_dump(mode="json"),
         "strategy": strategy,
         "seed": seed,

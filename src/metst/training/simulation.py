@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from metst.arrays import OnProgress
 from metst.config import DecodeSettings, ModelInfo
-from metst.datasets.features import MotionFile
 from metst.decode import decode_scores
 from metst.inference import network_input, score_motion
 from metst.labels import CLASSES, NEUTRAL
@@ -27,6 +26,7 @@ from metst.models.checkpoint import check_target, save_model
 from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
 from metst.regions import REGION_NAMES
+from metst.results.motion import Motion
 from metst.storage import fingerprint
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion
@@ -125,7 +125,7 @@ def train_model(
     return saved.info
 
 
-def _described(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[MotionFile]) -> ModelInfo:
+def _described(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[Motion]) -> ModelInfo:
     """What a model is, but for its decoding."""
     return ModelInfo(
         network=recipe.network,
@@ -150,7 +150,7 @@ def _trained(
     *,
     steps: int,
     seed: int,
-    backgrounds: Sequence[MotionFile],
+    backgrounds: Sequence[Motion],
     folder: Path,
     on_progress: OnProgress | None,
 ) -> StateTransitionNetwork:
@@ -179,7 +179,7 @@ def _fit(
     network: StateTransitionNetwork,
     recipe: SimulationRecipe,
     *,
-    backgrounds: Sequence[MotionFile],
+    backgrounds: Sequence[Motion],
     steps: int,
     seed: int,
     folder: Path,
@@ -249,7 +249,7 @@ class Material:
     share: float
 
     @classmethod
-    def of(cls, recipe: SimulationRecipe, *, backgrounds: Sequence[MotionFile], seed: int) -> Material:
+    def of(cls, recipe: SimulationRecipe, *, backgrounds: Sequence[Motion], seed: int) -> Material:
         """Material by a recipe."""
         simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
         stretches = tuple(
@@ -277,15 +277,15 @@ class Material:
         return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
 
 
-def _stretches(recording: MotionFile, *, min_quality: float) -> Iterator[Background]:
-    rate_hz = 1 / recording.motion.grid.frame_s
-    for run in true_runs(recording.motion.valid):
-        yield Background(recording.motion.values[run], recording.quality[run], rate_hz, min_quality)
+def _stretches(recording: Motion, *, min_quality: float) -> Iterator[Background]:
+    rate_hz = 1 / recording.grid.frame_s
+    for run in true_runs(recording.displacement.valid):
+        yield Background(recording.displacement.values[run], recording.quality[run], rate_hz, min_quality)
 
 
-def _digest(backgrounds: Sequence[MotionFile]) -> str:
+def _digest(backgrounds: Sequence[Motion]) -> str:
     """SHA-256 over what was measured; empty without any."""
-    measured = (part.tobytes() for each in backgrounds for part in (each.motion.values, each.quality))
+    measured = (part.tobytes() for each in backgrounds for part in (each.displacement.values, each.quality))
     return fingerprint(*measured) if backgrounds else ""
 
 
@@ -307,7 +307,7 @@ def fitted(
     engine: Engine,
     *,
     recipe: SimulationRecipe,
-    backgrounds: Sequence[MotionFile],
+    backgrounds: Sequence[Motion],
     seed: int,
     on_progress: OnProgress | None = None,
 ) -> ModelInfo:

@@ -130,7 +130,7 @@ def typical_half_duration(
     ends = [np.zeros((0, 2), np.int64)]
     for video in index.of(subjects):
         if video.file and video.micro:
-            motion, _ = read_motion(folder, video)
+            motion = read_motion(folder, video)
             ends.append(_network_frames(video, motion.grid, start_s=motion.grid.time_s[0], rate_hz=plan.rate_hz))
     first, last = np.concatenate(ends).T
     if not len(first):
@@ -176,8 +176,8 @@ def training_windows(
     starts: list[int] = []
     hard: list[bool] = []
     for video in videos:
-        motion, quality = read_motion(folder, video)
-        for stretch in _stretches(motion, quality, settings=settings):
+        motion = read_motion(folder, video)
+        for stretch in _stretches(motion.displacement, motion.quality, settings=settings):
             inside = range(0, len(stretch) - plan.window + 1, plan.hop)
             starts += [stretches.length + start for start in inside]
             hard += _hold_negatives(video, motion.grid, grid=stretch.grid, plan=plan, starts=inside)

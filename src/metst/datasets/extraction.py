@@ -1,0 +1,186 @@
+"""Stages 1 to 3 over a whole data set: its videos become a folder of features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metst.config import AnalyzeSettings
+from metst.datasets.features import (
+    INDEX_FILE,
+    FeatureIndex,
+    FeatureVideo,
+    TrueEvent,
+    file_name,
+    write_features_index,
+)
+from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
+from metst.motion.measured import measure_motion
+from metst.results.motion_file import motion_bytes
+from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
+from metst.timeline import TimeGrid
+from metst.video import probe_video
+from metst.video.hashing import content_hash
+
+if TYPE_CHECKING:
+    from metst.arrays import OnProgress
+    from metst.datasets import DataSet, Label, Video
+    from metst.results.motion import Measured, Motion
+
+Measure = Callable[["Video", float | None], "Measured"]
+"""Stages 1 to 3 of one video; the rate is that of a folder of frames."""
+
+
+def extract_features(
+    data_set: DataSet,
+    folder: Path,
+    *,
+    settings: AnalyzeSettings | None = None,
+    rate_hz: float | None = None,
+    cache: bool | Path = True,
+    on_progress: OnProgress | None = None,
+) -> FeatureIndex:
+    """Measure the motion of all videos of a data set.
+
+    A video that cannot be read, or that shows no face, stays in the index with what was wrong: its
+    micro-expressions are still there to be missed.  Run again, videos measured before come from the cache.
+    An earlier ``features.json`` goes first: whatever stops the work, no index speaks of other files.
+
+    Parameters
+    ----------
+    data_set : DataSet
+        With its videos.
+    folder : Path
+        Where to write; ``features.json`` comes last.
+    settings : AnalyzeSettings, optional
+        Of the face and motion stages.
+    rate_hz : float, optional
+        Frame rate of frame folders for which the data set does not say it; video files have their own.
+    cache : bool or Path
+        As for :func:`metst.analyze`.
+    on_progress : callable, optional
+        Called as ``on_progress("videos", done, total)``, and with the stages of each video.
+
+    Raises
+    ------
+    UsageError
+        The data set has no video, or a folder of frames and no rate.
+    DataError
+        A subject or video has a name that no file can have.
+    OutputError
+        The folder cannot be written.
+    """
+    settings = settings or AnalyzeSettings()
+    _check_videos(data_set, rate_hz=rate_hz)
+    _clear(folder)
+    measure = partial(_measured, settings=settings, cache=cache, on_progress=on_progress)
+    videos: list[FeatureVideo] = []
+    left_out = _without_video(data_set)
+    for number, video in enumerate(data_set.videos):
+        row = _row(video, folder / f"{number:04d}.safetensors", measure=measure, rate_hz=rate_hz)
+        row, outside = _labelled(row, data_set.labels)
+        videos.append(row)
+        left_out += outside
+        if on_progress is not None:
+            on_progress("videos", number + 1, len(data_set.videos))
+    index = FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
+                         left_out=tuple(left_out), videos=tuple(videos))  # fmt: skip
+    write_features_index(folder, index)
+    return index
+
+
+def _clear(folder: Path) -> None:
+    """Make the folder, without an index of an earlier extraction."""
+    make_folder(folder)
+    try:
+        (folder / INDEX_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot prepare the folder {folder}: {error}") from error
+
+
+def _check_videos(data_set: DataSet, *, rate_hz: float | None) -> None:
+    if not data_set.videos:
+        raise UsageError(f"{data_set.root} has labels but no videos: give the folder that holds both")
+    without = [f"{v.subject}/{v.name}" for v in data_set.videos if v.path.is_dir() and not (v.rate_hz or rate_hz)]
+    if without:
+        some = ", ".join(without[:FAULTS_SHOWN])
+        raise UsageError(f"frame folders without a frame rate ({some}): give it with --fps")
+    for video in data_set.videos:
+        file_name(video.subject, video.name)
+
+
+def _labelled(row: FeatureVideo, labels: tuple[Label, ...]) -> tuple[FeatureVideo, list[str]]:
+    """A video with its labels, and a line for each that ends after it."""
+    own = [label for label in labels if (label.subject, label.video) == row.key]
+    inside = [label for label in own if not row.file or label.offset <= row.frames]
+    outside = [f"{la.source}: offset {la.offset} of {row.frames} frames" for la in own if la not in inside]
+    return row.model_copy(update={"events": tuple(map(_event, inside))}), outside
+
+
+def _event(label: Label) -> TrueEvent:
+    return TrueEvent(
+        onset=label.onset, apex=label.apex, offset=label.offset, kind=label.kind, emotion=label.emotion_class
+    )
+
+
+def _row(video: Video, path: Path, *, measure: Measure, rate_hz: float | None) -> FeatureVideo:
+    """One video measured and written, or what is wrong with it."""
+    # Only a folder of frames needs to be told its rate: a video file knows it.
+    rate_hz = (video.rate_hz or rate_hz) if video.path.is_dir() else None
+    try:
+        measured = measure(video, rate_hz)
+    except (VideoError, FaceError, DataError) as error:
+        return FeatureVideo(
+            subject=video.subject,
+            video=video.name,
+            frames=video.frames or 0,
+            rate_hz=rate_hz or 0,
+            file="",
+            problems=(str(error),),
+        )
+    faceless = () if measured.motion.displacement.valid.any() else ("no frame with a usable face",)
+    row = _stored(video, measured.motion, path, rate_hz=rate_hz)
+    return row.model_copy(update={"problems": (*measured.problems, *faceless)})
+
+
+def _without_video(data_set: DataSet) -> list[str]:
+    known = {(video.subject, video.name) for video in data_set.videos}
+    return [
+        f"{label.source}: there is no video {label.subject}/{label.video}"
+        for label in data_set.labels
+        if (label.subject, label.video) not in known
+    ]
+
+
+def _measured(
+    video: Video,
+    rate_hz: float | None,
+    *,
+    settings: AnalyzeSettings,
+    cache: bool | Path,
+    on_progress: OnProgress | None,
+) -> Measured:
+    info, content = probe_video(video.path, rate_hz=rate_hz), content_hash(video.path)
+    return measure_motion(
+        info, settings=settings, content=content, rate_hz=rate_hz, landmarks=None, cache=cache, on_progress=on_progress
+    )
+
+
+def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) -> FeatureVideo:
+    """Write the motion at the frames that labels count: in a folder a missing image has its number, too."""
+    grid = motion.grid
+    rate_hz = rate_hz or (1 / grid.frame_s if grid.frame_s else 0.0)
+    if video.frames is not None and video.frames != len(grid):
+        place = np.rint(grid.time_s * rate_hz).astype(np.int64)
+        time_s = np.arange(max(video.frames, int(place[-1]) + 1)) / (rate_hz or 1.0)
+        time_s[place] = grid.time_s
+        motion = motion.placed(place, grid=TimeGrid(time_s), reason="no image")
+    data = motion_bytes(motion)
+    write_whole(path, data)
+    return FeatureVideo(subject=video.subject, video=video.name, frames=len(motion), rate_hz=rate_hz, file=path.name,
+                        sha256=fingerprint(data))  # fmt: skip
