@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metst.models.scan.selective import reference_scan as reference_scan
     from metst.models.scan.selective import selective_scan as selective_scan
 
+# Where each entry of torch is.
 _MODULES = {"causal_convolution": "convolution_operator", "reference_scan": "selective", "selective_scan": "selective"}
 
 __all__ = ["causal_convolution", "reference_scan", "selective_scan"]

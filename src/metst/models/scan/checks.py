@@ -10,6 +10,7 @@ import numpy as np
 from metst.errors import DataError
 from metst.models.scan.rows import Array, first_outside
 
+# Axes of each operand; the letters are those of the room.
 _SEQUENCES = {
     "u": ("B", "T", "D"),
     "delta": ("B", "T", "D"),
@@ -22,8 +23,8 @@ _SEQUENCES = {
     "initial_state": ("B", "D", "N"),
     "state": ("B", "D", "N"),
 }
-_AXIS_NAMES = {"B": "sequences", "T": "steps", "D": "channels", "N": "states"}
-_DTYPES = ("float32", "float64")
+_AXIS_NAMES = {"B": "sequences", "T": "steps", "D": "channels", "N": "states"}  # for messages
+_DTYPES = ("float32", "float64")  # that the loops are compiled for
 
 
 def check_operands(operands: Mapping[str, Any]) -> None:

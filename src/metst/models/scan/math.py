@@ -22,14 +22,17 @@ from metst.models.scan.compile import compiled
 Number = Any
 """A float32 or float64 inside compiled code."""
 
+# From exponentials of base e to those of base 2, which processors are quick at, and back.
 LOG2_E = 1.0 / math.log(2.0)
 LN_2 = math.log(2.0)
 
 EXPONENT_LIMIT = 125.0
 """``2**-x`` is a normal number in single precision for x up to this."""
 
+# Where denormal numbers slow loops down and the instruction that stops it is known.
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 _FLUSH_BITS = 0x8040  # flush-to-zero and denormals-are-zero of the SSE control register
+# Types of the machine code that is written here by hand.
 _INT32, _ADDRESS = ir.IntType(32), ir.IntType(8).as_pointer()
 
 
@@ -120,6 +123,7 @@ _P0, _P1, _P2, _P3, _P4 = (np.float32(c) for c in (0.69314718, 0.24022283, 0.055
 # log(1 + w) = 2 s + s**3 P(s**2) with s = w / (2 + w), for w in [0, 1]: relative error 5e-9.
 _S0, _S1, _S2, _S3 = (np.float32(c) for c in (0.66666412, 0.40021697, 0.27999142, 0.28024459))
 
+# Numbers of the loops in single precision: a Python number would make the arithmetic double.
 _ONE, _TWO = np.float32(1), np.float32(2)
 _LOG2_E = np.float32(LOG2_E)
 

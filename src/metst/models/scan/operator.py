@@ -135,6 +135,7 @@ def _backward(
     return tuple(named[name] if name in named else u.new_empty(0) for name in _NAMES)  # type: ignore[return-value]
 
 
+# Operands in the order of the operator.
 _NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state")
 
 

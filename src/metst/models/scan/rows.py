@@ -26,7 +26,10 @@ Span = tuple[int, int, int, int]
 """Where a chunk of one task is: sequence, first step, number of steps, first channel."""
 
 LANES = 64
+"""Channels of a block: what one task takes through all steps.  Set by hand."""
+
 CHUNK = 32
+"""Steps of a chunk; of the states only those between two chunks are kept for the gradients.  Set by hand."""
 CACHE_LINE = 64  # bytes; a vector that crosses two lines costs two accesses
 
 
