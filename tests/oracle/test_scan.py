@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from metst.models.scan.numpy_scan import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan.forward import one_step
+from metst.models.scan.numpy_scan import Operands, StepParameters, run_forward
 from metst.models.scan.selective import _on_gpu, reference_scan, selective_scan
 
 Array = npt.NDArray[np.floating]
@@ -209,12 +210,13 @@ def test_gradients_of_a_long_sequence() -> None:
 
 def test_steps_one_by_one_give_the_bits_of_the_scan() -> None:
     a = operands((2, 41, 70, 5), gate=True, bias=True)
-    whole = scan_numpy(**a, delta_softplus=True, state=(last := zero_state(2, 70, states=5)))
-    parameters = StepParameters.of(a["A"], a["D"], delta_bias=a["delta_bias"])
-    state = zero_state(2, 70, states=5)
+    last, state = (np.zeros((2, 5, 70), np.float32) for _ in range(2))
+    whole = run_forward(Operands(**a), delta_softplus=True, state=last, keep=False, threads=1).y
+    of = StepParameters.of(a["A"], a["D"], delta_bias=a["delta_bias"])
     for t in range(41):
-        rows = {name: a[name][:, t] for name in ("u", "delta", "B", "C", "z")}
-        y = scan_step(**rows, parameters=parameters, state=state, delta_softplus=True)
+        u, delta, z, B, C = (np.ascontiguousarray(a[name][:, t]) for name in ("u", "delta", "z", "B", "C"))
+        y = np.empty_like(u)
+        assert one_step(True, (u, delta, z, B, C), of.rate, of.skip, of.bias, state, y)
         np.testing.assert_array_equal(y, whole[:, t])
     np.testing.assert_array_equal(state, last)
 

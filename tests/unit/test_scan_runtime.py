@@ -27,7 +27,7 @@ from metst.models.scan import compile as scan_compile
 from metst.models.scan import pool as scan_threads
 from metst.models.scan import selective_scan
 from metst.models.scan.compile import KernelCacheWarning, hot_loop
-from metst.models.scan.numpy_scan import scan_numpy
+from metst.models.scan.numpy_scan import Operands, run_forward
 from metst.models.scan.pool import run_tasks
 from metst.threads import thread_limit
 
@@ -60,9 +60,10 @@ def test_numba_still_takes_the_hints_that_make_the_loops_fast() -> None:
 
 SCAN_ONCE = """
 import numpy as np
-from metst.models.scan.numpy_scan import scan_numpy
+from metst.models.scan.numpy_scan import Operands, run_forward
 ones = np.ones((1, 3, 2), np.float32)
-y = scan_numpy(ones, ones, np.zeros((2, 2), np.float32), ones, ones, ones[0, 0])
+operands = Operands(ones, ones, np.zeros((2, 2), np.float32), ones, ones, ones[0, 0])
+y = run_forward(operands, delta_softplus=False, state=None, keep=False, threads=2).y
 assert y.tolist() == [[[3.0] * 2, [5.0] * 2, [7.0] * 2]], y
 """
 
@@ -240,6 +241,9 @@ def test_an_error_in_a_helper_reaches_the_caller() -> None:
         run_tasks(fail, 4, threads=2, updates=1 << 30)
 
 
+FORWARD: dict[str, Any] = {"delta_softplus": False, "state": None, "keep": False}
+
+
 def large_arrays() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     u, maps = rng.uniform(0, 1, (8, 64, 128)), rng.uniform(0, 1, (8, 64, 32))
@@ -265,11 +269,11 @@ def test_an_error_of_the_caller_waits_for_the_helpers() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_scans_with_threads_of_its_own() -> None:
-    a = large_arrays()
-    wanted = scan_numpy(**a, threads=2)
+    operands = Operands(**large_arrays())
+    wanted = run_forward(operands, threads=2, **FORWARD).y
     receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(
-        target=lambda: sender.send_bytes(scan_numpy(**a, threads=2).tobytes())
+        target=lambda: sender.send_bytes(run_forward(operands, threads=2, **FORWARD).y.tobytes())
     )
     child.start()
     try:
@@ -282,7 +286,7 @@ def test_a_forked_process_scans_with_threads_of_its_own() -> None:
 
 
 def test_a_spawned_process_scans_the_same_bits() -> None:
-    a = large_arrays()
+    operands = Operands(**large_arrays())
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        spawned = pool.apply(scan_numpy, kwds=a | {"threads": 2})
-    np.testing.assert_array_equal(spawned, scan_numpy(**a, threads=1))
+        spawned = pool.apply(run_forward, (operands,), FORWARD | {"threads": 2})
+    np.testing.assert_array_equal(spawned.y, run_forward(operands, threads=1, **FORWARD).y)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ import torch
 from metst.errors import DataError, UsageError
 from metst.models.scan import reference_scan, selective_scan
 from metst.models.scan.checks import check_operands
-from metst.models.scan.numpy_scan import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan.forward import one_step
+from metst.models.scan.numpy_scan import Operands, StepParameters, run_forward
 from metst.models.scan.operator import scan_operator
 
 SHAPE = (2, 6, 5, 3)
@@ -124,43 +124,27 @@ def test_operands_on_several_devices_are_refused() -> None:
         selective_scan(**a | {"B": a["B"].to("meta")})
 
 
-def test_refused_arrays_leave_the_state_untouched() -> None:
+@pytest.mark.parametrize("name", ["u", "delta", "z", "B", "C"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_step_with_a_number_that_is_none_is_not_done(name: str, value: float) -> None:
     a = arrays()
-    state = zero_state(2, 5, states=3)
-    state[...] = 0.25
-    a["C"][1, 5, 2] = np.nan
-    with pytest.raises(DataError, match=r"C must be finite.*\(1, 5, 2\)"):
-        scan_numpy(**a, state=state)
-    with pytest.raises(DataError, match="shape"):
-        scan_numpy(**a, state=state[:1])
+    of, state = StepParameters.of(a["A"], a["D"]), np.full((2, 3, 5), 0.25, np.float32)
+    rows = {part: np.ascontiguousarray(a[part][:, 0]) for part in ("u", "delta", "z", "B", "C")}
+    rows[name][1, 2] = value
+    y = np.empty((2, 5), np.float32)
+    assert not one_step(False, tuple(rows.values()), of.rate, of.skip, of.bias, state, y)
     assert (state == 0.25).all()
 
 
-def step_operands() -> dict[str, Any]:
+def test_a_step_backwards_in_time_is_not_done() -> None:
     a = arrays()
-    rows: dict[str, Any] = {name: a[name][:, 0].copy() for name in ("u", "delta", "B", "C", "z")}
-    return rows | {"parameters": StepParameters.of(a["A"], a["D"]), "state": zero_state(2, 5, states=3)}
+    of, state = StepParameters.of(a["A"], a["D"]), np.full((2, 3, 5), 0.25, np.float32)
+    u, delta, z, B, C = (np.ascontiguousarray(a[part][:, 0]) for part in ("u", "delta", "z", "B", "C"))
+    assert not one_step(False, (u, -delta, z, B, C), of.rate, of.skip, of.bias, state, np.empty_like(u))
+    assert (state == 0.25).all()
 
 
-@pytest.mark.parametrize("name", ["u", "delta", "B", "C", "z"])
-def test_a_step_refuses_bad_rows_and_leaves_the_state_untouched(name: str) -> None:
-    a = step_operands()
-    a[name][1, 2] = np.nan
-    with pytest.raises(DataError, match=rf"{name} must be finite.*\(1, 2\)"):
-        scan_step(**a)
-    with pytest.raises(DataError, match=rf"{name} of a step must be float32 of shape"):
-        scan_step(**a | {name: a[name][:, :1]})
-    with pytest.raises(DataError, match=rf"{name} of a step must be float32 of shape"):
-        scan_step(**a | {name: a[name].astype(np.float64)})
-    assert (a["state"] == 0).all()
-
-
-def test_a_step_refuses_negative_step_sizes_and_foreign_states() -> None:
-    a = step_operands()
-    with pytest.raises(DataError, match="delta must not be negative"):
-        scan_step(**a | {"delta": -a["delta"]})
-    with pytest.raises(DataError, match="zero_state"):
-        scan_step(**a | {"state": np.zeros((2, 5, 3), np.float32)})
+def test_parameters_of_steps_need_rates_that_fall() -> None:
     with pytest.raises(DataError, match="A must not be positive"):
         StepParameters.of(np.ones((5, 3)), np.ones(5))
 
@@ -250,8 +234,8 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 @pytest.mark.skipif(not X86, reason="other processors keep denormal numbers, at full speed")
 def test_states_decay_to_zero_instead_of_lingering_as_denormals() -> None:
     zeros, maps = np.zeros((1, 20_000, 3), np.float32), np.ones((1, 20_000, 2), np.float32)
-    state = zero_state(1, 3, states=2)
-    state[...] = 1.0
-    scan_numpy(zeros, zeros + 1, np.full((3, 2), -0.01, np.float32), maps, maps, zeros[0, 0], state=state, threads=1)
+    state = np.ones((1, 2, 3), np.float32)
+    operands = Operands(zeros, zeros + 1, np.full((3, 2), -0.01, np.float32), maps, maps, zeros[0, 0])
+    run_forward(operands, delta_softplus=False, state=state, keep=False, threads=1)
     assert (state == 0).all()
     assert np.float32(1e-40) * np.ones(1, np.float32) > 0  # the thread's own arithmetic is as before

@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 _Tensor = TypeVar("_Tensor")
 
 INFO_FILE = "model.json"
+"""What a checkpoint folder says of itself, :class:`~metst.config.ModelInfo`."""
+
 WEIGHTS_FILE = "weights.safetensors"
+"""The tensors of the network, by the names of the torch module."""
+
 DEFAULT_MODEL = "metst-event"
+"""Which packaged checkpoint is used where none is named."""
 
 
 @dataclass(frozen=True, eq=False)

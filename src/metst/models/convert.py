@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metst.config import InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
+from metst.config import STAGES, InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
 from metst.errors import CheckpointError, UsageError
 from metst.labels import CLASSES
 from metst.models.checkpoint import check_target, save_model, torch_for
@@ -33,6 +33,7 @@ class _ReleasedLayout:
     """What is saved, but never used by the published forward pass: the twin of a shared trunk."""
 
 
+# Of the four released networks, by the name they have here.
 _LAYOUTS = {
     "metst-2024": _ReleasedLayout(
         "blocks_spot.0.norm1.weight",
@@ -56,14 +57,15 @@ _LAYOUTS = {
         (("pathways.0.", ""), ("spot_head.", "fc_spot.0."), ("recog_head.", "fc_recog.0.")),
     ),
 }
+# Parts of names that several released networks share, here and there; replaced in this order.
 _SHARED_NAMES = (
     *(("stem.0.conv.", "Stem.0."), ("stem.0.norm.", "Stem.1.")),
     *(("stem.1.conv.", "Stem.3."), ("stem.1.norm.", "Stem.4.")),
     *(("slow_stem.conv.", "Stem_slow.0."), ("slow_stem.norm.", "Stem_slow.1.")),
     *(("laterals.0.conv.", "fuse_1.conv.0."), ("laterals.0.norm.", "fuse_1.conv.1.")),
     *(("laterals.1.conv.", "fuse_2.conv.0."), ("laterals.1.norm.", "fuse_2.conv.1.")),
-    *((f".fast.{stage}.", f".block{stage + 1}_fast.") for stage in range(3)),
-    *((f".slow.{stage}.", f".block{stage + 1}.") for stage in range(3)),
+    *((f".fast.{stage}.", f".block{stage + 1}_fast.") for stage in range(STAGES)),
+    *((f".slow.{stage}.", f".block{stage + 1}.") for stage in range(STAGES)),
     *((".norm_out.", ".norm1."), (".norm_in.", ".attn.norm.")),
     *((".mixer.conv.", ".attn.mamba.conv1d."), (".mixer.", ".attn.mamba.")),
 )

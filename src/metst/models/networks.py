@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from metst.config import STAGES, NetworkConfig
 from metst.errors import DataError
-from metst.models.engine.tensors import check_tensors
+from metst.models.engine.tensors import TAPS, check_tensors
 from metst.models.exact_layers import LayerNorm, Linear, linear
 from metst.models.scan import causal_convolution, selective_scan
 from metst.published.facts import NETWORKS, START
@@ -86,7 +86,7 @@ class CentredConv(nn.Conv1d):
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
-        super().__init__(in_channels, out_channels, kernel_size=3, stride=stride)
+        super().__init__(in_channels, out_channels, kernel_size=TAPS, stride=stride)
         self.memory_name = ""
 
     def stream(self, x: Tensor, memory: Memory) -> Tensor:
@@ -95,13 +95,13 @@ class CentredConv(nn.Conv1d):
         if memory.last:
             padded = functional.pad(padded, (0, 0, 0, 1))
         stride = self.stride[0]
-        frames = max(0, (padded.shape[1] - 3) // stride + 1)
+        frames = max(0, (padded.shape[1] - TAPS) // stride + 1)
         memory.keep(self.memory_name, padded[:, frames * stride :])
         if frames == 0:
             return x.new_zeros(x.shape[0], 0, self.out_channels)
         # One matrix product over the three frames side by side: the frames stay rows, as all layers have them.
         last = (frames - 1) * stride + 1
-        triples = torch.cat([padded[:, lag : lag + last : stride] for lag in range(3)], dim=2)
+        triples = torch.cat([padded[:, lag : lag + last : stride] for lag in range(TAPS)], dim=2)
         return linear(triples, self.weight.transpose(1, 2).flatten(1), self.bias)
 
 
@@ -393,7 +393,7 @@ def _initialise(module: nn.Module) -> None:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, Mamba):
-        nn.init.kaiming_uniform_(module.out_proj.weight, a=math.sqrt(5))
+        nn.init.kaiming_uniform_(module.out_proj.weight, a=math.sqrt(5))  # as PyTorch starts linear maps
         with torch.no_grad():
             module.out_proj.weight /= math.sqrt(START.out_proj_layers)
             log_dt = torch.empty_like(module.dt_proj.bias).uniform_(math.log(START.dt_min), math.log(START.dt_max))

@@ -36,7 +36,10 @@ STATE_IN, STATE_OUT = "state_in.", "state_out."
 """What the names of the states begin with, before and after the step."""
 
 TOLERANCE = 1e-4
-"""Largest difference from PyTorch that is taken for rounding; a share of the largest result where that is over 1."""
+"""Largest difference from PyTorch that is taken for rounding; a share of the largest result where that is over 1.
+
+Set by hand.
+"""
 
 _CHECKED_FRAMES = 9  # odd: the last slow frame ends in padding
 

@@ -38,7 +38,7 @@ FLAGS = "present"
 PHASE = "odd"
 """State, with a slow pathway only: 1 when the next frame has an odd number."""
 
-_FAST, _SLOW = "fast_row", "slow_row"
+_FAST, _SLOW = "fast_row", "slow_row"  # State, with a slow pathway only: the rows that wait for each other
 
 
 class OneStep(nn.Module):

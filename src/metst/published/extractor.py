@@ -28,7 +28,9 @@ Box: TypeAlias = tuple[int, int, int, int]
 Slices: TypeAlias = tuple[slice, slice]
 
 MAX_BOX_SHIFTS = 3
-_INNER_EYE_CORNERS = [39, 42]
+"""Most times that the box follows the nose within one frame, as in the released extractor."""
+
+_INNER_EYE_CORNERS = [39, 42]  # landmarks, left and right in the image
 
 
 def published_windows(frames: GreyImage, *, boxes: IntArray, landmarks: IntArray, window: int) -> Float32Array:

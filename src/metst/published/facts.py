@@ -134,6 +134,7 @@ class NetworkFacts:
         return len(AXES) * len(self.regions)
 
 
+# What ME-TST+ and BoostingVRME read; ME-TST reads five.
 _ALL_REGIONS: Final = tuple(range(len(REGIONS)))
 
 NETWORKS: Final[dict[str, NetworkFacts]] = {
@@ -220,6 +221,7 @@ class StartFacts:
 START: Final = StartFacts(
     linear_std=0.02, out_proj_layers=4, dt_min=1e-3, dt_max=1e-1, dt_floor=1e-4, drop_path_max=0.2
 )
+"""Numbers of the authors' programs, the time steps' those of Mamba."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ class TrainingFacts:
 
 
 TRAINING: Final = TrainingFacts(spotting_weight=0.9, recognition_weight=0.1, neutral_factor=6.0, gain=(0.9, 1.1))
+"""Numbers of the authors' programs."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +291,7 @@ class ExtensionFacts:
 
 
 EXTENSION: Final = ExtensionFacts(rise_divisor=1.5, reach=5, same_event_iou=0.2)
+"""Numbers of BoostingVRME's program."""
 
 BOX_REACH: Final = {"up": 3.5, "down": 5.5, "sideways": 4.5}
 """How far the published face box reaches from the middle of the inner eye corners, in half their distance."""
@@ -319,6 +323,7 @@ RELEASED_COUNTS: Final[dict[tuple[TrainedOn, str], tuple[ReleasedCounts, ...]]] 
 }
 """By data set and network; strategy 1, scorer ``greedy``."""
 
+# What is counted, where the name is needed twice.
 SUBJECTS: Final = "subjects with micro-expressions"
 MICRO_VIDEOS: Final = "videos with micro-expressions"
 VIDEOS: Final = "videos"

@@ -16,7 +16,9 @@ from metst.published.facts import REGIONS_READ
 from metst.reproduction.unpickle import PickledArray, read_pickle
 
 SUFFIXES = (".pkl", ".pickle")
-_FAULTS_SHOWN = 10
+"""How files with cached features end; the authors write the first."""
+
+_FAULTS_SHOWN = 10  # of several faults in one message: set by hand
 
 
 @dataclass(frozen=True, eq=False)

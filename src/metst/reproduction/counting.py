@@ -23,7 +23,9 @@ SCORERS: dict[Scorer, str] = {
 """What each scorer is applied to here."""
 
 IOU = 0.5
-_THREE = EMOTIONS[:3]
+"""Lowest overlap of a hit, on frames with both ends included: that of all published results."""
+
+_THREE = EMOTIONS[:3]  # the classes of the published three-class figures: all but others
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from metst.reproduction.result_files import FOLLOWED, Evaluation, Fold, Options,
 from metst.reproduction.split import Split, published_split
 from metst.reproduction.subject_checkpoints import check_model, find_folds, fold_model, was_trained_on
 
-_TOGETHER = 64  # windows that are scored together here: does not change the result
+_TOGETHER = 64  # windows that are scored together here, for speed: set by hand, does not change the result
 
 
 def evaluate_published(
@@ -54,8 +54,7 @@ def evaluate_published(
     strategy : {0, 1, 2}
         Synergy; the published results use 1.
     k_p : {"published", "train"}
-        Half of a typical event: the number of the checkpoint, which the authors took over all subjects, or for each
-        subject that of all others.
+        Half of a typical event: that of the checkpoint, over all subjects, or for each subject that of all others.
     follow : {"description", "code"}
         See :data:`FOLLOWED`.
     order : path, optional
@@ -74,30 +73,31 @@ def evaluate_published(
     UsageError, CheckpointError, DataError
         If an option, a file or a checkpoint is not what it should be, or if a checkpoint was trained on its subject.
     """
-    if data_set.kind not in DATA_SETS:
-        raise UsageError(f"the published protocol is that of {' and '.join(DATA_SETS)}, got {data_set.kind}")
-    if strategy not in (0, 1, 2) or k_p not in ("published", "train") or follow not in FOLLOWED:
-        raise UsageError(f"unknown protocol: strategy {strategy!r}, k_p {k_p!r}, follow {follow!r}")
-    options = Options(data_set.kind, strategy, k_p, follow)
+    options = _options(data_set, strategy=strategy, k_p=k_p, follow=follow)
     step = DATA_SETS[options.data_set].step
     split = published_split(data_set, features, step=step, order=order)
-    folds = find_folds(checkpoints, split.subjects)
-    parts: list[Detections] = []
-    told: list[Fold] = []
-    done = 0
-    for subject, path in folds.items():
-        numbers = [i for i, video in enumerate(split.videos) if video.subject == subject]
+    parts, told, done = list[Detections](), list[Fold](), 0
+    for subject, path in find_folds(checkpoints, split.subjects).items():
         with fold_model(path, data_set=options.data_set) as model:
             fold = _fold(model, path, subject=subject, features=features, split=split, options=options)
             _check_fold(fold, path, first=told[0] if told else fold, allowed=allow_training_subjects)
-            parts.append(_subject(model, features, numbers=numbers, fold=fold, options=options))
+            parts.append(_subject(model, features, numbers=split.numbers(subject), fold=fold, options=options))
         told.append(fold)
-        done += sum(len(features.videos[i]) for i in numbers)
+        done += sum(len(features.videos[number]) for number in split.numbers(subject))
         if on_progress is not None:
             on_progress("score", done, features.windows)
     found = _joined(parts)
     result = outcome(found, split, features=features, folds=told, data_set=data_set, options=options)
     return Evaluation(result, split, found, step)
+
+
+def _options(data_set: DataSet, *, strategy: Strategy, k_p: HalfDuration, follow: Follow) -> Options:
+    """How the protocol is run, once it is known that there is such a one."""
+    if data_set.kind not in DATA_SETS:
+        raise UsageError(f"the published protocol is that of {' and '.join(DATA_SETS)}, got {data_set.kind}")
+    if strategy not in (0, 1, 2) or k_p not in ("published", "train") or follow not in FOLLOWED:
+        raise UsageError(f"unknown protocol: strategy {strategy!r}, k_p {k_p!r}, follow {follow!r}")
+    return Options(data_set.kind, strategy, k_p, follow)
 
 
 def _fold(model: Model, path: Path, *, subject: str, features: Features, split: Split, options: Options) -> Fold:

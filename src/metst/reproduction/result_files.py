@@ -100,24 +100,10 @@ def outcome(
     options : Options
         How the protocol was run.
     """
-    step, network = DATA_SETS[options.data_set].step, folds[0].network
-    targets = RELEASED_COUNTS.get((options.data_set, network), ())
-    scorers = {name: count(found, split.videos, scorer=name, step=step) for name in SCORERS}
+    step = DATA_SETS[options.data_set].step
+    targets = RELEASED_COUNTS.get((options.data_set, folds[0].network), ())
     return {
-        "protocol": {
-            "data_set": options.data_set,
-            "network": network,
-            "rule": folds[0].rule,
-            "strategy": options.strategy,
-            "follows": options.follow,
-            "stitching": FOLLOWED[options.follow],
-            "k_p_from": options.k_p,
-            "k_p": {fold.subject: fold.k_p for fold in folds},
-            "frames_per_input": step,
-            "window": features.window,
-            "scorers": dict(SCORERS),
-            "order_from": split.order_from,
-        },
+        "protocol": _protocol(split, features=features, folds=folds, options=options),
         "found": {
             "subjects": len(split.subjects),
             "videos": len(split.videos),
@@ -126,7 +112,7 @@ def outcome(
             "micro_expressions_left_out": split.left_out,
             "detections": len(found),
         },
-        "scorers": scorers,
+        "scorers": {name: count(found, split.videos, scorer=name, step=step) for name in SCORERS},
         "published": [{**vars(target), "scorer": "greedy"} for target in targets],
         "trained_on": [fold.subject for fold in folds if fold.trained_on],
         "warnings": _warnings(split, targets=targets, folds=folds, data_set=data_set, options=options),
@@ -134,6 +120,24 @@ def outcome(
         "label_corrections": len(data_set.corrections),
         "checkpoints": [vars(fold) for fold in folds],
         "features": list(features.files),
+    }
+
+
+def _protocol(split: Split, *, features: Features, folds: Sequence[Fold], options: Options) -> dict[str, Any]:
+    """How it was done."""
+    return {
+        "data_set": options.data_set,
+        "network": folds[0].network,
+        "rule": folds[0].rule,
+        "strategy": options.strategy,
+        "follows": options.follow,
+        "stitching": FOLLOWED[options.follow],
+        "k_p_from": options.k_p,
+        "k_p": {fold.subject: fold.k_p for fold in folds},
+        "frames_per_input": DATA_SETS[options.data_set].step,
+        "window": features.window,
+        "scorers": dict(SCORERS),
+        "order_from": split.order_from,
     }
 
 

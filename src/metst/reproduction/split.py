@@ -16,8 +16,10 @@ from metst.metrics import read_videos_csv
 from metst.reproduction.author_caches import Features, expected_windows, natural_key
 
 NO_CLASS = "unknown"
+"""Class of a micro-expression to which the label sheet gives none: it counts for spotting only."""
 
-_FAULTS_SHOWN = 5
+_FAULTS_SHOWN = 5  # of several faults in one message: set by hand
+_NAMES_SHOWN = 3  # videos up to which all are named in a message: set by hand
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,10 @@ class Split:
     def labels(self) -> int:
         """Number of micro-expressions."""
         return sum(len(video.onset) for video in self.videos)
+
+    def numbers(self, subject: str) -> list[int]:
+        """Places of a subject's videos."""
+        return [number for number, video in enumerate(self.videos) if video.subject == subject]
 
     def half_duration(self, *, step: int, without: str, statistic: Statistic) -> int:
         """``k_p`` from all subjects but one, in frames of the network (:func:`metst.labels.half_duration`)."""
@@ -219,4 +225,4 @@ def _windows_of(video: TestVideo, features: Features, *, step: int) -> int:
 
 def _in_short(split: Split) -> str:
     names = [f"{video.subject}/{video.name}" for video in split.videos]
-    return ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]}, ..., {names[-1]}"
+    return ", ".join(names) if len(names) <= _NAMES_SHOWN else f"{names[0]}, {names[1]}, ..., {names[-1]}"

@@ -16,7 +16,9 @@ from metst.published.facts import DATA_SETS, TrainedOn
 from metst.reproduction.author_caches import Features
 
 RELEASED_SUFFIXES = (".pkl", ".pth", ".pt")
-_PREFIX = "subject_"
+"""How released checkpoints end; the authors write the first, the others are PyTorch's custom."""
+
+_PREFIX = "subject_"  # before the subject in the authors' file names
 
 
 def subject_key(name: str) -> str:

@@ -23,9 +23,10 @@ import numpy as np
 from metst.arrays import AnyArray
 from metst.errors import DataError, UsageError
 
+# How each message begins.
 _EXPECTED = "expected a pickle of nested lists of arrays of numbers"
 _NUMBERS = re.compile(r"[fiu][1248]|b1")  # dtype codes: floats, integers, truth values
-_LAST_PROTOCOL = 5
+_LAST_PROTOCOL = 5  # of pickles, as Python knows it since 3.8
 _MOST_AXES = 8  # of an array; windows have two
 _LARGEST_AXIS = 2**48  # elements; keeps the product of the sizes a number that is made at once
 

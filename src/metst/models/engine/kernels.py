@@ -232,6 +232,6 @@ def run_frames(x: Array, weights: StackWeights, past: Array, state: Array, work:
 
 
 def work_size(weights: StackWeights) -> int:
-    """How many numbers :func:`run_frames` needs to work with."""
+    """How many numbers :func:`run_frames` needs to work with: the rows that it cuts them into."""
     inner, width = weights.out_proj.shape[1:]
     return int(5 * inner + 2 * width + weights.x_proj.shape[2])

@@ -35,9 +35,10 @@ Weights = Mapping[str, Float32Array]
 OUT_OF_BOUNDS = "the network's numbers went beyond all bounds: check the scale of the motion"
 """What is said when a number on the way is not finite, though the motion was."""
 
-_BATCH_NORM_EPSILON = 1e-5  # as torch has it
+_BATCH_NORM_EPSILON = 1e-5  # added to the variance, as PyTorch does
 _FEW_ROWS = 4  # measured: from some 5 frames on, matrix products beat reading the weights once per frame
 
+# What the scan fills where gradients will be wanted: here never.
 _NONE = np.zeros((0, 0, 0), np.float32)
 _NO_CHECKPOINTS = np.zeros((0, 0, 0, 0), np.float32)
 

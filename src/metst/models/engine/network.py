@@ -18,7 +18,7 @@ from metst.models.scan.numpy_scan import plain
 from metst.models.scan.rows import CHUNK, first_outside
 
 _ROWS = 2048  # frames of all sequences that go through a layer together: what they need stays in the cache
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = float(np.finfo(np.float32).max)  # of the numbers that motion may hold
 
 
 class _Pathway(Protocol):

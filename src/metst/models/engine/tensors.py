@@ -17,7 +17,7 @@ TAPS = 3  # frames that a centred convolution reads
 
 Shape = tuple[int, ...]
 
-_SHOWN = 3  # names in one error message
+_SHOWN = 3  # names in one error message: set by hand
 
 
 class Shaped(Protocol):

@@ -1,4 +1,4 @@
-"""The selective scan on NumPy arrays, without torch: whole sequences, gradients, and one step for live use.
+"""The selective scan on NumPy arrays, without torch: whole sequences and gradients.
 
 Mamba's recurrence (arXiv 2312.00752, algorithm 2): ``h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t``,
 ``y_t = C_t h_t + D u_t``.  Letters: ``B`` sequences, ``T`` steps, ``D`` channels, ``N`` states per channel.
@@ -10,19 +10,21 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from metst.errors import DataError
 from metst.models.scan.backward import Gradients, backward
-from metst.models.scan.checks import check_operands, check_values
-from metst.models.scan.forward import forward, one_step
+from metst.models.scan.checks import check_values
+from metst.models.scan.forward import forward
 from metst.models.scan.math import LOG2_E
 from metst.models.scan.pool import run_tasks
 from metst.models.scan.rows import CHUNK, Array, Inputs, block_count
-from metst.threads import thread_limit
 
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """Operands of a scan; shapes as in :func:`scan_numpy`, and C-contiguous for the loops."""
+    """Operands of a scan, all float32 or all float64, C-contiguous as :func:`plain` makes them.
+
+    ``u, delta, z (B, T, D)``, ``A (D, N)``, ``B, C (B, T, N)``, ``D, delta_bias (D,)``; what they mean is described at
+    :func:`metst.models.scan.selective_scan`.
+    """
 
     u: Array
     delta: Array
@@ -175,71 +177,6 @@ def run_backward(
     return {name: named[name] for name in operands.present()}
 
 
-def scan_numpy(
-    u: Array,
-    delta: Array,
-    A: Array,
-    B: Array,
-    C: Array,
-    D: Array,
-    *,
-    z: Array | None = None,
-    delta_bias: Array | None = None,
-    delta_softplus: bool = False,
-    state: Array | None = None,
-    threads: int | None = None,
-) -> Array:
-    """Selective scan of arrays that are all float32 or all float64.
-
-    Parameters
-    ----------
-    u, delta : (B, T, D) array
-        Input and step size.
-    A : (D, N) array
-        Rates of the states, not positive.
-    B, C : (B, T, N) array
-        Input and output maps.
-    D : (D,) array
-        Weight of the input in the output.
-    z : (B, T, D) array, optional
-        Gate: the output is multiplied by ``SiLU(z)``.
-    delta_bias : (D,) array, optional
-        Added to ``delta`` before the softplus.
-    delta_softplus : bool
-        Whether the step size is ``softplus(delta + delta_bias)``; without it, it must not be negative.
-    state : (B, D, N) array, optional
-        State before the first step, replaced in place by the one after the last; best from :func:`zero_state`.
-        Carrying it through pieces of a sequence gives the bits of the whole.
-    threads : int, optional
-        Most threads to use, by default :func:`~metst.threads.thread_limit`; the bits do not depend on it.
-
-    Returns
-    -------
-    (B, T, D) array
-
-    Raises
-    ------
-    DataError
-        When an operand has the wrong shape, dtype or values; ``state`` is then untouched.
-    """
-    given = Operands(u, delta, A, B, C, D, z, delta_bias).present()
-    check_operands(given if state is None else given | {"state": state})
-    operands = Operands(**{name: plain(operand) for name, operand in given.items()})
-    carried = None if state is None else plain(state.transpose(0, 2, 1))
-    checked = operands.present() if carried is None else operands.present() | {"state": carried.transpose(0, 2, 1)}
-    check_values(checked, delta_softplus=delta_softplus)
-    limit = thread_limit() if threads is None else threads
-    outputs = run_forward(operands, delta_softplus=delta_softplus, state=carried, keep=False, threads=limit)
-    if state is not None and carried is not None and not np.shares_memory(state, carried):
-        state[...] = carried.transpose(0, 2, 1)
-    return outputs.y
-
-
-def zero_state(batch: int, width: int, *, states: int, dtype: type[np.floating] = np.float32) -> Array:
-    """State ``(B, D, N)`` of zeros in the memory layout that scans update without a copy."""
-    return np.zeros((batch, states, width), dtype).transpose(0, 2, 1)
-
-
 def plain(array: Array) -> Array:
     """The array itself if C-contiguous, aligned and writable, which the loops are compiled for; else a copy."""
     return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
@@ -252,7 +189,7 @@ def _rate(A: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class StepParameters:
-    """What does not change from step to step, ready for :func:`scan_step`.
+    """What does not change from step to step, ready for the loops.
 
     Parameters
     ----------
@@ -270,83 +207,7 @@ class StepParameters:
 
     @classmethod
     def of(cls, A: Array, D: Array, *, delta_bias: Array | None = None) -> StepParameters:
-        """From the operands of :func:`scan_numpy`; ``DataError`` when their values do not fit."""
+        """From the operands of a scan; ``DataError`` when their values do not fit."""
         bias = np.zeros(0, A.dtype) if delta_bias is None else plain(delta_bias)
         check_values({"A": plain(A), "D": plain(D), "delta_bias": bias}, delta_softplus=True)
         return cls(_rate(A), plain(D), bias)
-
-
-def scan_step(
-    u: Array,
-    delta: Array,
-    *,
-    parameters: StepParameters,
-    B: Array,
-    C: Array,
-    state: Array,
-    z: Array | None = None,
-    delta_softplus: bool = False,
-) -> Array:
-    """One step of :func:`scan_numpy`, with the same bits and little overhead.
-
-    Parameters
-    ----------
-    u, delta : (B, D) array
-        Input and step size.
-    parameters : StepParameters
-        Of the model.
-    B, C : (B, N) array
-        Input and output maps.
-    state : (B, D, N) array
-        From :func:`zero_state`; replaced in place.
-    z : (B, D) array, optional
-        Gate.
-    delta_softplus : bool
-        Whether the step size is ``softplus(delta + delta_bias)``.
-
-    Returns
-    -------
-    (B, D) array
-
-    Raises
-    ------
-    DataError
-        When shapes or dtypes do not fit, the state has another memory layout, or a value is not finite (negative, for
-        ``delta`` without softplus); ``state`` is then untouched.
-    """
-    _check_step(u, {"delta": delta, "z": z}, parameters=parameters, maps={"B": B, "C": C}, state=state)
-    resident = state.transpose(0, 2, 1)
-    y = np.empty_like(u)
-    gate = np.empty((0, 0), u.dtype) if z is None else plain(z)
-    rows = (plain(u), plain(delta), gate, plain(B), plain(C))
-    if not one_step(delta_softplus, rows, parameters.rate, parameters.skip, parameters.bias, resident, y):
-        named = {"u": rows[0], "delta": rows[1], "z": gate, "B": rows[3], "C": rows[4]}
-        bias = {"delta_bias": parameters.bias} if parameters.bias.size else {}
-        check_values(named | bias, delta_softplus=delta_softplus)
-    return y
-
-
-def _check_step(
-    u: Array,
-    rows: dict[str, Array | None],
-    *,
-    parameters: StepParameters,
-    maps: dict[str, Array],
-    state: Array,
-) -> None:
-    """Shapes, dtypes and layout of :func:`scan_step`."""
-    states, width = parameters.rate.shape
-    batch = len(u)
-    for name, operand in ({"u": u} | rows | maps).items():
-        wanted = (batch, states if name in maps else width)
-        if operand is not None and (operand.shape != wanted or operand.dtype != parameters.rate.dtype):
-            raise DataError(
-                f"{name} of a step must be {parameters.rate.dtype} of shape {wanted}, "
-                f"got {operand.dtype} of shape {operand.shape}"
-            )
-    if (
-        state.shape != (batch, width, states)
-        or state.dtype != u.dtype
-        or not state.transpose(0, 2, 1).flags.c_contiguous
-    ):
-        raise DataError(f"state must come from zero_state({batch}, {width}, states={states}), got shape {state.shape}")
