@@ -13,15 +13,20 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from metst.config import Settings
-from metst.datasets.features import INDEX_FILE, read_features_index
+from metst.datasets.features import file_name, read_features_index
 from metst.errors import DataError, UsageError
+from metst.published.rule import Strategy
 from metst.results import make_folder, write_whole
 from metst.training.folds import Fold, grouped_k_fold, leave_one_subject_out
+from metst.training.lesson import features_sha256
 from metst.training.recipes import Recipe, changed_recipe
 
 PLAN_FILE = "run.json"
+"""The plan, in the folder of a run."""
+TRAINED = "trained"
+"""Folder of a run: what each fold keeps and leaves, by training."""
 LOSO = "loso"
-Strategy = Literal[0, 1, 2]
+"""Instead of a number of folds: leave one subject out."""
 
 
 class Variant(Settings):
@@ -110,7 +115,7 @@ def make_plan(features: Path, *, variants: Sequence[Variant], folds: str = LOSO,
         raise UsageError(f"folds {folds!r}: expected {LOSO} or a number")
     try:
         return Plan(
-            features_sha256=hashlib.sha256((features / INDEX_FILE).read_bytes()).hexdigest(),
+            features_sha256=features_sha256(features),
             data_set=index.data_set,
             variants=tuple(variants),
             folds=tuple(PlannedFold(name=part.name, train=part.train, test=part.test) for part in parts),
@@ -139,6 +144,11 @@ def claim_folder(run: Path, plan: Plan) -> None:
         return
     make_folder(run)
     write_whole(path, (plan.model_dump_json(indent=1) + "\n").encode())
+
+
+def fold_folder(run: Path, *, training: str, fold: str) -> Path:
+    """Where a fold keeps its state and leaves its result."""
+    return run.resolve() / TRAINED / file_name(training) / file_name(fold)
 
 
 def read_plan(run: Path) -> Plan:
