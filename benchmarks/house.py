@@ -103,6 +103,13 @@ def constants(path: Path) -> Iterator[tuple[int, str, bool]]:
             yield node.lineno, name, above or behind or below or explained_group
 
 
+def _is_command(function: Function, where: Path) -> bool:
+    """It is called as its module is, or its signature speaks of Typer: each parameter is an option."""
+    types = [argument.annotation for argument in function.args.args if argument.annotation]
+    typer = any("typer" in ast.dump(each) for each in (*function.args.defaults, *types))
+    return where.parts[0] == "cli" and (function.name == where.stem or typer)
+
+
 def _assigned(node: ast.stmt) -> list[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     flat = [each for target in targets for each in (target.elts if isinstance(target, ast.Tuple) else [target])]
@@ -143,9 +150,7 @@ def measure(checkout: Path) -> tuple[dict[str, object], dict[str, list[str]]]:
             length = (function.end_lineno or function.lineno) - function.lineno + 1
             if length > MOST_LINES:
                 places["functions"].append(f"{where}:{function.lineno} {function.name} ({length})")
-            command = where.parts[0] == "cli" and any("typer" in ast.dump(each) for each in function.args.defaults + [
-                argument.annotation for argument in function.args.args if argument.annotation])  # fmt: skip
-            if not command:
+            if not _is_command(function, where):
                 wide.append(len(parameters(function)))
                 if wide[-1] > MOST_PARAMETERS:
                     places["parameters"].append(f"{where}:{function.lineno} {function.name} ({wide[-1]})")

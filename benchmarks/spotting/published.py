@@ -42,6 +42,7 @@ def train_published(name: str, *, plan: Plan, folder: Path, epochs: int | None, 
     say : callable
         Told where training stands.
     """
+    from metst.training.lesson import Lesson
     from metst.training.recordings import train_recordings
 
     training = plan.published
@@ -49,12 +50,11 @@ def train_published(name: str, *, plan: Plan, folder: Path, epochs: int | None, 
         update={"epochs": epochs or training.epochs[name], "plans": {"manifest": training.windows}}
     )
     features = write_features(plan, folder=folder)
-    index = features_fingerprint(features)
-    home = folder / "systems" / f"{name}-{recipe.epochs}-{index[:8]}"
+    home = folder / "systems" / f"{name}-{recipe.epochs}-{features_fingerprint(features)[:8]}"
     if not (home / "model.json").is_file():
         train_recordings(
-            home, features=features, recipe=recipe, strategy=STRATEGY, without=plan.split["development"],
-            seed=training.seed, on_progress=lambda stage, done, total: say(f"{name}: {stage} {done} of {total}"),
+            home, Lesson(features, recipe, strategy=STRATEGY, seed=training.seed), without=plan.split["development"],
+            on_progress=lambda stage, done, total: say(f"{name}: {stage} {done} of {total}"),
         )  # fmt: skip
     return load_model(home)
 

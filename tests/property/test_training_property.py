@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from helpers.feature_folders import feature_folder
 from metst.config import NetworkConfig
 from metst.datasets.features import read_features_index
-from metst.models.networks import StateTransitionNetwork
-from metst.training.loop import Optimisation, fit_network
+from metst.training.loop import Optimisation, Training, fit_network, fresh_network
+from metst.training.losses import joint_loss
 from metst.training.recipes import Recipe, WindowPlan
-from metst.training.recordings import joint_loss, window_batches
+from metst.training.recordings import window_batches
 from metst.training.windows import TrainingWindows, training_windows
 
 # Odd blocks are dropped at random in training, so that the test sees whether these draws are the same.
@@ -39,8 +39,7 @@ def windows() -> TrainingWindows:
 
 def fit(folder: Path, *, cut_after: int = STEPS + 1) -> dict[str, Tensor]:
     torch.set_num_threads(1)  # more would wait busily for each other
-    torch.manual_seed(1)
-    network = StateTransitionNetwork(NETWORK)
+    network = fresh_network(NETWORK, seed=1)
     chosen, steps = windows(), 0
 
     def on_progress(stage: str, done: int, total: int | None) -> None:
@@ -52,18 +51,16 @@ def fit(folder: Path, *, cut_after: int = STEPS + 1) -> dict[str, Tensor]:
     def validate(module: nn.Module) -> float:
         return float(next(module.parameters()).detach().sum())
 
-    fit_network(
-        network,
+    training = Training(
         window_batches(chosen, batch_size=PLAN.batch_size, gain=RECIPE.gain, seed=4),
-        loss=joint_loss(chosen.class_weights(strategy=1, neutral_factor=6.0), recipe=RECIPE),
-        optimisation=Optimisation(RECIPE.learning_rate),
+        joint_loss(chosen.class_weights(strategy=1, neutral_factor=6.0), recipe=RECIPE),
+        Optimisation(RECIPE.learning_rate),
         steps=STEPS,
         epoch_steps=EPOCH_STEPS,
         seed=4,
-        folder=folder,
         validate=validate,
-        on_progress=on_progress,
     )
+    fit_network(network, training, folder=folder, device="cpu", on_progress=on_progress)
     return network.state_dict()
 
 

@@ -12,10 +12,11 @@ import pytest
 from helpers.feature_folders import feature_folder
 from metst.datasets.features import INDEX_FILE, FeatureIndex, read_features_index
 from metst.errors import DataError, UsageError
-from metst.evaluation import Plan, Variant, evaluate_run, make_plan, read_grid, run_plan, write_run_report
 from metst.evaluation.executors import Executor
-from metst.evaluation.plan import claim_folder
-from metst.evaluation.run import fold_folder, fold_tasks
+from metst.evaluation.outcome import evaluate_run
+from metst.evaluation.page import write_run_report
+from metst.evaluation.plan import Plan, Variant, claim_folder, fold_folder, make_plan, read_grid
+from metst.evaluation.run import fold_tasks, run_plan
 from metst.metrics import score_tables
 from metst.training.recipes import Recipe, changed_recipe, published_recipe
 
@@ -66,7 +67,9 @@ def test_strategies_1_and_2_share_their_trainings(features: Path, recipe: Recipe
     plan = make_plan(features, variants=three(recipe))
     tasks = fold_tasks(tmp_path, plan, features=features)
     assert len(tasks) == 2 * 3
-    assert {(task.strategy, task.fold.test) for task in tasks} == {(s, (f"s{k}",)) for s in (0, 1) for k in range(3)}
+    assert {(task.lesson.strategy, task.fold.test) for task in tasks} == {
+        (s, (f"s{k}",)) for s in (0, 1) for k in range(3)
+    }
     assert len({task.folder for task in tasks}) == 6
 
 

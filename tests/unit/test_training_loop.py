@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from metst.arrays import OnProgress
 from metst.errors import DataError, UsageError
-from metst.training.loop import METRICS_FILE, STATE_FILE, Batch, Losses, Metrics, Optimisation, fit_network
+from metst.training.layout import METRICS_FILE, STATE_FILE
+from metst.training.loop import Batch, Losses, Optimisation, Training, fit_network
+from metst.training.state import Metrics
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +42,14 @@ def loss(model: nn.Module, tensors: Batch) -> Losses:
     return {"loss": error, "twice": 2 * error}
 
 
-def fit(model: nn.Module, folder: Path | None = None, *, steps: int = 6, **changes: object) -> tuple[Metrics, ...]:
-    values: dict[str, object] = {"optimisation": Optimisation(0.05), "epoch_steps": 2, "seed": 5, "loss": loss}
-    return fit_network(model, batch, steps=steps, folder=folder, **(values | changes))  # type: ignore[arg-type]
+TRAINING = Training(batch, loss, Optimisation(0.05), steps=6, epoch_steps=2, seed=5)
+
+
+def fit(
+    model: nn.Module, folder: Path | None = None, *, on_progress: OnProgress | None = None, **changes: object
+) -> tuple[Metrics, ...]:
+    training = replace(TRAINING, **changes)  # type: ignore[arg-type]
+    return fit_network(model, training, folder=folder, device="cpu", on_progress=on_progress)
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
@@ -55,15 +64,10 @@ def test_steps_are_those_of_adam_on_the_one_cycle_schedule() -> None:
     model = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         model.weight.fill_(2.0)
-    fit_network(
-        model,
-        lambda step: (torch.tensor([[1.0]]), torch.tensor([[float(step)]])),
-        loss=loss,
-        optimisation=Optimisation(0.1),
-        steps=2,
-        epoch_steps=1,
-        seed=0,
-    )
+    fit(
+        model, batch=lambda step: (torch.tensor([[1.0]]), torch.tensor([[float(step)]])),
+        optimisation=Optimisation(0.1), steps=2, epoch_steps=1,
+    )  # fmt: skip
     reference = nn.Parameter(torch.tensor([[2.0]]))
     optimiser = torch.optim.Adam([reference], lr=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.1, total_steps=2)
@@ -185,16 +189,10 @@ def test_weights_that_the_last_step_broke_end_the_training(tmp_path: Path) -> No
 
     last = batch(3)[0]
     with pytest.raises(DataError, match=r"weights \(.*\) are not finite after step 4"):
-        fit_network(
-            network(),
-            lambda step: (last, batch(3)[1]) if step == 3 else batch(step),
-            loss=steep,
-            optimisation=Optimisation(0.05),
+        fit(
+            network(), tmp_path, batch=lambda step: (last, batch(3)[1]) if step == 3 else batch(step), loss=steep,
             steps=4,
-            epoch_steps=2,
-            seed=0,
-            folder=tmp_path,
-        )
+        )  # fmt: skip
     assert len((tmp_path / METRICS_FILE).read_text().splitlines()) == 1  # the state is that of the epoch before
 
 

@@ -20,19 +20,18 @@ from metst.labels import CLASSES, EMOTIONS, NEUTRAL
 from metst.models.checkpoint import load_model
 from metst.published.facts import SCALE
 from metst.timeline import TimeGrid
+from metst.training import joint_loss, published_recipe
 from metst.training.folds import Fold
-from metst.training.loop import METRICS_FILE, STATE_FILE
-from metst.training.predictions import DONE_FILE, PREDICTIONS_FILE, SCORES_FOLDER
+from metst.training.layout import DONE_FILE, METRICS_FILE, PREDICTIONS_FILE, SCORES_FOLDER, STATE_FILE
+from metst.training.lesson import Lesson
 from metst.training.recipes import (
     PUBLISHED_PLANS,
     PUBLISHED_RECIPES,
     Recipe,
     WindowPlan,
     changed_recipe,
-    published_recipe,
 )
 from metst.training.recordings import (
-    joint_loss,
     run_fold,
     train_recordings,
     window_batches,
@@ -348,7 +347,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_fold_writes_what_evaluation_reads(features: Path, tmp_path: Path) -> None:
-    run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=2, fold=FOLD, seed=1)
+    run_fold(tmp_path / "o", Lesson(features, RECIPE, strategy=2, seed=1), fold=FOLD)
     done = json.loads((tmp_path / "o" / DONE_FILE).read_text())
     assert (done["fold"], done["strategy"], done["seed"], done["k_p"]) == ("s0", 2, 1, 7)
     model = load_model(tmp_path / "o" / "model")
@@ -367,14 +366,14 @@ def test_a_fold_writes_what_evaluation_reads(features: Path, tmp_path: Path) -> 
         assert tensors["valid"].all()
     assert not (tmp_path / "o" / STATE_FILE).exists()
     before = fold_files(tmp_path / "o")
-    run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=2, fold=FOLD, seed=1)
+    run_fold(tmp_path / "o", Lesson(features, RECIPE, strategy=2, seed=1), fold=FOLD)
     assert fold_files(tmp_path / "o") == before
     with pytest.raises(UsageError, match="other data or settings"):
-        run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=1, fold=FOLD, seed=1)
+        run_fold(tmp_path / "o", Lesson(features, RECIPE, seed=1), fold=FOLD)
     for text in ("[]", "{}", "torn"):
         (tmp_path / "o" / DONE_FILE).write_text(text)
         with pytest.raises(DataError, match="delete its fold's folder and run again"):
-            run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=2, fold=FOLD, seed=1)
+            run_fold(tmp_path / "o", Lesson(features, RECIPE, strategy=2, seed=1), fold=FOLD)
 
 
 def test_a_fold_that_was_killed_ends_as_one_that_was_not(features: Path, tmp_path: Path) -> None:
@@ -387,15 +386,15 @@ def test_a_fold_that_was_killed_ends_as_one_that_was_not(features: Path, tmp_pat
                 raise Kill
 
         with pytest.raises(Kill):
-            run_fold(tmp_path / "cut", features=features, recipe=RECIPE, strategy=1, fold=FOLD, seed=1,
+            run_fold(tmp_path / "cut", Lesson(features, RECIPE, seed=1), fold=FOLD,
                      on_progress=on_progress)  # fmt: skip
 
-    run_fold(tmp_path / "whole", features=features, recipe=RECIPE, strategy=1, fold=FOLD, seed=1)
+    run_fold(tmp_path / "whole", Lesson(features, RECIPE, seed=1), fold=FOLD)
     kill_at("training", 2)  # before the first epoch is over
     epoch_steps = json.loads((tmp_path / "whole" / METRICS_FILE).read_text().splitlines()[0])["step"]
     kill_at("training", epoch_steps + 1)
     kill_at("prediction", 1)
-    run_fold(tmp_path / "cut", features=features, recipe=RECIPE, strategy=1, fold=FOLD, seed=1)
+    run_fold(tmp_path / "cut", Lesson(features, RECIPE, seed=1), fold=FOLD)
     assert fold_files(tmp_path / "cut") == fold_files(tmp_path / "whole")
 
 
@@ -406,7 +405,7 @@ def test_threads_and_the_order_of_subjects_change_nothing(features: Path, tmp_pa
         for threads, train in ((1, ("s1", "s2")), (2, ("s2", "s1"))):
             torch.set_num_threads(threads)
             fold, folder = Fold("s0", train, ("s0",)), tmp_path / str(threads)
-            run_fold(folder, features=features, recipe=RECIPE, strategy=1, fold=fold, seed=1)
+            run_fold(folder, Lesson(features, RECIPE, seed=1), fold=fold)
             hashes.add((load_model(folder / "model").info.weights_sha256, (folder / PREDICTIONS_FILE).read_bytes()))
             assert torch.get_num_threads() == threads
     finally:
@@ -425,7 +424,7 @@ def test_test_subjects_leave_no_trace_in_the_model(tmp_path: Path) -> None:
             index = read_features_index(root)
             changed = index.videos[0].model_copy(update={"events": (event(5, 200),)})
             write_index(root, changed, *index.videos[1:])
-        run_fold(tmp_path / f"o{seed}", features=root, recipe=RECIPE, strategy=1, fold=FOLD, seed=1)
+        run_fold(tmp_path / f"o{seed}", Lesson(root, RECIPE, seed=1), fold=FOLD)
         hashes.append(load_model(tmp_path / f"o{seed}" / "model").info)
     assert hashes[0].weights_sha256 == hashes[1].weights_sha256
     assert hashes[0].decode == hashes[1].decode
@@ -434,7 +433,7 @@ def test_test_subjects_leave_no_trace_in_the_model(tmp_path: Path) -> None:
 
 def test_validation_is_on_training_subjects_only(features: Path, tmp_path: Path) -> None:
     recipe = changed_recipe(RECIPE, {"validation_share": 0.5, "patience": 1, "epochs": 3})
-    run_fold(tmp_path / "o", features=features, recipe=recipe, strategy=1, fold=FOLD, seed=1)
+    run_fold(tmp_path / "o", Lesson(features, recipe, seed=1), fold=FOLD)
     records = [json.loads(line) for line in (tmp_path / "o" / METRICS_FILE).read_text().splitlines()]
     assert all(0 <= record["validation"] <= 1 for record in records)
     info = load_model(tmp_path / "o" / "model").info
@@ -446,7 +445,7 @@ def test_a_small_network_learns_planted_movements(tmp_path: Path) -> None:
     root = feature_folder(tmp_path / "f", subjects=5, videos=2, frames=600)
     recipe = changed_recipe(RECIPE, {"epochs": 40, "network.width": 16})
     fold = Fold("s0", ("s1", "s2", "s3", "s4"), ("s0",))
-    run_fold(tmp_path / "o", features=root, recipe=recipe, strategy=1, fold=fold, seed=100)
+    run_fold(tmp_path / "o", Lesson(root, recipe), fold=fold)
     with (tmp_path / "o" / PREDICTIONS_FILE).open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["video"] == "v0"]
     truth = next(video for video in read_features_index(root).videos if video.key == ("s0", "v0")).micro
@@ -512,29 +511,27 @@ def test_options_that_do_not_fit_are_refused(
 
 def test_a_subject_on_both_sides_is_refused(features: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="s1 is on both sides"):
-        run_fold(
-            tmp_path / "o", features=features, recipe=RECIPE, strategy=1, fold=Fold("x", ("s1", "s2"), ("s1",)), seed=1
-        )
+        run_fold(tmp_path / "o", Lesson(features, RECIPE, seed=1), fold=Fold("x", ("s1", "s2"), ("s1",)))
     assert not (tmp_path / "o").exists()
 
 
 def test_unknown_subjects_and_strategies_are_refused(features: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no video of subject s9"):
-        run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=1, fold=Fold("x", ("s9",), ("s1",)), seed=1)
+        run_fold(tmp_path / "o", Lesson(features, RECIPE, seed=1), fold=Fold("x", ("s9",), ("s1",)))
     with pytest.raises(UsageError, match="strategy 3"):
-        run_fold(tmp_path / "o", features=features, recipe=RECIPE, strategy=3, fold=FOLD, seed=1)
+        run_fold(tmp_path / "o", Lesson(features, RECIPE, strategy=3, seed=1), fold=FOLD)
     with pytest.raises(UsageError, match="no training subject"):
-        train_recordings(tmp_path / "o", features=features, recipe=RECIPE, without=("s0", "s1", "s2"))
+        train_recordings(tmp_path / "o", Lesson(features, RECIPE), without=("s0", "s1", "s2"))
 
 
 def test_nothing_to_learn_is_said(tmp_path: Path) -> None:
     root = one_video(tmp_path / "f", event(40, 44, kind="macro"), kind="samm-lv")
     with pytest.raises(DataError, match="no micro-expression to learn from"):
-        train_recordings(tmp_path / "o", features=root, recipe=RECIPE)
+        train_recordings(tmp_path / "o", Lesson(root, RECIPE))
 
 
 def test_a_training_without_some_class_runs(tmp_path: Path) -> None:
     root = one_video(tmp_path / "f", event(40, 60, emotion="positive"), frames=200)
-    info = train_recordings(tmp_path / "o", features=root, recipe=changed_recipe(RECIPE, {"epochs": 1}), strategy=0)
+    info = train_recordings(tmp_path / "o", Lesson(root, changed_recipe(RECIPE, {"epochs": 1}), strategy=0))
     assert info.training_subjects == ("a",)
     assert load_model(tmp_path / "o").info == info

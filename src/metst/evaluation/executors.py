@@ -13,20 +13,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from metst.errors import MetstError, UsageError
 from metst.threads import thread_limit
 
 Task = TypeVar("Task")
 Kind = Literal["local", "dask", "slurm"]
-KINDS: tuple[Kind, ...] = ("local", "dask", "slurm")
 
 ATTEMPTS = 3
-"""Times that work is handed out before killed workers count as a failure."""
+"""Times that work is handed out before killed workers count as a failure; set by hand."""
 
 _WATCH_S = 0.5
+"""Seconds between two looks of a worker for the process that started it; set by hand."""
+
+# Held while a process does a task.
 _ONE_AT_A_TIME = threading.Lock()
+# What brings the packages of the cluster, and of folds on this machine.
 _MISSING = "pip install 'metst[cluster]'"
 _MISSING_LOCALLY = "pip install 'metst[train]'"
 
@@ -57,8 +60,8 @@ class Executor:
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UsageError(f"unknown executor {self.kind!r}: expected one of {', '.join(KINDS)}")
+        if self.kind not in get_args(Kind):
+            raise UsageError(f"unknown executor {self.kind!r}: expected one of {', '.join(get_args(Kind))}")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"{self.workers} workers: expected 1 or more")
         if self.kind == "local" and self.scheduler is not None:

@@ -9,26 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
+import safetensors
 
 from metst.config import PublishedDecodeSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_index
 from metst.errors import DataError, MetstError
-from metst.evaluation.plan import Plan, Variant
-from metst.evaluation.run import fold_folder
+from metst.evaluation.plan import Plan, Variant, fold_folder
 from metst.inference import decode_events
 from metst.labels import EMOTIONS
 from metst.metrics import COLUMNS, score_tables
 from metst.models.checkpoint import Model, load_model
 from metst.storage import csv_bytes, make_folder, write_whole
-from metst.timeline import Series, TimeGrid, frames_for_people
-from metst.training.predictions import DONE_FILE, scores_path
+from metst.timeline import frames_for_people
+from metst.training.layout import DONE_FILE, METRICS_FILE, MODEL_FOLDER
+from metst.training.predictions import PredictedRow, event_rows, read_scores, scores_path
 
+# In the folder of a run: all figures, the labels, and a folder with a table per variant.
 RESULT_FILE, TRUTH_FILE, PREDICTIONS = "evaluation.json", "truth.csv", "predictions"
+
 THREE = EMOTIONS[:3]
-_BOOTSTRAP = 1000
+"""The classes of most published results: others are left out."""
+
 Row = tuple[str, str, int, int, str]
-PredictedRow = tuple[str, str, int, int, str, float]
 
 
 def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 def _model(folder: Path) -> Model:
     """The network that a fold left."""
-    path = folder / "model"
+    path = folder / MODEL_FOLDER
     try:
         model = load_model(path)
         if not isinstance(model.info.decode, PublishedDecodeSettings):
@@ -124,15 +126,10 @@ def _with_strategy(model: Model, variant: Variant) -> Model:
 def _video_predictions(folder: Path, video: FeatureVideo, *, model: Model) -> Iterator[PredictedRow]:
     path = scores_path(folder, video)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            channels = tuple(file.metadata()["channels"].split(","))
-            values, valid, time_s = (file.get_tensor(name) for name in ("scores", "valid", "time_s"))
-        events = decode_events(Series(TimeGrid(time_s), values, valid, channels), model=model)
+        events = decode_events(read_scores(path), model=model)
     except (OSError, KeyError, TypeError, safetensors.SafetensorError, MetstError) as error:
         raise _damaged(path, error) from error
-    first, last = frames_for_people(events.onset, events.offset)
-    for onset, offset, label, confidence in zip(first, last, events.label, events.confidence, strict=True):
-        yield video.subject, video.video, int(onset), int(offset), label, round(float(confidence), 6)
+    yield from event_rows(video, events)
 
 
 def _about(run: Path, plan: Plan, variant: Variant) -> dict[str, Any]:
@@ -156,7 +153,7 @@ def _history(folder: Path) -> tuple[int, dict[str, Any]]:
     try:
         done = json.loads(path.read_bytes())
         k_p, seconds = int(done["k_p"]), float(done["seconds"])
-        path = folder / "metrics.jsonl"
+        path = folder / METRICS_FILE
         epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if not [(epoch["loss"], epoch["validation"]) for epoch in epochs]:
             raise ValueError("it is empty")
@@ -172,7 +169,7 @@ def _figures(
     published = [row for row in rows if row[:2] in with_truth]
     figures: dict[str, Any] = {}
     for scorer, predicted, listed in (("strict", rows, videos), ("greedy", published, ())):
-        three = score_tables(predicted, truth, scorer=scorer, classes=THREE, videos=listed, bootstrap=_BOOTSTRAP)
+        three = score_tables(predicted, truth, scorer=scorer, classes=THREE, videos=listed)
         four = score_tables(predicted, truth, scorer=scorer, classes=EMOTIONS, videos=listed, bootstrap=0)
         figures[scorer] = three | {"with_others": {name: four[name] for name in ("classes", "recognition", "strs")}}
     return figures
@@ -194,7 +191,6 @@ def _differences(
             truth,
             against=rows[first.name],
             videos=videos,
-            bootstrap=_BOOTSTRAP,
         )
         compared.append({"variant": variant.name, "minus": first.name, **result["against"]["difference"]})
     return compared

@@ -15,9 +15,23 @@ from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, class_colour
 from metst.report.html import page_style, page_template
 from metst.storage import write_whole
 
+# Of a drawing, in points.  All sizes here were set by eye.
 _WIDTH, _HEIGHT = 380.0, 190.0
+# Of its panel: room for numbers to the left, and for numbers and a title below.
 _BOX: Final = Box(46, 16, 320, 132)
+# What is a round distance between two ticks.
 _STEPS: Final = (1, 2, 5, 10)
+# Lines, in points: a fold or a figure beside the one that counts, and that one.
+_HISTORY_WIDTHS: Final = (0.5, 1.6)
+_CURVE_WIDTHS: Final = (0.9, 1.6)
+# Room above the highest point, as a share of it.
+_HISTORY_ROOM, _CURVE_ROOM = 1.05, 1.02
+# Names of the curves: the first and the distance between them as shares of the width, and their height.
+_FIRST_NAME, _NAME_DISTANCE, _NAME_HEIGHT = 0.2, 0.3, 0.93
+# Of the title, below the panel, as a share of the panel's height.
+_TITLE_BELOW = 0.24
+# Seconds.
+_MINUTE_S = 60
 
 
 def write_run_report(result: dict[str, Any], path: Path) -> None:
@@ -90,7 +104,7 @@ def _variant(name: str, values: dict[str, Any], *, key: str) -> dict[str, Any]:
         "recipe": values["recipe"]["name"],
         "strategy": values["strategy"],
         "k_p": ", ".join(map(str, half)),
-        "minutes": sum(seconds) / 60,
+        "minutes": sum(seconds) / _MINUTE_S,
         "drawings": [Markup(svg) for svg in drawings],
         "tables": tables_for_people(values["strict"]),
         "notes": values["strict"]["notes"],
@@ -105,13 +119,13 @@ def _history(histories: Sequence[Sequence[dict[str, Any]]], what: str, *, title:
         row[: len(epochs)] = [np.nan if epoch[what] is None else epoch[what] for epoch in epochs]
     top = float(np.nanmax(lines, initial=0.0)) or 1.0
     drawing, numbers = Drawing(_WIDTH, _HEIGHT, key=key, label=title), np.arange(1.0, longest + 1)
-    panel = drawing.panel(_BOX, x=(1, max(longest, 2)), y=(0, 1.05 * top))
+    panel = drawing.panel(_BOX, x=(1, max(longest, 2)), y=(0, _HISTORY_ROOM * top))
     _axes(panel, title=title, x_text=lambda value: f"{value:g}")
     for row in lines:
-        panel.curve(numbers, row, colour=MUTED, width=0.5)
+        panel.curve(numbers, row, colour=MUTED, width=_HISTORY_WIDTHS[0])
     counted = np.isfinite(lines).sum(axis=0)
     mean = np.nansum(lines, axis=0) / np.maximum(counted, 1)
-    panel.curve(numbers, np.where(counted == len(lines), mean, np.nan), colour=ACCENT, width=1.6)
+    panel.curve(numbers, np.where(counted == len(lines), mean, np.nan), colour=ACCENT, width=_HISTORY_WIDTHS[1])
     return drawing.svg()
 
 
@@ -120,13 +134,13 @@ def _threshold_curve(curve: dict[str, Any], *, key: str) -> str:
     title = "spotting by threshold of the confidence"
     drawing = Drawing(_WIDTH, _HEIGHT, key=key, label=title)
     levels = np.array(curve["threshold"])
-    panel = drawing.panel(_BOX, x=(float(levels.min()), float(levels.max())), y=(0, 1.02))
+    panel = drawing.panel(_BOX, x=(float(levels.min()), float(levels.max())), y=(0, _CURVE_ROOM))
     _axes(panel, title=title, x_text=lambda value: f"{value:g}")
     for place, (name, words) in enumerate((("precision", "precision"), ("recall", "recall"), ("f1", "F1"))):
         colour = ACCENT if name == "f1" else class_colour(place)
-        panel.curve(levels, np.array(curve[name]), colour=colour, width=1.6 if name == "f1" else 0.9)
-        at = panel.x[0] + (0.2 + 0.3 * place) * (panel.x[1] - panel.x[0])
-        panel.write(at, 0.93, words, colour=colour, bold=name == "f1")
+        panel.curve(levels, np.array(curve[name]), colour=colour, width=_CURVE_WIDTHS[name == "f1"])
+        at = panel.x[0] + (_FIRST_NAME + _NAME_DISTANCE * place) * (panel.x[1] - panel.x[0])
+        panel.write(at, _NAME_HEIGHT, words, colour=colour, bold=name == "f1")
     return drawing.svg()
 
 
@@ -138,4 +152,4 @@ def _axes(panel: Any, *, title: str, x_text: Any) -> None:
     panel.y_ticks(ticks, [f"{level:.3g}" for level in ticks])
     panel.x_ticks(round_steps(*panel.x, most=7, steps=_STEPS), text=x_text)
     middle = panel.x[0] + (panel.x[1] - panel.x[0]) / 2
-    panel.write(middle, panel.y[0] - 0.24 * (panel.y[1] - panel.y[0]), title, colour=MUTED)
+    panel.write(middle, panel.y[0] - _TITLE_BELOW * (panel.y[1] - panel.y[0]), title, colour=MUTED)

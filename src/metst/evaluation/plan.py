@@ -11,14 +11,18 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from metst.config import Settings, Strategy
-from metst.datasets.features import features_fingerprint, read_features_index
+from metst.datasets.features import features_fingerprint, file_name, read_features_index
 from metst.errors import DataError, UsageError
 from metst.storage import faults_in_words, fingerprint, json_key, make_folder, write_whole
 from metst.training.folds import Fold, grouped_k_fold, leave_one_subject_out
 from metst.training.recipes import Recipe, changed_recipe
 
 PLAN_FILE = "run.json"
+"""The plan, in the folder of a run."""
+TRAINED = "trained"
+"""Folder of a run: what each fold keeps and leaves, by training."""
 LOSO = "loso"
+"""Instead of a number of folds: leave one subject out."""
 
 
 class Variant(Settings):
@@ -135,6 +139,11 @@ def claim_folder(run: Path, plan: Plan) -> None:
         return
     make_folder(run)
     write_whole(path, (plan.model_dump_json(indent=1) + "\n").encode())
+
+
+def fold_folder(run: Path, *, training: str, fold: str) -> Path:
+    """Where a fold keeps its state and leaves its result."""
+    return run.resolve() / TRAINED / file_name(training) / file_name(fold)
 
 
 def read_plan(run: Path) -> Plan:

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metst.arrays import OnProgress
-from metst.config import Strategy
-from metst.datasets.features import file_name
 from metst.errors import MetstError
 from metst.evaluation.executors import Executor, check_executor, run_tasks
-from metst.evaluation.plan import Plan, claim_folder
+from metst.evaluation.plan import Plan, claim_folder, fold_folder
 from metst.training.folds import Fold
-from metst.training.recipes import Recipe
-
-TRAINED = "trained"
+from metst.training.lesson import Lesson
 
 
 @dataclass(frozen=True)
@@ -22,47 +18,28 @@ class FoldTask:
     """One training with its predictions; all that a worker elsewhere needs to know."""
 
     folder: Path
-    features: Path
-    recipe: Recipe
-    strategy: Strategy
+    lesson: Lesson
     fold: Fold
-    seed: int
 
 
 def do_fold(task: FoldTask) -> None:
     """Train and predict one fold, or go on with it, or find it done."""
     from metst.training.recordings import run_fold
 
-    run_fold(
-        task.folder,
-        features=task.features,
-        recipe=task.recipe,
-        strategy=task.strategy,
-        fold=task.fold,
-        seed=task.seed,
-    )
+    run_fold(task.folder, task.lesson, fold=task.fold)
 
 
 def fold_tasks(run: Path, plan: Plan, *, features: Path) -> list[FoldTask]:
     """One task per training and fold; variants that share their weights share the tasks."""
-    trainings = {variant.training: variant for variant in plan.variants}
+    lessons = {
+        variant.training: Lesson(features.resolve(), variant.recipe, strategy=variant.training_strategy, seed=plan.seed)
+        for variant in plan.variants
+    }
     return [
-        FoldTask(
-            fold_folder(run, training=name, fold=part.name),
-            features.resolve(),
-            recipe=variant.recipe,
-            strategy=variant.training_strategy,
-            fold=part.fold,
-            seed=plan.seed,
-        )
-        for name, variant in trainings.items()
+        FoldTask(fold_folder(run, training=name, fold=part.name), lesson, fold=part.fold)
+        for name, lesson in lessons.items()
         for part in plan.folds
     ]
-
-
-def fold_folder(run: Path, *, training: str, fold: str) -> Path:
-    """Where a fold keeps its state and leaves its result."""
-    return run.resolve() / TRAINED / file_name(training) / file_name(fold)
 
 
 def run_plan(

@@ -9,7 +9,15 @@ from metst.arrays import BoolArray, Float64Array
 from metst.decode import odds
 
 ANY_PEAK = 0.02
-"""Lowest peak of a score that is looked at, to calibrate and to compare thresholds."""
+"""Lowest peak of a score that is looked at, to calibrate and to compare thresholds; set by hand."""
+
+# Peaks are kept this far from 0 and 1, where log-odds are not finite; probabilities from 0, where logarithms are not.
+_PEAK_MARGIN, _PROBABILITY_MARGIN = 1e-6, 1e-9
+# Of the weak normal prior of the offset and of the logarithm of the slope, around 0; set by hand.
+_PRIOR_VARIANCE = 25
+# A threshold lies this much above the false alarm that is one too many, and within these ends; set by hand.
+_ABOVE_ALARM = 1e-3
+_LOWEST_THRESHOLD, _HIGHEST_THRESHOLD = 0.05, 0.95
 
 
 def fit_logistic(peaks: Float64Array, *, right: BoolArray) -> tuple[float, float]:
@@ -22,12 +30,13 @@ def fit_logistic(peaks: Float64Array, *, right: BoolArray) -> tuple[float, float
     """
     if not right.any() or right.all():
         raise ValueError("calibration needs both right and wrong events")
-    x = odds.log_odds(np.clip(peaks, 1e-6, 1 - 1e-6))
+    x = odds.log_odds(np.clip(peaks, _PEAK_MARGIN, 1 - _PEAK_MARGIN))
 
     def negative_log_likelihood(parameters: Float64Array) -> float:
-        probability = np.clip(odds.probability(np.exp(parameters[0]) * x + parameters[1]), 1e-9, 1 - 1e-9)
+        probability = odds.probability(np.exp(parameters[0]) * x + parameters[1])
+        probability = np.clip(probability, _PROBABILITY_MARGIN, 1 - _PROBABILITY_MARGIN)
         fit = -np.where(right, np.log(probability), np.log1p(-probability)).sum()
-        return float(fit + 0.5 * (parameters**2).sum() / 25)
+        return float(fit + 0.5 * (parameters**2).sum() / _PRIOR_VARIANCE)
 
     best = minimize(negative_log_likelihood, np.zeros(2), method="BFGS")
     return float(np.exp(best.x[0])), float(best.x[1])
@@ -36,7 +45,7 @@ def fit_logistic(peaks: Float64Array, *, right: BoolArray) -> tuple[float, float
 def pick_threshold(alarms: Float64Array, *, minutes: float, per_min: float) -> float:
     """Lowest threshold that lets at most ``per_min`` of the false alarms per minute through; within 0.05 .. 0.95."""
     too_many = first_too_many(alarms, minutes=minutes, per_min=per_min)
-    return round(float(np.clip(too_many + 1e-3, 0.05, 0.95)), 3)
+    return round(float(np.clip(too_many + _ABOVE_ALARM, _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD)), ndigits=3)
 
 
 def first_too_many(alarms: Float64Array, *, minutes: float, per_min: float) -> float:

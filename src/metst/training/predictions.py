@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from metst.arrays import AnyArray, OnProgress
 from metst.config import ModelInfo
 from metst.datasets.features import FeatureVideo, file_name, read_motion
 from metst.inference import decode_events, score_motion
+from metst.models.engine import Engine
 from metst.storage import csv_bytes, make_folder, write_whole
-from metst.timeline import Intervals, Series, frames_for_people
+from metst.timeline import Intervals, Series, TimeGrid, frames_for_people
+from metst.training.layout import PREDICTION_COLUMNS, PREDICTIONS_FILE, SCORES_FOLDER
 
 if TYPE_CHECKING:
-    from metst.models.engine import Engine
+    from metst.models.networks import StateTransitionNetwork
 
-DONE_FILE = "done.json"
-"""Written last of all: the fold it lies in is complete."""
-PREDICTIONS_FILE = "predictions.csv"
-PREDICTION_COLUMNS = ("subject", "video", "onset", "offset", "emotion", "confidence")
-SCORES_FOLDER = "scores"
+PredictedRow = tuple[str, str, int, int, str, float]
+"""Subject, video, onset, offset, emotion, confidence."""
 
 
 def scores_path(folder: Path, video: FeatureVideo) -> Path:
@@ -38,6 +38,12 @@ class Candidate:
 
     info: ModelInfo
     engine: Engine
+
+    @classmethod
+    def of(cls, network: StateTransitionNetwork, info: ModelInfo) -> Candidate:
+        """A network as it is now; on the processor it shares its weights."""
+        weights = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+        return cls(info, Engine(info.network, weights, where="the trained network"))
 
 
 def predict(
@@ -87,11 +93,11 @@ def write_predictions(
         The folder cannot be written.
     """
     make_folder(folder / SCORES_FOLDER)
-    rows: list[tuple[str | int, ...]] = []
+    rows: list[tuple[object, ...]] = []
     for number, video in enumerate(videos, start=1):
         if video.file:
             events, scores = predict(features, video, model=model)
-            rows += _rows(video, events)
+            rows += [(*row, f"{confidence:.6f}") for *row, confidence in event_rows(video, events)]
             write_whole(scores_path(folder, video), _packed(scores))
         if on_progress is not None:
             on_progress("prediction", number, len(videos))
@@ -99,10 +105,25 @@ def write_predictions(
     return len(rows)
 
 
-def _rows(video: FeatureVideo, events: Intervals) -> Iterator[tuple[str | int, ...]]:
+def event_rows(video: FeatureVideo, events: Intervals) -> Iterator[PredictedRow]:
+    """Events of a video as rows of a table: frames from 1 and inclusive, confidence to six digits."""
     first, last = frames_for_people(events.onset, events.offset)
     for onset, offset, emotion, confidence in zip(first, last, events.label, events.confidence, strict=True):
-        yield video.subject, video.video, int(onset), int(offset), emotion, f"{confidence:.6f}"
+        yield video.subject, video.video, int(onset), int(offset), emotion, round(float(confidence), ndigits=6)
+
+
+def read_scores(path: Path) -> Series:
+    """Scores of a video, as :func:`write_predictions` wrote them.
+
+    Raises
+    ------
+    OSError, KeyError, TypeError, SafetensorError, MetstError
+        The file is missing or is no such file.
+    """
+    with safetensors.safe_open(path, framework="numpy") as file:
+        channels = tuple(file.metadata()["channels"].split(","))
+        values, valid, time_s = (file.get_tensor(name) for name in ("scores", "valid", "time_s"))
+    return Series(TimeGrid(time_s), values, valid, channels)
 
 
 def _packed(scores: Series) -> bytes:

@@ -7,6 +7,7 @@ window of a data set without a published one, the epoch to stop at.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,25 +15,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from metst.arrays import Float32Array, OnProgress
-from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings, Strategy
-from metst.datasets.features import FeatureIndex, FeatureVideo, features_fingerprint, read_features_index
+from metst.arrays import OnProgress
+from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings
+from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_index
 from metst.errors import DataError, UsageError
 from metst.labels import CLASSES
 from metst.metrics import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
-from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
-from metst.storage import fingerprint, json_key, write_whole
+from metst.storage import write_whole
 from metst.training.folds import Fold, inner_split
-from metst.training.loop import STATE_FILE, Batch, Losses, Optimisation, fit_network
-from metst.training.predictions import DONE_FILE, Candidate, predict, write_predictions
-from metst.training.recipes import Recipe
+from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, training_folder
+from metst.training.lesson import Lesson
+from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
+from metst.training.losses import joint_loss
+from metst.training.predictions import Candidate, predict, write_predictions
+from metst.training.recipes import Recipe, WindowPlan
 from metst.training.windows import (
-    IGNORED,
     TrainingWindows,
     input_settings,
     training_windows,
@@ -40,19 +41,8 @@ from metst.training.windows import (
     window_plan,
 )
 
-_IOU = 0.5
 
-
-def run_fold(
-    folder: Path,
-    *,
-    features: Path,
-    recipe: Recipe,
-    strategy: int,
-    fold: Fold,
-    seed: int,
-    on_progress: OnProgress | None = None,
-) -> None:
+def run_fold(folder: Path, lesson: Lesson, *, fold: Fold, on_progress: OnProgress | None = None) -> None:
     """Train on the training subjects of a fold and predict the videos of its test subjects.
 
     It goes on from the state that is in the folder, and does nothing when the fold is done.  One thread
@@ -66,69 +56,54 @@ def run_fold(
     ----------
     folder : Path
         Of this fold.
-    features : Path
-        What ``metst extract`` wrote.
-    recipe : Recipe
-        Network, schedule, windows.
-    strategy : {0, 1, 2}
-        Synergy of spotting and recognition: 0 none, 1 recognition mainly, 2 spotting mainly.
+    lesson : Lesson
+        What is learnt.
     fold : Fold
         Training and test subjects.
-    seed : int
-        Of weights, windows and augmentation.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
     Raises
     ------
     UsageError
-        A subject is on both sides or unknown, or the folder holds a fold with other settings.
+        A subject is unknown, or the folder holds a fold with other settings.
     DataError
         The features do not fit, or there is nothing to learn.
     OutputError
         The folder cannot be written.
     """
-    if both := sorted(set(fold.train) & set(fold.test)):
-        raise UsageError(f"fold {fold.name}: subject {', '.join(both)} is on both sides of the split")
-    index = read_features_index(features)
-    fingerprint = _fingerprint(features, recipe, strategy=strategy, seed=seed, train=fold.train, test=fold.test)
+    index = read_features_index(lesson.features)
+    fingerprint = lesson.fingerprint(fold.train, test=fold.test)
     if not _is_done(folder, fingerprint):
         started = time.perf_counter()
         test = index.of(fold.test)
         with _one_thread():
             candidate = train_candidate(
-                folder, features=features, recipe=recipe, strategy=strategy, subjects=fold.train, seed=seed,
-                fingerprint=fingerprint, model=folder / "model", on_progress=on_progress,
+                folder, lesson, subjects=fold.train, model=folder / MODEL_FOLDER, fingerprint=fingerprint,
+                on_progress=on_progress,
             )  # fmt: skip
-            rows = write_predictions(folder, features, test, model=candidate, on_progress=on_progress)
-        done = {"fingerprint": fingerprint, "fold": fold.name, "recipe": recipe.name, "strategy": strategy,
-                "seed": seed, "k_p": _published_decode(candidate.info).k_p, "videos": len(test),
-                "predictions": rows, "weights_sha256": candidate.info.weights_sha256,
+            rows = write_predictions(folder, lesson.features, test, model=candidate, on_progress=on_progress)
+        done = {"fingerprint": fingerprint, "fold": fold.name, "recipe": lesson.recipe.name,
+                "strategy": lesson.strategy, "seed": lesson.seed, "k_p": _half_duration(candidate.info),
+                "videos": len(test), "predictions": rows, "weights_sha256": candidate.info.weights_sha256,
                 "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip
         write_whole(folder / DONE_FILE, (json.dumps(done, indent=1) + "\n").encode())
-    (folder / STATE_FILE).unlink(missing_ok=True)  # of use to an unfinished fold only, and large
+    discard_state(folder)
 
 
 def train_recordings(
-    output: Path,
-    *,
-    features: Path,
-    recipe: Recipe,
-    strategy: int = 1,
-    without: Sequence[str] = (),
-    seed: int = 100,
-    on_progress: OnProgress | None = None,
+    output: Path, lesson: Lesson, *, without: Sequence[str] = (), on_progress: OnProgress | None = None
 ) -> ModelInfo:
     """Train on all subjects of a data set, or on all but some, and write a checkpoint.
 
     Parameters
     ----------
     output : Path
-        Checkpoint folder to write.  State and metrics lie beside it, in ``<output>.training``.
+        Checkpoint folder to write.  The state, until it is done, and metrics lie beside it, in ``<output>.training``.
+    lesson, on_progress
+        As for :func:`run_fold`.
     without : sequence of str
         Subjects that training must not see.
-    features, recipe, strategy, seed, on_progress
-        As for :func:`run_fold`.
 
     Returns
     -------
@@ -141,28 +116,25 @@ def train_recordings(
         As for :func:`run_fold`.
     """
     output = output.resolve()  # a name is needed, and "." has none
-    index = read_features_index(features)
+    index = read_features_index(lesson.features)
     index.of(tuple(without))
     subjects = tuple(name for name in index.subjects if name not in without)
-    work = output.with_name(f"{output.name}.training")
+    folder = training_folder(output)
     candidate = train_candidate(
-        work, features=features, recipe=recipe, strategy=strategy, subjects=subjects, seed=seed, model=output,
+        folder, lesson, subjects=subjects, model=output, fingerprint=lesson.fingerprint(subjects),
         on_progress=on_progress,
     )  # fmt: skip
-    (work / STATE_FILE).unlink(missing_ok=True)
+    discard_state(folder)
     return candidate.info
 
 
 def train_candidate(
     folder: Path,
+    lesson: Lesson,
     *,
-    features: Path,
-    recipe: Recipe,
-    strategy: int,
     subjects: tuple[str, ...],
-    seed: int,
     model: Path,
-    fingerprint: str = "",
+    fingerprint: str,
     on_progress: OnProgress | None = None,
 ) -> Candidate:
     """Train on some subjects and write a checkpoint.
@@ -171,50 +143,37 @@ def train_candidate(
     ----------
     folder : Path
         For the state and ``metrics.jsonl``.
-    features, recipe, strategy, seed, on_progress
+    lesson, on_progress
         As for :func:`run_fold`.
     subjects : tuple of str
         Training subjects; the validation subjects, if the recipe wants any, are among them.
     model : Path
         Checkpoint folder to write.
     fingerprint : str
-        Names the training; by default made from all that decides it.
+        Names the training.
 
     Raises
     ------
     UsageError, DataError, OutputError
         As for :func:`run_fold`.
     """
-    if strategy not in (0, 1, 2):
-        raise UsageError(f"unknown synergy strategy {strategy!r}: expected 0, 1 or 2")
     check_target(model, overwrite=True)
+    features, recipe = lesson.features, lesson.recipe
     index = read_features_index(features)
     fitted, validation = _inner(subjects, recipe=recipe, index=index)
     plan = window_plan(recipe, index, subjects)
-    windows = training_windows(features, index, fitted, recipe=recipe, plan=plan, seed=seed)
-    info = ModelInfo(
-        network=recipe.network,
-        classes=CLASSES,
-        input=input_settings(recipe, plan),
-        scoring=ScoringSettings(mode="windows", window=plan.window, hop=plan.hop),
-        decode=PublishedDecodeSettings(
-            rule=recipe.rule,
-            k_p=typical_half_duration(features, index, subjects, recipe=recipe, plan=plan),
-            strategy=_strategy(strategy),
-        ),
-        decode_fitted_on=f"micro-expressions of {len(subjects)} training subjects",
-        training_subjects=tuple(sorted(subjects)),
-        trained_on=_description(index, fitted, validation=validation, windows=windows, recipe=recipe),
-        provenance={"recipe": recipe.model_dump_json(), "strategy": str(strategy), "seed": str(seed)},
-    )
-    network = _fitted_network(
-        folder, windows=windows, recipe=recipe, strategy=strategy, batch_size=plan.batch_size, seed=seed,
-        fingerprint=fingerprint or _fingerprint(features, recipe, strategy=strategy, seed=seed, train=subjects),
+    windows = training_windows(features, index, fitted, recipe=recipe, plan=plan, seed=lesson.seed)
+    k_p = typical_half_duration(features, index, subjects, recipe=recipe, plan=plan)
+    what = _description(index, fitted, validation=validation, windows=windows, recipe=recipe)
+    info = _described(lesson, subjects=subjects, plan=plan, k_p=k_p, trained_on=what)
+    training = _training(
+        lesson, windows, batch_size=plan.batch_size, fingerprint=fingerprint,
         validate=_validation(features, index.of(validation), info=info) if validation else None,
-        on_progress=on_progress,
     )  # fmt: skip
+    network = fresh_network(recipe.network, seed=lesson.seed)
+    fit_network(network, training, folder=folder, on_progress=on_progress)
     saved = save_model(model, network=network, info=info, overwrite=True)
-    return _candidate(network, saved.info)
+    return Candidate.of(network, saved.info)
 
 
 def _inner(
@@ -231,19 +190,10 @@ def _inner(
     return inner_split(subjects, share=recipe.validation_share)
 
 
-def _strategy(strategy: int) -> Strategy:
-    known: dict[int, Strategy] = {0: 0, 1: 1, 2: 2}
-    return known[strategy]
-
-
-def _published_decode(info: ModelInfo) -> PublishedDecodeSettings:
-    assert isinstance(info.decode, PublishedDecodeSettings)
-    return info.decode
-
-
 def _description(
     index: FeatureIndex, fitted: Sequence[str], *, validation: Sequence[str], windows: TrainingWindows, recipe: Recipe
 ) -> str:
+    """The training data, for people."""
     videos = [v for v in index.of(tuple(fitted)) if v.file and (v.micro or recipe.background)]
     events = sum(len(video.micro) for video in videos)
     kept = f"; {len(validation)} more to validate on" if validation else ""
@@ -253,39 +203,55 @@ def _description(
     )
 
 
-def _fitted_network(
-    folder: Path,
-    *,
+def _described(lesson: Lesson, *, subjects: Sequence[str], plan: WindowPlan, k_p: int, trained_on: str) -> ModelInfo:
+    """What the model will be."""
+    recipe = lesson.recipe
+    return ModelInfo(
+        network=recipe.network,
+        classes=CLASSES,
+        input=input_settings(recipe, plan),
+        scoring=ScoringSettings(mode="windows", window=plan.window, hop=plan.hop),
+        decode=PublishedDecodeSettings(rule=recipe.rule, k_p=k_p, strategy=lesson.strategy),
+        decode_fitted_on=f"micro-expressions of {len(subjects)} training subjects",
+        training_subjects=tuple(sorted(subjects)),
+        trained_on=trained_on,
+        provenance={
+            "recipe": recipe.model_dump_json(), "strategy": str(lesson.strategy), "seed": str(lesson.seed),
+        },
+    )  # fmt: skip
+
+
+def _half_duration(info: ModelInfo) -> int:
+    assert isinstance(info.decode, PublishedDecodeSettings)
+    return info.decode.k_p
+
+
+def _training(
+    lesson: Lesson,
     windows: TrainingWindows,
-    recipe: Recipe,
-    strategy: int,
+    *,
     batch_size: int,
-    seed: int,
     fingerprint: str,
     validate: Callable[[nn.Module], float] | None,
-    on_progress: OnProgress | None,
-) -> StateTransitionNetwork:
-    weights = windows.class_weights(strategy=strategy, neutral_factor=recipe.neutral_factor)
-    epoch_steps = -(-len(windows) // batch_size)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        network = StateTransitionNetwork(recipe.network)
-    fit_network(
-        network,
-        window_batches(windows, batch_size=batch_size, gain=recipe.gain, seed=seed),
+) -> Training:
+    """The recipe on these windows: an epoch sees each of them once."""
+    recipe, epoch_steps = lesson.recipe, _epoch_steps(windows, batch_size=batch_size)
+    weights = windows.class_weights(strategy=lesson.strategy, neutral_factor=recipe.neutral_factor)
+    return Training(
+        batch=window_batches(windows, batch_size=batch_size, gain=recipe.gain, seed=lesson.seed),
         loss=joint_loss(weights, recipe=recipe),
         optimisation=Optimisation(recipe.learning_rate),
         steps=recipe.epochs * epoch_steps,
         epoch_steps=epoch_steps,
-        seed=seed,
-        folder=folder,
+        seed=lesson.seed,
         fingerprint=fingerprint,
         validate=validate,
         patience=recipe.patience,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-        on_progress=on_progress,
     )
-    return network
+
+
+def _epoch_steps(windows: TrainingWindows, *, batch_size: int) -> int:
+    return math.ceil(len(windows) / batch_size)
 
 
 def window_batches(
@@ -298,8 +264,9 @@ def window_batches(
     callable
         ``batch(step)`` gives motion ``(b, C, k)`` float32, score ``(b, k)`` float32 and class ``(b, k)`` int64.
     """
-    epoch_steps = -(-len(windows) // batch_size)
+    epoch_steps = _epoch_steps(windows, batch_size=batch_size)
 
+    # Order and gains are streams of their own beside the choice of the windows, which draws from [seed, 0].
     def batch(step: int) -> Batch:
         epoch, place = divmod(step, epoch_steps)
         order = np.random.default_rng([seed, 1, epoch]).permutation(len(windows))
@@ -315,43 +282,12 @@ def window_batches(
     return batch
 
 
-def joint_loss(class_weights: Float32Array, *, recipe: Recipe) -> Callable[[nn.Module, Batch], Losses]:
-    """``0.9 * MSE(score) + 0.1 * CE(class)`` by the recipe's weights.
-
-    The cross-entropy is the mean weighted by class; where all frames of a batch weigh nothing it is 0.
-    """
-    weights = torch.from_numpy(class_weights)
-
-    def loss(network: nn.Module, batch: Batch) -> Losses:
-        motion, score, label = batch
-        predicted, logits = network(motion)
-        spotting = functional.mse_loss(predicted.float(), score)
-        recognition = _weighted_cross_entropy(logits.float(), label, weights=weights.to(label.device))
-        total = recipe.spotting_weight * spotting + recipe.recognition_weight * recognition
-        return {"loss": total, "spotting": spotting, "recognition": recognition}
-
-    return loss
-
-
-def _weighted_cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor) -> Tensor:
-    total = functional.cross_entropy(
-        logits.transpose(1, 2), label, weight=weights, ignore_index=IGNORED, reduction="sum"
-    )
-    weight = (weights[label.clamp_min(0)] * (label != IGNORED)).sum()
-    return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
-
-
-def _candidate(network: StateTransitionNetwork, info: ModelInfo) -> Candidate:
-    weights = {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
-    return Candidate(info, Engine(network.config, weights, where="the trained network"))
-
-
 def _validation(features: Path, videos: Sequence[FeatureVideo], *, info: ModelInfo) -> Callable[[nn.Module], float]:
     """Spotting F1 (strict: IoU >= 0.5 on frames of the video, one to one) over all videos of some subjects."""
 
     def validate(network: nn.Module) -> float:
         assert isinstance(network, StateTransitionNetwork)
-        model = _candidate(network, info)
+        model = Candidate.of(network, info)
         hits = found = wanted = 0
         for video in videos:
             truth = np.array([(event.onset, event.offset - 1) for event in video.micro], np.int64).reshape(-1, 2)
@@ -360,7 +296,7 @@ def _validation(features: Path, videos: Sequence[FeatureVideo], *, info: ModelIn
                 continue
             events, _ = predict(features, video, model=model)
             spans = np.stack([events.onset, events.offset - 1], axis=1)
-            hits += len(match_intervals(interval_iou(spans, truth), threshold=_IOU))
+            hits += len(match_intervals(interval_iou(spans, truth)))
             found += len(events)
         return 2 * hits / (found + wanted) if found + wanted else 0.0
 
@@ -375,21 +311,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _fingerprint(
-    features: Path, recipe: Recipe, *, strategy: int, seed: int, train: Sequence[str], test: Sequence[str] = ()
-) -> str:
-    """Of all that decides a fold."""
-    decides = {
-        "features": features_fingerprint(features),
-        "recipe": recipe.model_dump(mode="json"),
-        "strategy": strategy,
-        "seed": seed,
-        "train": sorted(train),
-        "test": sorted(test),
-    }
-    return fingerprint(json_key(decides))
 
 
 def _is_done(folder: Path, fingerprint: str) -> bool:

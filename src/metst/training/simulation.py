@@ -3,51 +3,52 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
 from metst.arrays import OnProgress
 from metst.config import DecodeSettings, ModelInfo
 from metst.decode import decode_scores
-from metst.inference import network_input, score_motion
-from metst.labels import CLASSES, NEUTRAL
+from metst.inference import score_motion
+from metst.labels import CLASSES
 from metst.metrics import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
-from metst.models.engine import Engine
 from metst.models.networks import StateTransitionNetwork
-from metst.regions import REGION_NAMES
 from metst.results.motion import Motion
-from metst.storage import fingerprint
-from metst.synthesis.faces import simulated_responses
-from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion
-from metst.timeline import Series, TimeGrid, true_runs
+from metst.synthesis.trajectories import SimulatedMotion
+from metst.timeline import true_runs
 from metst.training.backgrounds import recorded_backgrounds
-from metst.training.loop import Batch, Losses, Optimisation, fit_network
+from metst.training.layout import discard_state, training_folder
+from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
+from metst.training.losses import simulated_loss
+from metst.training.material import Material, backgrounds_sha256, clip_batch, motion_series
 from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
 
 logger = logging.getLogger(__name__)
 
-_EPOCH_STEPS = 50  # between two states that a training can go on from
-_SEED_STRIDE = 1000  # between the seeds of stages: each sees other recordings
-_SHORTEST_BACKGROUND_S = 4.0
-_KEPT_FOR_VALIDATION = 4  # every so manieth background is kept from training
+_EPOCH_STEPS = 50
+"""Steps between two states that a training can go on from; set by hand."""
+_SEED_STRIDE = 1000
+"""Between the seeds of two stages, so that each sees other recordings; set by hand."""
+_KEPT_FOR_VALIDATION = 4
+"""Every so manieth background is kept from training, for threshold and calibration; set by hand."""
+_VALIDATION_RECORDING_S = 60.0
+"""Length of a recording that threshold and calibration are fitted on, seconds; set by hand."""
+_MINUTE_S = 60
+"""Seconds of a minute."""
 
+# What decoding was fitted on: without rendered heads, and with them.
 _FITTED_ON = (
     "simulated recordings that training never saw",
     "simulated recordings and movements planted into rendered heads, none seen in training",
 )
+# What nobody may take such a model for.
 _NEVER = "no recording of a spontaneous micro-expression"
 
 
@@ -77,7 +78,8 @@ def train_model(
     Parameters
     ----------
     folder : Path
-        Checkpoint folder to make.
+        Checkpoint folder to make.  The state, until it is done, and metrics lie beside it, in ``<folder>.training``,
+        with a folder for each stage.
     recipe : SimulationRecipe
         Network, data and schedule.
     steps : int, optional
@@ -96,33 +98,36 @@ def train_model(
     -------
     ModelInfo
         What was written to ``model.json``.
+
+    Raises
+    ------
+    UsageError
+        The folder is no checkpoint, its state is that of another training, or there is no head to render.
+    DataError, OutputError
+        As for :func:`metst.training.loop.fit_network`.
     """
     check_target(folder, overwrite=True)
-    steps = steps or recipe.steps
-    state = folder.with_name(f"{folder.name}.training")
+    folder = folder.resolve()  # a name is needed, and "." has none
+    steps, work = steps or recipe.steps, training_folder(folder)
+    own = work / "backgrounds"
     recorded = recorded_backgrounds(
-        backgrounds or state / "backgrounds",
-        count=recipe.backgrounds,
-        seconds=recipe.background_s,
-        head_model=head_model,
+        backgrounds or own, count=recipe.backgrounds, seconds=recipe.background_s, head_model=head_model,
         on_progress=on_progress,
-    )
-    kept = recorded[::_KEPT_FOR_VALIDATION]
-    network = _trained(
-        recipe,
-        steps=steps,
-        seed=seed,
-        backgrounds=[each for each in recorded if each not in kept],
-        folder=state,
-        on_progress=on_progress,
-    )
-    weights = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    engine = Engine(recipe.network, weights, where="the trained network")
+    )  # fmt: skip
+    kept, seen = _parted(recorded)
+    network = _trained(recipe, steps=steps, seed=seed, backgrounds=seen, folder=work, on_progress=on_progress)
     info = _described(recipe, steps=steps, seed=seed, backgrounds=recorded)
-    info = fitted(info, engine, recipe=recipe, backgrounds=kept, seed=seed + 1, on_progress=on_progress)
+    info = fitted(Candidate.of(network, info), recipe=recipe, backgrounds=kept, seed=seed + 1, on_progress=on_progress)
     saved = save_model(folder, network=network, info=info, overwrite=True)
-    shutil.rmtree(state)
+    discard_state(work)
+    shutil.rmtree(own, ignore_errors=True)
     return saved.info
+
+
+def _parted(recorded: Sequence[Motion]) -> tuple[Sequence[Motion], Sequence[Motion]]:
+    """Backgrounds that are kept for threshold and calibration, and those that training sees."""
+    kept = recorded[::_KEPT_FOR_VALIDATION]
+    return kept, [each for each in recorded if each not in kept]
 
 
 def _described(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[Motion]) -> ModelInfo:
@@ -140,7 +145,7 @@ def _described(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: 
             "recipe": recipe.model_dump_json(),
             "steps": str(steps),
             "seed": str(seed),
-            "backgrounds": _digest(backgrounds),
+            "backgrounds": backgrounds_sha256(backgrounds),
         },
     )
 
@@ -154,19 +159,16 @@ def _trained(
     folder: Path,
     on_progress: OnProgress | None,
 ) -> StateTransitionNetwork:
-    """The network after all stages."""
-    torch.manual_seed(seed)
-    network = StateTransitionNetwork(recipe.network)
+    """The network after all stages; a training that was stopped goes on from what is in the folder."""
+    network = fresh_network(recipe.network, seed=seed)
     for number, stage in enumerate(recipe_stages(recipe)):
-        _fit(
-            network,
+        training = _training(
             stage,
-            backgrounds=backgrounds if stage.backgrounds else (),
             steps=steps if stage is recipe else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
             seed=seed + _SEED_STRIDE * number,
-            folder=folder / str(number),
-            on_progress=on_progress,
+            backgrounds=backgrounds if stage.backgrounds else (),
         )
+        fit_network(network, training, folder=folder / str(number), on_progress=on_progress)
     return network
 
 
@@ -175,29 +177,19 @@ def recipe_stages(recipe: SimulationRecipe) -> list[SimulationRecipe]:
     return [*(recipe_stages(RECIPES[recipe.after]) if recipe.after is not None else []), recipe]
 
 
-def _fit(
-    network: StateTransitionNetwork,
-    recipe: SimulationRecipe,
-    *,
-    backgrounds: Sequence[Motion],
-    steps: int,
-    seed: int,
-    folder: Path,
-    on_progress: OnProgress | None,
-) -> None:
-    """Train a network in place by one recipe; a training that was stopped goes on from what is in the folder."""
-    source = Material.of(recipe, backgrounds=backgrounds, seed=seed)
-    fit_network(
-        network,
-        _Ahead(lambda step: _batch(step, source=source, recipe=recipe, seed=seed), last=steps - 1),
-        loss=lambda network, batch: _loss(network, batch, recipe=recipe),
+def _training(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[Motion]) -> Training:
+    """One stage."""
+    material = Material.of(recipe, backgrounds=backgrounds, seed=seed)
+    measured = backgrounds_sha256(backgrounds)
+    return Training(
+        batch=_Ahead(lambda step: clip_batch(step, material=material, recipe=recipe, seed=seed), last=steps - 1),
+        loss=simulated_loss(class_weight=recipe.class_weight, neutral_weight=recipe.neutral_weight),
+        # Decay and clipping were set by hand.
         optimisation=Optimisation(recipe.learning_rate, optimiser="adamw", weight_decay=0.01, clip_norm=1.0),
         steps=steps,
         epoch_steps=_EPOCH_STEPS,
         seed=seed,
-        folder=folder,
-        fingerprint=f"{recipe.model_dump_json()} {steps} steps, seed {seed} {_digest(backgrounds)}".rstrip(),
-        on_progress=on_progress,
+        fingerprint=f"{recipe.model_dump_json()} {steps} steps, seed {seed} {measured}".rstrip(),
     )
 
 
@@ -215,96 +207,8 @@ class _Ahead:
         return made
 
 
-def _batch(step: int, *, source: Material, recipe: SimulationRecipe, seed: int) -> Batch:
-    """Input (B, 36, T) and, delayed by the model's lag, score (B, T) and class (B, T)."""
-    rng, frames, lag = np.random.default_rng([seed, step]), recipe.clip_frames, recipe.scoring.lag
-    motion, score, label = [], [], []
-    for _ in range(recipe.batch_size):
-        drawn = source.draw(rng, seconds=frames / recipe.input.rate_hz)
-        if recipe.reversed_share and rng.random() < recipe.reversed_share:
-            drawn = drawn.reversed()
-        read = network_input(_series(drawn), settings=recipe.input)
-        nearest = np.rint(read.grid.time_s * drawn.rate_hz).astype(int)[: frames - lag]
-        motion.append(read.values[:frames].T)
-        score.append(np.pad(drawn.score[nearest], (lag, 0)))
-        label.append(np.pad(drawn.label[nearest], (lag, 0), constant_values=NEUTRAL))
-    return tuple(torch.from_numpy(np.stack(rows)) for rows in (motion, score, label))
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """What recordings are drawn from: the simulator, and recorded backgrounds to plant into.
-
-    Parameters
-    ----------
-    simulator : MotionSimulator
-    backgrounds : tuple of Background
-        Unbroken stretches.
-    share : float
-        Share of recordings that are planted into one of them.
-    """
-
-    simulator: MotionSimulator
-    backgrounds: tuple[Background, ...]
-    share: float
-
-    @classmethod
-    def of(cls, recipe: SimulationRecipe, *, backgrounds: Sequence[Motion], seed: int) -> Material:
-        """Material by a recipe."""
-        simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
-        stretches = tuple(
-            stretch
-            for each in backgrounds
-            for stretch in _stretches(each, min_quality=recipe.input.min_quality)
-            if stretch.seconds >= _SHORTEST_BACKGROUND_S
-        )
-        return cls(simulator, stretches, recipe.background_share if stretches else 0.0)
-
-    def draw(self, rng: np.random.Generator, *, seconds: float, once: bool = False) -> SimulatedMotion:
-        """A recording by a camera of one of the usual rates.
-
-        It lasts at least so many seconds; with ``once`` no longer than the background it is planted into, of which no
-        frame is seen twice.
-        """
-        if self.share and rng.random() < self.share:
-            background = self.backgrounds[rng.integers(len(self.backgrounds))]
-            if once and background.seconds <= seconds:
-                return self.simulator.draw_over(rng, background)
-            frames = math.ceil(seconds * background.rate_hz) + 1
-            return self.simulator.draw_over(rng, background.to_and_fro(frames=frames, start=rng.random()))
-        rates = self.simulator.settings.camera_rates_hz
-        rate_hz = rates[rng.integers(len(rates))]
-        return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
-
-
-def _stretches(recording: Motion, *, min_quality: float) -> Iterator[Background]:
-    rate_hz = 1 / recording.grid.frame_s
-    for run in true_runs(recording.displacement.valid):
-        yield Background(recording.displacement.values[run], recording.quality[run], rate_hz, min_quality)
-
-
-def _digest(backgrounds: Sequence[Motion]) -> str:
-    """SHA-256 over what was measured; empty without any."""
-    measured = (part.tobytes() for each in backgrounds for part in (each.displacement.values, each.quality))
-    return fingerprint(*measured) if backgrounds else ""
-
-
-def _loss(network: nn.Module, batch: Batch, *, recipe: SimulationRecipe) -> Losses:
-    """Cross-entropy of the score per frame, and of the class, mostly inside micro-expressions."""
-    motion, score, label = batch
-    predicted, logits = cast(tuple[Tensor, Tensor], network(motion))
-    spotting = functional.binary_cross_entropy(predicted.clamp(1e-6, 1 - 1e-6), score)
-    weight = torch.ones(len(CLASSES))
-    weight[NEUTRAL] = recipe.neutral_weight
-    recognition = functional.cross_entropy(logits.transpose(1, 2), label, weight=weight)
-    return {
-        "loss": spotting + recipe.class_weight * recognition, "spotting": spotting, "recognition": recognition,
-    }  # fmt: skip
-
-
 def fitted(
-    info: ModelInfo,
-    engine: Engine,
+    model: Candidate,
     *,
     recipe: SimulationRecipe,
     backgrounds: Sequence[Motion],
@@ -312,11 +216,11 @@ def fitted(
     on_progress: OnProgress | None = None,
 ) -> ModelInfo:
     """The description of a trained network with its decoding, and that of live use where it differs."""
-    source = Material.of(recipe, backgrounds=backgrounds, seed=seed)
+    info, source = model.info, Material.of(recipe, backgrounds=backgrounds, seed=seed)
 
     def fit(info: ModelInfo, stage: str) -> DecodeSettings:
         return fit_decoding(
-            Candidate(info, engine), source=source, recipe=recipe, seed=seed, stage=stage, on_progress=on_progress
+            Candidate(info, model.engine), source=source, recipe=recipe, seed=seed, stage=stage, on_progress=on_progress
         )
 
     live = None
@@ -347,7 +251,7 @@ def fit_decoding(
     alarms: list[float] = []
     minutes, free_min, number, planted = 0.0, 0.0, 0, 0
     while minutes < recipe.validation_minutes:
-        recording = source.draw(np.random.default_rng([seed, number]), seconds=60.0, once=True)
+        recording = source.draw(np.random.default_rng([seed, number]), seconds=_VALIDATION_RECORDING_S, once=True)
         truth = true_runs(recording.score > 0)
         peak, hit = _peaks_and_hits(model, recording, truth=truth, decode=everything)
         peaks.extend(peak)
@@ -355,8 +259,8 @@ def fit_decoding(
         planted += len(truth)
         if not truth:
             alarms.extend(peak)
-            free_min += recording.seconds / 60
-        minutes, number = minutes + recording.seconds / 60, number + 1
+            free_min += recording.seconds / _MINUTE_S
+        minutes, number = minutes + recording.seconds / _MINUTE_S, number + 1
         if on_progress:
             on_progress(stage, min(int(minutes), int(recipe.validation_minutes)), int(recipe.validation_minutes))
     if not any(right) or all(right):
@@ -380,14 +284,8 @@ def fit_decoding(
 def _peaks_and_hits(
     model: Candidate, recording: SimulatedMotion, *, truth: Sequence[slice], decode: DecodeSettings
 ) -> tuple[list[float], list[bool]]:
-    events = decode_scores(score_motion(_series(recording), model=model), settings=decode)
+    events = decode_scores(score_motion(motion_series(recording), model=model), settings=decode)
     frames = np.array([(run.start, run.stop - 1) for run in truth]).reshape(-1, 2)
     found = np.stack([events.onset, events.offset - 1], axis=1)
-    hits = {int(p) for p, _ in match_intervals(interval_iou(found, frames), threshold=0.5)}
+    hits = {int(p) for p, _ in match_intervals(interval_iou(found, frames))}
     return [float(value) for value in events.confidence], [i in hits for i in range(len(events))]
-
-
-def _series(recording: SimulatedMotion) -> Series:
-    length = len(recording.score)
-    grid = TimeGrid.uniform(length, rate_hz=recording.rate_hz)
-    return Series(grid, recording.displacement, np.ones(length, dtype=bool), REGION_NAMES)

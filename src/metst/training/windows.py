@@ -33,7 +33,10 @@ _FRAME_TOLERANCE = 1e-3
 _NETWORK_HZ = 30.0
 # ... and windows of so many median durations, which gives the published 30 of SAMM-LV and 50 of CAS(ME)3.
 _DURATIONS_PER_WINDOW = 2.4
+# Frames; a shorter one has nothing around a micro-expression.  Set by hand.
 _SHORTEST_WINDOW = 8
+# Room for the frames of a video whose rate changes or that has gaps: a share more, and some.  Set by hand.
+_ROOM_SHARE, _ROOM_FRAMES = 1.01, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +268,10 @@ def _hold_negatives(
 
 def _expected_frames(videos: Sequence[FeatureVideo], *, rate_hz: float) -> int:
     """Frames on the network's grid, with room for gaps and changing rates."""
-    return sum(int(1.01 * video.frames * (rate_hz / video.rate_hz if video.rate_hz else 1)) + 8 for video in videos)
+    return sum(
+        int(_ROOM_SHARE * video.frames * (rate_hz / video.rate_hz if video.rate_hz else 1)) + _ROOM_FRAMES
+        for video in videos
+    )
 
 
 class _Joined:

@@ -1,0 +1,105 @@
+"""What training on simulated motion learns from: recordings drawn by a seed, as batches of the network's input."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from metst.inference import network_input
+from metst.labels import NEUTRAL
+from metst.regions import REGION_NAMES
+from metst.results.motion import Motion
+from metst.storage import fingerprint
+from metst.synthesis.faces import simulated_responses
+from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion
+from metst.timeline import Series, TimeGrid, true_runs
+from metst.training.loop import Batch
+from metst.training.simulated_recipes import SimulationRecipe
+
+_SHORTEST_BACKGROUND_S = 4.0
+"""A shorter stretch of a recorded background is not planted into; set by hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What recordings are drawn from: the simulator, and recorded backgrounds to plant into.
+
+    Parameters
+    ----------
+    simulator : MotionSimulator
+    backgrounds : tuple of Background
+        Unbroken stretches.
+    share : float
+        Share of recordings that are planted into one of them.
+    """
+
+    simulator: MotionSimulator
+    backgrounds: tuple[Background, ...]
+    share: float
+
+    @classmethod
+    def of(cls, recipe: SimulationRecipe, *, backgrounds: Sequence[Motion], seed: int) -> Material:
+        """Material by a recipe."""
+        simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
+        stretches = tuple(
+            stretch
+            for each in backgrounds
+            for stretch in _stretches(each, min_quality=recipe.input.min_quality)
+            if stretch.seconds >= _SHORTEST_BACKGROUND_S
+        )
+        return cls(simulator, stretches, recipe.background_share if stretches else 0.0)
+
+    def draw(self, rng: np.random.Generator, *, seconds: float, once: bool = False) -> SimulatedMotion:
+        """A recording by a camera of one of the usual rates.
+
+        It lasts at least so many seconds; with ``once`` no longer than the background it is planted into, of which no
+        frame is seen twice.
+        """
+        if self.share and rng.random() < self.share:
+            background = self.backgrounds[rng.integers(len(self.backgrounds))]
+            if once and background.seconds <= seconds:
+                return self.simulator.draw_over(rng, background)
+            frames = math.ceil(seconds * background.rate_hz) + 1
+            return self.simulator.draw_over(rng, background.to_and_fro(frames=frames, start=rng.random()))
+        rates = self.simulator.settings.camera_rates_hz
+        rate_hz = rates[rng.integers(len(rates))]
+        return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
+
+
+def _stretches(recording: Motion, *, min_quality: float) -> Iterator[Background]:
+    rate_hz = 1 / recording.grid.frame_s
+    for run in true_runs(recording.displacement.valid):
+        yield Background(recording.displacement.values[run], recording.quality[run], rate_hz, min_quality)
+
+
+def clip_batch(step: int, *, material: Material, recipe: SimulationRecipe, seed: int) -> Batch:
+    """Input (B, 36, T) and, delayed by the model's lag, score (B, T) and class (B, T)."""
+    rng, frames, lag = np.random.default_rng([seed, step]), recipe.clip_frames, recipe.scoring.lag
+    motion, score, label = [], [], []
+    for _ in range(recipe.batch_size):
+        drawn = material.draw(rng, seconds=frames / recipe.input.rate_hz)
+        if recipe.reversed_share and rng.random() < recipe.reversed_share:
+            drawn = drawn.reversed()
+        read = network_input(motion_series(drawn), settings=recipe.input)
+        nearest = np.rint(read.grid.time_s * drawn.rate_hz).astype(int)[: frames - lag]
+        motion.append(read.values[:frames].T)
+        score.append(np.pad(drawn.score[nearest], (lag, 0)))
+        label.append(np.pad(drawn.label[nearest], (lag, 0), constant_values=NEUTRAL))
+    return tuple(torch.from_numpy(np.stack(rows)) for rows in (motion, score, label))
+
+
+def motion_series(recording: SimulatedMotion) -> Series:
+    """The motion of a recording, as measuring would give it."""
+    length = len(recording.score)
+    grid = TimeGrid.uniform(length, rate_hz=recording.rate_hz)
+    return Series(grid, recording.displacement, np.ones(length, dtype=bool), REGION_NAMES)
+
+
+def backgrounds_sha256(backgrounds: Sequence[Motion]) -> str:
+    """SHA-256 over what was measured; empty without any."""
+    measured = (part.tobytes() for each in backgrounds for part in (each.displacement.values, each.quality))
+    return fingerprint(*measured) if backgrounds else ""
