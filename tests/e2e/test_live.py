@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 import metst
+from helpers.rounding import assert_within_rounding
 from metst.cli import main
 from metst.errors import OutputError, UsageError, VideoError
 from metst.live.display import Lines, Screen, panel
@@ -32,6 +33,9 @@ from metst.stream import Stream, Update
 from metst.synthesis.clip import ClipRecipe, write_clip
 from metst.video import Frame, read_frames, write_video
 from metst.video.camera import Camera
+
+ROUNDING = 64
+"""Units of rounding between frame by frame and one pass, as in the property of streams."""
 
 BLACK = np.zeros((48, 64), np.uint8)
 
@@ -76,7 +80,7 @@ def test_a_stream_of_real_frames_is_the_analysis(recording: Path, analysis: Anal
     updates.append(stream.close())
     assert tuple(update.motion.reason for update in updates if update.motion) == analysis.reasons
     scores = np.concatenate([update.scores.values for update in updates])
-    np.testing.assert_allclose(scores, analysis.scores.values, atol=1e-5)
+    assert_within_rounding(scores, analysis.scores.values, units=ROUNDING)
     for name in ("onset", "apex", "offset"):
         found = np.concatenate([getattr(update.events, name) for update in updates])
         np.testing.assert_array_equal(found, getattr(analysis.events, name))
