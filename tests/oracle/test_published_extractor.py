@@ -1,26 +1,40 @@
 """Published motion against what the published extractor gave for the same frames."""
 
-import importlib.util
-from pathlib import Path
-
+import cv2
 import numpy as np
 import pytest
 
+from helpers.benchmark_modules import benchmark_module
+from helpers.reference_values import shared_file
+from metst.face import FaceTracker
 from metst.motion import published_windows
 from metst.published.extractor import landmarks_in_crop, published_boxes, window_motion
 from metst.regions import METST_CHANNELS, REGION_NAMES, REGIONS
+from metst.video import Frame
 
-CHECKOUT = Path(__file__).parents[2]
-OFFICIAL = CHECKOUT.parent / "shared" / "official"
-pytestmark = pytest.mark.skipif(
-    not (OFFICIAL / "motion_plus_golden.npz").exists(), reason="the published extractor's output is not at hand"
-)
+PICTURES = "pictures of a person"
 
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(OFFICIAL / "motion_plus_golden.npz") as stored:
+    with np.load(shared_file("official", "motion_plus_golden.npz", why=PICTURES)) as stored:
         return dict(stored)
+
+
+@pytest.fixture(scope="module")
+def portrait(astronaut):
+    """A clip ``(12, 280, 300)`` of a face that drifts, with the box and the landmarks of two windows."""
+    frame = cv2.resize(astronaut[20:220, 120:334], (300, 280), interpolation=cv2.INTER_AREA)
+    face = FaceTracker().update(Frame(index=0, time_s=0.0, grey=frame)).face
+    assert face is not None
+    points = np.repeat(face.landmarks[None].astype(float), 2, axis=0)
+    boxes = published_boxes(points, frame_shape=frame.shape)
+    landmarks = landmarks_in_crop(points, boxes, frame_shape=frame.shape)
+    return {
+        "frames": np.stack([np.roll(frame, (k // 4, k // 3), (0, 1)) for k in range(12)]),
+        "boxes": boxes,
+        "landmarks": landmarks,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +44,7 @@ def motion(golden):
 
 @pytest.fixture(scope="module")
 def extract_reference():
-    path = CHECKOUT / "benchmarks" / "published_extractor.py"
-    spec = importlib.util.spec_from_file_location("published_extractor", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.extract_reference
+    return benchmark_module("published_extractor").extract_reference
 
 
 def test_all_18_regions_agree_with_the_published_extractor(golden, motion):
@@ -47,7 +57,7 @@ def test_all_18_regions_agree_with_the_published_extractor(golden, motion):
 
 
 def test_the_five_regions_of_metst_are_a_subset(motion):
-    with np.load(OFFICIAL / "motion_golden.npz") as five:
+    with np.load(shared_file("official", "motion_golden.npz", why=PICTURES)) as five:
         np.testing.assert_allclose(motion[:, METST_CHANNELS], five["features"], rtol=0, atol=1e-3)
 
 
@@ -79,27 +89,27 @@ def shaken(frames, *, reach, seed=0):
         pytest.param(4, (60, 190, 60, 130), id="box beyond the lower right corner"),
     ],
 )
-def test_vectorised_equals_the_loop_as_published(golden, extract_reference, reach, offset):
-    frames = shaken(golden["frames"][:12], reach=reach)
-    given = {"boxes": golden["boxes"][:2] + np.array(offset), "landmarks": golden["landmarks"][:2], "window": 8}
+def test_vectorised_equals_the_loop_as_published(portrait, extract_reference, reach, offset):
+    frames = shaken(portrait["frames"][:12], reach=reach)
+    given = {"boxes": portrait["boxes"][:2] + np.array(offset), "landmarks": portrait["landmarks"][:2], "window": 8}
     np.testing.assert_allclose(published_windows(frames, **given), extract_reference(frames, **given), atol=1e-5)
 
 
-def test_a_box_follows_the_head_for_the_rest_of_the_window(golden):
+def test_a_box_follows_the_head_for_the_rest_of_the_window(portrait):
     """In a crop of the source's own scale a whole-pixel head motion is undone exactly, and stays undone."""
-    frame = np.pad(golden["frames"][0], 60, mode="reflect")
-    given = {"box": np.array([60, 380, 60, 380]), "landmarks": golden["landmarks"][0]}
+    frame = np.pad(portrait["frames"][0], 60, mode="reflect")
+    given = {"box": np.array([60, 380, 60, 380]), "landmarks": portrait["landmarks"][0]}
     moved = np.stack([frame, *(np.roll(frame, shift, (0, 1)) for shift in ((3, -5), (3, -5), (1, -4), (0, 0)))])
     still = np.stack([frame] * len(moved))
     np.testing.assert_array_equal(window_motion(moved, **given), window_motion(still, **given))
 
 
-def test_a_region_without_pixels_moves_like_the_head_reversed(golden):
-    landmarks = golden["landmarks"][0].copy()
+def test_a_region_without_pixels_moves_like_the_head_reversed(portrait):
+    landmarks = portrait["landmarks"][0].copy()
     landmarks[36:42, 1] += 190  # the eyelid's patch lies below the crop
     landmarks[18, 0] = landmarks[17, 0] + 2  # the square would start left of the brow's patch
     landmarks[23, 0] = landmarks[22, 0] + 5
-    regions = window_motion(golden["frames"][:10], box=golden["boxes"][0], landmarks=landmarks).reshape(18, 2, 10)
+    regions = window_motion(portrait["frames"][:10], box=portrait["boxes"][0], landmarks=landmarks).reshape(18, 2, 10)
     empty = [REGION_NAMES.index(name) for name in ("left lower eyelid", "left brow outer", "right brow inner")]
     head = -regions[empty[0]]
     assert np.abs(head[:, 1:]).max() > 0.05
@@ -107,10 +117,10 @@ def test_a_region_without_pixels_moves_like_the_head_reversed(golden):
         assert np.array_equal(motion, -head) == (index in empty)
 
 
-def test_a_patch_without_pixels_gives_zero(golden):
+def test_a_patch_without_pixels_gives_zero(portrait):
     """The mouth below the crop: the published extractor stopped here with an error."""
-    landmarks = golden["landmarks"][0] + np.array([0, 160])
-    motion = window_motion(golden["frames"][:5], box=golden["boxes"][0], landmarks=landmarks).reshape(18, 2, 5)
+    landmarks = portrait["landmarks"][0] + np.array([0, 160])
+    motion = window_motion(portrait["frames"][:5], box=portrait["boxes"][0], landmarks=landmarks).reshape(18, 2, 5)
     mouth = [index for index, region in enumerate(REGIONS) if 8 in (index, region.parent)]
     assert np.isfinite(motion).all()
     assert (motion[mouth] == motion[mouth[:1]]).all()

@@ -7,10 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from helpers.rounding import assert_within_rounding
 from metst.errors import UsageError
 from metst.models.scan import causal_convolution
 from metst.models.scan.convolution import convolve, convolve_backward
 from metst.models.scan.convolution_operator import convolution_operator, reference_convolution
+
+ROUNDING = 16
+"""Units of rounding; 1.3 were seen in values and 3.2 in gradients."""
 
 SHAPES = [(1, 1, 3, 4), (2, 7, 5, 4), (3, 40, 70, 4), (2, 3, 128, 6), (2, 9, 64, 1)]
 """Sequences, frames, channels (below, above and at a block of lanes), taps (also more than frames)."""
@@ -40,13 +44,11 @@ def loop(a: dict[str, Tensor]) -> np.ndarray:
 
 @pytest.mark.parametrize("past", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 3e-6)])
-def test_values_equal_those_of_the_loop(
-    shape: tuple[int, int, int, int], past: bool, dtype: torch.dtype, tolerance: float
-) -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_values_equal_those_of_the_loop(shape: tuple[int, int, int, int], past: bool, dtype: torch.dtype) -> None:
     a = tensors(shape, past=past, dtype=dtype)
     x, gate = causal_convolution(a["xz"], a.get("past"), weight=a["weight"], bias=a["bias"])
-    np.testing.assert_allclose(x.detach().numpy(), loop(a), rtol=0, atol=tolerance)
+    assert_within_rounding(x.detach(), loop(a), units=ROUNDING)
     assert torch.equal(gate, a["xz"][:, :, shape[2] :])
 
 
@@ -61,7 +63,7 @@ def test_gradients_equal_those_of_torch(shape: tuple[int, int, int, int], past: 
         ((x * steps.sin()).sum() + (gate * steps.cos()).sum()).backward()
         gradients.append({name: tensor.grad for name, tensor in a.items() if tensor.numel()})
     for name, wanted in gradients[1].items():
-        torch.testing.assert_close(gradients[0][name], wanted, rtol=1e-10, atol=1e-10)
+        assert_within_rounding(gradients[0][name], wanted, units=ROUNDING)
 
 
 @pytest.mark.parametrize("past", [False, True])

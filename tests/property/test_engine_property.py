@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.rounding import assert_within_rounding
 from metst.config import NetworkConfig
 from metst.models.checkpoint import load_model
 from metst.models.engine import Engine
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
+
+ROUNDING = 64
+"""Units of rounding between single and double precision; 19 were seen (`boosting-vrme` at full size)."""
 
 Array = npt.NDArray[np.float32]
 Answer = tuple[Array, Array]
@@ -71,10 +75,15 @@ def motion(config: NetworkConfig, length: int, *, seed: int = 0, batch: int = 2)
     return np.random.default_rng(seed).standard_normal((batch, length, config.in_channels)).astype(np.float32)
 
 
+@lru_cache(maxsize=2)
+def doubled(network: StateTransitionNetwork) -> StateTransitionNetwork:
+    return copy.deepcopy(network).double()
+
+
 def by_torch(network: StateTransitionNetwork, x: Array) -> Answer:
     """By the torch module in double precision: in single precision it would add rounding errors of its own."""
     with torch.inference_mode():
-        score, logits = copy.deepcopy(network).double()(torch.from_numpy(x.transpose(0, 2, 1).astype(np.float64)))
+        score, logits = doubled(network)(torch.from_numpy(x.transpose(0, 2, 1).astype(np.float64)))
     return score.float().numpy(), logits.float().numpy()
 
 
@@ -97,8 +106,7 @@ def assert_close(got: Answer, expected: Answer) -> None:
     for mine, other in zip(got, expected, strict=True):
         assert mine.shape == other.shape
         assert mine.dtype == np.float32
-        error = np.abs(mine - other) / np.maximum(1, np.abs(other))
-        assert error.max(initial=0) <= 1e-5
+        assert_within_rounding(mine, other, units=ROUNDING)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -111,6 +119,7 @@ def test_published_networks_agree_with_torch_at_once_and_frame_by_frame(name: st
         if length <= 50:
             assert_close(in_chunks(engine, x[:1], [1] * length), (expected[0][:1], expected[1][:1]))
     pair.cache_clear()
+    doubled.cache_clear()
 
 
 def test_the_network_of_the_package_agrees_with_torch() -> None:

@@ -8,12 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.rounding import assert_within_rounding
 from helpers.scoring_fakes import FakeEngine, alike, fake_model
 from metst.config import InputSettings, ScoringSettings
 from metst.inference import ScoreStream, decode_events, event_stream, network_input, resample, score_motion
 from metst.models.checkpoint import load_model
 from metst.regions import REGION_NAMES
 from metst.timeline import Series, TimeGrid, join_intervals, join_series, true_runs
+
+ROUNDING = 32
+"""Units of rounding between frame by frame and one pass; 3 were seen with the packaged model."""
 
 # Videos
 
@@ -98,7 +102,7 @@ def test_the_pieces_do_not_change_the_scores(video: Any, model: Any, sizes: list
     assert scores.channels == whole.channels
     np.testing.assert_array_equal(scores.grid.time_s, motion.grid.time_s)
     np.testing.assert_array_equal(scores.valid, whole.valid)
-    np.testing.assert_allclose(scores.values, whole.values, atol=1e-5, equal_nan=True)
+    assert_within_rounding(scores.values, whole.values, units=8)
     assert stream.held_frames == 0
 
 
@@ -114,7 +118,7 @@ def test_the_pieces_do_not_change_the_events(video: Any, model: Any, sizes: list
     np.testing.assert_array_equal(live.onset, whole.onset)
     np.testing.assert_array_equal(live.apex, whole.apex)
     np.testing.assert_array_equal(live.offset, whole.offset)
-    np.testing.assert_allclose(live.confidence, whole.confidence, atol=1e-5)
+    assert_within_rounding(live.confidence, whole.confidence, units=8)
 
 
 @settings(deadline=None, max_examples=40)
@@ -176,7 +180,7 @@ def test_the_real_network_scores_the_same_in_one_pass_and_frame_by_frame() -> No
     motion.valid[90:94] = False
     model = load_model("starter")
     whole = score_motion(motion, model=model)
-    np.testing.assert_allclose(fed(ScoreStream(model), motion, None, [1]).values, whole.values, atol=1e-5)
+    assert_within_rounding(fed(ScoreStream(model), motion, None, [1]).values, whole.values, units=ROUNDING)
     assert np.nanstd(whole.values[:, 0]) > 1e-3
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metst.stream
+from helpers.rounding import assert_within_rounding
 from metst.config import DecodeSettings
 from metst.face import FaceFrame
 from metst.inference import decode_events, score_motion
@@ -18,6 +19,9 @@ from metst.regions import REGION_NAMES
 from metst.stream import Stream, Update
 from metst.timeline import Intervals, Series, TimeGrid
 from metst.video import Frame
+
+ROUNDING = 64
+"""Units of rounding between frame by frame and one pass; 22 were seen."""
 
 PACKAGED = load_model()
 # A low threshold, so that most recordings have events.
@@ -117,7 +121,7 @@ def test_the_stream_is_the_whole_pass(recording: Recording) -> None:
     events = decode_events(expected, model=MODEL)
     updates = run(recording)
     scores = np.concatenate([update.scores.values for update in updates])
-    np.testing.assert_allclose(scores, expected.values, atol=1e-5)
+    assert_within_rounding(scores, expected.values, units=ROUNDING)
     np.testing.assert_array_equal(np.concatenate([u.scores.grid.time_s for u in updates]), recording.time_s)
     assert [update.first_frame for update in updates] == np.cumsum([0, *(len(u.scores) for u in updates)])[:-1].tolist()
     for name in ("onset", "apex", "offset"):

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from helpers.rounding import assert_within_rounding
 from metst.config import NetworkConfig
 from metst.errors import CheckpointError, DataError
 from metst.models.engine import Engine
@@ -128,7 +129,7 @@ def test_a_number_that_is_not_finite_is_named_by_its_frame_in_the_stream(engine:
     with pytest.raises(DataError, match=rf"got {value} in frame 23, channel 2 of sequence 1"):
         engine.advance(bad, state, last=True)
     rest, _, _ = engine.advance(x[:, 20:], state, last=True)  # what was refused has changed nothing
-    np.testing.assert_allclose(np.concatenate([first, rest], axis=1), expected, rtol=0, atol=1e-6)
+    assert_within_rounding(np.concatenate([first, rest], axis=1), expected, units=8)
 
 
 @pytest.mark.parametrize("length", [1, 40])
@@ -151,9 +152,9 @@ def test_motion_may_lie_in_memory_as_it_likes_and_stays_as_it_is(engine: Engine)
     turned = np.asfortranarray(x)
     every_second = np.repeat(x, 2, axis=1)[:, ::2]
     for other in (turned, every_second):
-        np.testing.assert_allclose(engine(other)[0], expected, rtol=0, atol=1e-6)
+        assert_within_rounding(engine(other)[0], expected, units=8)
     x.flags.writeable = False
-    np.testing.assert_allclose(engine(x)[0], expected, rtol=0, atol=1e-6)
+    assert_within_rounding(engine(x)[0], expected, units=8)
 
 
 def test_results_are_the_callers_own(engine: Engine) -> None:
@@ -214,4 +215,4 @@ def test_more_threads_give_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("OMP_NUM_THREADS", count)
         answers.append(engine(x))
     for one, two in zip(*answers, strict=True):
-        np.testing.assert_allclose(two, one, rtol=0, atol=1e-6)
+        assert_within_rounding(two, one, units=8)

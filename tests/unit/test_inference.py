@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.rounding import assert_within_rounding
 from helpers.scoring_fakes import CLASSES, FakeEngine
 from helpers.scoring_fakes import alike as motion
 from helpers.scoring_fakes import fake_model as model
@@ -14,6 +15,9 @@ from metst.errors import DataError, UsageError
 from metst.inference import ScoreStream, decode_events, event_stream, resample, score_motion
 from metst.regions import REGION_NAMES
 from metst.timeline import Series, TimeGrid, true_runs
+
+ROUNDING = 64
+"""Units of rounding; 4 were seen."""
 
 
 def bump(time_s: np.ndarray, *, at_s: float) -> np.ndarray:
@@ -70,7 +74,7 @@ def test_a_lost_face_is_a_gap_and_the_next_stretch_starts_afresh() -> None:
     assert np.isnan(whole.values[~valid]).all()
     for part in (slice(0, 100), slice(130, 200), slice(204, 300)):
         alone = score_motion(motion(displacement[part] + 3, time_s=time_s[part]), model=model())
-        np.testing.assert_allclose(whole.values[part], alone.values, atol=1e-5)
+        assert_within_rounding(whole.values[part], alone.values, units=ROUNDING)
 
 
 def test_stretches_too_short_for_any_movement_are_not_scored() -> None:
@@ -202,7 +206,7 @@ def test_a_region_measured_badly_stands_still_and_goes_on_from_there() -> None:
     expected, got = FakeEngine(), FakeEngine()
     score_motion(Series(moving.grid, still, moving.valid, REGION_NAMES), model=model(expected))
     score_motion(moving, model=model(got), quality=quality)
-    np.testing.assert_allclose(np.concatenate(got.seen, axis=1), np.concatenate(expected.seen, axis=1), atol=1e-4)
+    assert_within_rounding(np.concatenate(got.seen, axis=1), np.concatenate(expected.seen, axis=1), units=ROUNDING)
 
 
 def test_a_quality_that_does_not_fit_the_motion_is_refused() -> None:
@@ -268,7 +272,7 @@ def test_of_both_directions_the_lower_score_counts() -> None:
     assert np.array_equal(pooled.grid.time_s, moving().grid.time_s)
     inside = pooled.valid
     lower = np.minimum(forwards.values[inside, 0], backwards.values[inside, 0])
-    np.testing.assert_allclose(pooled.values[inside, 0], lower, atol=1e-5)
+    assert_within_rounding(pooled.values[inside, 0], lower, units=8)
     assert (forwards.values[inside, 0] < backwards.values[inside, 0] - 0.01).any()
     assert (forwards.values[inside, 0] > backwards.values[inside, 0] + 0.01).any()
     np.testing.assert_allclose(pooled.values[inside, 1:].sum(axis=1), 1, atol=1e-5)
@@ -279,7 +283,7 @@ def test_a_recording_and_its_reverse_have_the_same_scores_in_both_directions() -
     both = model(Squashed(memory=0.8), scoring=BOTH, min_quality=0.3)
     scores = score_motion(moving(), model=both, quality=quality)
     back = score_motion(moving().reversed(), model=both, quality=quality[::-1]).reversed()
-    np.testing.assert_allclose(scores.values, back.values, atol=1e-4)
+    assert_within_rounding(scores.values, back.values, units=8)
 
 
 def test_live_use_reads_forwards_and_has_its_own_threshold() -> None:
@@ -289,7 +293,7 @@ def test_live_use_reads_forwards_and_has_its_own_threshold() -> None:
     stream = ScoreStream(both, chunk_frames=16)
     pieces = [stream.feed(moving()), stream.close()]
     one_way = score_motion(moving(), model=model(Squashed(memory=0.8)))
-    np.testing.assert_allclose(np.concatenate([piece.values for piece in pieces]), one_way.values, atol=1e-6)
+    assert_within_rounding(np.concatenate([piece.values for piece in pieces]), one_way.values, units=8)
     assert len(event_stream(both).feed(scored(np.full(60, 0.6), rate_hz=30.0))) == 0
     peak = np.where(np.abs(np.arange(200) - 60) < 6, 0.7, 0.1)
     for threshold, count in ((0.8, 0), (0.6, 1)):

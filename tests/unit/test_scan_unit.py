@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.rounding import assert_within_rounding
 from metst.errors import DataError, UsageError
 from metst.models.scan import reference_scan, selective_scan
 from metst.models.scan.checks import check_operands
 from metst.models.scan.forward import one_step
 from metst.models.scan.numpy_scan import Operands, StepParameters, run_forward
 from metst.models.scan.operator import scan_operator
+
+ROUNDING = 16
+"""Units of rounding; none were seen in single precision and 1.4 in double precision."""
 
 SHAPE = (2, 6, 5, 3)
 
@@ -184,7 +188,7 @@ def test_compiled_by_torch_it_gives_the_same_values_and_gradients(backend: str) 
     loss(eager).backward()
     torch.compile(loss, fullgraph=True, backend=backend)(traced).backward()
     for name in eager:
-        torch.testing.assert_close(traced[name].grad, eager[name].grad, rtol=1e-5, atol=1e-6)
+        assert_within_rounding(traced[name].grad, eager[name].grad, units=ROUNDING)
 
 
 def test_exported_program_contains_the_operator_and_gives_the_same_bits() -> None:
@@ -215,7 +219,7 @@ def test_a_loss_of_the_last_state_alone_has_gradients() -> None:
     selective_scan(**got, return_last_state=True)[1].square().sum().backward()
     for name, tensor in got.items():
         reference = torch.zeros_like(tensor) if wanted[name].grad is None else wanted[name].grad
-        torch.testing.assert_close(tensor.grad, reference, rtol=1e-9, atol=1e-9)
+        assert_within_rounding(tensor.grad, reference, units=ROUNDING)
 
 
 def test_initial_state_of_the_caller_is_not_changed() -> None:

@@ -1,0 +1,65 @@
+"""The compiled loops: made once for all tests, so that the time this takes is no test's own."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+
+def compile_kernels(portrait: np.ndarray) -> None:
+    """Run what the tests at hand have imported of the compiled parts once, on a face ``(H, W)`` uint8 of the size of a
+    passport picture and on a little noise."""
+    if "metst.models.scan.selective" in sys.modules:
+        _compile_scans()
+    if "metst.models.engine" in sys.modules:
+        _compile_engine()
+    if "metst.motion.registration" in sys.modules:
+        _compile_motion(portrait)
+    if "metst.synthesis.heads.raster" in sys.modules:
+        _compile_rendering()
+
+
+def _compile_scans() -> None:
+    import torch
+
+    from metst.models.scan import causal_convolution, selective_scan
+    from metst.models.scan.numpy_scan import StepParameters, scan_step, zero_state
+
+    for dtype in (torch.float32, torch.float64):
+        u, delta, gate = (torch.ones(1, 3, 2, dtype=dtype, requires_grad=True) for _ in range(3))
+        maps = torch.ones(1, 3, 4, dtype=dtype, requires_grad=True)
+        decay = -torch.ones(2, 4, dtype=dtype)
+        selective_scan(u, delta, decay, maps, maps, u[0, 0], z=gate, delta_softplus=True).sum().backward()
+        x, _ = causal_convolution(torch.cat([u, gate], dim=2), None, weight=decay[:, None], bias=u[0, 0])
+        x.sum().backward()
+    rows = {
+        name: np.ones((1, size), np.float32) for name, size in (("u", 2), ("delta", 2), ("B", 4), ("C", 4), ("z", 2))
+    }
+    parameters = StepParameters.of(-np.ones((2, 4), np.float32), np.ones(2, np.float32), delta_bias=None)
+    scan_step(**rows, parameters=parameters, state=zero_state(1, 2, states=4), delta_softplus=True)
+
+
+def _compile_engine() -> None:
+    from metst.models.checkpoint import load_model
+
+    engine = load_model("starter").engine
+    _, _, state = engine.advance(np.zeros((1, 40, 36), np.float32), None, last=False)
+    engine.advance(np.zeros((1, 1, 36), np.float32), state, last=True)
+
+
+def _compile_motion(portrait: np.ndarray) -> None:
+    from metst.face import FaceTracker
+    from metst.motion.trajectory import extract_motion
+    from metst.video import Frame
+
+    tracker = FaceTracker()
+    extract_motion([tracker.update(Frame(index=k, time_s=k / 30, grey=portrait)) for k in range(3)])
+
+
+def _compile_rendering() -> None:
+    from helpers.heads import ball_head
+    from metst.synthesis.heads.render import render_scene
+    from metst.synthesis.heads.scene import HeadScene
+
+    list(render_scene(HeadScene(family="anny"), time_s=[0.0], events=(), rng_seed=1, model=ball_head()))
