@@ -85,22 +85,17 @@ def write_video(
     if (first := next(frames, None)) is None:
         raise UsageError(f"no frames to write to {path}")
     _check_picture(first, first.shape)
+    _check_size(first.shape[1], first.shape[0], codec=codec)
+    with _whole_file(path) as partial, _container(partial, path=path, tick=tick) as container:
+        stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset, codec=codec)
+        _encode(container, stream, chain([first], frames), tick=tick, stamps=stamps, path=path)
+
+
+def _check_size(width: int, height: int, *, codec: Codec) -> None:
     low, high = _SIDES_PX[codec]
-    if not low <= min(first.shape[:2]) <= max(first.shape[:2]) <= high:
-        what = f"pictures of {first.shape[1]}x{first.shape[0]} px cannot be written as {codec}"
+    if not low <= min(width, height) <= max(width, height) <= high:
+        what = f"pictures of {width}x{height} px cannot be written as {codec}"
         raise UsageError(f"{what}: width and height must lie between {low} and {high} px")
-    with _whole_file(path) as partial:
-        with _errors_of(path):
-            container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
-        try:
-            stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset, codec=codec)
-            _encode(container, stream, chain([first], frames), tick=tick, stamps=stamps, path=path)
-            with _errors_of(path):
-                container.close()
-        finally:
-            # After a failure the trailer fails once more; the first error is the one to tell.
-            with contextlib.suppress(OSError, av.FFmpegError):
-                container.close()
 
 
 @contextlib.contextmanager
@@ -117,6 +112,21 @@ def _whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _container(partial: Path, *, path: Path, tick: Fraction) -> Iterator[OutputContainer]:
+    """An mp4 file to write to, complete at the end."""
+    with _errors_of(path):
+        container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
+    try:
+        yield container
+        with _errors_of(path):
+            container.close()
+    finally:
+        # After a failure the trailer fails once more; the first error is the one to tell.
+        with contextlib.suppress(OSError, av.FFmpegError):
+            container.close()
 
 
 @contextlib.contextmanager
