@@ -12,7 +12,9 @@ from metst.errors import UsageError
 from metst.metrics.figures import Tally, all_scores, overall_scores
 
 FEWEST_SUBJECTS = 2
+"""With one subject all resamples are alike."""
 _INTERVAL_PERCENT = (2.5, 97.5)
+"""Percentiles between which 95 % of the resamples lie."""
 
 
 @dataclass(frozen=True)
