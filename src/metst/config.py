@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metst.errors import UsageError
 
+Codec = Literal["h264", "hevc", "mpeg4"]
+"""Names of the codecs that videos are written with, as FFmpeg has them."""
+
 _MOST_PER_MIN = 600.0
 """Micro-expressions per minute, each a tenth of a second: more would not fit."""
 

@@ -9,23 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from metst.cli.console import (
-    FINISHED_WITH_PROBLEMS,
-    AsJson,
-    ExpectedRate,
-    ModelName,
-    OutputFolder,
-    Quiet,
-    Rate,
-    Verbose,
-    console,
-    introduce,
-    load,
-    print_json,
-    progress,
-    table,
-    talk,
-)
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, load, print_json, progress, table, talk
+from metst.cli.options import AsJson, ExpectedRate, ModelName, OutputFolder, Quiet, Rate, Verbose
 from metst.errors import MetstError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from metst.cli.console import Quiet, Verbose, console, talk
+from metst.cli.console import console, talk
+from metst.cli.options import Quiet, Verbose
 
 DataSet = Literal["casme3", "samm-lv"]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, AsJson, Quiet, Verbose, console, print_json, table, talk
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, table, talk
+from metst.cli.options import AsJson, Quiet, Verbose
 
 if TYPE_CHECKING:
     from metst.datasets import DataSet
@@ -20,6 +21,7 @@ datasets = typer.Typer(no_args_is_help=True, help="Look after data sets with lab
 KindName = Literal["samm-lv", "casme3", "casme2", "smic-hs", "smic-vis", "smic-nir", "megc", "manifest"]
 
 _ROWS_SHOWN = 12
+"""Corrections for one reason that get a line each without -v: what a screen holds. Set by hand."""
 
 
 @datasets.callback()

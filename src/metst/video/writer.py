@@ -17,11 +17,9 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from metst.arrays import UInt8Array
+from metst.config import Codec
 from metst.errors import OutputError, UsageError
 from metst.timeline import TimeGrid
-
-Codec = Literal["h264", "hevc", "mpeg4"]
-"""Names of the codecs, as FFmpeg has them."""
 
 # x265 reads beyond pictures that are one of its blocks of 64 px wide, and what it writes of them is damaged.
 _SIDES_PX: dict[Codec, tuple[int, int]] = {"h264": (1, 16384), "hevc": (128, 8192), "mpeg4": (1, 8190)}
