@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MotionFormat = Literal["csv", "safetensors"]
 
+_DIGITS = 4
+"""Decimals of a confidence in JSON. Set by hand."""
+
 
 def analyze(
     inputs: Annotated[list[Path], typer.Argument(help="Videos or folders of frames.", show_default=False)],
@@ -125,7 +128,7 @@ def _analyze_one(
         "folder": str(folder),
         "events": len(events),
         "labels": list(events.label),
-        "confidence": [round(float(value), 4) for value in events.confidence],
+        "confidence": [round(float(value), _DIGITS) for value in events.confidence],
         "problems": list(analysis.problems),
     }
 

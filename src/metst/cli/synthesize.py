@@ -19,6 +19,7 @@ from metst.synthesis.recipe import ClipRecipe, first_fault, read_recipe
 _USUAL = ClipRecipe()
 """The recipe where nothing else is said."""
 _USUAL_LABELS = ",".join(_USUAL.labels)
+"""Its classes as the option has them."""
 _NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "quiet", "verbose"})
 """Parameters that may stand beside a recipe."""
 _OF_A_PICTURE = frozenset({"fps", "size", "seconds", "head"})

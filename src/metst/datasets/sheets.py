@@ -20,6 +20,8 @@ _HEADER_ROWS = 40
 """Rows in which a header is looked for; the longest preamble known has 13 rows."""
 _INTEGRAL = 1e-6
 """Farthest that a number may lie from a whole one and be taken for it: rounding of a formula. Set by hand."""
+_EXACT = 2**53
+"""Up to it every whole number is a float64."""
 _ZIP = b"PK\x03\x04"
 """What an .xlsx file starts with: it is a ZIP archive."""
 
@@ -265,6 +267,6 @@ def whole_number(cell: object) -> int | None:
         number = float(cell if isinstance(cell, int | float) else cell_text(cell))
     except ValueError:
         return None
-    if not abs(number) < 2**53 or abs(number - round(number)) > _INTEGRAL:
+    if not abs(number) < _EXACT or abs(number - round(number)) > _INTEGRAL:
         return None
     return round(number)

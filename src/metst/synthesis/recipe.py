@@ -10,12 +10,13 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from metst.config import Codec, Settings
 from metst.errors import DataError, UsageError
 
+# What a clip may be; set by hand, to refuse slips of the pen before a file is begun.
 _SMALLEST_PX, _LARGEST_PX = 64, 8192
-"""Sides of a clip: smaller holds no face to measure, larger no encoder takes. Set by hand."""
+"""Of either side."""
 _LONGEST_S = 24 * 3600
-"""A day: a longer clip is a slip of the pen. Set by hand."""
+"""Seconds."""
 _FASTEST_HZ = 1000
-"""Frames per second: a faster clip is a slip of the pen. Set by hand."""
+"""Frames per second."""
 
 
 class ClipRecipe(Settings):
