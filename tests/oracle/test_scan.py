@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from metst.models.scan.numpy_scan import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan.numpy_scan import Operands, StepParameters, scan_numpy, scan_step, zero_state
 from metst.models.scan.selective import _on_gpu, reference_scan, selective_scan
 
 Array = npt.NDArray[np.floating]
@@ -209,7 +209,7 @@ def test_gradients_of_a_long_sequence() -> None:
 
 def test_steps_one_by_one_give_the_bits_of_the_scan() -> None:
     a = operands((2, 41, 70, 5), gate=True, bias=True)
-    whole = scan_numpy(**a, delta_softplus=True, state=(last := zero_state(2, 70, states=5)))
+    whole = scan_numpy(Operands(**a), delta_softplus=True, state=(last := zero_state(2, 70, states=5)))
     parameters = StepParameters.of(a["A"], a["D"], delta_bias=a["delta_bias"])
     state = zero_state(2, 70, states=5)
     for t in range(41):
@@ -245,7 +245,7 @@ def test_gpu_kernel_gets_time_last_and_its_result_comes_back() -> None:
         y, state = reference_scan(u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus)
         return y.transpose(1, 2), state
 
-    y, state = _on_gpu(stand_in, **a, delta_softplus=True)
+    y, state = _on_gpu(stand_in, a, delta_softplus=True)
     wanted_y, wanted_state = selective_scan(**a, delta_softplus=True, return_last_state=True)
     assert distance(y, wanted_y) < VALUE_TOLERANCE
     assert distance(state, wanted_state) < VALUE_TOLERANCE

@@ -99,12 +99,12 @@ def test_pieces_with_carried_state_give_the_bits_of_the_whole(
     a, softplus = case
     batch, length, width = a["u"].shape
     whole_state, state = (zero_state(batch, width, states=a["A"].shape[1]) for _ in range(2))
-    whole = scan_numpy(**a, delta_softplus=softplus, state=whole_state)
+    whole = scan_numpy(Operands(**a), delta_softplus=softplus, state=whole_state)
     edges = sorted({0, length, *(cut for cut in cuts if cut < length)})
     pieces = []
     for first, last in itertools.pairwise(edges):
         piece = {name: v[:, first:last] if v.ndim == 3 else v for name, v in a.items()}
-        pieces.append(scan_numpy(**piece, delta_softplus=softplus, state=state))
+        pieces.append(scan_numpy(Operands(**piece), delta_softplus=softplus, state=state))
     np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
     np.testing.assert_array_equal(state, whole_state)
 
@@ -176,6 +176,6 @@ def test_state_layout_and_read_only_inputs_do_not_change_a_bit(case: tuple[dict[
     resident, plain = zero_state(batch, width, states=a["A"].shape[1]), np.zeros((batch, *a["A"].shape), np.float32)
     for operand in a.values():
         operand.flags.writeable = False
-    wanted = scan_numpy(**a, delta_softplus=softplus, state=resident)
-    np.testing.assert_array_equal(scan_numpy(**a, delta_softplus=softplus, state=plain), wanted)
+    wanted = scan_numpy(Operands(**a), delta_softplus=softplus, state=resident)
+    np.testing.assert_array_equal(scan_numpy(Operands(**a), delta_softplus=softplus, state=plain), wanted)
     np.testing.assert_array_equal(plain, resident)

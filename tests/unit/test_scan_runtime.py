@@ -27,7 +27,7 @@ from metst.models.scan import compile as scan_compile
 from metst.models.scan import pool as scan_threads
 from metst.models.scan import selective_scan
 from metst.models.scan.compile import KernelCacheWarning, hot_loop
-from metst.models.scan.numpy_scan import scan_numpy
+from metst.models.scan.numpy_scan import Operands, scan_numpy
 from metst.models.scan.pool import run_tasks
 from metst.threads import thread_limit
 
@@ -60,9 +60,9 @@ def test_numba_still_takes_the_hints_that_make_the_loops_fast() -> None:
 
 SCAN_ONCE = """
 import numpy as np
-from metst.models.scan.numpy_scan import scan_numpy
+from metst.models.scan.numpy_scan import Operands, scan_numpy
 ones = np.ones((1, 3, 2), np.float32)
-y = scan_numpy(ones, ones, np.zeros((2, 2), np.float32), ones, ones, ones[0, 0])
+y = scan_numpy(Operands(ones, ones, np.zeros((2, 2), np.float32), ones, ones, ones[0, 0]))
 assert y.tolist() == [[[3.0] * 2, [5.0] * 2, [7.0] * 2]], y
 """
 
@@ -266,10 +266,10 @@ def test_an_error_of_the_caller_waits_for_the_helpers() -> None:
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_process_scans_with_threads_of_its_own() -> None:
     a = large_arrays()
-    wanted = scan_numpy(**a, threads=2)
+    wanted = scan_numpy(Operands(**a), threads=2)
     receiver, sender = multiprocessing.get_context("fork").Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(
-        target=lambda: sender.send_bytes(scan_numpy(**a, threads=2).tobytes())
+        target=lambda: sender.send_bytes(scan_numpy(Operands(**a), threads=2).tobytes())
     )
     child.start()
     try:
@@ -284,5 +284,5 @@ def test_a_forked_process_scans_with_threads_of_its_own() -> None:
 def test_a_spawned_process_scans_the_same_bits() -> None:
     a = large_arrays()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        spawned = pool.apply(scan_numpy, kwds=a | {"threads": 2})
-    np.testing.assert_array_equal(spawned, scan_numpy(**a, threads=1))
+        spawned = pool.apply(scan_numpy, (Operands(**a),), {"threads": 2})
+    np.testing.assert_array_equal(spawned, scan_numpy(Operands(**a), threads=1))

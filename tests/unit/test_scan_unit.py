@@ -14,7 +14,7 @@ import torch
 from metst.errors import DataError, UsageError
 from metst.models.scan import reference_scan, selective_scan
 from metst.models.scan.checks import check_operands
-from metst.models.scan.numpy_scan import StepParameters, scan_numpy, scan_step, zero_state
+from metst.models.scan.numpy_scan import Operands, StepParameters, scan_numpy, scan_step, zero_state
 from metst.models.scan.operator import scan_operator
 
 SHAPE = (2, 6, 5, 3)
@@ -130,9 +130,9 @@ def test_refused_arrays_leave_the_state_untouched() -> None:
     state[...] = 0.25
     a["C"][1, 5, 2] = np.nan
     with pytest.raises(DataError, match=r"C must be finite.*\(1, 5, 2\)"):
-        scan_numpy(**a, state=state)
+        scan_numpy(Operands(**a), state=state)
     with pytest.raises(DataError, match="shape"):
-        scan_numpy(**a, state=state[:1])
+        scan_numpy(Operands(**a), state=state[:1])
     assert (state == 0.25).all()
 
 
@@ -252,6 +252,7 @@ def test_states_decay_to_zero_instead_of_lingering_as_denormals() -> None:
     zeros, maps = np.zeros((1, 20_000, 3), np.float32), np.ones((1, 20_000, 2), np.float32)
     state = zero_state(1, 3, states=2)
     state[...] = 1.0
-    scan_numpy(zeros, zeros + 1, np.full((3, 2), -0.01, np.float32), maps, maps, zeros[0, 0], state=state, threads=1)
+    operands = Operands(zeros, zeros + 1, np.full((3, 2), -0.01, np.float32), maps, maps, zeros[0, 0])
+    scan_numpy(operands, state=state, threads=1)
     assert (state == 0).all()
     assert np.float32(1e-40) * np.ones(1, np.float32) > 0  # the thread's own arithmetic is as before

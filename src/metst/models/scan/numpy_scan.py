@@ -22,7 +22,23 @@ from metst.threads import thread_limit
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """Operands of a scan; shapes as in :func:`scan_numpy`, and C-contiguous for the loops."""
+    """Operands of a scan, all float32 or all float64.
+
+    Parameters
+    ----------
+    u, delta : (B, T, D) array
+        Input and step size.
+    A : (D, N) array
+        Rates of the states, not positive.
+    B, C : (B, T, N) array
+        Input and output maps.
+    D : (D,) array
+        Weight of the input in the output.
+    z : (B, T, D) array, optional
+        Gate: the output is multiplied by ``SiLU(z)``.
+    delta_bias : (D,) array, optional
+        Added to ``delta`` before the softplus.
+    """
 
     u: Array
     delta: Array
@@ -38,8 +54,12 @@ class Operands:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: operand for name, operand in named.items() if operand is not None}
 
+    def plain(self) -> Operands:
+        """The same, C-contiguous for the loops; copied only where they must be."""
+        return Operands(**{name: plain(operand) for name, operand in self.present().items()})
+
     def loop_inputs(self) -> Inputs:
-        """As the compiled loops want them."""
+        """As the compiled loops want them, of plain operands."""
         none = np.zeros((0, 0, 0), self.u.dtype)
         bias, z = self.delta_bias, self.z
         return (
@@ -176,35 +196,14 @@ def run_backward(
 
 
 def scan_numpy(
-    u: Array,
-    delta: Array,
-    A: Array,
-    B: Array,
-    C: Array,
-    D: Array,
-    *,
-    z: Array | None = None,
-    delta_bias: Array | None = None,
-    delta_softplus: bool = False,
-    state: Array | None = None,
-    threads: int | None = None,
+    operands: Operands, *, delta_softplus: bool = False, state: Array | None = None, threads: int | None = None
 ) -> Array:
-    """Selective scan of arrays that are all float32 or all float64.
+    """Selective scan of arrays.
 
     Parameters
     ----------
-    u, delta : (B, T, D) array
-        Input and step size.
-    A : (D, N) array
-        Rates of the states, not positive.
-    B, C : (B, T, N) array
-        Input and output maps.
-    D : (D,) array
-        Weight of the input in the output.
-    z : (B, T, D) array, optional
-        Gate: the output is multiplied by ``SiLU(z)``.
-    delta_bias : (D,) array, optional
-        Added to ``delta`` before the softplus.
+    operands : Operands
+        What is scanned.
     delta_softplus : bool
         Whether the step size is ``softplus(delta + delta_bias)``; without it, it must not be negative.
     state : (B, D, N) array, optional
@@ -222,9 +221,9 @@ def scan_numpy(
     DataError
         When an operand has the wrong shape, dtype or values; ``state`` is then untouched.
     """
-    given = Operands(u, delta, A, B, C, D, z, delta_bias).present()
+    given = operands.present()
     check_operands(given if state is None else given | {"state": state})
-    operands = Operands(**{name: plain(operand) for name, operand in given.items()})
+    operands = operands.plain()
     carried = None if state is None else plain(state.transpose(0, 2, 1))
     checked = operands.present() if carried is None else operands.present() | {"state": carried.transpose(0, 2, 1)}
     check_values(checked, delta_softplus=delta_softplus)
