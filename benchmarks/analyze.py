@@ -35,7 +35,8 @@ import cv2
 import numpy as np
 from motion_speed import measured_speed
 
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
+from metst.synthesis.recipe import ClipRecipe
 from metst.video import read_colour_stream, read_frames, write_video
 
 RATE_HZ, MINUTE_S = 30, 60

@@ -20,7 +20,8 @@ import pandas as pd
 from metst.metrics import score_tables
 from metst.models.checkpoint import DEFAULT_MODEL
 from metst.results import read_analysis
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
+from metst.synthesis.recipe import ClipRecipe
 
 
 def analysed(video: Path, folder: Path, *, model: str) -> tuple[Path, float, float]:

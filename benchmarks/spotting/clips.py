@@ -22,8 +22,9 @@ from metst.metrics import read_intervals_csv
 from metst.motion import Motion
 from metst.motion.measured import measure_motion
 from metst.regions import REGION_NAMES
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
 from metst.synthesis.faces import simulated_responses
+from metst.synthesis.recipe import ClipRecipe
 from metst.synthesis.trajectories import MotionSimulator
 from metst.timeline import Intervals, Series, TimeGrid, frames_from_people, true_runs
 from metst.video import probe_video

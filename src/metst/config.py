@@ -23,6 +23,8 @@ Pathways = Literal["shared", "separate"]
 
 STAGES: Final = 3
 """Stages of the slow-fast networks; between two the fast pathway is added to the slow one."""
+Codec = Literal["h264", "hevc", "mpeg4"]
+"""Names of the codecs that videos are written with, as FFmpeg has them."""
 
 _MOST_PER_MIN = 600.0
 """Micro-expressions per minute, each a tenth of a second (``min_duration_s``): more would not fit."""

@@ -13,7 +13,8 @@ from metst.analyze import analyze
 from metst.config import AnalyzeSettings, MotionSettings
 from metst.motion.cache import FOLDER_VARIABLE, MotionCache
 from metst.results import Analysis
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
+from metst.synthesis.recipe import ClipRecipe
 from metst.timeline import Intervals, Series
 
 

@@ -11,7 +11,8 @@ from metst.sensitivity import CalibrateSettings, as_dict, calibrate, summarise, 
 from metst.sensitivity import footage as reading
 from metst.sensitivity.footage import Footage
 from metst.sensitivity.moments import Section
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
+from metst.synthesis.recipe import ClipRecipe
 from metst.video import write_video
 
 SETTINGS = CalibrateSettings(

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metst.cli.demonstration import run_demo
+from metst.cli.demo import run_demo
 from metst.errors import UsageError
 from metst.models.checkpoint import DEFAULT_MODEL
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
+from metst.synthesis.recipe import ClipRecipe
 from metst.video import read_frames
 
 

@@ -31,7 +31,8 @@ from metst.live.window import Preview, picture
 from metst.models.checkpoint import load_model
 from metst.results import Analysis, write_analysis
 from metst.stream import Stream, Update
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
+from metst.synthesis.recipe import ClipRecipe
 from metst.video import Frame, read_frames, write_video
 from metst.video.camera import Camera
 

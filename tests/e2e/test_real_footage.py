@@ -8,7 +8,8 @@ import pytest
 
 from metst.analyze import analyze
 from metst.metrics import interval_iou, match_intervals
-from metst.synthesis.clip import ClipRecipe, write_clip
+from metst.synthesis.clip import write_clip
+from metst.synthesis.recipe import ClipRecipe
 
 CALM_S = (39.5, 50.2)
 """A stretch of the clip in which its person sits still."""

@@ -247,7 +247,7 @@ def test_gpu_kernel_gets_time_last_and_its_result_comes_back() -> None:
         y, state = reference_scan(u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus)
         return y.transpose(1, 2), state
 
-    y, state = _on_gpu(stand_in, **a, delta_softplus=True)
+    y, state = _on_gpu(stand_in, a, delta_softplus=True)
     wanted_y, wanted_state = selective_scan(**a, delta_softplus=True, return_last_state=True)
     assert distance(y, wanted_y) < VALUE_TOLERANCE
     assert distance(state, wanted_state) < VALUE_TOLERANCE

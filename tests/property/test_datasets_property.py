@@ -1,5 +1,7 @@
 import csv
+import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from helpers import dataset_folders as make
 from metst.datasets import load_dataset
+from metst.datasets.sheets import read_workbook
+from metst.errors import DataError
 from metst.labels import EMOTION_MAPS
 from metst.timeline import frames_for_people
 
@@ -90,3 +94,55 @@ def test_the_rule_of_the_owners_touches_long_micro_expressions_only(onset, rise,
     too_long = row == "micro" and rise + fall > 30 and rise and fall
     assert label.offset == (onset + 2 * rise if too_long else plain.offset)
     assert (label.onset, label.apex) == (plain.onset, plain.apex)
+
+
+def workbook(kind: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"sheet.{kind}"
+        make[kind](path, [["Subject", "Filename", "Onset"], *[[f"s{k}", "a", 10 * k + 0.5] for k in range(20)]])
+        return path.read_bytes()
+
+
+def unpacked(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(parts: dict[str, bytes]) -> bytes:
+    with zipfile.ZipFile(packing := io.BytesIO(), "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    return packing.getvalue()
+
+
+def damaged(draw: st.DrawFn, data: bytes) -> bytes:
+    changes = draw(st.dictionaries(st.integers(0, len(data) - 1), st.integers(0, 255), min_size=1, max_size=20))
+    return bytes(changes.get(k, byte) for k, byte in enumerate(data))
+
+
+WORKBOOKS = {kind: workbook(kind) for kind in ("xls", "xlsx")}
+PARTS = unpacked(WORKBOOKS["xlsx"])
+
+
+@st.composite
+def damaged_workbooks(draw: st.DrawFn) -> tuple[str, bytes]:
+    kind = draw(st.sampled_from(sorted(WORKBOOKS)))
+    if kind == "xlsx":
+        name = draw(st.sampled_from(sorted(PARTS)))
+        return kind, packed(PARTS | {name: damaged(draw, PARTS[name])})
+    return kind, damaged(draw, WORKBOOKS[kind])
+
+
+@settings(max_examples=100, deadline=None)
+@given(file=damaged_workbooks())
+def test_a_damaged_workbook_is_read_or_named(file):
+    kind, data = file
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"sheet.{kind}"
+        path.write_bytes(data)
+        try:
+            sheets = read_workbook(path)
+        except DataError as error:
+            assert str(path) in str(error)  # noqa: PT017
+        else:
+            assert all(sheet.source.file == path.name for sheet in sheets)

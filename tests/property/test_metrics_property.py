@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from metst.metrics import SCORERS, interval_iou, match_intervals, score_tables
+from metst.metrics import SCORERS, Bootstrap, interval_iou, match_intervals, score_tables
 
 CLASSES = ("negative", "positive", "surprise", "others")
 
@@ -161,7 +161,7 @@ def copied(table, *, copies):
 @settings(max_examples=20, deadline=None)
 def test_confidence_intervals_are_those_of_resampled_tables(predictions, truth, seed, scorer):
     """The same subjects drawn, their rows copied out under new names and scored anew."""
-    result = score_tables(predictions, truth, scorer=scorer, classes=CLASSES, bootstrap=8, seed=seed)
+    result = score_tables(predictions, truth, scorer=scorer, classes=CLASSES, bootstrap=Bootstrap(8, seed=seed))
     # Subjects are drawn in the order in which they appear, predictions first.
     subjects = list(dict.fromkeys(row[0] for row in predictions + truth))
     if scorer == "megc":
@@ -183,7 +183,7 @@ def test_confidence_intervals_are_those_of_resampled_tables(predictions, truth, 
 @settings(max_examples=30, deadline=None)
 def test_paired_differences_are_those_of_resampled_tables(predictions, against, truth, seed, scorer):
     options = {"scorer": scorer, "classes": CLASSES, "iou": 0.3}
-    result = score_tables(predictions, truth, against=against, bootstrap=8, seed=seed, **options)["against"]
+    result = score_tables(predictions, truth, against=against, bootstrap=Bootstrap(8, seed=seed), **options)["against"]
     subjects = list(dict.fromkeys(row[0] for row in predictions + against + truth))
     plain = [score_tables(table, truth, bootstrap=0, **options) for table in (predictions, against)]
     assert (result["strs"], result["spotting"]["f1"]) == (plain[1]["strs"], plain[1]["spotting"]["f1"])

@@ -21,7 +21,7 @@ from metst.motion.foreign import influence, undisturbed
 from metst.motion.head import HeadFit
 from metst.motion.normal import normal_matrix
 from metst.motion.picture import Similarity, make_picture
-from metst.motion.registration import right_side
+from metst.motion.registration import Template, Unknowns, right_side
 from metst.motion.tracker import MotionTracker
 from metst.motion.trajectory import extract_motion
 from metst.regions import REGION_NAMES, REGIONS
@@ -220,8 +220,8 @@ def test_the_normal_equations_agree_with_finite_differences(unit: int) -> None:
         residual, splines = np.empty(grid.shape, np.float32), np.empty((2, *grid.node_shape), np.float32)
         lights, light = np.empty(grid.light_shape, np.float32), np.zeros(grid.light_shape, np.float32)
         right_side(
-            template + effect.astype(np.float32), used, template, gradient, span, grid.basis, 1.0, light, 1e9,
-            residual, splines, lights,
+            template + effect.astype(np.float32), used, Template(template, gradient, span), grid.basis, 1.0, light, 1e9,
+            residual, Unknowns(splines, lights),
         )  # fmt: skip
         column = normal[: 2 * count, count + node]
         np.testing.assert_allclose(splines.ravel(), column, atol=1e-4 * np.abs(column).max())

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import get_args
 
@@ -386,6 +387,18 @@ def test_a_sheet_that_is_no_workbook(name, content, tmp_path):
     make.casme3(tmp_path)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read: expected an \.xlsx? workbook"):
+        load_dataset(tmp_path)
+
+
+def test_a_workbook_whose_text_is_damaged(tmp_path):
+    make["casme3"](tmp_path)
+    path = tmp_path / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part.replace(b"</row>", b"</row", 1))
+    with pytest.raises(DataError, match=r"cannot be read: expected an \.xlsx workbook"):
         load_dataset(tmp_path)
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from metst.cli.synthesize import CodecName, synthesize
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, unit_displacement
-from metst.synthesis.clip import ClipRecipe, read_recipe, write_clip
+from metst.synthesis.clip import write_clip
 from metst.synthesis.events import (
     EMOTION_UNITS,
     MEAN_RISE_SHARE,
@@ -27,6 +27,7 @@ from metst.synthesis.events import (
     parse_units,
 )
 from metst.synthesis.inject import PlantedFields, inject_events, truth_intervals, warp_frame
+from metst.synthesis.recipe import ClipRecipe, read_recipe
 from metst.synthesis.resample import FinePicture, to_picture
 from metst.timeline import TimeGrid
 from metst.video import probe_video, read_colour_stream, write_video

@@ -30,6 +30,9 @@ from metst.cli.synthesize import synthesize
 from metst.cli.train import train
 from metst.errors import MetstError, UsageError
 
+_INTERRUPTED = 130
+"""Exit code of what was interrupted at the keyboard: 128 and the number of the signal, as shells have it."""
+
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,7 +72,7 @@ def main() -> None:
     except BrokenPipeError:
         code = 1
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
+        code = _INTERRUPTED
     sys.exit(code or 0)
 
 

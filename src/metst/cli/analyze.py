@@ -9,23 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.markup import escape
 
-from metst.cli.console import (
-    FINISHED_WITH_PROBLEMS,
-    AsJson,
-    ExpectedRate,
-    ModelName,
-    OutputFolder,
-    Quiet,
-    Rate,
-    Verbose,
-    console,
-    introduce,
-    load,
-    print_json,
-    progress,
-    table,
-    talk,
-)
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, load, print_json, progress, table, talk
+from metst.cli.options import AsJson, ExpectedRate, ModelName, OutputFolder, Quiet, Rate, Verbose
 from metst.errors import MetstError
 
 if TYPE_CHECKING:
@@ -33,6 +18,9 @@ if TYPE_CHECKING:
     from metst.results import Analysis
 
 MotionFormat = Literal["csv", "safetensors"]
+
+_DIGITS = 4
+"""Decimals of a confidence in JSON. Set by hand."""
 
 
 def analyze(
@@ -140,7 +128,7 @@ def _analyze_one(
         "folder": str(folder),
         "events": len(events),
         "labels": list(events.label),
-        "confidence": [round(float(value), 4) for value in events.confidence],
+        "confidence": [round(float(value), _DIGITS) for value in events.confidence],
         "problems": list(analysis.problems),
     }
 

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metst.cli.console import AsJson, Quiet, Verbose, console, print_json, table, talk
+from metst.cli.console import console, print_json, table, talk
+from metst.cli.options import AsJson, Quiet, Verbose
 from metst.errors import UsageError
 
 if TYPE_CHECKING:
     from metst.motion.cache import Entry
 
 _MB = 1e6
+"""Bytes of a megabyte, as disks are sold: decimal."""
 
 
 def cache(

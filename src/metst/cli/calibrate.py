@@ -8,20 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from metst.cli.console import (
-    FINISHED_WITH_PROBLEMS,
-    AsJson,
-    ModelName,
-    OutputFolder,
-    Quiet,
-    Rate,
-    Verbose,
-    console,
-    print_json,
-    progress,
-    table,
-    talk,
-)
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table, talk
+from metst.cli.options import AsJson, ModelName, OutputFolder, Quiet, Rate, Verbose
 from metst.cli.synthesize import numbers, words
 
 

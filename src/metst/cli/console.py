@@ -1,4 +1,4 @@
-"""What all commands share: the console, the options they have in common, progress, tables, JSON."""
+"""What all commands share: the console, the model, progress, tables, JSON."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
@@ -25,21 +23,7 @@ if TYPE_CHECKING:
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 FINISHED_WITH_PROBLEMS = 3
-
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, down to each stage.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
-OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
-Rate = Annotated[float | None, typer.Option("--fps", min=1, help="Frame rate of frame folders, in frames per second.")]
-ModelName = Annotated[str, typer.Option("--model", help="Name of a packaged model, or a checkpoint folder.")]
-ExpectedRate = Annotated[
-    float | None,
-    typer.Option(
-        "--expected-per-min",
-        help="Micro-expressions per minute that are to be expected: confidences are adjusted to that.",
-        show_default="what the model was calibrated on",
-    ),
-]
+"""Exit code of a command that did its work and lists what was wrong with it."""
 
 
 def load(name: str, *, expected_per_min: float | None) -> Model:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from metst.cli.console import Quiet, Verbose, console, talk
+from metst.cli.console import console, talk
+from metst.cli.options import Quiet, Verbose
 from metst.published.facts import TrainedOn
 
 

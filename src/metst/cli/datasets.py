@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, AsJson, Quiet, Verbose, console, print_json, table, talk
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, table, talk
+from metst.cli.options import AsJson, Quiet, Verbose
 from metst.published.facts import REMARKS, Kind
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 datasets = typer.Typer(no_args_is_help=True, help="Look after data sets with labels.")
 
 _ROWS_SHOWN = 12
+"""Corrections for one reason that get a line each without -v: what a screen holds. Set by hand."""
 
 
 @datasets.callback()

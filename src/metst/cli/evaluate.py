@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.markup import escape
 
-from metst.cli.console import (
-    FINISHED_WITH_PROBLEMS,
-    AsJson,
-    OutputFolder,
-    Quiet,
-    Verbose,
-    console,
-    print_json,
-    progress,
-    table,
-    talk,
-)
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table, talk
+from metst.cli.options import AsJson, OutputFolder, Quiet, Verbose
 from metst.cli.published import (
     PANEL,
     CheckpointsOption,

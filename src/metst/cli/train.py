@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.markup import escape
 
-from metst.cli.console import Quiet, Verbose, console, progress, talk
+from metst.cli.console import console, progress, talk
+from metst.cli.options import Quiet, Verbose
 from metst.errors import UsageError
 from metst.published.facts import NETWORKS
 

@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 from metst.datasets.types import Journal, Source
 from metst.errors import DataError, UsageError
 
-_HEADER_ROWS = 40  # the longest preamble known has 13 rows
-_INTEGRAL = 1e-6  # how far a number that was computed in a sheet may lie from a whole one; set by hand
-_MOST = 2**53  # from here on, floating-point numbers skip whole ones
-_ZIP = b"PK\x03\x04"  # how an .xlsx file begins: it is a zip archive
+_HEADER_ROWS = 40
+"""Rows in which a header is looked for; the longest preamble known has 13 rows."""
+_INTEGRAL = 1e-6
+"""Farthest that a number may lie from a whole one and be taken for it: rounding of a formula. Set by hand."""
+_EXACT = 2**53
+"""Up to it every whole number is a float64."""
+_ZIP = b"PK\x03\x04"
+"""What an .xlsx file starts with: it is a ZIP archive."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,14 @@ def read_workbook(path: Path) -> tuple[Sheet, ...]:
     """
     # By content: the wrong one of the two endings is a common slip.
     zipped = path.suffix.lower() != ".xls" or _first_bytes(path) == _ZIP
-    sheets = _read_xlsx(path) if zipped else _read_xls(path)
+    kind, package, read = ("xlsx", "openpyxl", _read_xlsx) if zipped else ("xls", "xlrd", _read_xls)
+    try:
+        sheets = read(path)
+    except ImportError as error:
+        raise UsageError(f"reading {path.name} needs the package {package}: pip install 'metst[train]'") from error
+    except Exception as error:  # in a damaged file each byte may break the reader at another place
+        what = f"expected an .{kind} workbook, got a file that is none ({error or type(error).__name__})"
+        raise DataError(f"{path} cannot be read: {what}") from error
     if not sheets:
         raise DataError(f"{path} holds no sheet with cells: expected a table of labels")
     return tuple(
@@ -84,24 +94,11 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _read_xlsx(path: Path) -> list[Sheet]:
-    try:
-        import openpyxl
-        from openpyxl.utils.exceptions import InvalidFileException
-    except ImportError as error:
-        raise _needs_extra(path, "openpyxl") from error
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about styles and drop-down lists that are not read
-            book = openpyxl.load_workbook(file, data_only=True)
-    except (
-        OSError,
-        BadZipFile,
-        KeyError,
-        ValueError,
-        TypeError,
-        InvalidFileException,
-    ) as error:
-        raise _no_workbook(path, "xlsx", error) from error
+    import openpyxl
+
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about styles and drop-down lists that are not read
+        book = openpyxl.load_workbook(file, data_only=True)
     return [
         Sheet(
             Source(path.name, sheet.title),
@@ -113,25 +110,10 @@ def _read_xlsx(path: Path) -> list[Sheet]:
 
 
 def _read_xls(path: Path) -> list[Sheet]:
-    try:
-        import xlrd
-        from xlrd.biffh import XLRDError
-        from xlrd.compdoc import CompDocError
-    except ImportError as error:
-        raise _needs_extra(path, "xlrd") from error
-    try:
-        # Only with formatting does xlrd tell of merged cells; what it would print goes nowhere.
-        book = xlrd.open_workbook(str(path), formatting_info=True, logfile=StringIO())
-    except (
-        OSError,
-        ValueError,
-        IndexError,
-        KeyError,
-        AssertionError,
-        XLRDError,
-        CompDocError,
-    ) as error:
-        raise _no_workbook(path, "xls", error) from error
+    import xlrd
+
+    # Only with formatting does xlrd tell of merged cells; what it would print goes nowhere.
+    book = xlrd.open_workbook(str(path), formatting_info=True, logfile=StringIO())
     return [
         Sheet(
             Source(path.name, sheet.name),
@@ -154,14 +136,6 @@ def _xls_cell(kind: int, value: Any) -> Any:
     if kind == XL_CELL_BOOLEAN:
         return bool(value)
     return f"a date ({value:g})" if kind == XL_CELL_DATE else value
-
-
-def _needs_extra(path: Path, package: str) -> UsageError:
-    return UsageError(f"reading {path.name} needs the package {package}: pip install 'metst[train]'")
-
-
-def _no_workbook(path: Path, kind: str, error: Exception) -> DataError:
-    return DataError(f"{path} cannot be read: expected an .{kind} workbook, got a file that is none ({error})")
 
 
 def read_csv(path: Path) -> Sheet:
@@ -293,6 +267,6 @@ def whole_number(cell: object) -> int | None:
         number = float(cell if isinstance(cell, int | float) else cell_text(cell))
     except ValueError:
         return None
-    if not abs(number) < _MOST or abs(number - round(number)) > _INTEGRAL:
+    if not abs(number) < _EXACT or abs(number - round(number)) > _INTEGRAL:
         return None
     return round(number)

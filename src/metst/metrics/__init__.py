@@ -32,18 +32,34 @@ A false alarm is one of these, and a miss one of those (:mod:`metst.metrics.brea
 ``no_peak``, ``below_threshold``, ``wrong_interval``, ``taken``
     No prediction near; one of too low a confidence would have matched; near, but overlapping too
     little; overlapped enough by a prediction that hits another one.
+
+The result of :func:`score_tables` holds
+
+- how it was scored: ``scorer, iou, classes, threshold, rate_hz, frame_base, interval_convention,
+  subjects`` and ``videos`` (``rule, counted, without_truth, ignored`` and names by subject in
+  ``names, ignored_names``);
+- ``strs``;
+- ``spotting``: ``tp, fp, fn, precision, recall, f1, mean_iou`` of the hits,
+  ``false_alarms_per_video``, ``false_alarms`` and ``misses`` by cause, ``per_class`` and
+  ``per_duration``;
+- ``recognition``: ``f1, uf1, uar, precision, recall, tp, fp, fn, pairs, dropped, per_class,
+  confusion`` (rows true, columns predicted, the last one for any other class);
+- ``per_subject``: counts and rates of spotting, recognised pairs;
+- ``curve``, if there is a confidence: see :func:`~metst.metrics.curve.threshold_curve`;
+- ``confidence_intervals`` of the figures, empty for fewer than two subjects, if asked for;
+- ``against``, if given: ``strs, spotting, recognition`` of the other table, and ``difference``
+  (predictions minus against) with ``value`` and ``interval`` of every figure;
+- ``emotions`` of each table with their counts, and ``notes`` in words on what may be wrong.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from metst.arrays import IntArray
-from metst.errors import UsageError
+from metst.arrays import Float64Array
 from metst.metrics.breakdown import (
     false_alarm_causes,
     miss_causes,
@@ -54,16 +70,24 @@ from metst.metrics.breakdown import (
 from metst.metrics.comparison import Comparison, Rules, compare
 from metst.metrics.curve import threshold_curve
 from metst.metrics.figures import ratio, total_figures
-from metst.metrics.interval_tables import COLUMNS, Table, checked_table, read_intervals_csv, read_videos_csv
-from metst.metrics.matching import SCORERS, close_pairs, interval_iou, match_intervals
+from metst.metrics.interval_tables import (
+    COLUMNS,
+    IntervalTable,
+    Table,
+    checked_table,
+    read_intervals_csv,
+    read_videos_csv,
+)
+from metst.metrics.matching import SCORERS, Events, close_pairs, interval_iou, match_intervals
 from metst.metrics.notes import comparison_notes, emotion_counts, emotion_notes, resampling_notes
-from metst.metrics.resampling import differences, drawn_subjects, intervals
+from metst.metrics.resampling import Bootstrap, differences, intervals
 from metst.metrics.text_tables import tables_for_people
 from metst.metrics.videos import Videos, counted_rule, place_tables
 
 __all__ = [
     "COLUMNS",
     "SCORERS",
+    "Bootstrap",
     "interval_iou",
     "match_intervals",
     "read_intervals_csv",
@@ -84,10 +108,9 @@ def score_tables(
     threshold: float | None = None,
     rate_hz: float | None = None,
     videos: Iterable[tuple[str, str]] = (),
-    bootstrap: int = 1000,
-    seed: int = 0,
+    bootstrap: int | Bootstrap = 1000,
 ) -> dict[str, Any]:
-    """Compare predicted intervals with the truth; the module says what the scorers count.
+    """Compare predicted intervals with the truth; the module says what is counted and what the result holds.
 
     Parameters
     ----------
@@ -108,29 +131,13 @@ def score_tables(
         Frames per second of all videos: bands of duration are then in seconds.
     videos : iterable of (subject, video)
         Videos of the split that no table names; their subjects are resampled as well.
-    bootstrap, seed : int
-        Number of resamples of the subjects for 95 % confidence intervals (0 for none), and its seed.
+    bootstrap : int or Bootstrap
+        Number of resamples of the subjects for 95 % confidence intervals (0 for none).
 
     Returns
     -------
     dict
         Plain values, ready for JSON.
-
-        - how it was scored: ``scorer, iou, classes, threshold, rate_hz, frame_base,
-          interval_convention, subjects`` and ``videos`` (``rule, counted, without_truth, ignored``
-          and names by subject in ``names, ignored_names``);
-        - ``strs``;
-        - ``spotting``: ``tp, fp, fn, precision, recall, f1, mean_iou`` of the hits,
-          ``false_alarms_per_video``, ``false_alarms`` and ``misses`` by cause, ``per_class`` and
-          ``per_duration``;
-        - ``recognition``: ``f1, uf1, uar, precision, recall, tp, fp, fn, pairs, dropped, per_class,
-          confusion`` (rows true, columns predicted, the last one for any other class);
-        - ``per_subject``: counts and rates of spotting, recognised pairs;
-        - ``curve``, if there is a confidence: see :func:`~metst.metrics.curve.threshold_curve`;
-        - ``confidence_intervals`` of the figures, empty for fewer than two subjects, if asked for;
-        - ``against``, if given: ``strs, spotting, recognition`` of the other table, and
-          ``difference`` (predictions minus against) with ``value`` and ``interval`` of every figure;
-        - ``emotions`` of each table with their counts, and ``notes`` in words on what may be wrong.
 
     Raises
     ------
@@ -140,37 +147,60 @@ def score_tables(
         If a table is faulty; all faults of a table are named at once.
     """
     names = tuple(name.strip().lower() for name in classes)
-    rules = Rules(scorer, iou=iou, classes=names, threshold=threshold)
-    _check_numbers(rate_hz=rate_hz, bootstrap=bootstrap)
-    tables = {"predictions": checked_table(predictions, name="predictions", with_confidence=True)}
-    if against is not None:
-        tables["against"] = checked_table(against, name="against", with_confidence=True)
-    true_table = checked_table(truth, name="truth")
-    every, (*placed, true) = place_tables((*tables.values(), true_table), videos=videos, classes=names)
-    sides = {
-        name: compare(events, true, confidence=table.confidence, videos=every, rules=rules)
-        for (name, table), events in zip(tables.items(), placed, strict=True)
+    rules = Rules(scorer, iou=iou, classes=names, threshold=threshold, rate_hz=rate_hz)
+    bootstrap = bootstrap if isinstance(bootstrap, Bootstrap) else Bootstrap(bootstrap)
+    tables = _checked(predictions, truth, against=against)
+    every, events = place_tables(tables, videos=videos, classes=rules.classes)
+    sides = _sides(events, tables=tables, videos=every, rules=rules)
+    result = _result(sides["predictions"], videos=every, rules=rules)
+    result |= _curve(events, confidence=tables["predictions"].confidence, videos=every, rules=rules)
+    result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap)
+    notes = resampling_notes(result["subjects"]) if bootstrap.resamples else ()
+    return result | _words(sides, tables=tables, rules=rules, notes=notes)
+
+
+def _checked(predictions: Table, truth: Table, *, against: Table | None) -> dict[str, IntervalTable]:
+    """The tables by name, the truth at the end."""
+    given = {"predictions": predictions} | ({} if against is None else {"against": against})
+    tables = {name: checked_table(table, name=name, with_confidence=True) for name, table in given.items()}
+    return tables | {"truth": checked_table(truth, name="truth")}
+
+
+def _sides(
+    events: Mapping[str, Events], *, tables: Mapping[str, IntervalTable], videos: Videos, rules: Rules
+) -> dict[str, Comparison]:
+    """Each table of predictions against the truth, by name."""
+    return {
+        name: compare(predictions, events["truth"], confidence=tables[name].confidence, videos=videos, rules=rules)
+        for name, predictions in events.items()
+        if name != "truth"
     }
-    result = _conditions(sides["predictions"], videos=every, rules=rules) | {"rate_hz": rate_hz}
-    result |= _figures(sides["predictions"], rules=rules)
-    result |= _details(sides["predictions"], spotting=result["spotting"], videos=every, rules=rules, rate_hz=rate_hz)
-    if (confidence := tables["predictions"].confidence) is not None:
-        pairs = close_pairs(placed[0], true, iou=iou)
-        result["curve"] = threshold_curve(
-            placed[0], true, confidence=confidence, pairs=pairs, subject=every.subject, scorer=scorer
-        )
-    result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap, seed=seed)
-    emotions = {name: emotion_counts(table) for name, table in (tables | {"truth": true_table}).items()}
-    notes = [*emotion_notes(emotions, names=names), *comparison_notes(sides, rules=rules)]
-    notes += resampling_notes(result["subjects"]) if bootstrap else []
-    return result | {"emotions": emotions, "notes": notes}
 
 
-def _check_numbers(*, rate_hz: float | None, bootstrap: int) -> None:
-    if rate_hz is not None and not 0 < rate_hz < math.inf:
-        raise UsageError(f"the frame rate must be a number of frames per second above 0, got {rate_hz}")
-    if bootstrap < 0:
-        raise UsageError(f"the number of resamples must not be negative, got {bootstrap}")
+def _result(compared: Comparison, *, videos: Videos, rules: Rules) -> dict[str, Any]:
+    """How it was scored, and every figure of the predictions."""
+    result = _conditions(compared, videos=videos, rules=rules) | _figures(compared, rules=rules)
+    details = {
+        "false_alarms": false_alarm_causes(compared),
+        "misses": miss_causes(compared, iou=rules.iou),
+        "per_class": spotting_by_class(compared, names=rules.classes),
+        "per_duration": spotting_by_duration(compared, rate_hz=rules.rate_hz),
+    }
+    return result | {
+        "spotting": result["spotting"] | details,
+        "per_subject": spotting_by_subject(compared, videos=videos),
+    }
+
+
+def _words(
+    sides: Mapping[str, Comparison], *, tables: Mapping[str, IntervalTable], rules: Rules, notes: Iterable[str]
+) -> dict[str, Any]:
+    """What people should know beside the figures."""
+    emotions = {name: emotion_counts(table) for name, table in tables.items()}
+    return {
+        "emotions": emotions,
+        "notes": [*emotion_notes(emotions, names=rules.classes), *comparison_notes(sides, rules=rules), *notes],
+    }
 
 
 def _conditions(compared: Comparison, *, videos: Videos, rules: Rules) -> dict[str, Any]:
@@ -192,6 +222,7 @@ def _conditions(compared: Comparison, *, videos: Videos, rules: Rules) -> dict[s
             "ignored_names": videos.by_subject(~compared.counted),
         },
         "subjects": np.unique(videos.subject[compared.counted]).size,
+        "rate_hz": rules.rate_hz,
     }
 
 
@@ -202,35 +233,33 @@ def _figures(compared: Comparison, *, rules: Rules) -> dict[str, Any]:
     return figures
 
 
-def _details(
-    compared: Comparison, *, spotting: dict[str, Any], videos: Videos, rules: Rules, rate_hz: float | None
+def _curve(
+    events: Mapping[str, Events], *, confidence: Float64Array | None, videos: Videos, rules: Rules
 ) -> dict[str, Any]:
-    """Spotting by cause, class and duration, beside its figures, and by subject."""
-    details = {
-        "false_alarms": false_alarm_causes(compared),
-        "misses": miss_causes(compared, iou=rules.iou),
-        "per_class": spotting_by_class(compared, names=rules.classes),
-        "per_duration": spotting_by_duration(compared, rate_hz=rate_hz),
-    }
-    return {"spotting": spotting | details, "per_subject": spotting_by_subject(compared, videos=videos)}
+    """Spotting at every threshold, of all predictions."""
+    if confidence is None:
+        return {}
+    predictions, truth = events["predictions"], events["truth"]
+    pairs = close_pairs(predictions, truth, iou=rules.iou)
+    curve = threshold_curve(
+        predictions, truth, confidence=confidence, pairs=pairs, subject=videos.subject, scorer=rules.scorer
+    )
+    return {"curve": curve}
 
 
 def _resampled(
-    sides: Mapping[str, Comparison], *, videos: Videos, rules: Rules, bootstrap: int, seed: int
+    sides: Mapping[str, Comparison], *, videos: Videos, rules: Rules, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Intervals, and the comparison with the other table if there is one."""
-
-    def drawn(subjects: IntArray) -> IntArray:
-        return drawn_subjects(len(subjects), bootstrap=bootstrap, seed=seed)
-
     side, other = sides["predictions"], sides.get("against")
     result: dict[str, Any] = {}
-    if bootstrap:
+    if bootstrap.resamples:
         own = np.unique(videos.subject[side.counted])
-        result["confidence_intervals"] = intervals(side.tally.of(own), scorer=rules.scorer, drawn=drawn(own))
+        drawn = bootstrap.drawn(len(own))
+        result["confidence_intervals"] = intervals(side.tally.of(own), scorer=rules.scorer, drawn=drawn)
     if other is not None:
         either = np.unique(videos.subject[side.counted | other.counted])
         pair = side.tally.of(either), other.tally.of(either)
-        change = differences(*pair, scorer=rules.scorer, drawn=drawn(either))
+        change = differences(*pair, scorer=rules.scorer, drawn=bootstrap.drawn(len(either)))
         result["against"] = _figures(other, rules=rules) | {"subjects": len(either), "difference": change}
     return result

@@ -14,8 +14,11 @@ from metst.metrics.matching import Events, close_pairs, overlapped
 from metst.metrics.videos import Videos
 
 _BANDS_FRAMES = (8, 16, 32, 64, 128)
+"""Ends of the bands of duration, frames: doubled each time, for any rate. Set by hand."""
 _BANDS_S = (0.2, 0.3, 0.5, 1.0)
+"""Ends of the bands of duration, seconds: 0.5 is the usual limit of a micro-expression, the others are set by hand."""
 OTHER_CLASS = "other"
+"""Name of all classes that were not asked for, together."""
 
 
 def false_alarm_causes(compared: Comparison) -> dict[str, int]:

@@ -17,7 +17,9 @@ from metst.metrics.videos import Videos, counted_videos
 
 @dataclass(frozen=True)
 class Rules:
-    """What counts: the scorer, the lowest IoU of a hit, the classes, and the lowest confidence if there is one.
+    """What counts: the scorer, the lowest IoU of a hit, the classes, the lowest confidence if there is one.
+
+    With a frame rate, frames per second, bands of duration are in seconds.
 
     Raises
     ------
@@ -29,6 +31,7 @@ class Rules:
     iou: float
     classes: tuple[str, ...]
     threshold: float | None = None
+    rate_hz: float | None = None
 
     def __post_init__(self) -> None:
         if self.scorer not in SCORERS:
@@ -39,6 +42,8 @@ class Rules:
             raise UsageError(f"classes must be given once each, got {', '.join(self.classes) or 'none'}")
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise UsageError(f"the confidence threshold must be a finite number, got {self.threshold}")
+        if self.rate_hz is not None and not 0 < self.rate_hz < math.inf:
+            raise UsageError(f"the frame rate must be a number of frames per second above 0, got {self.rate_hz}")
 
 
 @dataclass(frozen=True, eq=False)

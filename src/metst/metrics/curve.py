@@ -12,6 +12,7 @@ from metst.metrics.figures import ratio, spotting_rates
 from metst.metrics.matching import Events, Pairs, first_of, looked_at, matched_in_turn
 
 BEST_NOTE = "best on this very data: not a fair estimate"
+"""What stands beside the threshold of the highest F1."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from metst.arrays import Float64Array, IntArray
 from metst.metrics.matching import Events, Pairs
 
 RATES = ("precision", "recall", "f1")
+"""Keys of the rates of a class or of all."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from metst.arrays import AnyArray, BoolArray, Float64Array, IntArray
 from metst.errors import DataError, UsageError
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
+"""Columns that every table of intervals has."""
 CONFIDENCE = "confidence"
+"""Column that predictions may have."""
 
 
 class DataFrame(Protocol):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from metst.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
 
 SCORERS = ("strict", "greedy", "many-to-many", "megc")
+"""Names of the scorers; :mod:`metst.metrics` says what each counts."""
 
 
 def interval_iou(predictions: npt.ArrayLike, truth: npt.ArrayLike) -> Float64Array:

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from metst.arrays import Float64Array, IntArray
+from metst.errors import UsageError
 from metst.metrics.figures import Tally, all_scores, overall_scores
 
 FEWEST_SUBJECTS = 2
+"""With one subject all resamples are alike."""
 _INTERVAL_PERCENT = (2.5, 97.5)
+"""Percentiles between which 95 % of the resamples lie."""
 
 
-def drawn_subjects(size: int, *, bootstrap: int, seed: int) -> IntArray:
-    """How often each of the subjects comes into each resample: ``(bootstrap, size)``.
+@dataclass(frozen=True)
+class Bootstrap:
+    """How many resamples of the subjects there are (0 for none), and the seed of their chance.
 
-    There are no resamples of fewer than two subjects: all of them would be alike.
+    Raises
+    ------
+    UsageError
+        If the number is negative.
     """
-    if size < FEWEST_SUBJECTS:
-        return np.zeros((0, size), dtype=np.int64)
-    return np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=bootstrap)
+
+    resamples: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 0:
+            raise UsageError(f"the number of resamples must not be negative, got {self.resamples}")
+
+    def drawn(self, size: int) -> IntArray:
+        """How often each of ``size`` subjects comes into each resample: ``(resamples, size)``.
+
+        There are no resamples of fewer than two subjects: all of them would be alike.
+        """
+        if size < FEWEST_SUBJECTS:
+            return np.zeros((0, size), dtype=np.int64)
+        return np.random.default_rng(self.seed).multinomial(size, np.full(size, 1 / size), size=self.resamples)
 
 
 def intervals(tally: Tally, *, scorer: str, drawn: IntArray) -> dict[str, list[float]]:

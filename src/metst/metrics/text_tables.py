@@ -11,8 +11,11 @@ from metst.metrics.breakdown import OTHER_CLASS
 from metst.metrics.figures import RATES
 
 _CURVE_ROWS = 10
+"""Thresholds of a curve that are printed, for a table that fits a screen. Set by hand."""
 _RATES = ("precision", "recall", "F1")
+"""Headings of the rates."""
 _COUNTS = ("hits", "false alarms", "misses")
+"""Headings of the counts."""
 
 
 class TextTable(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,9 +33,10 @@ class Videos:
 
 
 def place_tables(
-    tables: Sequence[IntervalTable], *, videos: Iterable[tuple[str, str]], classes: Sequence[str]
-) -> tuple[Videos, list[Events]]:
+    named: Mapping[str, IntervalTable], *, videos: Iterable[tuple[str, str]], classes: Sequence[str]
+) -> tuple[Videos, dict[str, Events]]:
     """All tables on one axis on which no two videos touch; subjects count in the order in which they appear."""
+    tables = list(named.values())
     keys = [key for table in tables for key in zip(table.subject, table.video, strict=True)]
     listed = sorted({*keys, *((str(subject), str(video)) for subject, video in videos)})
     numbers = {key: number for number, key in enumerate(listed)}
@@ -50,7 +51,8 @@ def place_tables(
     emotion = np.array([place.get(name, -1) for table in tables for name in table.emotion], dtype=np.int64)
     events = Events(video, onset, offset, emotion)
     of_table = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-    return Videos(tuple(listed), tuple(subjects), subject), [events.of(of_table == i) for i in range(len(tables))]
+    placed = {name: events.of(of_table == i) for i, name in enumerate(named)}
+    return Videos(tuple(listed), tuple(subjects), subject), placed
 
 
 def counted_videos(predictions: Events, truth: Events, *, subject: IntArray, scorer: str) -> BoolArray:

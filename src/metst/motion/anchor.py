@@ -12,7 +12,7 @@ from metst.arrays import Float32Array, Int32Array
 from metst.motion.canonical import LEFT, TOP, Grid, reach_of
 from metst.motion.normal import normal_matrix
 from metst.motion.picture import Picture, Similarity, reduced
-from metst.motion.registration import HEAD_UNKNOWNS, Model, gauss_newton
+from metst.motion.registration import HEAD_UNKNOWNS, Frame, Model, Template, Unknowns, gauss_newton
 from metst.motion.template import SparseMasks, block_energies, derivatives, mix, region_sums
 from metst.motion.warp import sample
 
@@ -197,12 +197,12 @@ class Anchor:
         residual, used = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
         reach = self._reach
         model = Model(
-            self.template, self.weight, self._gradient, self._span, reach.nodes, reach.rest, reach.carry, self._inverse,
-            self._prior, self._head, self._cover, self._light_prior,
+            Template(self.template, self._gradient, self._span), self.weight, reach.nodes, reach.rest, reach.carry,
+            self._inverse, self._prior, self._head, self._cover, self._light_prior,
         )  # fmt: skip
         contrast, _ = gauss_newton(
-            picture.values, still, turn, model, grid.basis, centre, _HUBER * max(noise, _MIN_NOISE), steps,
-            tolerance * grid.unit, nodes, light, residual, used,
+            Frame(picture.values, still, turn), model, grid.basis, centre, _HUBER * max(noise, _MIN_NOISE), steps,
+            tolerance * grid.unit, Unknowns(nodes, light), residual, used,
         )  # fmt: skip
         return Pose(start.similarity, nodes / unit, start.turn, light, contrast), Match(residual, used, contrast)
 

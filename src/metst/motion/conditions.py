@@ -324,15 +324,7 @@ class ConditionWatch:
         warp = np.array([scale.real, scale.imag, shift.real, shift.imag], np.float32)
         step = max(1, round(abs(scale) / _FINE_PER_UNIT))
         sharp, level = _look(grey, warp, sites.regions, sites.eyes, step, self._counts, self._patches)
-        outside, bright, dark = self._counts.T / _POINTS_PER_REGION
-        unseen = outside > _MUCH_OUTSIDE
-        hidden = self._hidden(agreement, elapsed_s=elapsed_s) & ~unseen
-        flags: Flags = (
-            Condition.OUT_OF_VIEW * unseen
-            + Condition.OVEREXPOSED * (bright > _MUCH_BRIGHT)
-            + Condition.UNDEREXPOSED * (dark > _MUCH_DARK)
-            + Condition.OCCLUDED * hidden
-        ).astype(np.uint8)
+        flags = self._seen(agreement, elapsed_s=elapsed_s)
         if self._is_blurred(sharp, sites=sites, elapsed_s=elapsed_s):
             flags |= np.uint8(Condition.BLURRED)
         for eye in np.flatnonzero(self.glare.update(self._patches, level=level, time_s=time_s, elapsed_s=elapsed_s)):
@@ -343,12 +335,24 @@ class ConditionWatch:
         if self.blink.update(opened, time_s=time_s, elapsed_s=elapsed_s):
             flags[_LIDS] |= np.uint8(Condition.BLINK)
         lip = float(displacement[_LOWER_LIP, 1].mean() - displacement[_NOSE, 1].mean())
-        if hidden[_MOUTH].any():
+        if (flags[_MOUTH] & Condition.OCCLUDED).any():
             self.speech = SpeechWatch(extreme=lip, extreme_s=time_s)
         elif self.speech.update(lip, time_s=time_s, elapsed_s=elapsed_s):
             flags[_MOUTH] |= np.uint8(Condition.SPEECH)
         self.last_s = time_s
         return flags
+
+    def _seen(self, agreement: Float32Array, *, elapsed_s: float) -> Flags:
+        """What keeps each region from being seen."""
+        outside, bright, dark = self._counts.T / _POINTS_PER_REGION
+        unseen = outside > _MUCH_OUTSIDE
+        return np.asarray(
+            Condition.OUT_OF_VIEW * unseen
+            + Condition.OVEREXPOSED * (bright > _MUCH_BRIGHT)
+            + Condition.UNDEREXPOSED * (dark > _MUCH_DARK)
+            + Condition.OCCLUDED * (self._hidden(agreement, elapsed_s=elapsed_s) & ~unseen),
+            np.uint8,
+        )
 
     def _is_blurred(self, sharp: float, *, sites: Sites, elapsed_s: float) -> bool:
         if sharp < 0:

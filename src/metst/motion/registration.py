@@ -22,17 +22,33 @@ _LEAST_CONTRAST, _MOST_CONTRAST = 0.1, 10.0  # of a frame over the template's
 _NO_CONTRAST = 1e-3  # squared grey levels, against a division by 0
 
 
+class Template(NamedTuple):
+    """What frames are compared with.
+
+    Parameters
+    ----------
+    picture : (rows, columns) float32
+        Picture of the face.
+    gradient : (2, rows, columns) float32
+        Its derivatives by x and y, per canonical pixel.
+    span : (rows, 2) int32
+        Columns that are compared.
+    """
+
+    picture: Float32Array
+    gradient: Float32Array
+    span: Int32Array
+
+
 class Model(NamedTuple):
     """What frames are registered against, as the kernels read it.
 
     Parameters
     ----------
-    template, weight : (rows, columns) float32
-        Picture of the face, and 1 where it is compared.
-    gradient : (2, rows, columns) float32
-        Derivatives of the template by x and y, per canonical pixel.
-    span : (rows, 2) int32
-        Columns that are compared.
+    template : Template
+        Picture of the face.
+    weight : (rows, columns) float32
+        1 where it is compared.
     nodes, rest : (N,), (K - N,) int64
         Spline nodes that are unknown, and the others.
     carry : (K - N, N) float32
@@ -49,10 +65,8 @@ class Model(NamedTuple):
         Precision of the contrast's coefficients.
     """
 
-    template: Float32Array
+    template: Template
     weight: Float32Array
-    gradient: Float32Array
-    span: Int32Array
     nodes: Int64Array
     rest: Int64Array
     carry: Float32Array
@@ -61,6 +75,39 @@ class Model(NamedTuple):
     head: Float32Array
     head_cover: Float32Array
     light_prior: float
+
+
+class Frame(NamedTuple):
+    """A frame to be registered.
+
+    Parameters
+    ----------
+    image : (H, W) float32
+        Its grey levels.
+    still : (2, node_rows, node_columns) float32
+        Where the spline nodes lie in it (x, y) without displacement.
+    turn : (2,) float32
+        Rotation and scale of canonical to image pixels, ``(a, b)`` of ``[[a, -b], [b, a]]``.
+    """
+
+    image: Float32Array
+    still: Float32Array
+    turn: Float32Array
+
+
+class Unknowns(NamedTuple):
+    """What registration finds, or one value for each of it.
+
+    Parameters
+    ----------
+    nodes : (2, node_rows, node_columns) float32
+        Displacement of the spline nodes, canonical pixels.
+    light : (light_rows, light_columns) float32
+        Local deviation of the contrast, bilinear between its nodes.
+    """
+
+    nodes: Float32Array
+    light: Float32Array
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -79,53 +126,47 @@ def contrast_of(values: Float32Array, used: Float32Array, template: Float32Array
 def right_side(
     values: Float32Array,
     used: Float32Array,
-    template: Float32Array,
-    gradient: Float32Array,
-    span: Int32Array,
+    template: Template,
     basis: Basis,
     contrast: float,
     light: Float32Array,
     clip: float,
     residual: Float32Array,
-    splines: Float32Array,
-    lights: Float32Array,
+    right: Unknowns,
 ) -> None:
     """Residual of every pixel, and ``J^T W psi(residual)`` with Huber's clipped residual ``psi``.
 
     Parameters
     ----------
-    values, used, template : (rows, columns) float32
-        Samples of the frame, their weights (0: not compared), and what they are compared with.
-    gradient : (2, rows, columns) float32
-        Derivatives of the template by x and y, per canonical pixel.
-    span : (rows, 2) int32
-        Columns that are compared.
+    values, used : (rows, columns) float32
+        Samples of the frame, and their weights (0: not compared).
+    template : Template
+        What they are compared with.
     basis : Basis
         Of the grid.
     contrast : float
         Contrast of the frame over the template's, whole face.
     light : (light_rows, light_columns) float32
-        Local deviation of the contrast, bilinear between its nodes.
+        Local deviation of the contrast.
     clip : float
         Residuals are clipped at this size, so that an occluder or a lid pulls with bounded force.
     residual : (rows, columns) float32
         Written inside the span: frame at the template's contrast, minus template, where it is compared, else 0.
-    splines, lights : (2, node_rows, node_columns), (light_rows, light_columns) float32
-        Written: the two parts of the right side.
+    right : Unknowns
+        Written: the right side.
     """
-    columns, one, next_one = template.shape[1], np.float32(1), np.uint64(1)
+    picture, gradient, span = template
+    columns, lines = picture.shape[1], (right.nodes.shape[1], picture.shape[1])
+    one, next_one, scale, limit = np.float32(1), np.uint64(1), np.float32(1 / contrast), np.float32(clip)
     shade, glow = np.empty((len(light), columns), np.float32), np.zeros((len(light), columns), np.float32)
     _shade(light, basis, shade)
-    node_rows = splines.shape[1]
-    pull_x, pull_y = np.zeros((node_rows, columns), np.float32), np.zeros((node_rows, columns), np.float32)
+    pull_x, pull_y = np.zeros(lines, np.float32), np.zeros(lines, np.float32)
     e, ex, ey = np.empty(columns, np.float32), np.empty(columns, np.float32), np.empty(columns, np.float32)
-    scale, limit = np.float32(1 / contrast), np.float32(clip)
-    for row in range(np.uint64(template.shape[0])):
+    for row in range(np.uint64(picture.shape[0])):
         first, last, above = np.uint64(span[row, 0]), np.uint64(span[row, 1]), np.uint64(basis.row_light[row])
-        low = basis.row_share[row]
-        high = one - low
+        low, high = basis.row_share[row], one - basis.row_share[row]
         for c in range(first, last):
-            t = template[row, c]
+            t = picture[row, c]
             off = used[row, c] * (
                 values[row, c] * scale - (one + high * shade[above, c] + low * shade[above + next_one, c]) * t
             )
@@ -138,10 +179,10 @@ def right_side(
             node = np.uint64(basis.row_node[row]) + tap
             _add(ex, basis.row_spline[row, tap], first, last, node, pull_x)
             _add(ey, basis.row_spline[row, tap], first, last, node, pull_y)
-    splines[:] = 0
-    _gather(pull_x, basis, 0, splines)
-    _gather(pull_y, basis, 1, splines)
-    _unshade(glow, basis, lights)
+    right.nodes[:] = 0
+    _gather(pull_x, basis, 0, right.nodes)
+    _gather(pull_y, basis, 1, right.nodes)
+    _unshade(glow, basis, right.light)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -200,17 +241,14 @@ def times(matrix: Float32Array, vector: Float32Array) -> Float32Array:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def gauss_newton(
-    image: Float32Array,
-    still: Float32Array,
-    turn: Float32Array,
+    frame: Frame,
     model: Model,
     basis: Basis,
     centre: Float32Array,
     clip: float,
     steps: int,
     tolerance: float,
-    nodes: Float32Array,
-    light: Float32Array,
+    found: Unknowns,
     residual: Float32Array,
     used: Float32Array,
 ) -> tuple[float, int]:
@@ -218,16 +256,8 @@ def gauss_newton(
 
     Parameters
     ----------
-    image : (H, W) float32
-        The frame.
-    still : (2, node_rows, node_columns) float32
-        Where the spline nodes lie in ``image`` (x, y) without displacement.
-    turn : (2,) float32
-        Rotation and scale of canonical to image pixels, ``(a, b)`` of ``[[a, -b], [b, a]]``.
-    model : Model
-        Of the template.
-    basis : Basis
-        Of the grid.
+    frame, model, basis
+        What is registered, against what, and the grid.
     centre : (2, node_rows, node_columns) float32
         Most likely displacement under the prior, canonical pixels.
     clip : float
@@ -236,7 +266,7 @@ def gauss_newton(
         Most steps; at least two are done, for the first is long by the noise and short by what is clipped.
     tolerance : float
         It stops once no node moves by more, canonical pixels.
-    nodes, light : (2, node_rows, node_columns), (light_rows, light_columns) float32
+    found : Unknowns
         Start and result.
     residual, used : (rows, columns) float32
         Written inside the span: residual and weights at the start of the last step.
@@ -248,45 +278,67 @@ def gauss_newton(
     done : int
         Steps done.
     """
-    count, (rows, columns) = len(model.nodes), nodes.shape[1:]
-    values, warp = np.empty(residual.shape, np.float32), np.empty(nodes.shape, np.float32)
-    splines, lights = np.empty(nodes.shape, np.float32), np.empty(light.shape, np.float32)
-    right, away = np.empty(2 * count + light.size, np.float32), np.empty(2 * count, np.float32)
-    flat_light, whole = light.reshape(-1), rows * columns
-    flat_nodes, flat_centre, flat_splines = nodes.reshape(-1), centre.reshape(-1), splines.reshape(-1)
-    contrast, done = 1.0, 0
+    count, values, warp = (
+        len(model.nodes),
+        np.empty(residual.shape, np.float32),
+        np.empty(found.nodes.shape, np.float32),
+    )
+    right = Unknowns(np.empty(found.nodes.shape, np.float32), np.empty(found.light.shape, np.float32))
+    count, flat_light, contrast, done = len(model.nodes), found.light.reshape(-1), 1.0, 0
     while done < steps:
         done += 1
+        nodes, still, turn = found.nodes, frame.still, frame.turn
         warp[0] = still[0] + turn[0] * nodes[0] - turn[1] * nodes[1]
         warp[1] = still[1] + turn[1] * nodes[0] + turn[0] * nodes[1]
-        sample(image, warp, basis, model.span, model.weight, values, used)
-        contrast = contrast_of(values, used, model.template, model.span)
-        right_side(
-            values, used, model.template, model.gradient, model.span, basis, contrast, light, clip, residual,
-            splines, lights,
-        )  # fmt: skip
-        for axis in range(2):
-            for k in range(count):
-                at = axis * whole + model.nodes[k]
-                away[axis * count + k] = flat_nodes[at] - flat_centre[at]
-                right[axis * count + k] = flat_splines[at]
-        right[:count] += times(model.prior, away[:count])
-        right[count : 2 * count] += times(model.prior, away[count:])
-        pull = times(model.head_cover, times(model.head, away))
-        for k in range(len(pull)):
-            right[: 2 * count] -= pull[k] * model.head[k]
-        right[2 * count :] = lights.reshape(-1) + np.float32(model.light_prior) * flat_light
-        move = times(model.inverse, right)
-        for axis in range(2):
-            for k in range(count):
-                flat_nodes[axis * whole + model.nodes[k]] -= move[axis * count + k]
+        sample(frame.image, warp, basis, model.template.span, model.weight, values, used)
+        contrast = contrast_of(values, used, model.template.picture, model.template.span)
+        right_side(values, used, model.template, basis, contrast, found.light, clip, residual, right)
+        move = times(model.inverse, _with_prior(model, right, found, centre))
+        _shift(found.nodes, model.nodes, move)
         flat_light -= move[2 * count :]
         if done > 1 and np.abs(move[: 2 * count]).max() < tolerance:
             break
+    _carry(found.nodes, model)
+    return contrast, done
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _with_prior(model: Model, right: Unknowns, found: Unknowns, centre: Float32Array) -> Float32Array:
+    """The right side of the unknowns ``(2 N + G,)``, with the pull of the prior towards ``centre``."""
+    count, whole = len(model.nodes), found.nodes.shape[1] * found.nodes.shape[2]
+    total, away = np.empty(2 * count + found.light.size, np.float32), np.empty(2 * count, np.float32)
+    flat_nodes, flat_centre, flat_splines = found.nodes.reshape(-1), centre.reshape(-1), right.nodes.reshape(-1)
     for axis in range(2):
         for k in range(count):
-            away[k] = flat_nodes[axis * whole + model.nodes[k]]
-        follow = times(model.carry, away[:count])
+            at = axis * whole + model.nodes[k]
+            away[axis * count + k] = flat_nodes[at] - flat_centre[at]
+            total[axis * count + k] = flat_splines[at]
+    total[:count] += times(model.prior, away[:count])
+    total[count : 2 * count] += times(model.prior, away[count:])
+    pull = times(model.head_cover, times(model.head, away))
+    for k in range(len(pull)):
+        total[: 2 * count] -= pull[k] * model.head[k]
+    total[2 * count :] = right.light.reshape(-1) + np.float32(model.light_prior) * found.light.reshape(-1)
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _shift(nodes: Float32Array, unknown: Int64Array, move: Float32Array) -> None:
+    """Take a step of the spline nodes that are unknown."""
+    count, whole, flat = len(unknown), nodes.shape[1] * nodes.shape[2], nodes.reshape(-1)
+    for axis in range(2):
+        for k in range(count):
+            flat[axis * whole + unknown[k]] -= move[axis * count + k]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _carry(nodes: Float32Array, model: Model) -> None:
+    """Let the other spline nodes follow those that were found."""
+    count, whole, flat = len(model.nodes), nodes.shape[1] * nodes.shape[2], nodes.reshape(-1)
+    found = np.empty(count, np.float32)
+    for axis in range(2):
+        for k in range(count):
+            found[k] = flat[axis * whole + model.nodes[k]]
+        follow = times(model.carry, found)
         for k in range(len(follow)):
-            flat_nodes[axis * whole + model.rest[k]] = follow[k]
-    return contrast, done
+            flat[axis * whole + model.rest[k]] = follow[k]

@@ -6,13 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from metst.arrays import Float64Array, Image, OnProgress
-from metst.config import FaceSettings, Settings
+from metst.config import FaceSettings
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
 from metst.results import Block, table_of
@@ -20,89 +19,12 @@ from metst.storage import faults_in_words, make_folder, write_parts, write_whole
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.inject import animate_portrait, inject_events, truth_intervals
 from metst.synthesis.portrait import portrait, portrait_landmarks
+from metst.synthesis.recipe import ClipRecipe
 from metst.timeline import TimeGrid, frame_for_people, frames_for_people
 from metst.video import read_colour_stream, read_frames, write_video
 from metst.video.hashing import content_hash
-from metst.video.writer import Codec
 
-# What a clip may be; set by hand, to refuse slips of the pen before a file is begun.
-_SMALLEST_PX, _LARGEST_PX = 64, 8192  # of either side
-_LONGEST_S = 24 * 3600.0
-_FASTEST_HZ = 1000.0
 _FEWEST_FRAMES = 2
-
-
-class ClipRecipe(Settings):
-    """All that decides a planted clip; with the footage, where there is one, it rebuilds the clip bit by bit."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    count: int = Field(10, ge=0, description="number of micro-expressions")
-    amplitude: float = Field(0.2, ge=0, le=1, description="fraction of full contraction; 0 only for a placebo")
-    amplitude_max: float | None = Field(
-        None, gt=0, le=1, description="each amplitude is drawn between amplitude and this one; all alike when absent"
-    )
-    placebo: bool = Field(False, description="amplitude 0 is meant: events that move nothing")
-    start_s: float = Field(0.5, ge=0, description="start of the stretch that is planted into, seconds")
-    end_s: float | None = Field(None, ge=0, description="end of that stretch; the end of the clip when absent")
-    labels: tuple[str, ...] = Field(
-        ("negative", "positive", "surprise"), description="classes, planted in equal numbers"
-    )
-    units: tuple[str, ...] = Field(
-        (), description='mixes of action units such as "4+7", in equal numbers; those of the classes when empty'
-    )
-    durations_s: tuple[float, ...] = Field(
-        (), description="durations, in equal numbers; drawn from the published distribution when empty"
-    )
-    seed: int = Field(1, ge=0, description="seed of all chance")
-    crf: int = Field(18, ge=0, le=51, description="quality; lower is better")
-    codec: Codec = Field("h264", description="how the clip is compressed")
-    duration_s: float = Field(
-        20.0, gt=0, le=_LONGEST_S, description="length of a portrait clip or a rendered one, seconds"
-    )
-    rate_hz: float = Field(30.0, gt=0, le=_FASTEST_HZ, description="frame rate of a portrait clip or a rendered one")
-    size: tuple[int, int] | None = Field(
-        None, description="width and height of a portrait clip, px; those of the portrait when absent"
-    )
-    noise_sigma: float = Field(1.5, ge=0, description="sensor noise of a portrait clip, grey levels")
-    head: dict[str, Any] | None = Field(
-        None, description="settings of a rendered head, those of metst.synthesis.heads; a portrait when absent"
-    )
-    footage: str = Field("", description="video that is planted into; a portrait or a head when empty")
-    footage_hash: str = Field("", description="hash of its content; another file is refused")
-
-    @model_validator(mode="after")
-    def _fits(self) -> ClipRecipe:
-        if self.amplitude == 0 and not self.placebo:
-            raise UsageError("amplitude 0 plants nothing that moves: ask for a placebo if that is what you want")
-        if self.placebo and (self.amplitude or self.amplitude_max):
-            raise UsageError(f"a placebo has amplitude 0, got {self.amplitude:g}")
-        if self.amplitude_max is not None and self.amplitude_max < self.amplitude:
-            raise UsageError(f"amplitudes from {self.amplitude:g} to {self.amplitude_max:g}: the second is smaller")
-        if self.size is not None and not _SMALLEST_PX <= min(self.size) <= max(self.size) <= _LARGEST_PX:
-            what = f"a clip of {self.size[0]}x{self.size[1]} px cannot be made"
-            raise UsageError(f"{what}: width and height must lie between {_SMALLEST_PX} px and {_LARGEST_PX} px")
-        return self
-
-
-def read_recipe(file: Path) -> ClipRecipe:
-    """The recipe that :func:`write_clip` put beside a clip.
-
-    Raises
-    ------
-    UsageError
-        There is no such file.
-    DataError
-        It is no recipe.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read as a recipe: {error}") from error
-    try:
-        return ClipRecipe.model_validate_json(text)
-    except ValidationError as error:
-        raise DataError(f"{file} is no recipe of a clip: {faults_in_words(error, whole='the file')}") from error
 
 
 @dataclass(frozen=True)

@@ -226,10 +226,7 @@ def draw_schedule(
     """
     if end_s <= start_s:
         raise UsageError(f"the stretch from {start_s:.1f} s to {end_s:.1f} s is empty: the clip may end before it")
-    mixes = [parse_units(text) for text in units]
-    kinds = [(label_of(mix), mix) for mix in mixes] if mixes else [(label, ()) for label in labels]
-    if not kinds:
-        raise UsageError("name at least one class or action unit to plant")
+    kinds = _kinds(labels, units=units)
     if wrong := [value for value in durations_s if not value > 0]:  # NaN too
         raise UsageError(f"durations must be above 0 s, got {wrong[0]:g}")
     longest_s, slot = max(durations_s, default=MAX_DURATION_S), (end_s - start_s) / max(count, 1)
@@ -238,11 +235,20 @@ def draw_schedule(
         raise UsageError(f"{count} events need {need:.1f} s, the stretch has {end_s - start_s:.1f} s: plant fewer")
     order = rng.permutation(count) % len(kinds)
     lengths = [durations_s[i % len(durations_s)] for i in rng.permutation(count)] if durations_s else [None] * count
-    free = slot - longest_s - gap_s
     events = []
     for i in range(count):
         label, mix = kinds[order[i]]
-        onset_s = start_s + i * slot + gap_s / 2 + rng.uniform(0, free)
+        onset_s = start_s + i * slot + gap_s / 2 + rng.uniform(0, slot - longest_s - gap_s)
         strong = amplitude if amplitude_max is None else float(rng.uniform(amplitude, amplitude_max))
         events.append(draw_event(rng, start_s=onset_s, label=label, amplitude=strong, duration_s=lengths[i], units=mix))
     return tuple(events)
+
+
+def _kinds(labels: Sequence[str], *, units: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+    """Classes and their action units, drawn later where there are none."""
+    mixes = [parse_units(text) for text in units]
+    kinds: list[tuple[str, Sequence[str]]] = [(label_of(mix), mix) for mix in mixes]
+    kinds = kinds or [(label, ()) for label in labels]
+    if not kinds:
+        raise UsageError("name at least one class or action unit to plant")
+    return kinds

@@ -16,15 +16,12 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from metst.arrays import UInt8Array
+from metst.config import Codec
 from metst.errors import OutputError, UsageError
 from metst.storage import remedy, whole_file
 from metst.timeline import TimeGrid
 
-Codec = Literal["h264", "hevc", "mpeg4"]
-"""Names of the codecs, as FFmpeg has them."""
-
-# Least and most pixels of a side that the encoders take; but x265 reads beyond pictures that are one of its blocks of
-# 64 px wide, and what it writes of them is damaged.
+# x265 reads beyond pictures that are one of its blocks of 64 px wide, and what it writes of them is damaged.
 _SIDES_PX: dict[Codec, tuple[int, int]] = {"h264": (1, 16384), "hevc": (128, 8192), "mpeg4": (1, 8190)}
 # Without it swscale rounds down, and grey gets a tint.
 _ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
@@ -88,22 +85,32 @@ def write_video(
     if (first := next(frames, None)) is None:
         raise UsageError(f"no frames to write to {path}")
     _check_picture(first, first.shape)
+    _check_size(first.shape[1], first.shape[0], codec=codec)
+    with whole_file(path) as partial, _container(partial, path=path, tick=tick) as container:
+        stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset, codec=codec)
+        _encode(container, stream, chain([first], frames), tick=tick, stamps=stamps, path=path)
+
+
+def _check_size(width: int, height: int, *, codec: Codec) -> None:
     low, high = _SIDES_PX[codec]
-    if not low <= min(first.shape[:2]) <= max(first.shape[:2]) <= high:
-        what = f"pictures of {first.shape[1]}x{first.shape[0]} px cannot be written as {codec}"
+    if not low <= min(width, height) <= max(width, height) <= high:
+        what = f"pictures of {width}x{height} px cannot be written as {codec}"
         raise UsageError(f"{what}: width and height must lie between {low} and {high} px")
-    with whole_file(path) as partial:
+
+
+@contextlib.contextmanager
+def _container(partial: Path, *, path: Path, tick: Fraction) -> Iterator[OutputContainer]:
+    """An mp4 file to write to, complete at the end."""
+    with _errors_of(path):
+        container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
+    try:
+        yield container
         with _errors_of(path):
-            container = av.open(f"file:{partial}", "w", format="mp4", options=_container_options(tick))
-        try:
-            stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset, codec=codec)
-            _encode(container, stream, chain([first], frames), tick=tick, stamps=stamps, path=path)
-            with _errors_of(path):
-                container.close()
-        finally:
-            # After a failure the trailer fails once more; the first error is the one to tell.
-            with contextlib.suppress(OSError, av.FFmpegError):
-                container.close()
+            container.close()
+    finally:
+        # After a failure the trailer fails once more; the first error is the one to tell.
+        with contextlib.suppress(OSError, av.FFmpegError):
+            container.close()
 
 
 @contextlib.contextmanager

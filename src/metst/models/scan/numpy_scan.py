@@ -20,10 +20,22 @@ from metst.models.scan.rows import CHUNK, Array, Inputs, block_count
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """Operands of a scan, all float32 or all float64, C-contiguous as :func:`plain` makes them.
+    """Operands of a scan, all float32 or all float64.
 
-    ``u, delta, z (B, T, D)``, ``A (D, N)``, ``B, C (B, T, N)``, ``D, delta_bias (D,)``; what they mean is described at
-    :func:`metst.models.scan.selective_scan`.
+    Parameters
+    ----------
+    u, delta : (B, T, D) array
+        Input and step size.
+    A : (D, N) array
+        Rates of the states, not positive.
+    B, C : (B, T, N) array
+        Input and output maps.
+    D : (D,) array
+        Weight of the input in the output.
+    z : (B, T, D) array, optional
+        Gate: the output is multiplied by ``SiLU(z)``.
+    delta_bias : (D,) array, optional
+        Added to ``delta`` before the softplus.
     """
 
     u: Array
@@ -40,8 +52,12 @@ class Operands:
         named = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: operand for name, operand in named.items() if operand is not None}
 
+    def plain(self) -> Operands:
+        """The same, C-contiguous for the loops; copied only where they must be."""
+        return Operands(**{name: plain(operand) for name, operand in self.present().items()})
+
     def loop_inputs(self) -> Inputs:
-        """As the compiled loops want them."""
+        """As the compiled loops want them, of plain operands."""
         none = np.zeros((0, 0, 0), self.u.dtype)
         bias, z = self.delta_bias, self.z
         return (

@@ -136,14 +136,12 @@ def selective_scan(
     initial_state : (B, D, N) tensor, optional
         State before the first step, zero by default.
     return_last_state : bool
-        Whether to return the state after the last step too, ``(B, D, N)``: as initial state of the next piece of a
-        sequence it gives the bits of the whole.
+        Whether to return the last state too: as initial state of the next piece it gives the bits of the whole.
 
     Returns
     -------
     y : (B, T, D) tensor
-    last_state : (B, D, N) tensor
-        Only with ``return_last_state``.
+    last_state : (B, D, N) tensor, only with ``return_last_state``
 
     Raises
     ------
@@ -153,31 +151,30 @@ def selective_scan(
     tensors = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D}
     optional = {"z": z, "delta_bias": delta_bias, "initial_state": initial_state}
     given = tensors | {name: tensor for name, tensor in optional.items() if tensor is not None}
-    check_operands(given)
-    for name, tensor in given.items():
-        if tensor.device != u.device:
-            raise DataError(f"all operands must be on one device: {name} is on {tensor.device}, u on {u.device}")
+    _check(given)
     if u.device.type in ("cpu", "meta"):
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
-        y, state, _, _ = scan_operator(
-            u, delta, A, B, C, D, z, delta_bias, initial_state, delta_softplus, return_last_state, keep
-        )
-    elif initial_state is None and (fused := _fused_scan()) is not None:
-        y, state = _on_gpu(fused, u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus)
+        y, state, _, _ = scan_operator(*tensors.values(), *optional.values(), delta_softplus, return_last_state, keep)
     else:
-        y, state = reference_scan(
-            u,
-            delta,
-            A,
-            B,
-            C,
-            D,
-            z=z,
-            delta_bias=delta_bias,
-            delta_softplus=delta_softplus,
-            initial_state=initial_state,
-        )
+        y, state = _elsewhere(given, delta_softplus=delta_softplus)
     return (y, state) if return_last_state else y
+
+
+def _check(operands: dict[str, Tensor]) -> None:
+    """Shapes, dtypes and devices; values are checked where the loops read them."""
+    check_operands(operands)
+    device = operands["u"].device
+    for name, tensor in operands.items():
+        if tensor.device != device:
+            raise DataError(f"all operands must be on one device: {name} is on {tensor.device}, u on {device}")
+
+
+def _elsewhere(given: dict[str, Tensor], *, delta_softplus: bool) -> tuple[Tensor, Tensor]:
+    """On a GPU: by ``mamba-ssm`` where it is installed and can, else by the definition."""
+    fused = None if "initial_state" in given else _fused_scan()
+    if fused is None:
+        return reference_scan(**given, delta_softplus=delta_softplus)
+    return _on_gpu(fused, given, delta_softplus=delta_softplus)
 
 
 @functools.cache
@@ -190,23 +187,8 @@ def _fused_scan() -> Callable[..., Any] | None:
     return cast(Callable[..., Any], module.selective_scan_fn)
 
 
-def _on_gpu(
-    fused: Callable[..., Any],
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    *,
-    z: Tensor | None,
-    delta_bias: Tensor | None,
-    delta_softplus: bool,
-) -> tuple[Tensor, Tensor]:
+def _on_gpu(fused: Callable[..., Any], given: dict[str, Tensor], *, delta_softplus: bool) -> tuple[Tensor, Tensor]:
     """``mamba-ssm`` has time as the last axis and starts from a zero state."""
-    u, delta, B, C = (tensor.transpose(1, 2).contiguous() for tensor in (u, delta, B, C))
-    z = None if z is None else z.transpose(1, 2).contiguous()
-    y, state = fused(
-        u, delta, A, B, C, D, z=z, delta_bias=delta_bias, delta_softplus=delta_softplus, return_last_state=True
-    )
+    turned = {name: given[name].transpose(1, 2).contiguous() for name in ("u", "delta", "B", "C", "z") if name in given}
+    y, state = fused(**given | turned, delta_softplus=delta_softplus, return_last_state=True)
     return y.transpose(1, 2), state

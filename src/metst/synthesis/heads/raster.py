@@ -6,6 +6,8 @@ shows as it would in a camera.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 
@@ -19,6 +21,46 @@ _EDGE_ON = np.float32(-1e-9)  # twice the area, samples, over which a triangle i
 _EYE_SQUARINGS, _EYE_GLOSS = 7, np.float32(0.8)  # shine of eyes: exponent 2**7, strength; set by hand
 _LUMA_SHARE, _CHROMA_SHARE = np.float32(0.9), np.float32(0.45)  # of the noise: together of about unit variance; by hand
 _WHITE = np.float32(0.9999)  # just under 1: the curve is read between two of its points
+
+
+class Surface(NamedTuple):
+    """What is seen.
+
+    Parameters
+    ----------
+    triangles : (F, 3) int32
+        Vertices of each triangle.
+    material : (F,) uint8
+        Of each triangle.
+    normals : (V, 3) float32
+        Of each vertex, in camera coordinates.
+    uv : (V, 3) float32
+        Texel column and row of each vertex, in the skin or in the eye texture, and height above the collar.
+    tint : (V,) float32
+        Factor on the light that reaches each vertex: dark inside the mouth, 1 outside.
+    """
+
+    triangles: Int32Array
+    material: UInt8Array
+    normals: Float32Array
+    uv: Float32Array
+    tint: Float32Array
+
+
+class Paint(NamedTuple):
+    """Reflectance.
+
+    Parameters
+    ----------
+    skin, eye : (rows, columns, 3) float32
+        Textures.
+    colours : (5, 3) float32
+        Per material; materials 0 and 3 take theirs from the textures.
+    """
+
+    skin: Float32Array
+    eye: Float32Array
+    colours: Float32Array
 
 
 @numba.njit(cache=True)
@@ -90,18 +132,7 @@ def visible(screen: Float32Array, triangles: Int32Array, height: int, width: int
 
 @numba.njit(cache=True, error_model="numpy", fastmath=False)
 def shade(
-    owner: Int32Array,
-    weights: Float32Array,
-    *,
-    triangles: Int32Array,
-    material: UInt8Array,
-    normals: Float32Array,
-    uv: Float32Array,
-    tint: Float32Array,
-    skin: Float32Array,
-    eye: Float32Array,
-    colours: Float32Array,
-    light: Float32Array,
+    owner: Int32Array, weights: Float32Array, *, surface: Surface, paint: Paint, light: Float32Array
 ) -> Float32Array:
     """Linear colour and coverage of each pixel, ``(height / 2, width / 2, 4)`` float32.
 
@@ -109,19 +140,13 @@ def shade(
     ----------
     owner, weights
         From :func:`visible`.
-    triangles, material, normals
-        The mesh; normals in camera coordinates.
-    uv : (V, 3) float32
-        Texel column and row of each vertex, in the skin or in the eye texture, and height above the collar.
-    tint : (V,) float32
-        Factor on the light that reaches each vertex: dark inside the mouth, 1 outside.
-    skin, eye : (rows, columns, 3) float32
-        Textures of reflectance.
-    colours : (5, 3) float32
-        Reflectance per material; materials 0 and 3 take theirs from the textures.
+    surface, paint
+        The mesh and its reflectance.
     light : (8,) float32
         Direction of the key light (3), its strength, ambient light, its share from above, skin gloss, wrap.
     """
+    triangles, material, normals, uv, tint = surface
+    skin, eye, colours = paint
     height, width = owner.shape[0] // 2, owner.shape[1] // 2
     image = np.zeros((height, width, 4), dtype=np.float32)
     quarter = np.float32(0.25)
@@ -130,38 +155,17 @@ def shade(
             f = owner[row, column]
             if f < 0:
                 continue
-            a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
             wb, wc = weights[row, column, 0], weights[row, column, 1]
             wa = np.float32(1) - wb - wc
-            nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
-            ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
-            nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
-            length = np.float32(1) / np.sqrt(nx * nx + ny * ny + nz * nz + _TINY)
-            nx, ny, nz = nx * length, ny * length, nz * length
-            facing = nx * light[0] + ny * light[1] + nz * light[2]
-            lit = max(np.float32(0), (facing + light[7]) / (np.float32(1) + light[7]))
-            lit = light[3] * lit + light[4] * (np.float32(1) + light[5] * ny)
+            a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+            lit, gloss = _lit(normals, a, b, c, wa, wb, wc, light)
             lit *= wa * tint[a] + wb * tint[b] + wc * tint[c]
-            # Half-way vector to a camera straight ahead (Blinn 1977).
-            hz = light[2] + np.float32(1)
-            norm = np.float32(1) / np.sqrt(light[0] ** 2 + light[1] ** 2 + hz * hz)
-            gloss = max(np.float32(0), (nx * light[0] + ny * light[1] + nz * hz) * norm)
             kind = material[f]
             if kind == 0 and wa * uv[a, 2] + wb * uv[b, 2] + wc * uv[c, 2] < 0:
                 kind = np.uint8(4)
             u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
             v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
-            if kind == 0:
-                gloss = gloss**2
-                gloss = gloss**2
-                gloss = gloss**2
-                gloss = light[6] * gloss * gloss
-            elif kind == 3:
-                for _ in range(_EYE_SQUARINGS):
-                    gloss *= gloss
-                gloss *= _EYE_GLOSS
-            else:
-                gloss = np.float32(0)
+            gloss = _gloss(kind, gloss, light)
             for k in range(3):
                 if kind == 0:
                     albedo = _texel(skin, u, v, k)
@@ -172,6 +176,50 @@ def shade(
                 image[row // 2, column // 2, k] += quarter * (albedo * lit + light[3] * gloss)
             image[row // 2, column // 2, 3] += quarter
     return image
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _lit(
+    normals: Float32Array,
+    a: int,
+    b: int,
+    c: int,
+    wa: np.float32,
+    wb: np.float32,
+    wc: np.float32,
+    light: Float32Array,
+) -> tuple[np.float32, np.float32]:
+    """Light that a sample gets from all sides, and the cosine of its highlight."""
+    nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
+    ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
+    nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
+    length = np.float32(1) / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
+    nx, ny, nz = nx * length, ny * length, nz * length
+    facing = nx * light[0] + ny * light[1] + nz * light[2]
+    lit = max(np.float32(0), (facing + light[7]) / (np.float32(1) + light[7]))
+    lit = light[3] * lit + light[4] * (np.float32(1) + light[5] * ny)
+    # Half-way vector to a camera straight ahead (Blinn 1977).
+    hz = light[2] + np.float32(1)
+    norm = np.float32(1) / np.sqrt(light[0] ** 2 + light[1] ** 2 + hz * hz)
+    return lit, max(np.float32(0), (nx * light[0] + ny * light[1] + nz * hz) * norm)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def _gloss(kind: np.uint8, cosine: np.float32, light: Float32Array) -> np.float32:
+    """Highlight of a material: wide on skin (0), narrow on the eye (3), none elsewhere."""
+    if kind == 0:
+        gloss = cosine**2
+        gloss = gloss**2
+        gloss = gloss**2
+        gloss = light[6] * gloss * gloss
+    elif kind == 3:
+        gloss = cosine
+        for _ in range(_EYE_SQUARINGS):
+            gloss *= gloss
+        gloss *= _EYE_GLOSS
+    else:
+        gloss = np.float32(0)
+    return gloss
 
 
 @numba.njit(cache=True, inline="always")

@@ -163,7 +163,7 @@ class _Stage:
 def _frames(stage: _Stage, course: Course, *, noise: np.random.Generator) -> Iterator[Image]:
     scene, model = stage.scene, stage.person.model
     camera = scene.camera
-    light = _light(scene)
+    light, paint = _light(scene), raster.Paint(stage.skin.skin, stage.skin.eye, stage.colours)
     for frame, exposure in enumerate(course.exposure.tolist()):
         mesh = stage.mesh(course, frame)
         screen = stage.project(mesh)
@@ -173,19 +173,9 @@ def _frames(stage: _Stage, course: Course, *, noise: np.random.Generator) -> Ite
         samples[:, :2] = (screen[:, :2] - low) * raster.SAMPLES + (raster.SAMPLES - 1) / 2
         height, width = (max(int(n), 0) for n in (high - low)[::-1])
         owner, weights = raster.visible(samples, model.triangles, raster.SAMPLES * height, raster.SAMPLES * width)
-        head = raster.shade(
-            owner,
-            weights,
-            triangles=model.triangles,
-            material=model.material,
-            normals=raster.vertex_normals(mesh, model.triangles),
-            uv=stage.uv,
-            tint=stage.tint,
-            skin=stage.skin.skin,
-            eye=stage.skin.eye,
-            colours=stage.colours,
-            light=light,
-        )
+        normals = raster.vertex_normals(mesh, model.triangles)
+        surface = raster.Surface(model.triangles, model.material, normals, stage.uv, stage.tint)
+        head = raster.shade(owner, weights, surface=surface, paint=paint, light=light)
         image = raster.compose(head, stage.background, int(low[1]), int(low[0]), exposure)
         if camera.defocus_px > 0:
             image = cv2.GaussianBlur(image, (0, 0), camera.defocus_px)
