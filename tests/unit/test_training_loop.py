@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metst.arrays import OnProgress
@@ -165,6 +166,13 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
     fit(network(), tmp_path, fingerprint="a")
     with pytest.raises(UsageError, match="another training"):
         fit(network(), tmp_path, fingerprint="b")
+
+
+@pytest.mark.parametrize("about", [{}, {"format": "0", "fingerprint": ""}, {"format": "1", "fingerprint": ""}])
+def test_a_state_that_an_earlier_version_left_is_refused(tmp_path: Path, about: dict[str, str]) -> None:
+    save_file({"network.other": torch.zeros(1)}, tmp_path / STATE_FILE, metadata={"about": json.dumps(about)})
+    with pytest.raises(UsageError, match="another training: give another folder, or delete this one"):
+        fit(network(), tmp_path)
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def write_predictions(
     for number, video in enumerate(videos, start=1):
         if video.file:
             events, scores = predict(features, video, model=model)
-            rows += [(*row, f"{confidence:.6f}") for *row, confidence in event_rows(video, events)]
+            rows += [(*row[:-1], f"{row[-1]:.6f}") for row in event_rows(video, events)]
             write_whole(scores_path(folder, video), _packed(scores))
         if on_progress is not None:
             on_progress("prediction", number, len(videos))
