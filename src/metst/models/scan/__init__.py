@@ -1,8 +1,8 @@
 """The selective scan of Mamba.
 
 ``selective`` is the entry for torch and the reference loop, ``operator`` what makes it a torch operator;
-``kernels`` is the entry without torch.  Behind both: ``checks`` of the operands, the loops ``forward`` and
-``backward`` over blocks of ``rows``, their ``math``, how they ``compile`` and the ``threads`` they run on.
+``numpy_scan`` calls the loops on arrays.  Behind both: ``checks`` of the operands, the loops ``forward`` and
+``backward`` over blocks of ``rows``, their ``math``, how they ``compile`` and the ``pool`` they run on.
 Beside it, with the same means: the ``convolution`` that comes before the scan in a Mamba layer.
 """
 
