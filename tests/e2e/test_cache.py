@@ -12,7 +12,7 @@ import pytest
 from metst.analyze import analyze
 from metst.config import AnalyzeSettings, MotionSettings
 from metst.motion.cache import FOLDER_VARIABLE, MotionCache
-from metst.results import Analysis
+from metst.results import Analysis, Motion
 from metst.synthesis.clip import write_clip
 from metst.synthesis.recipe import ClipRecipe
 from metst.timeline import Intervals, Series
@@ -30,7 +30,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_equal(one: object, other: object) -> None:
-    if isinstance(one, Series | Intervals | Analysis):
+    if isinstance(one, Series | Intervals | Motion | Analysis):
         for field in fields(one):
             assert_equal(getattr(one, field.name), getattr(other, field.name))
     elif hasattr(one, "time_s"):

@@ -1,5 +1,6 @@
 """What is kept of a recording comes back as it was, or not at all."""
 
+import json
 import logging
 import os
 import time
@@ -204,3 +205,22 @@ def test_a_motion_with_other_values_has_another_file(tmp_path: Path) -> None:
     changed = replace(kept.motion, face_px=kept.motion.face_px + 1)
     with pytest.raises(AssertionError):
         assert_same(changed, kept.motion)
+
+
+def test_an_entry_of_an_earlier_version_is_found(tmp_path: Path) -> None:
+    """Its header did not name the regions."""
+    cache, kept = MotionCache(tmp_path), measured()
+    cache.write("key", kept, name="talk.mp4")
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    about = json.loads(header["__metadata__"]["about"])
+    assert about.pop("regions") == list(REGION_NAMES)
+    header["__metadata__"]["about"] = json.dumps(about)
+    old = json.dumps(header).encode()
+    path.write_bytes(len(old).to_bytes(8, "little") + old + content[8 + length :])
+    found = cache.read("key", name="talk.mp4")
+    assert found is not None
+    assert_same(found.motion, kept.motion)
+    assert found.problems == PROBLEMS
