@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from metst import cli
+from helpers.command_line import run
 from metst.cli.analyze import _result_folders
 from metst.models.checkpoint import load_model
 from metst.synthesis.portrait import portrait
@@ -57,18 +57,6 @@ def _damaged(folder: Path, picture: np.ndarray) -> bytes:
     middle = len(data) // 2
     data[middle : middle + 4000] = rng.bytes(4000)
     return bytes(data)
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object, width: int = 400) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error of one call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["metst", *map(str, arguments)])
-        patch.setattr(cli.console, "width", width)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
-    return int(stop.value.code or 0), out, err
 
 
 def changed_starter(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from helpers import dataset_folders as make
+from helpers.command_line import run
 from helpers.reference_values import released_state
-from metst import cli
 
 WINDOWS, CHANNELS = 5, 10
 
@@ -27,16 +27,6 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, subject in enumerate(("006", "007")):
         torch.save(released_state("metst_2024", seed=seed), root / "weights" / f"subject_{subject}.pkl")
     return root
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["metst", *map(str, arguments)])
-        patch.setattr(cli.console, "width", 400)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    out, err = capsys.readouterr()
-    return int(stop.value.code or 0), out, err
 
 
 def options(root: Path, **changes: object) -> list[object]:

@@ -6,22 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from metst import cli
+from helpers import command_line
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scoring.md"
 SCORERS = ("strict", "greedy", "many-to-many", "megc")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error of one call."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["metst", "score", *map(str, arguments)])
-        patch.setattr(cli.console, "width", 400)
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
-    return int(stop.value.code or 0), out, err
+    return command_line.run(capsys, "score", *arguments)
 
 
 @pytest.fixture(scope="module")
