@@ -231,7 +231,9 @@ def draw_schedule(
 def _kinds(labels: Sequence[str], *, units: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
     """Classes and their action units, drawn later where there are none."""
     mixes = [parse_units(text) for text in units]
-    kinds = [(label_of(mix), mix) for mix in mixes] if mixes else [(label, ()) for label in labels]
+    kinds: list[tuple[str, Sequence[str]]] = [(label_of(mix), mix) for mix in mixes]
+    if not mixes:
+        kinds = [(label, ()) for label in labels]
     if not kinds:
         raise UsageError("name at least one class or action unit to plant")
     return kinds
