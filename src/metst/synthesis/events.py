@@ -248,7 +248,8 @@ def _kinds(labels: Sequence[str], *, units: Sequence[str]) -> list[tuple[str, Se
     """Classes and their action units, drawn later where there are none."""
     mixes = [parse_units(text) for text in units]
     kinds: list[tuple[str, Sequence[str]]] = [(label_of(mix), mix) for mix in mixes]
-    kinds = kinds or [(label, ()) for label in labels]
+    if not mixes:
+        kinds = [(label, ()) for label in labels]
     if not kinds:
         raise UsageError("name at least one class or action unit to plant")
     return kinds
