@@ -391,7 +391,7 @@ def test_a_sheet_that_is_no_workbook(name, content, tmp_path):
 
 
 def test_a_workbook_whose_text_is_damaged(tmp_path):
-    make["casme3"](tmp_path)
+    make.casme3(tmp_path)
     path = tmp_path / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
