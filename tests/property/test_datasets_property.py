@@ -99,7 +99,9 @@ def test_the_rule_of_the_owners_touches_long_micro_expressions_only(onset, rise,
 def workbook(kind: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"sheet.{kind}"
-        getattr(make, kind)(path, [["Subject", "Filename", "Onset"], *[[f"s{k}", "a", 10 * k + 0.5] for k in range(20)]])
+        getattr(make, kind)(
+            path, [["Subject", "Filename", "Onset"], *[[f"s{k}", "a", 10 * k + 0.5] for k in range(20)]]
+        )
         return path.read_bytes()
 
 

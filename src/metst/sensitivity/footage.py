@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -30,15 +30,6 @@ _NOISE_GAIN: Final = 6.0
 
 _MEDIAN_OF_NORMAL: Final = 0.6745
 """Median of the absolute value of a standard normal number."""
-
-
-@dataclass(frozen=True)
-class Light:
-    """What one picture of the face says about light and camera, grey levels."""
-
-    brightness: float
-    contrast: float
-    noise: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +150,3 @@ def look_at(grey: Image, *, landmarks: Float64Array) -> Light:
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     grain = float(np.median(np.abs(cv2.filter2D(face, cv2.CV_32F, kernel)))) / (_NOISE_GAIN * _MEDIAN_OF_NORMAL)
     return Light(float(face.mean()), float(face.std()), grain)
-
-
-def typical(stretches: Sequence[Stretch]) -> Light:
-    """Median light and noise over all looks at the face."""
-    looks = np.array([(look.brightness, look.contrast, look.noise) for each in stretches for look in each.looks])
-    return Light(*(float(value) for value in np.median(looks, axis=0))) if len(looks) else Light(0.0, 0.0, 0.0)

@@ -11,7 +11,6 @@ import numpy as np
 
 from metst.report.movement import LAG_S
 from metst.results.flags import Condition, face_conditions
-from metst.sensitivity.footage import typical
 
 if TYPE_CHECKING:
     from metst.results import Analysis
@@ -30,6 +29,15 @@ _DARK, _BRIGHT, _FLAT = 50.0, 210.0, 20.0
 _MUCH_LIGHT_LOST: Final = 0.2
 _MUCH_SPEECH: Final = 0.3
 _BITS_PER_BYTE: Final = 8
+
+
+@dataclass(frozen=True)
+class Light:
+    """What one picture of the face says about light and camera, grey levels."""
+
+    brightness: float
+    contrast: float
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,12 @@ class Advice:
     measured: str
     verdict: Verdict
     words: str
+
+
+def typical(stretches: Sequence[Stretch]) -> Light:
+    """Median light and noise over all looks at the face."""
+    looks = np.array([(look.brightness, look.contrast, look.noise) for each in stretches for look in each.looks])
+    return Light(*(float(value) for value in np.median(looks, axis=0))) if len(looks) else Light(0.0, 0.0, 0.0)
 
 
 def measure_conditions(raw: Analysis, *, stretches: Sequence[Stretch], path: Path) -> Conditions:
