@@ -14,8 +14,8 @@ WIDE_FUNCTIONS = {
     "models/scan/operator.py _scan_shapes": 12,
     "models/scan/selective.py selective_scan": 11,
 }
-"""Functions with more than 10 parameters, and how many: the scan's documented entry, whose operands are Mamba's, and the
-operator behind it, which takes tensors one by one.  The list may only shrink."""
+"""Functions with more than 10 parameters, and how many: the scan's documented entry, whose operands are Mamba's, and
+the operator behind it, which takes tensors one by one.  The list may only shrink."""
 
 Measured = tuple[dict[str, object], dict[str, list[str]]]
 

@@ -24,7 +24,8 @@ def _compile_scans() -> None:
     import torch
 
     from metst.models.scan import causal_convolution, selective_scan
-    from metst.models.scan.numpy_scan import StepParameters, scan_step, zero_state
+    from metst.models.scan.forward import one_step
+    from metst.models.scan.numpy_scan import StepParameters
 
     for dtype in (torch.float32, torch.float64):
         u, delta, gate = (torch.ones(1, 3, 2, dtype=dtype, requires_grad=True) for _ in range(3))
@@ -33,11 +34,9 @@ def _compile_scans() -> None:
         selective_scan(u, delta, decay, maps, maps, u[0, 0], z=gate, delta_softplus=True).sum().backward()
         x, _ = causal_convolution(torch.cat([u, gate], dim=2), None, weight=decay[:, None], bias=u[0, 0])
         x.sum().backward()
-    rows = {
-        name: np.ones((1, size), np.float32) for name, size in (("u", 2), ("delta", 2), ("B", 4), ("C", 4), ("z", 2))
-    }
-    parameters = StepParameters.of(-np.ones((2, 4), np.float32), np.ones(2, np.float32), delta_bias=None)
-    scan_step(**rows, parameters=parameters, state=zero_state(1, 2, states=4), delta_softplus=True)
+    of = StepParameters.of(-np.ones((2, 4), np.float32), np.ones(2, np.float32))
+    rows = tuple(np.ones((1, size), np.float32) for size in (2, 2, 2, 4, 4))
+    one_step(True, rows, of.rate, of.skip, of.bias, np.zeros((1, 4, 2), np.float32), np.empty((1, 2), np.float32))
 
 
 def _compile_engine() -> None:

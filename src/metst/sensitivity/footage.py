@@ -15,6 +15,7 @@ from metst.arrays import Float64Array, Image
 from metst.config import FaceSettings
 from metst.face import track_face
 from metst.sensitivity.moments import Moment, Section
+from metst.sensitivity.recording_quality import Light
 from metst.synthesis.action_units import FacePose
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import TimeGrid
