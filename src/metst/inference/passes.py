@@ -129,6 +129,8 @@ class WindowPass:
     that covers it: the first window gives all its frames, each next one its last ``hop`` (its second half
     as published).  The published code drops the frames after the last whole window; here one more window
     is shifted back so that it ends with the last frame.  A stretch shorter than a window is one short window.
+    A rerun of the published test joins the authors' windows as their program does, where later ones win:
+    :func:`metst.reproduction.protocol.stitch_windows`.
 
     Parameters
     ----------
