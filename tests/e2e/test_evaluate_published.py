@@ -86,7 +86,8 @@ def test_a_cache_that_would_run_code(released: Path, tmp_path: Path, capsys: pyt
     cache.write_bytes(b"cos\nsystem\n(Vtouch " + str(tmp_path / "was-run").encode() + b"\ntR.")
     code, out, err = run(capsys, *options(released, features=cache), "-o", tmp_path / "out")
     assert (code, out) == (1, "")
-    assert "it asks for os.system (byte 0): refused, nothing was run" in err
+    assert "it asks for os.system" in err
+    assert "refused, nothing was run" in err
     assert not (tmp_path / "was-run").exists()
     assert not (tmp_path / "out").exists()
 

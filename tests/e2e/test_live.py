@@ -167,7 +167,7 @@ def test_without_a_usable_face_it_finishes_with_a_problem(
         (["{dark}", "--window"], 2, "without --window"),
         (["{dark}", "--model", "nothing"], 2, "no checkpoint"),
         (["{dark}", "--speed", "-1"], 2, "--speed"),
-        (["{dark}", "-o", "{dark}"], 1, "cannot write {dark}"),
+        (["{dark}", "-o", "{dark}"], 1, "cannot make the folder {dark}: a file stands"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
