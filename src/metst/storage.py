@@ -161,9 +161,9 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".metst-{secrets.token_hex(_TOKEN_BYTES)}{PART_SUFFIX}")
 
 
-def _flush(file: Path) -> None:
+def _flush(file: Path, flags: int = os.O_RDWR) -> None:
     """Wait until the content is on the disk: else a file could be in its place, and empty, after a loss of power."""
-    descriptor = os.open(file, os.O_RDWR)
+    descriptor = os.open(file, flags)
     try:
         os.fsync(descriptor)
     finally:
@@ -173,11 +173,7 @@ def _flush(file: Path) -> None:
 def _flush_folder(folder: Path) -> None:
     """The same for the name of the file.  Not every system can; the file is whole nevertheless."""
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _flush(folder, os.O_RDONLY)
 
 
 def make_folder(folder: Path) -> None:

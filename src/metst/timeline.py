@@ -22,6 +22,9 @@ TIME_TOLERANCE_S = 1e-6
 TIMESTAMP_SLACK_S = 1e-3
 """Containers round their timestamps, Matroska to milliseconds: what is due is due so many seconds earlier."""
 
+MINUTE_S = 60
+"""Seconds of a minute."""
+
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 5.0, 1000.0
 """Frames per second at which a face that moves is filmed; others are refused.  Set by hand."""
 

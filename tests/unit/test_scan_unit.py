@@ -166,8 +166,8 @@ def test_operator_obeys_the_rules_of_torch(keep: bool) -> None:
     a = {name: tensor.requires_grad_() for name, tensor in tensors().items()}
     initial = torch.ones(2, 5, 3, requires_grad=True)
     optional = (a.pop("z"), torch.ones(5, requires_grad=True), initial)
-    torch.library.opcheck(scan_operator, (*a.values(), *optional, True, True, keep))
-    torch.library.opcheck(scan_operator, (*a.values(), None, None, None, False, False, keep))
+    torch.library.opcheck(scan_operator, (list(a.values()), *optional, True, True, keep))
+    torch.library.opcheck(scan_operator, (list(a.values()), None, None, None, False, False, keep))
 
 
 HAS_COMPILER = shutil.which("g++") is not None or shutil.which("clang++") is not None

@@ -40,6 +40,7 @@ _OWN = "Cross-validation: FEATURES"
 """Title of the options that only own recordings take, in the help of the command."""
 
 _RECIPES = list(NETWORKS)
+"""What may be trained: the published networks."""
 
 FolderArgument = Annotated[
     Path | None, typer.Argument(metavar="[FEATURES]", help="What metst extract wrote: train and test on it.")

@@ -14,6 +14,7 @@ from metst.metrics.text_tables import TextTable
 from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, class_colour, round_steps
 from metst.report.html import page_style, page_template
 from metst.storage import write_whole
+from metst.timeline import MINUTE_S
 
 # Of a drawing, in points.  All sizes here were set by eye.
 _WIDTH, _HEIGHT = 380.0, 190.0
@@ -30,8 +31,6 @@ _HISTORY_ROOM, _CURVE_ROOM = 1.05, 1.02
 _FIRST_NAME, _NAME_DISTANCE, _NAME_HEIGHT = 0.2, 0.3, 0.93
 # Of the title, below the panel, as a share of the panel's height.
 _TITLE_BELOW = 0.24
-# Seconds.
-_MINUTE_S = 60
 
 
 def write_run_report(result: dict[str, Any], path: Path) -> None:
@@ -104,7 +103,7 @@ def _variant(name: str, values: dict[str, Any], *, key: str) -> dict[str, Any]:
         "recipe": values["recipe"]["name"],
         "strategy": values["strategy"],
         "k_p": ", ".join(map(str, half)),
-        "minutes": sum(seconds) / _MINUTE_S,
+        "minutes": sum(seconds) / MINUTE_S,
         "drawings": [Markup(svg) for svg in drawings],
         "tables": tables_for_people(values["strict"]),
         "notes": values["strict"]["notes"],

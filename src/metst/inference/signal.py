@@ -253,11 +253,8 @@ def network_input(motion: Series, *, settings: InputSettings) -> Series:
     DataError
         When there is a gap, or no frame.
     """
-    _require_stretch(motion)
-    stream = NetworkInput(settings)
-    values = np.concatenate([stream.feed(motion.values, motion.grid.time_s), stream.close()])
     names = tuple(f"{motion.channels[number - 1]} {axis}" for number in settings.regions for axis in AXES)
-    return _on_grid(values, motion, rate_hz=settings.rate_hz, channels=names)
+    return _through(NetworkInput(settings), motion, rate_hz=settings.rate_hz, channels=names)
 
 
 def resample(series: Series, *, rate_hz: float) -> Series:
@@ -275,17 +272,13 @@ def resample(series: Series, *, rate_hz: float) -> Series:
     DataError
         When there is a gap, or no frame.
     """
-    _require_stretch(series)
-    stream = Resampler(rate_hz)
-    values = np.concatenate([stream.feed(series.values, series.grid.time_s), stream.close()])
-    return _on_grid(values, series, rate_hz=rate_hz, channels=series.channels)
+    return _through(Resampler(rate_hz), series, rate_hz=rate_hz, channels=series.channels)
 
 
-def _require_stretch(series: Series) -> None:
-    if not len(series) or not series.valid.all():
+def _through(stream: NetworkInput | Resampler, source: Series, *, rate_hz: float, channels: tuple[str, ...]) -> Series:
+    """All that comes out of a stream which is fed a whole stretch."""
+    if not len(source) or not source.valid.all():
         raise DataError("only a stretch of valid frames can be resampled: split the series at its gaps")
-
-
-def _on_grid(values: Float32Array, source: Series, *, rate_hz: float, channels: tuple[str, ...]) -> Series:
+    values = np.concatenate([stream.feed(source.values, source.grid.time_s), stream.close()])
     grid = uniform_grid(source.grid, rate_hz=rate_hz)
     return Series(grid, values, np.ones(len(grid), dtype=np.bool_), channels)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from metst.arrays import Float32Array, Float64Array
-from metst.regions import REGIONS
+from metst.regions import LANDMARK_COUNT, REGIONS
 from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, Panel, add, stroke
 
 # Left half and midline of a drawn face by landmark (iBUG 300-W), origin between the outer eye corners,
@@ -47,7 +47,7 @@ _STRONG: Final = 1 / 4  # arrows under this share of the longest are pale
 
 def drawn_landmarks() -> Float64Array:
     """(68, 2) landmarks of the drawn face, face units."""
-    points = np.zeros((68, 2))
+    points = np.zeros((LANDMARK_COUNT, 2))
     for number, point in _LEFT_HALF.items():
         points[number] = point
     for right, left in _MIRRORED:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 
+from metst.timeline import MINUTE_S
+
+_HOUR_MIN = 60  # minutes of an hour
+
 
 def clock(time_s: float, *, decimals: int = 0) -> str:
     """Seconds as m:ss or h:mm:ss."""
     unit = 10**decimals
     whole, part = divmod(round(time_s * unit), unit)
-    minutes, seconds = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
+    minutes, seconds = divmod(whole, MINUTE_S)
+    hours, minutes = divmod(minutes, _HOUR_MIN)
     ending = f"{seconds:02d}" + (f".{part:0{decimals}d}" if decimals else "")
     return f"{hours}:{minutes:02d}:{ending}" if hours else f"{minutes}:{ending}"
 
 
 def length_in_words(duration_s: float) -> str:
     """Length of a recording."""
-    if duration_s < 60:
+    if duration_s < MINUTE_S:
         return f"{duration_s:.1f} s"
-    minutes, seconds = divmod(round(duration_s), 60)
+    minutes, seconds = divmod(round(duration_s), MINUTE_S)
     return f"{minutes} min {seconds} s"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from metst.arrays import Float64Array, Image
 from metst.config import FaceSettings
 from metst.face import track_face
+from metst.regions import LANDMARK_COUNT
 from metst.sensitivity.moments import Moment, Section
 from metst.sensitivity.recording_quality import Light
 from metst.synthesis.action_units import FacePose
@@ -110,7 +111,9 @@ class Footage:
             every = max((section.stop - section.first) // _LOOKS, 1)
             for number, found in enumerate(track_face(taken, settings=FaceSettings(landmark_interval_s=0.0))):
                 face = found.face
-                points.append(np.full((68, 2), np.nan) if face is None else face.landmarks.astype(np.float64))
+                points.append(
+                    np.full((LANDMARK_COUNT, 2), np.nan) if face is None else face.landmarks.astype(np.float64)
+                )
                 if face is not None and number % every == 0:
                     looks.append(look_at(found.frame.grey, landmarks=points[-1]))
                 if kept is not None:

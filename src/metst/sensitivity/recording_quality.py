@@ -89,6 +89,97 @@ class Advice:
     words: str
 
 
+@dataclass(frozen=True)
+class _Scale:
+    """What is said of a figure that is better the higher it is.
+
+    Parameters
+    ----------
+    topic : str
+        What it is a figure of.
+    good, fair : float
+        From where on it is good, and fair.
+    words : three str
+        What to do when it is good, fair and poor.
+    """
+
+    topic: str
+    good: float
+    fair: float
+    words: tuple[str, str, str]
+
+    def advise(self, value: float, measured: str, *, besides: str = "") -> Advice:
+        """Advice for one value; ``besides`` is said after it."""
+        level = 0 if value >= self.good else 1 if value >= self.fair else 2
+        return Advice(self.topic, measured, _VERDICTS[level], self.words[level] + besides)
+
+
+_VERDICTS: Final[tuple[Verdict, Verdict, Verdict]] = ("good", "fair", "poor")
+"""From the best down."""
+
+# Rules of thumb, set by hand.
+_RATE: Final = _Scale(  # frames per second
+    "Frame rate",
+    good=48,
+    fair=24,
+    words=(
+        "Enough to follow the shortest movements.",
+        "Enough to find most movements. 60 frames/s or more show when the short ones begin and end.",
+        "Too few: short movements fall between frames. Record at 60 frames/s or more.",
+    ),
+)
+_SIZE: Final = _Scale(  # px between the outer eye corners
+    "Size of the face",
+    good=120,
+    fair=60,
+    words=(
+        "The face is large enough.",
+        "A face twice as large shows movements half as large: go closer, zoom in, or record more pixels.",
+        "The face is small: weak movements are a small part of a pixel. Go closer or zoom in.",
+    ),
+)
+_NOISE: Final = _Scale(  # grey levels of noise, below zero
+    "Noise",
+    good=-2.5,
+    fair=-5,
+    words=(
+        "The picture is clean, or was smoothed by its codec.",
+        "Some grain. More light lets the camera amplify less.",
+        "The picture is grainy. Add light, so that the camera can lower its gain; do not smooth afterwards.",
+    ),
+)
+_COMPRESSION: Final = _Scale(  # bits per pixel
+    "Compression",
+    good=0.15,
+    fair=0.05,
+    words=(
+        "Compression is mild.",
+        "Compression removes fine texture. Record at a higher bit rate if the camera lets you.",
+        "Strong compression: weak movements may be coded as no movement. Record at a higher bit rate.",
+    ),
+)
+_HEAD: Final = _Scale(  # shares of the eye corners' distance in LAG_S, below zero
+    "Head motion",
+    good=-0.05,
+    fair=-0.15,
+    words=(
+        "The head is still.",
+        "The head moves now and then. A headrest, or a screen to look at, keeps it calmer.",
+        "The head moves much. Ask the person to sit back and look at one place.",
+    ),
+)
+_VIEW: Final = _Scale(  # share of the frames that are usable
+    "Face in view",
+    good=0.95,
+    fair=0.7,
+    words=(
+        "The face is nearly always in view.",
+        "The face is lost at times. Keep it in the picture, from the front.",
+        "The face is lost often. Keep it in the picture, from the front, with nothing before it.",
+    ),
+)
+
+
 def typical(stretches: Sequence[Stretch]) -> Light:
     """Median light and noise over all looks at the face."""
     looks = np.array([(look.brightness, look.contrast, look.noise) for each in stretches for look in each.looks])
@@ -130,41 +221,20 @@ def _head_speed(raw: Analysis) -> float:
 
 def give_advice(found: Conditions) -> tuple[Advice, ...]:
     """What each condition means, in plain words.  The limits are rules of thumb; the curve is what counts."""
+    frames = f"{found.rate_hz * SHORT_S:.0f} frames in {SHORT_S:g} s"
+    coded = f"{found.codec}, {found.bits_per_pixel:.2f} bits per pixel"
+    moved = f"up to {100 * found.head_speed:.0f} % of the eye corners' distance in {LAG_S:g} s, 95 % of the time"
+    seen = f"{found.usable:.0%} of frames usable, {found.blinking:.0%} with a blink, {found.speaking:.0%} in speech"
+    speech = " Where the mouth speaks, movements around it are judged with less certainty."
     return (
-        _rate(found),
-        _size(found),
+        _RATE.advise(found.rate_hz, f"{found.rate_hz:.4g} frames/s; {frames}"),
+        _SIZE.advise(found.face_px, f"{found.face_px:.0f} px between the outer eye corners"),
         _light(found),
-        _noise(found),
-        *([_compression(found)] if np.isfinite(found.bits_per_pixel) else []),
-        _head(found),
-        _face(found),
+        _NOISE.advise(-found.noise, f"{found.noise:.1f} grey levels"),
+        *([_COMPRESSION.advise(found.bits_per_pixel, coded)] if np.isfinite(found.bits_per_pixel) else []),
+        _HEAD.advise(-found.head_speed, moved),
+        _VIEW.advise(found.usable, seen, besides=speech if found.speaking > _MUCH_SPEECH else ""),
     )
-
-
-def _graded(value: float, *, good: float, fair: float) -> Verdict:
-    """Verdict on a figure that is better the higher it is."""
-    return "good" if value >= good else "fair" if value >= fair else "poor"
-
-
-def _rate(found: Conditions) -> Advice:
-    frames = found.rate_hz * SHORT_S
-    verdict = _graded(found.rate_hz, good=48, fair=24)
-    words = {
-        "good": "Enough to follow the shortest movements.",
-        "fair": "Enough to find most movements. 60 frames/s or more show when the short ones begin and end.",
-        "poor": "Too few: short movements fall between frames. Record at 60 frames/s or more.",
-    }[verdict]
-    return Advice("Frame rate", f"{found.rate_hz:.4g} frames/s; {frames:.0f} frames in {SHORT_S:g} s", verdict, words)
-
-
-def _size(found: Conditions) -> Advice:
-    verdict = _graded(found.face_px, good=120, fair=60)
-    words = {
-        "good": "The face is large enough.",
-        "fair": "A face twice as large shows movements half as large: go closer, zoom in, or record more pixels.",
-        "poor": "The face is small: weak movements are a small part of a pixel. Go closer or zoom in.",
-    }[verdict]
-    return Advice("Size of the face", f"{found.face_px:.0f} px between the outer eye corners", verdict, words)
 
 
 def _light(found: Conditions) -> Advice:
@@ -176,47 +246,3 @@ def _light(found: Conditions) -> Advice:
     if found.contrast < _FLAT:
         return Advice("Light", measured, "fair", "The face has little contrast. Light it from slightly to one side.")
     return Advice("Light", measured, "good", "The face is well lit.")
-
-
-def _noise(found: Conditions) -> Advice:
-    verdict = _graded(-found.noise, good=-2.5, fair=-5)
-    words = {
-        "good": "The picture is clean, or was smoothed by its codec.",
-        "fair": "Some grain. More light lets the camera amplify less.",
-        "poor": "The picture is grainy. Add light, so that the camera can lower its gain; do not smooth afterwards.",
-    }[verdict]
-    return Advice("Noise", f"{found.noise:.1f} grey levels", verdict, words)
-
-
-def _compression(found: Conditions) -> Advice:
-    verdict = _graded(found.bits_per_pixel, good=0.15, fair=0.05)
-    words = {
-        "good": "Compression is mild.",
-        "fair": "Compression removes fine texture. Record at a higher bit rate if the camera lets you.",
-        "poor": "Strong compression: weak movements may be coded as no movement. Record at a higher bit rate.",
-    }[verdict]
-    return Advice("Compression", f"{found.codec}, {found.bits_per_pixel:.2f} bits per pixel", verdict, words)
-
-
-def _head(found: Conditions) -> Advice:
-    verdict = _graded(-found.head_speed, good=-0.05, fair=-0.15)
-    words = {
-        "good": "The head is still.",
-        "fair": "The head moves now and then. A headrest, or a screen to look at, keeps it calmer.",
-        "poor": "The head moves much. Ask the person to sit back and look at one place.",
-    }[verdict]
-    measured = f"up to {100 * found.head_speed:.0f} % of the eye corners' distance in {LAG_S:g} s, 95 % of the time"
-    return Advice("Head motion", measured, verdict, words)
-
-
-def _face(found: Conditions) -> Advice:
-    verdict = _graded(found.usable, good=0.95, fair=0.7)
-    measured = f"{found.usable:.0%} of frames usable, {found.blinking:.0%} with a blink, {found.speaking:.0%} in speech"
-    words = {
-        "good": "The face is nearly always in view.",
-        "fair": "The face is lost at times. Keep it in the picture, from the front.",
-        "poor": "The face is lost often. Keep it in the picture, from the front, with nothing before it.",
-    }[verdict]
-    if found.speaking > _MUCH_SPEECH:
-        words += " Where the mouth speaks, movements around it are judged with less certainty."
-    return Advice("Face in view", measured, verdict, words)

@@ -27,7 +27,7 @@ from metst.sensitivity.recording_quality import give_advice
 from metst.sensitivity.trials import TOLERANCE_S
 from metst.storage import finite, write_parts, write_whole
 from metst.synthesis.events import MEAN_DURATION_S
-from metst.timeline import frame_for_people
+from metst.timeline import MINUTE_S, frame_for_people
 
 TARGET: Final = 0.9
 """A movement that is "found" is found with this probability."""
@@ -38,7 +38,6 @@ _CURVE_POINTS: Final = 81
 _SAME_S: Final = 1e-6
 """Durations so close are the same, seconds: sums of times are not exact."""
 
-_MINUTE_S: Final = 60  # seconds
 
 _BEYOND: Final = 1.25  # the curve is drawn so far beyond the weakest and the strongest amplitude
 
@@ -266,8 +265,8 @@ def _false_alarms(calibration: Calibration) -> dict[str, Any]:
     placebo = [row for row in calibration.rows if row.trial.amplitude <= 0]
     strays = calibration.stray
     return {
-        "recording": _per_minute(len(raw.events), minutes=float(raw.usable.sum()) * raw.grid.frame_s / _MINUTE_S),
-        "beside_planted": _per_minute(strays, minutes=calibration.planted_s / _MINUTE_S),
+        "recording": _per_minute(len(raw.events), minutes=float(raw.usable.sum()) * raw.grid.frame_s / MINUTE_S),
+        "beside_planted": _per_minute(strays, minutes=calibration.planted_s / MINUTE_S),
         "placebo": {"trials": len(placebo), "found": sum(row.outcome.found for row in placebo)},
     }
 

@@ -18,6 +18,7 @@ from metst.arrays import Float64Array
 from metst.config import Settings
 from metst.synthesis.events import EMOTION_UNITS, LEAD_S, draw_event, lasting, minimum_jerk
 from metst.synthesis.expression_shapes import MIDLINE_SHAPES, shape_weights
+from metst.timeline import MINUTE_S
 
 # How single things go.  Pairs are the ends of a uniform draw; tables give the weight of each expression shape (1: fully
 # contracted) where the movement is strongest; nods of the head are degrees.  Set by hand, but for the main sequence of
@@ -194,7 +195,7 @@ def _moments(rng: np.random.Generator, *, end_s: float, per_min: float) -> list[
     moments = []
     now = -LEAD_S
     while per_min > 0:
-        now += float(rng.exponential(60 / per_min))
+        now += float(rng.exponential(MINUTE_S / per_min))
         if now > end_s:
             break
         moments.append(now)

@@ -14,6 +14,7 @@ from metst.arrays import Float64Array, Image, OnProgress
 from metst.config import FaceSettings
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
+from metst.regions import LANDMARK_COUNT
 from metst.results import Block, table_of
 from metst.storage import faults_in_words, make_folder, write_parts, write_whole
 from metst.synthesis.events import PlantedEvent, draw_schedule
@@ -25,6 +26,7 @@ from metst.video import read_colour_stream, read_frames, write_video
 from metst.video.hashing import content_hash
 
 _FEWEST_FRAMES = 2
+"""From one to the next something can move."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ def _track(footage: Path) -> tuple[Float64Array, Float64Array]:
 
 
 def _points(found: FaceFrame) -> Float64Array:
-    return np.full((68, 2), np.nan) if found.face is None else found.face.landmarks.astype(np.float64)
+    return np.full((LANDMARK_COUNT, 2), np.nan) if found.face is None else found.face.landmarks.astype(np.float64)
 
 
 def _counted(images: Iterator[Image], *, total: int, on_progress: OnProgress | None) -> Iterator[Image]:

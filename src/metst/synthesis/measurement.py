@@ -12,6 +12,7 @@ from metst.arrays import Float64Array
 from metst.regions import REGIONS
 from metst.synthesis.events import LEAD_S, PlantedEvent
 from metst.synthesis.smoothing import gaussian_over_time
+from metst.timeline import MINUTE_S
 
 REGION_DEPTH = np.array(
     [0.12, 0.20, 0.14, 0.06, 0.12, 0.20, 0.14, 0.06, 0.32, 0.18, 0.18, 0.36, 0.33, 0.32, 0.25, 0.25, 0.08, 0.08]
@@ -74,7 +75,7 @@ def log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
 
 def moments(rng: np.random.Generator, *, time_s: Float64Array, per_min: float) -> Float64Array:
     """Times of a Poisson process over the recording."""
-    count = rng.poisson(per_min * (time_s[-1] - time_s[0]) / 60)
+    count = rng.poisson(per_min * (time_s[-1] - time_s[0]) / MINUTE_S)
     return np.asarray(rng.uniform(time_s[0] - LEAD_S, time_s[-1], count))
 
 

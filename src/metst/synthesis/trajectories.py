@@ -36,6 +36,7 @@ from metst.synthesis.measurement import (
     smooth_noise,
     wandering,
 )
+from metst.timeline import MINUTE_S
 
 
 class SimulationSettings(Settings):
@@ -334,13 +335,13 @@ class MotionSimulator:
         if rng.random() < settings.event_free_share:
             return []
         events: list[PlantedEvent] = []
-        start = float(rng.exponential(60 / settings.events_per_min)) * 0.5 + _FIRST_S
+        start = float(rng.exponential(MINUTE_S / settings.events_per_min)) * 0.5 + _FIRST_S
         while start < time_s[-1] - _ROOM_S:
             label = "others" if rng.random() < settings.others_share else CLASSES[rng.integers(_EMOTIONS)]
             event = draw_event(rng, start_s=start, label=label, amplitude=log_uniform(rng, settings.amplitude))
             if not speech[0] - _BESIDE_SPEECH_S < start < speech[1] or rng.random() < settings.speech_event_share:
                 events.append(event)
-            start = event.offset_s + _REST_S + float(rng.exponential(60 / settings.events_per_min))
+            start = event.offset_s + _REST_S + float(rng.exponential(MINUTE_S / settings.events_per_min))
         return events
 
     def _add_macros(

@@ -20,7 +20,7 @@ from metst.models.checkpoint import check_target, save_model
 from metst.models.networks import StateTransitionNetwork
 from metst.results.motion import Motion
 from metst.synthesis.trajectories import SimulatedMotion
-from metst.timeline import true_runs
+from metst.timeline import MINUTE_S, true_runs
 from metst.training.backgrounds import recorded_backgrounds
 from metst.training.layout import discard_state, training_folder
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
@@ -40,8 +40,6 @@ _KEPT_FOR_VALIDATION = 4
 """Every so manieth background is kept from training, for threshold and calibration; set by hand."""
 _VALIDATION_RECORDING_S = 60.0
 """Length of a recording that threshold and calibration are fitted on, seconds; set by hand."""
-_MINUTE_S = 60
-"""Seconds of a minute."""
 
 # What decoding was fitted on: without rendered heads, and with them.
 _FITTED_ON = (
@@ -259,8 +257,8 @@ def fit_decoding(
         planted += len(truth)
         if not truth:
             alarms.extend(peak)
-            free_min += recording.seconds / _MINUTE_S
-        minutes, number = minutes + recording.seconds / _MINUTE_S, number + 1
+            free_min += recording.seconds / MINUTE_S
+        minutes, number = minutes + recording.seconds / MINUTE_S, number + 1
         if on_progress:
             on_progress(stage, min(int(minutes), int(recipe.validation_minutes)), int(recipe.validation_minutes))
     if not any(right) or all(right):

@@ -10,6 +10,7 @@ from metst.errors import UsageError, VideoError
 from metst.video.folder import image_files
 
 _CHUNK_BYTES = 1 << 20
+"""Read at once; set by hand."""
 
 
 def content_hash(path: Path | str) -> str:

@@ -36,37 +36,33 @@ Gradients = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
 Where several tasks contribute to one value there is an axis for them, to be summed in a fixed order.
 """
 
+Sums = tuple[Array, Array, Array, Array, Array, Array]
+"""Of one chunk: gradients of the state and the rates ``(N, LANES)``, what passes through decay and input
+``(CHUNK, LANES)``, and the gradients of ``B`` and ``C (N, CHUNK)``."""
+
+Given = tuple[Array, Array, Array, Array, Array, Array]
+"""Of one chunk: rates ``(N, LANES)``; step sizes, drive and gradient of the output ``(CHUNK, LANES)``; ``B`` and
+``C (N, CHUNK)``."""
+
 
 def _make_sweep(bounded: bool) -> Callable[..., None]:
     """Loop that takes one chunk forth and back, one state index after the other.
 
     Forth, the states before each step and the decays are computed again and the gradient of ``C`` is summed.  Back,
     with ``g_t = dL/dh_t`` and ``q = g_t exp(step A) h_{t-1}``: ``through_decay = sum_n q rate``,
-    ``through_input = sum_n g_t B``, ``grad_rate += q step``; ``grad_state`` leaves as ``exp(step A) g_t``.
+    ``through_input = sum_n g_t B``, ``grad_rate += q step``; ``grad_state`` leaves as ``exp(step A) g_t``.  Kept on the
+    way are the state ``(N, LANES)``, and of one state index the states before each step and the changes by the decay
+    ``(CHUNK, LANES)``.
 
     With the state index outside, what is kept of a chunk fits the first-level cache, and the row of a state stays in
     registers over all steps.
     """
 
     @hot_loop_with_sums
-    def run(
-        grad_state: Array,
-        grad_rate: Array,
-        through_decay: Array,
-        through_input: Array,
-        grad_B: Array,
-        grad_C: Array,
-        state: Array,
-        history: Array,
-        change: Array,
-        rate: Array,
-        step: Array,
-        drive: Array,
-        grad_out: Array,
-        B: Array,
-        C: Array,
-        count: int,
-    ) -> None:
+    def run(sums: Sums, kept: tuple[Array, Array, Array], given: Given, count: int) -> None:
+        grad_state, grad_rate, through_decay, through_input, grad_B, grad_C = sums
+        state, history, change = kept
+        rate, step, drive, grad_out, B, C = given
         for n in range(rate.shape[0]):
             for t in range(count):
                 b, total = B[n, t], B.dtype.type(0)
@@ -214,11 +210,11 @@ def backward(
             _turn(B_turned, B[i, begin : begin + span[2]])
             _turn(C_turned, C[i, begin : begin + span[2]])
             sums = (g, chunk_rate, through_decay, through_input, sum_B, sum_C)
-            given = (r, step, drive, grad_out, B_turned, C_turned)
+            kept, given = (state, history, change), (r, step, drive, grad_out, B_turned, C_turned)
             if stays_normal(step, fastest, span[2]):
-                _sweep_bounded(*sums, state, history, change, *given, span[2])
+                _sweep_bounded(sums, kept, given, span[2])
             else:
-                _sweep(*sums, state, history, change, *given, span[2])
+                _sweep(sums, kept, given, span[2])
             _turn(grad_B[block, i, begin : begin + span[2]], sum_B)
             _turn(grad_C[block, i, begin : begin + span[2]], sum_C)
             total_rate += chunk_rate  # sums over long sequences lose fewer digits chunk by chunk

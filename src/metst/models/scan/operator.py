@@ -21,12 +21,9 @@ def as_array(tensor: Tensor) -> Array:
     return plain(array)
 
 
-def _operands(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, z: Tensor | None, delta_bias: Tensor | None
-) -> Operands:
-    required = (as_array(tensor) for tensor in (u, delta, A, B, C, D))
+def _operands(required: list[Tensor], z: Tensor | None, delta_bias: Tensor | None) -> Operands:
     optional = (None if tensor is None else as_array(tensor) for tensor in (z, delta_bias))
-    return Operands(*required, *optional)
+    return Operands(*map(as_array, required), *optional)
 
 
 def _state(state: Tensor | None) -> Array | None:
@@ -40,12 +37,7 @@ def usable_threads() -> int:
 
 
 def _scan(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
+    required: list[Tensor],
     z: Tensor | None,
     delta_bias: Tensor | None,
     initial_state: Tensor | None,
@@ -55,9 +47,11 @@ def _scan(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Output, last state, output before the gate and checkpoints; what is not wanted has no elements.
 
-    Operands as those of :func:`metst.models.scan.selective_scan`; ``keep`` stores what the gradients need.
+    Operands as those of :func:`metst.models.scan.selective_scan`, ``required`` being ``u, delta, A, B, C, D``; ``keep``
+    stores what the gradients need.  Optional ones come one by one: of a list with gaps torch takes no gradients.
     """
-    operands, state = _operands(u, delta, A, B, C, D, z, delta_bias), _state(initial_state)
+    u, A = required[0], required[2]
+    operands, state = _operands(required, z, delta_bias), _state(initial_state)
     checked = operands.present() if state is None else operands.present() | {"initial_state": state.transpose(0, 2, 1)}
     check_values(checked, delta_softplus=delta_softplus)
     if state is not None:
@@ -71,12 +65,7 @@ def _scan(
 
 
 def _scan_shapes(
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
+    required: list[Tensor],
     z: Tensor | None,
     delta_bias: Tensor | None,
     initial_state: Tensor | None,
@@ -84,7 +73,8 @@ def _scan_shapes(
     return_last_state: bool,
     keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    del delta, B, C, D, delta_bias, initial_state, delta_softplus
+    del delta_bias, initial_state, delta_softplus
+    u, A = required[0], required[2]
     batch, length, width = u.shape
     states = A.shape[1]
     last = u.new_empty(batch, states, width).transpose(1, 2) if return_last_state else u.new_empty(0)
@@ -96,27 +86,26 @@ def _scan_shapes(
 def _backward(
     grad_y: Tensor,
     grad_state: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
+    required: list[Tensor],
     z: Tensor | None,
     delta_bias: Tensor | None,
     initial_state: Tensor | None,
-    ungated: Tensor,
-    checkpoints: Tensor,
+    saved: list[Tensor],
     delta_softplus: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the nine tensors, in the order of the arguments; those of absent ones have no elements."""
-    operands, initial = _operands(u, delta, A, B, C, D, z, delta_bias), _state(initial_state)
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    """Gradients of the operands, as they come; those of absent ones have no elements.
+
+    ``saved`` is the output before the gate and the checkpoints.
+    """
+    u, A = required[0], required[2]
+    operands, initial = _operands(required, z, delta_bias), _state(initial_state)
     carried = _state(grad_state)
     if carried is not None:
         carried = carried.copy()  # replaced by the gradient of the initial state
     elif initial is not None:
         carried = u.new_zeros(u.shape[0], A.shape[1], u.shape[2]).numpy()
-    outputs = Outputs(y=operands.u, ungated=as_array(ungated), checkpoints=as_array(checkpoints))
+    ungated, checkpoints = map(as_array, saved)
+    outputs = Outputs(y=operands.u, ungated=ungated, checkpoints=checkpoints)
     if not outputs.fit(operands):  # the forward pass was told that no gradient would be wanted
         state = None if initial is None else initial.copy()
         outputs = run_forward(operands, delta_softplus=delta_softplus, state=state, keep=True, threads=usable_threads())
@@ -129,61 +118,52 @@ def _backward(
         grad_state=carried,
         threads=usable_threads(),
     )
-    named = {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
-    if initial is not None and carried is not None:
-        named["initial_state"] = torch.from_numpy(carried).transpose(1, 2)
-    return tuple(named[name] if name in named else u.new_empty(0) for name in _NAMES)  # type: ignore[return-value]
-
-
-# Operands of the operator, in its order.
-_NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "initial_state")
+    of = {name: torch.from_numpy(gradient) for name, gradient in gradients.items()}
+    last = u.new_empty(0) if initial is None else torch.from_numpy(carried).transpose(1, 2)
+    gate, bias = (of[name] if name in of else u.new_empty(0) for name in ("z", "delta_bias"))
+    return [of[name] for name in ("u", "delta", "A", "B", "C", "D")], gate, bias, last
 
 
 def _backward_shapes(
     grad_y: Tensor,
     grad_state: Tensor | None,
-    u: Tensor,
-    delta: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
+    required: list[Tensor],
     z: Tensor | None,
     delta_bias: Tensor | None,
     initial_state: Tensor | None,
-    ungated: Tensor,
-    checkpoints: Tensor,
+    saved: list[Tensor],
     delta_softplus: bool,
-) -> tuple[Tensor, ...]:
-    del grad_y, grad_state, ungated, checkpoints, delta_softplus
-    gradients = [u.new_empty(tensor.shape) for tensor in (u, delta, A, B, C, D)]
-    gradients += [u.new_empty(0 if tensor is None else tensor.shape) for tensor in (z, delta_bias)]
-    last = u.new_empty(0)
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    del grad_y, grad_state, saved, delta_softplus
+    u, A = required[0], required[2]
+    gate, bias = (u.new_empty(0 if tensor is None else tensor.shape) for tensor in (z, delta_bias))
+    initial = u.new_empty(0)
     if initial_state is not None:
-        last = u.new_empty(u.shape[0], A.shape[1], u.shape[2]).transpose(1, 2)
-    return (*gradients, last)
+        initial = u.new_empty(u.shape[0], A.shape[1], u.shape[2]).transpose(1, 2)
+    return [u.new_empty(tensor.shape) for tensor in required], gate, bias, initial
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    tensors, (delta_softplus, return_last_state, _) = inputs[:9], inputs[9:]
+    required, z, delta_bias, initial_state, delta_softplus, return_last_state, _ = inputs
     _, _, ungated, checkpoints = output
-    ctx.save_for_backward(*tensors, ungated, checkpoints)
+    ctx.save_for_backward(*required, z, delta_bias, initial_state, ungated, checkpoints)
     ctx.flags = (delta_softplus, return_last_state)
     ctx.set_materialize_grads(False)  # zeros for results that nobody used would cost more than the checks below
 
 
 def _differentiate(
     ctx: Any, grad_y: Tensor | None, grad_state: Tensor | None, *_unused: Tensor | None
-) -> tuple[Tensor | None, ...]:
+) -> tuple[list[Tensor] | Tensor | None, ...]:
     delta_softplus, returned_state = ctx.flags
-    *tensors, ungated, checkpoints = ctx.saved_tensors
+    *required, z, delta_bias, initial_state, ungated, checkpoints = ctx.saved_tensors
+    optional = (z, delta_bias, initial_state)
     if grad_y is None:
-        grad_y = torch.zeros_like(tensors[0])
-    gradients = _backward_operator(
-        grad_y, grad_state if returned_state else None, *tensors, ungated, checkpoints, delta_softplus
+        grad_y = torch.zeros_like(required[0])
+    gradients, *others = _backward_operator(
+        grad_y, grad_state if returned_state else None, required, *optional, [ungated, checkpoints], delta_softplus
     )
-    present = (gradient if tensor is not None else None for gradient, tensor in zip(gradients, tensors, strict=True))
-    return (*present, None, None, None)
+    present = (gradient if tensor is not None else None for gradient, tensor in zip(others, optional, strict=True))
+    return (gradients, *present, None, None, None)
 
 
 def save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -148,13 +148,13 @@ def selective_scan(
     DataError
         When an operand has the wrong shape, dtype, device or (on the processor) values.
     """
-    tensors = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D}
+    required = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D}
     optional = {"z": z, "delta_bias": delta_bias, "initial_state": initial_state}
-    given = tensors | {name: tensor for name, tensor in optional.items() if tensor is not None}
+    given = required | {name: tensor for name, tensor in optional.items() if tensor is not None}
     _check(given)
     if u.device.type in ("cpu", "meta"):
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
-        y, state, _, _ = scan_operator(*tensors.values(), *optional.values(), delta_softplus, return_last_state, keep)
+        y, state, *_ = scan_operator([*required.values()], *optional.values(), delta_softplus, return_last_state, keep)
     else:
         y, state = _elsewhere(given, delta_softplus=delta_softplus)
     return (y, state) if return_last_state else y

@@ -17,6 +17,7 @@ from metst.synthesis.behaviour import Behaviour, BehaviourSettings, draw_behavio
 from metst.synthesis.events import PlantedEvent, minimum_jerk
 from metst.synthesis.expression_shapes import shape_weights
 from metst.synthesis.heads.skin import SkinSettings
+from metst.timeline import MINUTE_S
 
 # How the head moves beside its settings; pairs are the ends of a uniform draw.  Set by hand.
 _EXPOSURE_S = 0.8  # grain of slow changes of the exposure: standard deviation of the Gaussian that smooths noise
@@ -178,13 +179,13 @@ def _head_motion(
         turn[:, axis] = np.radians(settings.wander_deg * share * slow + settings.tremor_deg * quick)
         shift[:, axis] = settings.wander_share * smooth_course(time_s, rng=wander, scale_s=_SHIFT_S)
     end_s = float(time_s[-1])
-    for _ in range(strokes.poisson(settings.nods_per_min * end_s / 60)):
+    for _ in range(strokes.poisson(settings.nods_per_min * end_s / MINUTE_S)):
         start, length = strokes.uniform(0, end_s), strokes.uniform(*_NOD_S)
         cycles, axis = strokes.integers(*_NOD_CYCLES), int(strokes.random() < _SHAKES)
         envelope = _bump(time_s, start=start, length=length)
         swing = np.sin(2 * np.pi * cycles * (time_s - start) / length)
         turn[:, axis] += np.radians(strokes.uniform(*_NOD_DEG)) * envelope * swing
-    for _ in range(strokes.poisson(settings.turns_per_min * end_s / 60)):
+    for _ in range(strokes.poisson(settings.turns_per_min * end_s / MINUTE_S)):
         angle = np.radians(settings.turn_deg) * strokes.uniform(*_TURN) * strokes.choice([-1, 1])
         turn[:, 1] += angle * _bump(time_s, start=strokes.uniform(0, end_s), length=strokes.uniform(*_TURN_S))
     return turn, shift
