@@ -20,7 +20,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Predictions and truth as the document has them."""
     folder = tmp_path_factory.mktemp("example")
-    for name, text in re.findall(r"`(\w+\.csv)`\n\n```csv\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL):
+    for name, text in re.findall(
+        r"<!-- file: (\w+\.csv) -->\n```text\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL
+    ):
         (folder / name).write_text(text)
     return folder / "predictions.csv", folder / "truth.csv"
 
