@@ -303,7 +303,9 @@ def test_unknown_classes_and_classes_without_a_sample_are_named():
 def test_tables_that_do_not_meet_and_single_subjects_are_noted():
     result = score_tables([row(1, 9, subject="06")], [row(1, 9, subject="006")], classes=["negative"])
     assert result["notes"] == [
-        "predictions and truth have no video in common: compare how subjects and videos are written"
+        "predictions and truth have no video in common: compare how subjects and videos are written",
+        "predictions and truth: 1 video that would meet but for case, zeros in front or the form of letters: "
+        "06/v1 perhaps 006/v1",
     ]
     alone = score_tables([row(1, 9)], [row(1, 9)], classes=["negative"])
     assert alone["notes"] == ["fewer than 2 subjects: no intervals over resamples of the subjects"]
@@ -533,9 +535,73 @@ def test_faults_of_tables_in_memory_are_counted_from_one():
     assert frame.index.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_a_prediction_may_begin_before_the_first_frame_and_counts_with_its_whole_length(scorer):
+    truth = [row(1, 12), row(2, 6, video="v2")]
+    for onset in range(-12, 2):
+        predictions = [row(onset, 12), row(-3, 6, video="v2")]
+        common = [len(set(range(a, b + 1)) & set(range(c, d + 1))) / len(set(range(a, b + 1)) | set(range(c, d + 1)))
+                  for (_, _, a, b, _), (_, _, c, d, _) in zip(predictions, truth, strict=True)]  # fmt: skip
+        hits = sum(iou >= 0.5 for iou in common)
+        result = score_tables(predictions, truth, scorer=scorer, bootstrap=0)
+        assert (result["spotting"]["tp"], result["spotting"]["fp"]) == (hits, 2 - hits)
+        early = sum(p[2] < 1 for p in predictions)
+        lowest = min(onset, -3)
+        assert f"predictions: intervals that begin before frame 1: {early}, the earliest at {lowest};" in str(
+            result["notes"]
+        )
+
+
+def test_videos_do_not_touch_where_predictions_begin_early():
+    # The second video's prediction reaches 40 frames before its start, where the first one has an interval.
+    predictions = [row(-40, 30, video="v2")]
+    assert spotting(predictions, [row(1, 80, video="v1"), row(60, 70, video="v2")]) == (0, 1, 2)
+
+
+def test_only_predictions_may_begin_early():
+    with pytest.raises(DataError, match="truth has 1 fault: row 1, column onset"):
+        score_tables([], [row(0, 9)])
+    with pytest.raises(DataError, match="predictions has 1 fault: row 1, column offset"):
+        score_tables([row(-9, 0)], [])
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "noted"),
+    [
+        (("7", "a"), ("007", "a"), True),
+        (("S7", "a"), ("s7", "a"), True),
+        (("s1", "talk_01"), ("s1", "talk_1"), True),
+        (("s1", "talk\u00a02"), ("s1", "talk 2"), True),
+        (("s1", "talk"), ("s1", "walk"), False),
+        (("s10", "a"), ("s1", "a"), False),
+    ],
+)
+def test_names_that_meet_but_for_a_slip_are_noted_though_others_meet(mine, theirs, noted):
+    both = row(1, 9, subject="both")
+    result = score_tables([both, row(1, 9, subject=mine[0], video=mine[1])],
+                          [both, row(1, 9, subject=theirs[0], video=theirs[1])], bootstrap=0)  # fmt: skip
+    assert any("would meet but for" in note for note in result["notes"]) == noted
+    assert result["spotting"]["tp"] == 1
+
+
+def test_a_slip_that_could_mean_two_videos_is_not_guessed():
+    truth = [row(1, 9, subject="007"), row(1, 9, subject="07")]
+    assert "would meet" not in str(score_tables([row(1, 9, subject="7")], truth, bootstrap=0)["notes"])
+
+
+def test_composed_and_decomposed_letters_are_one_name():
+    composed, decomposed = row(1, 9, subject="Jos\u00e9"), row(1, 9, subject="Jose\u0301")
+    result = score_tables([decomposed], [composed], classes=["negative"], bootstrap=0)
+    assert (result["spotting"]["tp"], result["notes"]) == (1, [])
+
+
 def test_more_faults_than_anyone_reads_are_counted():
-    with pytest.raises(DataError, match=r"predictions has 80 faults: .*; and 30 more$"):
+    with pytest.raises(DataError) as caught:
         score_tables([row(i, -1) for i in range(1, 81)], [])
+    assert str(caught.value) == (
+        "predictions has 80 faults: row 1, column offset: expected a whole frame number from 1, got '-1' "
+        "(80 like this, rows 1, 2, 3 and 77 more)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 Everything works on tables for people: one interval per row, in the columns ``subject, video, onset,
 offset, emotion``, with frames that count from 1 and both ends included.  Two intervals match when
-their IoU on inclusive frames is at least the threshold.
+their IoU on inclusive frames is at least the threshold; what of a prediction lies outside of the video
+counts as the published programs count it, in its length.
 
 Several scorers are in use and disagree, so each is offered under its name and every result says
 which one was used:
@@ -79,7 +80,7 @@ from metst.metrics.interval_tables import (
     read_videos_csv,
 )
 from metst.metrics.matching import SCORERS, Events, close_pairs, interval_iou, match_intervals
-from metst.metrics.notes import comparison_notes, emotion_counts, emotion_notes, resampling_notes
+from metst.metrics.notes import comparison_notes, emotion_counts, emotion_notes, resampling_notes, table_notes
 from metst.metrics.resampling import Bootstrap, differences, intervals
 from metst.metrics.text_tables import tables_for_people
 from metst.metrics.videos import Videos, counted_rule, place_tables
@@ -115,7 +116,8 @@ def score_tables(
     Parameters
     ----------
     predictions, truth : DataFrame, path of a CSV file, or rows
-        Columns ``subject, video, onset, offset, emotion``; frames from 1, both ends inclusive.
+        Columns ``subject, video, onset, offset, emotion``; frames from 1, both ends inclusive.  Predictions may
+        begin before frame 1 or end after the last, as published decoding rules write them, and count so.
         Predictions may have a column ``confidence`` (any finite numbers, higher is surer).
     scorer : {"strict", "greedy", "many-to-many", "megc"}
         How hits are counted.
@@ -155,14 +157,17 @@ def score_tables(
     result = _result(sides["predictions"], videos=every, rules=rules)
     result |= _curve(events, confidence=tables["predictions"].confidence, videos=every, rules=rules)
     result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap)
-    notes = resampling_notes(result["subjects"]) if bootstrap.resamples else ()
+    notes = [*table_notes(tables, listed=every.names)]
+    notes += resampling_notes(result["subjects"]) if bootstrap.resamples else ()
     return result | _words(sides, tables=tables, rules=rules, notes=notes)
 
 
 def _checked(predictions: Table, truth: Table, *, against: Table | None) -> dict[str, IntervalTable]:
     """The tables by name, the truth at the end."""
     given = {"predictions": predictions} | ({} if against is None else {"against": against})
-    tables = {name: checked_table(table, name=name, with_confidence=True) for name, table in given.items()}
+    tables = {
+        name: checked_table(table, name=name, with_confidence=True, predicted=True) for name, table in given.items()
+    }
     return tables | {"truth": checked_table(truth, name="truth")}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -11,8 +10,11 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
+from metst.alike import first_rows, grouped, without_values
 from metst.arrays import AnyArray, BoolArray, Float64Array, IntArray
+from metst.delimited import plain_name, read_text_table
 from metst.errors import DataError, UsageError
+from metst.names import composed
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 """Columns that every table of intervals has."""
@@ -37,6 +39,7 @@ _EXPECTED = {
     **dict.fromkeys(("onset", "offset"), "a whole frame number from 1"),
     CONFIDENCE: "a finite number",
 }
+_NUMBERS = ("onset", "offset", CONFIDENCE)  # columns with numbers
 _LAST_FRAME = 10**9
 _MISSING = ("NAType", "NaTType")  # pandas' marks of an empty cell
 _FAULTS_SHOWN = 50
@@ -46,7 +49,7 @@ _FAULTS_SHOWN = 50
 class IntervalTable:
     """Checked rows: texts without outer spaces, emotions in lower case, frames from 1 and both ends included.
 
-    ``confidence`` is None where the table has none, or none was asked for.
+    ``confidence`` is None where the table has none, or none was asked for; ``notes`` say how the file was read.
     """
 
     subject: tuple[str, ...]
@@ -55,6 +58,7 @@ class IntervalTable:
     offset: IntArray
     emotion: tuple[str, ...]
     confidence: Float64Array | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -66,6 +70,7 @@ class _Cells:
 
     columns: Mapping[str, Sequence[Any]]
     rows: Sequence[int]
+    notes: tuple[str, ...] = ()
 
 
 class _Fault(NamedTuple):
@@ -79,8 +84,10 @@ class _Fault(NamedTuple):
         return f"row {self.row}{', column ' + self.column if self.column else ''}: {self.text}"
 
 
-def read_intervals_csv(path: str | PathLike[str], *, with_confidence: bool = False) -> IntervalTable:
-    """Read a table of intervals: UTF-8, commas, a header with at least the five columns.
+def read_intervals_csv(
+    path: str | PathLike[str], *, with_confidence: bool = False, predicted: bool = False
+) -> IntervalTable:
+    """Read a table of intervals: a header with at least the five columns, as spreadsheets write CSV files.
 
     Parameters
     ----------
@@ -88,6 +95,8 @@ def read_intervals_csv(path: str | PathLike[str], *, with_confidence: bool = Fal
         The file.
     with_confidence : bool
         Read a column ``confidence`` as well, if there is one.
+    predicted : bool
+        Intervals may begin before frame 1, as published decoding rules write them.
 
     Returns
     -------
@@ -102,7 +111,7 @@ def read_intervals_csv(path: str | PathLike[str], *, with_confidence: bool = Fal
         If it cannot be read, or naming every fault with its row (the header is row 1) and column.
     """
     cells = _csv_cells(Path(path), needed=COLUMNS)
-    return _checked(cells, name=str(path), with_confidence=with_confidence)
+    return _checked(cells, name=str(path), with_confidence=with_confidence, predicted=predicted)
 
 
 def read_videos_csv(path: str | PathLike[str]) -> list[tuple[str, str]]:
@@ -131,28 +140,28 @@ def read_videos_csv(path: str | PathLike[str]) -> list[tuple[str, str]]:
 def _csv_cells(path: Path, *, needed: Sequence[str]) -> _Cells:
     if not path.exists():
         raise UsageError(f"no file {path}: expected a table with the columns {', '.join(needed)}")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV table in UTF-8: {error}") from error
-    (_, header), *rows = rows or [(1, [])]
+    text = read_text_table(path, columns=needed, numbers=_NUMBERS)
+    (_, header), *rows = text.rows or [(1, ())]
     width = len(header)
     faults = [_Fault(at, "", f"expected {width} cells, got {len(row)}") for at, row in rows if len(row) != width]
     if faults:
         _raise(faults, name=str(path))
-    columns = {name.strip(): [row[place] for _, row in rows] for place, name in enumerate(header)}
-    return _Cells(columns, [at for at, _ in rows])
+    known = {plain_name(name): name for name in (*COLUMNS, CONFIDENCE)}
+    spelled = [name.strip() for name in header]
+    # A name in another case is the column's, unless that one is there as well.
+    spelled = [known.get(plain_name(name), name) if known.get(plain_name(name)) not in spelled else name
+               for name in spelled]  # fmt: skip
+    columns = {name: [row[place] for _, row in rows] for place, name in enumerate(spelled)}
+    return _Cells(columns, [at for at, _ in rows], text.notes)
 
 
-def checked_table(source: Table, *, name: str, with_confidence: bool = False) -> IntervalTable:
+def checked_table(source: Table, *, name: str, with_confidence: bool = False, predicted: bool = False) -> IntervalTable:
     """The same from a file or from memory, where rows count from 1 and ``name`` stands for the file's."""
     if isinstance(source, str | PathLike):
-        return read_intervals_csv(source, with_confidence=with_confidence)
+        return read_intervals_csv(source, with_confidence=with_confidence, predicted=predicted)
     columns = _columns(source, name=name)
     cells = _Cells(columns, range(1, 1 + max(map(len, columns.values()), default=0)))
-    return _checked(cells, name=name, with_confidence=with_confidence)
+    return _checked(cells, name=name, with_confidence=with_confidence, predicted=predicted)
 
 
 def _columns(source: DataFrame | Sequence[Sequence[Any]] | Sequence[Mapping[str, Any]], *, name: str) -> dict[str, Any]:
@@ -177,7 +186,7 @@ def _require(table: _Cells, *, needed: Sequence[str], name: str) -> None:
         raise DataError(f"{name} lacks the columns {', '.join(missing)}: expected {', '.join(needed)}, got {have}")
 
 
-def _checked(table: _Cells, *, name: str, with_confidence: bool) -> IntervalTable:
+def _checked(table: _Cells, *, name: str, with_confidence: bool, predicted: bool) -> IntervalTable:
     """The five columns, and the confidence if there is one, with their types."""
     _require(table, needed=COLUMNS, name=name)
     wanted = (*COLUMNS, CONFIDENCE) if with_confidence and CONFIDENCE in table.columns else COLUMNS
@@ -185,7 +194,8 @@ def _checked(table: _Cells, *, name: str, with_confidence: bool) -> IntervalTabl
     sound = {column: cells[column] != "" for column in wanted}
     for column in ("onset", "offset"):
         number = _numbers(cells[column])
-        sound[column] = (number >= 1) & (number <= _LAST_FRAME) & (number == np.floor(number))
+        lowest = -_LAST_FRAME if predicted and column == "onset" else 1
+        sound[column] = (number >= lowest) & (number <= _LAST_FRAME) & (number == np.floor(number))
         cells[column] = np.where(sound[column], number, 0).astype(np.int64)
     if CONFIDENCE in wanted:
         cells[CONFIDENCE] = _numbers(cells[CONFIDENCE])
@@ -201,6 +211,7 @@ def _checked(table: _Cells, *, name: str, with_confidence: bool) -> IntervalTabl
         offset=cells["offset"],
         emotion=tuple(cells["emotion"]),
         confidence=cells.get(CONFIDENCE),
+        notes=table.notes,
     )
 
 
@@ -223,9 +234,18 @@ def _faults(table: _Cells, *, cells: dict[str, AnyArray], sound: dict[str, BoolA
 
 
 def _raise(faults: Sequence[_Fault], *, name: str) -> None:
-    shown = [str(fault) for fault in sorted(faults)[:_FAULTS_SHOWN]]
-    more = [f"and {len(faults) - _FAULTS_SHOWN} more"] if len(faults) > _FAULTS_SHOWN else []
+    kinds = grouped(sorted(faults), kind=lambda fault: (fault.column, without_values(fault.text)))
+    lines = [_line(group) for group in kinds]
+    shown = lines[:_FAULTS_SHOWN]
+    more = [f"and {len(lines) - _FAULTS_SHOWN} more"] if len(lines) > _FAULTS_SHOWN else []
     raise DataError(f"{name} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: {'; '.join(shown + more)}")
+
+
+def _line(group: Sequence[_Fault]) -> str:
+    """A fault, or the first of many of its kind and the rows of the others."""
+    if len(group) == 1:
+        return str(group[0])
+    return f"{group[0]} ({len(group)} like this, rows {first_rows([fault.row for fault in group])})"
 
 
 def _numbers(texts: AnyArray) -> Float64Array:
@@ -246,4 +266,4 @@ def _text(cell: object) -> str:
         return ""
     if isinstance(cell, float):
         return "" if np.isnan(cell) else str(int(cell)) if cell.is_integer() else str(cell)
-    return str(cell).strip()
+    return composed(str(cell).strip())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from metst.alike import first_rows
 from metst.labels import CLASSES, EMOTION_MAPS, EMOTIONS
 from metst.metrics.comparison import Comparison, Rules
 from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.resampling import FEWEST_SUBJECTS
+from metst.names import close_names
 
 
 def emotion_counts(table: IntervalTable) -> dict[str, int]:
@@ -36,6 +38,41 @@ def emotion_notes(counts: Mapping[str, Mapping[str, int]], *, names: Sequence[st
             listed = ", ".join(f"{name} ({count}{_meaning(name)})" for name, count in strange.items())
             fate = "is left out of recognition" if table == "truth" else "counts as a wrong class"
             yield f"{table}: unknown emotion {listed}; a hit with it {fate}"
+
+
+def table_notes(tables: Mapping[str, IntervalTable], *, listed: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """How files were read, intervals that begin before the video, and names that almost meet.
+
+    Parameters
+    ----------
+    tables : mapping of str to IntervalTable
+        By name; one of them is ``truth``.
+    listed : iterable of (subject, video)
+        All videos that any table or the list of videos names.
+    """
+    yield from dict.fromkeys(note for table in tables.values() for note in table.notes)
+    for name, table in tables.items():
+        if early := int((table.onset < 1).sum()):
+            yield (
+                f"{name}: intervals that begin before frame 1: {early}, the earliest at {table.onset.min()}; they "
+                "count as written, as in the published programs (if your frames count from 0, add 1)"
+            )
+    truth = _names(tables["truth"])
+    for name, table in tables.items():
+        alone = [key for key in _names(table) if key not in truth]
+        others = [key for key in (*truth, *listed) if key not in _names(table)]
+        close = close_names(alone, others) if name != "truth" else {}
+        if close:
+            pairs = [f"{'/'.join(mine)} perhaps {'/'.join(theirs)}" for mine, theirs in close.items()]
+            yield (
+                f"{name} and truth: {len(pairs)} video{'s' * (len(pairs) > 1)} that would meet but for case, zeros in "
+                f"front or the form of letters: {first_rows(pairs)}"
+            )
+
+
+def _names(table: IntervalTable) -> dict[tuple[str, str], None]:
+    """Subject and video of all rows, once each."""
+    return dict.fromkeys(zip(table.subject, table.video, strict=True))
 
 
 def comparison_notes(compared: Mapping[str, Comparison], *, rules: Rules) -> Iterator[str]:

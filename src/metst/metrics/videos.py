@@ -43,10 +43,14 @@ def place_tables(
     subjects = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in (*keys, *listed)))}
     subject = np.array([subjects[name] for name, _ in listed], dtype=np.int64)
     video = np.array([numbers[key] for key in keys], dtype=np.int64)
-    length = np.zeros(len(listed), dtype=np.int64)
-    np.maximum.at(length, video, np.concatenate([table.offset for table in tables]))
-    start = (np.cumsum(length + 1) - length - 1)[video]
-    onset, offset = (start + np.concatenate([getattr(table, end) for table in tables]) for end in ("onset", "offset"))
+    onset, offset = (np.concatenate([getattr(table, end) for table in tables]) for end in ("onset", "offset"))
+    # From the earliest onset, which published rules put before frame 1 at times, to the latest offset, and one apart.
+    earliest, length = np.ones(len(listed), dtype=np.int64), np.zeros(len(listed), dtype=np.int64)
+    np.minimum.at(earliest, video, onset)
+    np.maximum.at(length, video, offset)
+    room = length + 2 - earliest
+    start = (np.cumsum(room) - room + 1 - earliest)[video]
+    onset, offset = start + onset, start + offset
     place = {name: number for number, name in enumerate(classes)}
     emotion = np.array([place.get(name, -1) for table in tables for name in table.emotion], dtype=np.int64)
     events = Events(video, onset, offset, emotion)

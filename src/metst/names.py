@@ -1,0 +1,38 @@
+"""Names of people and videos as folders, sheets and tables write them: one spelling, and the slips between two."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+
+_DIGITS = re.compile(r"\d+")
+
+
+def composed(name: str) -> str:
+    """A name with composed letters (Unicode NFC): some systems write an accent as a letter of its own."""
+    return unicodedata.normalize("NFC", name)
+
+
+def loose_spelling(name: str) -> str:
+    """A name without what programs lose on the way: case, zeros in front of numbers, the form of letters and blanks."""
+    plain = " ".join(unicodedata.normalize("NFKC", name).split()).casefold()
+    return _DIGITS.sub(lambda digits: str(int(digits[0])), plain)
+
+
+def close_names(
+    missing: Iterable[tuple[str, str]], there: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """For each (subject, video) that is missing, the one that differs in its loose spelling only.
+
+    Names with several such counterparts are left out: nobody could say which is meant.
+    """
+    by_spelling: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for key in dict.fromkeys(there):
+        by_spelling[_loose(key)].append(key)
+    return {key: found[0] for key in missing if len(found := by_spelling.get(_loose(key), [])) == 1}
+
+
+def _loose(key: tuple[str, str]) -> tuple[str, str]:
+    return loose_spelling(key[0]), loose_spelling(key[1])
