@@ -61,17 +61,7 @@ def run_plan(
     check_executor(executor)
     tasks = fold_tasks(run, plan, features=features)
     claim_folder(run, plan)
-    done = 0
-
-    def count(_: int) -> None:
-        nonlocal done
-        done += 1
-        if on_progress is not None:
-            on_progress("folds", done, len(tasks))
-
-    if on_progress is not None:
-        on_progress("folds", 0, len(tasks))
-    failures = run_tasks(do_fold, tasks, executor=executor, on_done=count)
+    failures = run_tasks(do_fold, tasks, executor=executor, on_progress=on_progress, counted="folds")
     if failures:
         words = "; ".join(f"{tasks[failure.task].fold.name}: {failure.message}" for failure in failures)
         raise MetstError(f"{len(failures)} of {len(tasks)} folds failed ({words})")
