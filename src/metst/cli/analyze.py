@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CORPUS_PAGE, CORPUS_TABLE = "corpus.html", "summary.csv"
 """Files over all recordings, in the folder for the results."""
+_TOLD = 20
+"""Recordings whose candidates are told on the screen, at most; set by hand."""
 
 
 @on_machines
@@ -64,7 +66,7 @@ def analyze(
     Of several recordings, those whose results are there (same content, model and settings) are not run again.
     """
     talk(quiet=quiet, verbose=verbose)
-    from metst.datasets.corpus import find_recordings, is_corpus
+    from metst.datasets.corpus import find_recordings
     from metst.evaluation.analyses import loaded
 
     choices = Choices(model, expected_per_min, rate_hz=fps, motion_format=motion_format, overlay=overlay,
@@ -73,7 +75,7 @@ def analyze(
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     tasks = [AnalysisTask(each.path, output / each.name, choices, again=again) for each in recordings]
-    if len(tasks) == 1 and not is_corpus(inputs[0]) and where.kind == "local":
+    if [task.path for task in tasks] == inputs[:1] and where.kind == "local":
         lines = [_analyze_one(tasks[0])]
     else:
         lines = _analyze_all(tasks, output=output, where=replace(where, folder=output / "slurm"))
@@ -116,8 +118,16 @@ def _analyze_all(tasks: list[AnalysisTask], *, output: Path, where: Executor) ->
     write_summary(lines, output / CORPUS_TABLE)
     write_corpus_page(lines, output / CORPUS_PAGE, report=REPORT_FILE)
     done = [line for line in lines if "error" not in line]
-    console.print(f"{len(done)} recordings, {sum(line['events'] for line in done)} movement candidates")
-    console.print(escape(f"{output}: {CORPUS_PAGE}, {CORPUS_TABLE}, a folder for each recording"))
+    if done and len(lines) <= _TOLD:
+        rows = [
+            [line["name"], str(line["events"]), ", ".join(line["labels"]), f"{line['usable_share']:.0%}"]
+            for line in done
+        ]
+        table("Movement candidates", ["recording", "candidates", "classes", "usable"], rows)
+    if done:
+        candidates = sum(line["events"] for line in done)
+        console.print(f"{len(done)} recordings, {candidates} movement candidates")
+        console.print(escape(f"{output}: {CORPUS_PAGE}, {CORPUS_TABLE}, a folder for each recording"))
     return lines
 
 

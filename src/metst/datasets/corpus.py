@@ -55,7 +55,7 @@ def find_recordings(inputs: Sequence[Path], *, output: Path) -> list[Recording]:
     """
     found: list[tuple[Path, Path]] = []
     for path in inputs:
-        if not is_corpus(path):
+        if not _is_corpus(path):
             below = []
         elif path.is_file():
             below = _listed(path)
@@ -65,7 +65,7 @@ def find_recordings(inputs: Sequence[Path], *, output: Path) -> list[Recording]:
     return [Recording(path, name) for (path, _), name in zip(found, _apart([name for _, name in found]), strict=True)]
 
 
-def is_corpus(path: Path) -> bool:
+def _is_corpus(path: Path) -> bool:
     """Whether an input stands for the recordings in it, rather than for itself."""
     if path.is_file():
         return path.suffix.lower() == LIST_SUFFIX

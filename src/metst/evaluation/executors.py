@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from metst.errors import MetstError, UsageError
 from metst.evaluation.slurm import ATTEMPTS, IN_HAND, Outcome, SlurmSettings, open_queue, submitted
+from metst.storage import FAULTS_SHOWN
 from metst.threads import thread_limit
 
 if TYPE_CHECKING:
@@ -148,6 +149,31 @@ def run_tasks(
         elif on_done is not None:
             on_done(position)
     return tuple(failures[position] for position in sorted(failures))
+
+
+def run_all(
+    function: Callable[[Task], None],
+    tasks: Sequence[Task],
+    *,
+    executor: Executor,
+    names: Sequence[str],
+    counted: str,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Run a function on all tasks of one whole: as :func:`run_tasks`, but none may fail.
+
+    Raises
+    ------
+    MetstError
+        Tasks failed: they are named (``names``, one per task), the others are done.
+    UsageError, Exception
+        As :func:`run_tasks`.
+    """
+    failures = run_tasks(function, tasks, executor=executor, on_progress=on_progress, counted=counted)
+    if failures:
+        words = "; ".join(f"{names[each.task]}: {each.message}" for each in failures[:FAULTS_SHOWN])
+        more = "; ..." if len(failures) > FAULTS_SHOWN else ""
+        raise MetstError(f"{len(failures)} of {len(tasks)} {counted} failed ({words}{more})")
 
 
 def check_executor(executor: Executor) -> None:
