@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metst.errors import FaceError
 
@@ -95,13 +95,18 @@ def _analysis(
         motion=measured.motion,
         events=decode_events(scores, model=model),
         model=model.describe(),
-        settings=settings.model_dump(mode="json")
-        | model.info.model_dump(mode="json", include={"input", "scoring", "decode"}),
+        settings=resolved_settings(settings, model=model),
         problems=(*measured.problems, *([note] if note else [])),
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,
     )
+
+
+def resolved_settings(settings: AnalyzeSettings, *, model: Model) -> dict[str, Any]:
+    """All settings of an analysis, as its files have them: of face and motion, and those that come with the model."""
+    of_model = model.info.model_dump(mode="json", include={"input", "scoring", "decode"})
+    return settings.model_dump(mode="json") | of_model
 
 
 def _usable(motion: Motion, *, name: str) -> Motion:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from helpers.command_line import run
-from metst.cli.analyze import _result_folders
+from metst.datasets.corpus import find_recordings
 from metst.models.checkpoint import load_model
 from metst.synthesis.portrait import portrait
 from metst.video import write_video
@@ -209,7 +209,7 @@ def test_wrong_calls_are_one_line_and_exit_code_2(
 
 def test_every_input_has_a_folder_of_its_own(tmp_path: Path) -> None:
     inputs = [Path("a/s.mp4"), Path("b/s.mp4"), Path("a/s-2.mp4"), Path("a/S.mp4")]
-    names = [folder.name.casefold() for folder in _result_folders(inputs, output=tmp_path)]
+    names = [each.name.casefold() for each in find_recordings(inputs, output=tmp_path)]
     assert len(set(names)) == len(inputs)
 
 

@@ -24,6 +24,7 @@ from metst.cli.demo import demo
 from metst.cli.evaluate import evaluate
 from metst.cli.export import export
 from metst.cli.extract import extract
+from metst.cli.features import features
 from metst.cli.live import live
 from metst.cli.score import score
 from metst.cli.synthesize import synthesize
@@ -42,6 +43,7 @@ app = typer.Typer(
 for command in (demo, analyze, live, score, synthesize, calibrate, extract, train, evaluate, convert, export, cache):
     app.command()(command)
 app.add_typer(datasets, name="datasets")
+app.add_typer(features, name="features")
 
 
 def _print_version(wanted: bool) -> None:

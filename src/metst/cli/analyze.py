@@ -1,30 +1,49 @@
-"""``metst analyze``."""
+"""``metst analyze``: one recording, or all of a corpus."""
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, load, print_json, progress, table, talk
-from metst.cli.options import AsJson, ExpectedRate, ModelName, OutputFolder, Quiet, Rate, Verbose
-from metst.errors import MetstError
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, print_json, progress, table, talk
+from metst.cli.options import (
+    AsJson,
+    ExpectedRate,
+    ModelName,
+    OutputFolder,
+    Quiet,
+    Rate,
+    Verbose,
+    on_machines,
+    one_by_one,
+    reachable,
+)
+from metst.evaluation.analyses import OVERLAY_FILE, REPORT_FILE, AnalysisTask, Choices, MotionFormat
+from metst.evaluation.executors import Executor
 
 if TYPE_CHECKING:
-    from metst.models.checkpoint import Model
     from metst.results import Analysis
 
-MotionFormat = Literal["csv", "safetensors"]
+CORPUS_PAGE, CORPUS_TABLE = "corpus.html", "summary.csv"
+"""Files over all recordings, in the folder for the results."""
+_TOLD = 20
+"""Recordings whose candidates are told on the screen, at most; set by hand."""
 
-_DIGITS = 4
-"""Decimals of a confidence in JSON. Set by hand."""
 
-
+@on_machines
 def analyze(
-    inputs: Annotated[list[Path], typer.Argument(help="Videos or folders of frames.", show_default=False)],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Videos, folders of frames; folders of those; text files (.txt) with one path per line.",
+            show_default=False,
+        ),
+    ],
+    where: Executor,
     output: OutputFolder = Path("metst-results"),
     model: ModelName = "metst-event",
     expected_per_min: ExpectedRate = None,
@@ -37,33 +56,38 @@ def analyze(
     use_cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep the motion (no pictures) for the next run, and use it.")
     ] = True,
+    again: Annotated[bool, typer.Option("--again", help="Of several recordings, run those too that are done.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find micro-expressions in videos; write tables and a report for each."""
+    """Find micro-expressions in videos; write tables and a report for each.
+
+    Of several recordings, those whose results are there (same content, model and settings) are not run again.
+    """
     talk(quiet=quiet, verbose=verbose)
-    loaded = load(model, expected_per_min=expected_per_min)
-    introduce(loaded, expected_per_min=expected_per_min)
-    results: list[dict[str, Any]] = []
-    for path, folder in zip(inputs, _result_folders(inputs, output=output), strict=True):
-        try:
-            results.append(_analyze_one(path, folder, model=loaded, fps=fps, motion_format=motion_format,
-                                        overlay=overlay, cache=use_cache, blur=not show_identity))  # fmt: skip
-        except MetstError as error:
-            if len(inputs) == 1:
-                raise
-            console.print(f"[red]failed:[/red] {escape(_named(path, str(error)))}")
-            results.append({"input": str(path), "error": str(error)})
+    from metst.datasets.corpus import find_recordings
+    from metst.evaluation.analyses import loaded
+
+    choices = Choices(model, expected_per_min, rate_hz=fps, motion_format=motion_format, overlay=overlay,
+                      blur=not show_identity, cache=use_cache)  # fmt: skip
+    introduce(loaded(choices), expected_per_min=expected_per_min)
+    where, output = one_by_one(where), reachable(output, where)
+    recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
+    tasks = [AnalysisTask(each.path, output / each.name, choices, again=again) for each in recordings]
+    if [task.path for task in tasks] == inputs[:1] and where.kind == "local":
+        lines = [_analyze_one(tasks[0])]
+    else:
+        lines = _analyze_all(tasks, output=output, where=replace(where, folder=output / "slurm"))
     if as_json:
-        print_json(results)
-    _list_problems(results, quiet=quiet)
-    if any(_is_failed(result) or result["problems"] for result in results):
+        print_json(lines)
+    _list_problems(lines, alone=len(lines) == 1, quiet=quiet)
+    if any(_problems(line) for line in lines):
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
 
-def _is_failed(result: dict[str, Any]) -> bool:
-    return "error" in result
+def _problems(line: dict[str, Any]) -> list[str]:
+    return [line["error"]] if "error" in line else list(line["problems"])
 
 
 def _named(path: Path, message: str) -> str:
@@ -71,66 +95,51 @@ def _named(path: Path, message: str) -> str:
     return message if path.name in message else f"{path.name}: {message}"
 
 
-def _list_problems(results: list[dict[str, Any]], *, quiet: bool) -> None:
-    """Name what failed at the end, where it cannot be overlooked; when quiet, say why, and what else was wrong."""
+def _list_problems(lines: list[dict[str, Any]], *, alone: bool, quiet: bool) -> None:
+    """Name what was wrong at the end, where it cannot be overlooked; of one recording it was said before."""
     console.quiet = False
-    if quiet:
-        for result in results:
-            for problem in [result["error"]] if _is_failed(result) else result["problems"]:
-                console.print(escape(_named(Path(result["input"]), problem)))
-    if failed := [result["input"] for result in results if _is_failed(result)]:
-        console.print(f"{len(failed)} of {len(results)} inputs failed: {escape(', '.join(failed))}")
+    for line in lines if quiet or not alone else []:
+        for problem in _problems(line):
+            kind = "[red]failed:[/red] " if "error" in line else "[yellow]note:[/yellow] "
+            console.print(("" if quiet else kind) + escape(_named(Path(line["input"]), problem)))
+    if failed := [line["input"] for line in lines if "error" in line]:
+        console.print(f"{len(failed)} of {len(lines)} inputs failed: {escape(', '.join(failed))}")
 
 
-def _result_folders(inputs: list[Path], *, output: Path) -> list[Path]:
-    """One folder per input, named by its file; a number keeps equal names apart."""
-    taken: set[str] = set()
-    folders = []
-    for path in inputs:
-        stem = path.resolve().stem or "input"
-        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
-        name = next(name for name in names if name.casefold() not in taken)
-        taken.add(name.casefold())
-        folders.append(output / name)
-    return folders
+def _analyze_all(tasks: list[AnalysisTask], *, output: Path, where: Executor) -> list[dict[str, Any]]:
+    """Analyse all recordings that are not done; write the table and the page over all."""
+    from metst.evaluation.analyses import analyze_all
+    from metst.report.corpus_page import write_corpus_page, write_summary
+    from metst.storage import make_folder
+
+    make_folder(output)
+    with progress("analyze") as on_progress:
+        lines = analyze_all(tasks, executor=where, on_progress=on_progress)
+    write_summary(lines, output / CORPUS_TABLE)
+    write_corpus_page(lines, output / CORPUS_PAGE, report=REPORT_FILE)
+    done = [line for line in lines if "error" not in line]
+    if done and len(lines) <= _TOLD:
+        rows = [
+            [line["name"], str(line["events"]), ", ".join(line["labels"]), f"{line['usable_share']:.0%}"]
+            for line in done
+        ]
+        table("Movement candidates", ["recording", "candidates", "classes", "usable"], rows)
+    if done:
+        candidates = sum(line["events"] for line in done)
+        console.print(f"{len(done)} recordings, {candidates} movement candidates")
+        console.print(escape(f"{output}: {CORPUS_PAGE}, {CORPUS_TABLE}, a folder for each recording"))
+    return lines
 
 
-def _analyze_one(
-    path: Path,
-    folder: Path,
-    *,
-    model: Model,
-    fps: float | None,
-    motion_format: MotionFormat,
-    overlay: bool,
-    cache: bool,
-    blur: bool,
-) -> dict[str, Any]:
-    from metst.analyze import analyze as run
-    from metst.report import write_report
-    from metst.report.overlay import write_overlay
-    from metst.results import write_analysis
+def _analyze_one(task: AnalysisTask) -> dict[str, Any]:
+    from metst.evaluation.analyses import analyze_into, line_of, loaded
 
-    with progress(path.name) as on_progress:
-        analysis = run(path, model=model, rate_hz=fps, cache=cache, on_progress=on_progress)
-        write_analysis(analysis, folder, motion_format=motion_format)
-        write_report(analysis, folder / "report.html", video=path, blur=blur, on_progress=on_progress)
-        if overlay:
-            write_overlay(
-                analysis, folder / "overlay.mp4", video=path, rate_hz=fps, cover_eyes=blur, on_progress=on_progress
-            )
-    _tell(analysis, folder)
-    if overlay:
-        console.print(f"Overlay: {folder / 'overlay.mp4'}")
-    events = analysis.events
-    return {
-        "input": str(path),
-        "folder": str(folder),
-        "events": len(events),
-        "labels": list(events.label),
-        "confidence": [round(float(value), _DIGITS) for value in events.confidence],
-        "problems": list(analysis.problems),
-    }
+    with progress(task.path.name) as on_progress:
+        analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
+    _tell(analysis, task.folder)
+    if task.choices.overlay:
+        console.print(f"Overlay: {task.folder / OVERLAY_FILE}")
+    return line_of(task, error=None)
 
 
 def _tell(analysis: Analysis, folder: Path) -> None:
@@ -148,4 +157,4 @@ def _tell(analysis: Analysis, folder: Path) -> None:
         console.print(f"{escape(analysis.source.name)}: no movement candidate")
     for problem in analysis.problems:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
-    console.print(f"Report: {folder / 'report.html'}")
+    console.print(f"Report: {folder / REPORT_FILE}")

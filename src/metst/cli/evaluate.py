@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -9,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table, talk
-from metst.cli.options import AsJson, OutputFolder, Quiet, Verbose
+from metst.cli.options import MACHINES, AsJson, OutputFolder, Quiet, Verbose, on_machines
 from metst.cli.published import (
     PANEL,
     CheckpointsOption,
@@ -25,7 +26,7 @@ from metst.cli.published import (
     rerun_published,
 )
 from metst.errors import UsageError
-from metst.evaluation.executors import Executor, Kind
+from metst.evaluation.executors import Executor
 from metst.published.facts import NETWORKS
 
 if TYPE_CHECKING:
@@ -59,18 +60,13 @@ WidthOption = Annotated[
 GridOption = Annotated[
     Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
 ]
-ExecutorOption = Annotated[Kind, typer.Option(help="Where folds run.", rich_help_panel=_OWN)]
-SchedulerOption = Annotated[
-    str | None, typer.Option(help="Address of a Dask scheduler, or Slurm partition.", rich_help_panel=_OWN)
-]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Folds at a time; all processors when absent.", rich_help_panel=_OWN)
-]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of weights, windows and folds.", rich_help_panel=_OWN)]
 
 
+@on_machines
 def evaluate(
     context: typer.Context,
+    where: Executor,
     folder: FolderArgument = None,
     output: OutputFolder = Path("evaluation"),
     strategy: StrategyOption = "1",
@@ -79,9 +75,6 @@ def evaluate(
     epochs: EpochsOption = None,
     width: WidthOption = None,
     grid: GridOption = None,
-    executor: ExecutorOption = "local",
-    scheduler: SchedulerOption = None,
-    workers: WorkersOption = None,
     seed: SeedOption = 100,
     published: DataSetOption = None,
     features: FeaturesOption = [],  # noqa: B006
@@ -121,8 +114,7 @@ def evaluate(
         changes = {"epochs": epochs, "network.width": width}
         variants = _variants(recipe, strategy=strategy, changes=changes, grid=grid)
         plan = make_plan(folder, variants=variants, folds=folds, seed=seed)
-        where = Executor(executor, workers=workers, scheduler=scheduler, folder=output / "slurm")
-        result = _cross_validate(folder, plan, output=output, executor=where)
+        result = _cross_validate(folder, plan, output=output, executor=replace(where, folder=output / "slurm"))
         with_problems = bool(result["problems"])
     if as_json:
         print_json(result)
@@ -132,8 +124,8 @@ def evaluate(
 
 def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
     """An option of the other form would be of no effect: nobody may believe that it had one."""
-    other = _OWN if published else PANEL
-    names = [each.name for each in context.command.params if getattr(each, "rich_help_panel", None) == other]
+    others = (_OWN, MACHINES) if published else (PANEL,)
+    names = [each.name for each in context.command.params if getattr(each, "rich_help_panel", None) in others]
     sources = {name: context.get_parameter_source(name) for name in names if name is not None}
     given = [
         f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name == "COMMANDLINE"

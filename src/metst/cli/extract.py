@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,16 +11,21 @@ import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, talk
-from metst.cli.options import AsJson, Quiet, Rate, Verbose
+from metst.cli.options import AsJson, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
+from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.published.facts import Kind
 
 if TYPE_CHECKING:
+    from metst.arrays import OnProgress
+    from metst.datasets.extraction import Run, VideoTask
     from metst.datasets.features import FeatureIndex
 
 
+@on_machines
 def extract(
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the features.")],
+    where: Executor,
     kind: Annotated[Kind | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
     fps: Rate = None,
     errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
@@ -32,10 +39,12 @@ def extract(
     from metst.datasets import load_dataset
     from metst.datasets.extraction import extract_features
 
+    where, root, output = one_by_one(where), reachable(root, where), reachable(output, where)
     with console.status(f"reading {root}"):
         data_set = load_dataset(root, kind=kind, errata=errata)
     with progress("extract") as on_progress:
-        index = extract_features(data_set, output, rate_hz=fps, cache=use_cache, on_progress=on_progress)
+        index = extract_features(data_set, output, rate_hz=fps, cache=use_cache, on_progress=on_progress,
+                                 run=_elsewhere(where, output=output, on_progress=on_progress))  # fmt: skip
     problems = [*map(str, data_set.faults), *index.left_out]
     problems += [f"{v.subject}/{v.video}: {problem}" for v in index.videos for problem in v.problems]
     for problem in problems:
@@ -51,6 +60,20 @@ def extract(
         print_json(result)
     if problems:
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
+
+
+def _elsewhere(where: Executor, *, output: Path, on_progress: OnProgress) -> Run | None:
+    """What measures videos on several processors or machines; None where this process does it."""
+    if where.kind == "local" and where.processes == 1:
+        return None
+    executor = replace(where, folder=output / "slurm")
+    check_executor(executor)
+
+    def run(function: Callable[[VideoTask], None], tasks: Sequence[VideoTask]) -> None:
+        names = [f"{task.video.subject}/{task.video.name}" for task in tasks]
+        run_all(function, tasks, executor=executor, names=names, counted="videos", on_progress=on_progress)
+
+    return run
 
 
 def _summary(index: FeatureIndex, output: Path) -> dict[str, object]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from metst.evaluation.executors import Executor, Kind
+from metst.evaluation.slurm import SlurmSettings
 
 if TYPE_CHECKING:
     from typer.models import OptionInfo
@@ -26,6 +33,86 @@ ExpectedRate = Annotated[
         show_default="what the model was calibrated on",
     ),
 ]
+
+
+MACHINES = "Many processors and machines"
+"""Title of the options that :func:`on_machines` gives, in the help of a command."""
+_JOBS = SlurmSettings()
+
+
+def _chosen_executor(
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Recordings or folds at a time. Absent: one recording, which has all processors, or as many folds as"
+            " processors; of Slurm at most 500 jobs in the queue.",
+            rich_help_panel=MACHINES,
+        ),
+    ] = None,
+    executor: Annotated[Kind, typer.Option(help="Where they run.", rich_help_panel=MACHINES)] = "local",
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, or Slurm partition.", rich_help_panel=MACHINES)
+    ] = None,
+    slurm_time: Annotated[
+        int, typer.Option(min=1, help="Minutes for each job.", rich_help_panel=MACHINES)
+    ] = _JOBS.time_min,
+    slurm_memory: Annotated[
+        float, typer.Option(min=0.1, help="Memory for each job, GiB.", rich_help_panel=MACHINES)
+    ] = _JOBS.memory_gb,
+    slurm_gpus: Annotated[
+        int, typer.Option(min=0, help="Graphics processors for each job.", rich_help_panel=MACHINES)
+    ] = _JOBS.gpus,
+    slurm_account: Annotated[
+        str | None, typer.Option(help="Account that pays.", show_default="yours", rich_help_panel=MACHINES)
+    ] = None,
+    slurm_partition: Annotated[
+        str | None, typer.Option(help="Partition.", show_default="the cluster's", rich_help_panel=MACHINES)
+    ] = None,
+    slurm_extra: Annotated[
+        list[str],
+        typer.Option(help="Any other option of sbatch: NAME=VALUE or NAME; again for more.", rich_help_panel=MACHINES),
+    ] = [],  # noqa: B006
+) -> Executor:
+    """Where tasks run, as the options say."""
+    jobs = SlurmSettings(slurm_time, slurm_memory, slurm_gpus, slurm_account, slurm_partition, tuple(slurm_extra))
+    return Executor(executor, workers=workers, scheduler=scheduler, slurm=jobs)
+
+
+def on_machines(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where its tasks run; it takes them as one value, ``where``.
+
+    Parameters
+    ----------
+    command : callable
+        Of Typer, with a parameter ``where``, an :class:`~metst.evaluation.executors.Executor`.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    shared = inspect.signature(_chosen_executor, eval_str=True).parameters
+    together = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in (*own.values(), *shared.values())
+        if each.name != "where"
+    ]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        where = _chosen_executor(**{name: values.pop(name) for name in shared})
+        command(where=where, **values)
+
+    run.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in together}
+    return run
+
+
+def one_by_one(where: Executor) -> Executor:
+    """One recording at a time on this machine, where nothing else was said: each has all processors."""
+    return replace(where, workers=1) if where.kind == "local" and where.workers is None else where
+
+
+def reachable(path: Path, where: Executor) -> Path:
+    """A path as workers need it: those of a Dask cluster were started in other folders."""
+    return path.absolute() if where.kind == "dask" else path
 
 
 def setting(settings: type[Settings], name: str, *options: str, at_least: float | None = None) -> OptionInfo:

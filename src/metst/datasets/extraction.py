@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from metst.datasets.features import (
     FeatureVideo,
     TrueEvent,
     file_name,
+    motion_name,
     write_features_index,
 )
 from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
@@ -32,8 +33,41 @@ if TYPE_CHECKING:
     from metst.datasets import DataSet, Label, Video
     from metst.results.motion import Measured, Motion
 
-Measure = Callable[["Video", float | None], "Measured"]
-"""Stages 1 to 3 of one video; the rate is that of a folder of frames."""
+_ROW = ".row.json"
+"""How the name of a file ends that holds a video's row of the index until all are measured."""
+
+
+@dataclass(frozen=True)
+class VideoTask:
+    """One video to be measured; all that a worker elsewhere needs to know.
+
+    Parameters
+    ----------
+    video : Video
+    path : Path
+        File for its motion.
+    settings : AnalyzeSettings
+        Of the face and motion stages.
+    rate_hz : float, optional
+        Frame rate of frame folders for which the data set does not say it.
+    cache : bool or Path
+        As for :func:`metst.analyze`.
+    """
+
+    video: Video
+    path: Path
+    settings: AnalyzeSettings
+    rate_hz: float | None
+    cache: bool | Path
+
+    @property
+    def row_path(self) -> Path:
+        """File for its row of the index."""
+        return self.path.with_suffix(_ROW)
+
+
+Run = Callable[[Callable[[VideoTask], None], Sequence[VideoTask]], None]
+"""Calls a function on all tasks, wherever that is."""
 
 
 def extract_features(
@@ -43,6 +77,7 @@ def extract_features(
     settings: AnalyzeSettings | None = None,
     rate_hz: float | None = None,
     cache: bool | Path = True,
+    run: Run | None = None,
     on_progress: OnProgress | None = None,
 ) -> FeatureIndex:
     """Measure the motion of all videos of a data set.
@@ -63,8 +98,11 @@ def extract_features(
         Frame rate of frame folders for which the data set does not say it; video files have their own.
     cache : bool or Path
         As for :func:`metst.analyze`.
+    run : callable, optional
+        Measures the videos on many processors or machines: called with a function and its tasks, it calls the function
+        on each.  One after the other when absent.
     on_progress : callable, optional
-        Called as ``on_progress("videos", done, total)``, and with the stages of each video.
+        Called as ``on_progress("videos", done, total)``, and with the stages of each video; not with ``run``.
 
     Raises
     ------
@@ -78,20 +116,50 @@ def extract_features(
     settings = settings or AnalyzeSettings()
     _check_videos(data_set, rate_hz=rate_hz)
     _clear(folder)
-    measure = partial(_measured, settings=settings, cache=cache, on_progress=on_progress)
+    tasks = [
+        VideoTask(video, folder / motion_name(number), settings, rate_hz, cache)
+        for number, video in enumerate(data_set.videos)
+    ]
+    if run is None:
+        _one_after_the_other(tasks, on_progress=on_progress)
+    else:
+        run(measure_video, tasks)
     videos: list[FeatureVideo] = []
     left_out = _without_video(data_set)
-    for number, video in enumerate(data_set.videos):
-        row = _row(video, folder / f"{number:04d}.safetensors", measure=measure, rate_hz=rate_hz)
-        row, outside = _labelled(row, data_set.labels)
+    for task in tasks:
+        row, outside = _labelled(FeatureVideo.model_validate_json(task.row_path.read_bytes()), data_set.labels)
         videos.append(row)
         left_out += outside
-        if on_progress is not None:
-            on_progress("videos", number + 1, len(data_set.videos))
     index = FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
                          left_out=tuple(left_out), videos=tuple(videos))  # fmt: skip
     write_features_index(folder, index)
+    _drop_rows(folder)
     return index
+
+
+def measure_video(task: VideoTask, *, on_progress: OnProgress | None = None) -> None:
+    """Measure one video, and leave its motion and its row of the index in files; or find them there.
+
+    Raises
+    ------
+    OutputError
+        They cannot be written.
+    """
+    if not task.row_path.exists():
+        row = _row(task, on_progress=on_progress)
+        write_whole(task.row_path, row.model_dump_json().encode())
+
+
+def _one_after_the_other(tasks: Sequence[VideoTask], *, on_progress: OnProgress | None) -> None:
+    for done, task in enumerate(tasks, 1):
+        measure_video(task, on_progress=on_progress)
+        if on_progress is not None:
+            on_progress("videos", done, len(tasks))
+
+
+def _drop_rows(folder: Path) -> None:
+    for path in folder.glob(f"*{_ROW}"):
+        path.unlink(missing_ok=True)
 
 
 def _clear(folder: Path) -> None:
@@ -99,6 +167,7 @@ def _clear(folder: Path) -> None:
     make_folder(folder)
     try:
         (folder / INDEX_FILE).unlink(missing_ok=True)
+        _drop_rows(folder)
     except OSError as error:
         raise OutputError(f"cannot prepare the folder {folder}: {error}") from error
 
@@ -128,12 +197,13 @@ def _event(label: Label) -> TrueEvent:
     )
 
 
-def _row(video: Video, path: Path, *, measure: Measure, rate_hz: float | None) -> FeatureVideo:
+def _row(task: VideoTask, *, on_progress: OnProgress | None) -> FeatureVideo:
     """One video measured and written, or what is wrong with it."""
+    video = task.video
     # Only a folder of frames needs to be told its rate: a video file knows it.
-    rate_hz = (video.rate_hz or rate_hz) if video.path.is_dir() else None
+    rate_hz = (video.rate_hz or task.rate_hz) if video.path.is_dir() else None
     try:
-        measured = measure(video, rate_hz)
+        measured = _measured(video, rate_hz, settings=task.settings, cache=task.cache, on_progress=on_progress)
     except (VideoError, FaceError, DataError) as error:
         return FeatureVideo(
             subject=video.subject,
@@ -144,7 +214,7 @@ def _row(video: Video, path: Path, *, measure: Measure, rate_hz: float | None) -
             problems=(str(error),),
         )
     faceless = () if measured.motion.displacement.valid.any() else ("no frame with a usable face",)
-    row = _stored(video, measured.motion, path, rate_hz=rate_hz)
+    row = _stored(video, measured.motion, task.path, rate_hz=rate_hz)
     return row.model_copy(update={"problems": (*measured.problems, *faceless)})
 
 

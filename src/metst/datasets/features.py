@@ -129,6 +129,11 @@ class FeatureIndex(Settings):
         return tuple(sorted((v for v in self.videos if v.subject in subjects), key=lambda video: video.key))
 
 
+def motion_name(number: int) -> str:
+    """Name of the file of a video's motion, by its place in the index."""
+    return f"{number:04d}.safetensors"
+
+
 def write_features_index(folder: Path, index: FeatureIndex) -> None:
     """Write ``features.json``.
 

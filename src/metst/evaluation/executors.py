@@ -7,31 +7,38 @@ had not been reported is run again.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from metst.errors import MetstError, UsageError
+from metst.evaluation.slurm import ATTEMPTS, IN_HAND, Outcome, SlurmSettings, open_queue, submitted
+from metst.storage import FAULTS_SHOWN
 from metst.threads import thread_limit
+
+if TYPE_CHECKING:
+    from metst.arrays import OnProgress
 
 Task = TypeVar("Task")
 Kind = Literal["local", "dask", "slurm"]
-
-ATTEMPTS = 3
-"""Times that work is handed out before killed workers count as a failure; set by hand."""
 
 _WATCH_S = 0.5
 """Seconds between two looks of a worker for the process that started it; set by hand."""
 
 # Held while a process does a task.
 _ONE_AT_A_TIME = threading.Lock()
-# What brings the packages of the cluster, and of folds on this machine.
+# What brings the packages of the cluster.
 _MISSING = "pip install 'metst[cluster]'"
-_MISSING_LOCALLY = "pip install 'metst[train]'"
+# What a task is told whose worker was killed each time.
+_KILLED = "its worker was killed again and again (out of memory?): free some, and run the same command again"
 
 
 @dataclass(frozen=True)
@@ -47,17 +54,20 @@ class Executor:
         Address of a Dask scheduler (a cluster on this machine when None), or partition of Slurm.
     folder : Path, optional
         For the logs of Slurm's jobs; shared by all nodes.
+    slurm : SlurmSettings
+        What each job of Slurm gets.
 
     Raises
     ------
     UsageError
-        A kind that is not known, fewer than one worker, or a scheduler for local work.
+        A kind that is not known, fewer than one worker, a scheduler for local work, or two partitions.
     """
 
     kind: Kind = "local"
     workers: int | None = None
     scheduler: str | None = None
     folder: Path | None = None
+    slurm: SlurmSettings = field(default_factory=SlurmSettings)
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -66,6 +76,10 @@ class Executor:
             raise UsageError(f"{self.workers} workers: expected 1 or more")
         if self.kind == "local" and self.scheduler is not None:
             raise UsageError("a scheduler is for the executors dask and slurm")
+        if self.kind != "slurm" and self.slurm != SlurmSettings():
+            raise UsageError("options of Slurm are for the executor slurm")
+        if None not in (self.scheduler, self.slurm.partition) and self.scheduler != self.slurm.partition:
+            raise UsageError(f"two partitions of Slurm, {self.scheduler} and {self.slurm.partition}: give one")
 
     @property
     def processes(self) -> int:
@@ -87,8 +101,12 @@ def run_tasks(
     *,
     executor: Executor,
     on_done: Callable[[int], None] | None = None,
+    on_progress: OnProgress | None = None,
+    counted: str = "tasks",
 ) -> tuple[Failure, ...]:
     """Run a function on all tasks.
+
+    However many tasks there are, a cluster holds at most IN_HAND of them at a time.
 
     Parameters
     ----------
@@ -100,16 +118,21 @@ def run_tasks(
         Where.
     on_done : callable, optional
         Called in this process with the position of each task that is done.
+    on_progress : callable, optional
+        Called in this process as ``on_progress(counted, ended, total)``, also for tasks that failed.
+    counted : str
+        What the tasks are.
 
     Returns
     -------
     tuple of Failure
-        Tasks that raised an error of this product, in the order of the tasks; the others went on.
+        Tasks that raised an error of this product, or whose workers were killed again and again, in the order of the
+        tasks; the others went on.
 
     Raises
     ------
     MetstError
-        Workers were killed again and again.
+        Slurm refuses the jobs.
     UsageError
         What the executor needs is not installed, or its cluster does not answer.
     Exception
@@ -117,12 +140,40 @@ def run_tasks(
     """
     runs = {"local": _local, "dask": _dask, "slurm": _slurm}
     failures: dict[int, Failure] = {}
-    for position, message in runs[executor.kind](function, tasks, executor):
+    tell = on_progress or (lambda *_: None)
+    tell(counted, 0, len(tasks))
+    for ended, (position, message) in enumerate(runs[executor.kind](function, tasks, executor), 1):
+        tell(counted, ended, len(tasks))
         if message is not None:
             failures[position] = Failure(position, message)
         elif on_done is not None:
             on_done(position)
     return tuple(failures[position] for position in sorted(failures))
+
+
+def run_all(
+    function: Callable[[Task], None],
+    tasks: Sequence[Task],
+    *,
+    executor: Executor,
+    names: Sequence[str],
+    counted: str,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Run a function on all tasks of one whole: as :func:`run_tasks`, but none may fail.
+
+    Raises
+    ------
+    MetstError
+        Tasks failed: they are named (``names``, one per task), the others are done.
+    UsageError, Exception
+        As :func:`run_tasks`.
+    """
+    failures = run_tasks(function, tasks, executor=executor, on_progress=on_progress, counted=counted)
+    if failures:
+        words = "; ".join(f"{names[each.task]}: {each.message}" for each in failures[:FAULTS_SHOWN])
+        more = "; ..." if len(failures) > FAULTS_SHOWN else ""
+        raise MetstError(f"{len(failures)} of {len(tasks)} {counted} failed ({words}{more})")
 
 
 def check_executor(executor: Executor) -> None:
@@ -133,17 +184,12 @@ def check_executor(executor: Executor) -> None:
     UsageError
         It is not installed, or its cluster does not answer.
     """
-    if executor.kind == "local":
-        _library("joblib", _MISSING_LOCALLY)
-    elif executor.kind == "slurm":
+    if executor.kind == "slurm":
         _queue(executor)
-    elif executor.scheduler is None:
+    elif executor.kind == "dask" and executor.scheduler is None:
         _library("distributed", _MISSING)
-    else:
+    elif executor.kind == "dask":
         _client(executor).close()
-
-
-Outcome = tuple[int, str | None]
 
 
 def _guarded(function: Callable[[Any], None], task: Any, position: int) -> Outcome:
@@ -181,43 +227,59 @@ def _end_with(parent: int) -> None:
 
 
 def _local(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    joblib = _library("joblib", _MISSING_LOCALLY)
+    if executor.processes == 1:
+        yield from (_guarded(function, task, position) for position, task in enumerate(tasks))
+        return
+    waiting = dict.fromkeys(range(len(tasks)))
+    for _ in range(ATTEMPTS - 1):
+        if waiting:
+            for outcome in _pool(function, tasks, waiting, workers=min(executor.processes, max(len(waiting), 2))):
+                del waiting[outcome[0]]
+                yield outcome
+    # One of the rest kills its worker: now each has workers of its own, so that it shows which.
+    for position in waiting:
+        yield next(_pool(function, tasks, [position], workers=2), (position, _KILLED))
+
+
+def _pool(
+    function: Callable[[Task], None], tasks: Sequence[Task], positions: Iterable[int], *, workers: int
+) -> Iterator[Outcome]:
+    """Outcomes of some tasks until all are done, or a worker is killed."""
+    import joblib
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    waiting = dict(enumerate(tasks))
-    for attempt in range(ATTEMPTS):
-        try:
-            # One thread per worker: the processors are shared out among the tasks.
-            with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-                jobs = [
-                    joblib.delayed(_watched)(function, task, position, parent=os.getpid())
-                    for position, task in waiting.items()
-                ]
-                workers = min(executor.processes, max(len(waiting), 1))
-                for position, message in joblib.Parallel(workers, return_as="generator_unordered")(jobs):
-                    del waiting[position]
-                    yield position, message
-            return
-        except BrokenProcessPool as error:
-            if attempt + 1 == ATTEMPTS:
-                raise MetstError(
-                    f"workers were killed {ATTEMPTS} times (out of memory?); {len(waiting)} of {len(tasks)} tasks are"
-                    " not done: run the same command again, with fewer workers"
-                ) from error
+    # One thread per worker: the processors are shared out among the tasks.
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        jobs = (
+            joblib.delayed(_watched)(function, tasks[position], position, parent=os.getpid())
+            for position in list(positions)
+        )
+        with contextlib.suppress(BrokenProcessPool):
+            yield from joblib.Parallel(workers, return_as="generator_unordered")(jobs)
 
 
 def _dask(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
     distributed = _library("distributed", _MISSING)
     with _client(executor) as client:
-        futures = [
-            client.submit(_guarded, function, task, position, pure=False, retries=ATTEMPTS - 1)
-            for position, task in enumerate(tasks)
-        ]
-        for future in distributed.as_completed(futures):
+        waiting, positions = iter(enumerate(tasks)), dict[str, int]()
+        running = distributed.as_completed()
+
+        def hand_out(count: int) -> None:
+            for position, task in itertools.islice(waiting, count):
+                future = client.submit(_guarded, function, task, position, pure=False, retries=ATTEMPTS - 1)
+                positions[future.key] = position
+                running.add(future)
+
+        hand_out(IN_HAND)
+        for future in running:
+            position = positions.pop(future.key)
+            hand_out(1)
             try:
                 yield future.result()
-            except distributed.scheduler.KilledWorker as error:
-                raise MetstError(f"workers of the Dask cluster were killed again and again: {error}") from error
+            except distributed.scheduler.KilledWorker:
+                yield position, _KILLED
+            except (CancelledError, distributed.comm.CommClosedError) as error:
+                raise MetstError(f"the Dask cluster went away ({error}): run the same command again") from error
 
 
 def _client(executor: Executor) -> Any:
@@ -233,46 +295,17 @@ def _client(executor: Executor) -> Any:
 
 
 def _slurm(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    queue = _queue(executor)
-    queue.update_parameters(cpus_per_task=1, slurm_array_parallelism=executor.workers or len(tasks))
-    if executor.scheduler is not None:
-        queue.update_parameters(slurm_partition=executor.scheduler)
-    yield from submitted(queue, function, tasks)
+    yield from submitted(_queue(executor), partial(_guarded, function), tasks, most=_at_a_time(executor))
 
 
-def submitted(queue: Any, function: Callable[[Task], None], tasks: Sequence[Task]) -> Iterator[Outcome]:
-    """Outcomes of tasks given to an executor of submitit, as they come; killed jobs are handed out again."""
-    from submitit.core.utils import UncompletedJobError
-    from submitit.helpers import as_completed
-
-    waiting, killed = dict(enumerate(tasks)), None
-    for _ in range(ATTEMPTS):
-        if not waiting:
-            return
-        with queue.batch():
-            jobs = [queue.submit(_guarded, function, task, position) for position, task in waiting.items()]
-        for job in as_completed(jobs):
-            try:
-                position, message = job.result()
-            except UncompletedJobError as error:
-                killed = error
-                continue
-            del waiting[position]
-            yield position, message
-    if waiting:
-        raise MetstError(
-            f"jobs were killed {ATTEMPTS} times (out of memory or time?); {len(waiting)} of {len(tasks)} tasks are"
-            f" not done: run the same command again ({killed})"
-        ) from killed
+def _at_a_time(executor: Executor) -> int:
+    return min(executor.workers or IN_HAND, IN_HAND)
 
 
 def _queue(executor: Executor) -> Any:
-    submitit = _library("submitit", _MISSING)
+    settings = replace(executor.slurm, partition=executor.slurm.partition or executor.scheduler)
     folder = executor.folder or Path("slurm-logs")
-    try:
-        return submitit.AutoExecutor(folder=str(folder), cluster="slurm")
-    except RuntimeError as error:
-        raise UsageError(f"Slurm is not at hand on this machine: {error}") from error
+    return open_queue(_library("submitit", _MISSING), settings, folder=folder, most=_at_a_time(executor))
 
 
 def _library(name: str, how: str) -> Any:

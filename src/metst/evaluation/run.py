@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metst.arrays import OnProgress
-from metst.errors import MetstError
-from metst.evaluation.executors import Executor, check_executor, run_tasks
+from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.evaluation.plan import Plan, claim_folder, fold_folder
 from metst.training.folds import Fold
 from metst.training.lesson import Lesson
@@ -61,17 +60,5 @@ def run_plan(
     check_executor(executor)
     tasks = fold_tasks(run, plan, features=features)
     claim_folder(run, plan)
-    done = 0
-
-    def count(_: int) -> None:
-        nonlocal done
-        done += 1
-        if on_progress is not None:
-            on_progress("folds", done, len(tasks))
-
-    if on_progress is not None:
-        on_progress("folds", 0, len(tasks))
-    failures = run_tasks(do_fold, tasks, executor=executor, on_done=count)
-    if failures:
-        words = "; ".join(f"{tasks[failure.task].fold.name}: {failure.message}" for failure in failures)
-        raise MetstError(f"{len(failures)} of {len(tasks)} folds failed ({words})")
+    names = [task.fold.name for task in tasks]
+    run_all(do_fold, tasks, executor=executor, names=names, counted="folds", on_progress=on_progress)

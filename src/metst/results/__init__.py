@@ -7,27 +7,34 @@ intervals include both ends; every time is the timestamp of the frame beside it.
 """
 
 from metst.results.analysis import Analysis, Gap, Source
-from metst.results.analysis_folder import read_analysis, write_analysis
+from metst.results.analysis_folder import AnalysisHeader, read_analysis, read_header, write_analysis
 from metst.results.flags import Condition, Flags, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS, Measured, Motion
+from metst.results.overview import Overview, overview_of, read_overview, write_overview
 from metst.results.tables import Block, event_table, table_of
 from metst.results.usable import usable_problem
 
 __all__ = [
     "FACE_CHANNELS",
     "Analysis",
+    "AnalysisHeader",
     "Block",
     "Condition",
     "Flags",
     "Gap",
     "Measured",
     "Motion",
+    "Overview",
     "Source",
     "event_table",
     "face_conditions",
     "in_words",
+    "overview_of",
     "read_analysis",
+    "read_header",
+    "read_overview",
     "table_of",
     "usable_problem",
     "write_analysis",
+    "write_overview",
 ]

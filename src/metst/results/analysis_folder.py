@@ -89,7 +89,7 @@ _MOTION_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
 }
 
 
-class _Header(BaseModel):
+class AnalysisHeader(BaseModel):
     """``analysis.json``: what does not fit in a table, and what the columns of the tables mean."""
 
     model_config = ConfigDict(frozen=True, serialize_by_alias=True)
@@ -112,7 +112,7 @@ class _Header(BaseModel):
 
 
 def _header_json(analysis: Analysis, *, files: list[str]) -> bytes:
-    header = _Header(
+    header = AnalysisHeader(
         schema=SCHEMA,
         version=analysis.version,
         created=analysis.created,
@@ -157,7 +157,7 @@ def read_analysis(folder: str | Path) -> Analysis:
         A file is missing, damaged, does not fit the others, or comes from a newer version.
     """
     folder = Path(folder)
-    header = _read_header(folder / "analysis.json")
+    header = read_header(folder)
     for name in _CONTENTS:
         _require(name, folder=folder, header=header)
     frames = read_table(folder / "frames.csv", columns=["time_s", *header.score_channels])
@@ -176,7 +176,15 @@ def read_analysis(folder: str | Path) -> Analysis:
     )
 
 
-def _read_header(path: Path) -> _Header:
+def read_header(folder: Path) -> AnalysisHeader:
+    """Read ``analysis.json``.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, or comes from a newer version.
+    """
+    path = folder / "analysis.json"
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -187,18 +195,18 @@ def _read_header(path: Path) -> _Header:
     if schema != SCHEMA:
         raise DataError(f"{path} has schema {schema!r}, this version reads {SCHEMA}: use the version that wrote it")
     try:
-        return _Header.model_validate(content)
+        return AnalysisHeader.model_validate(content)
     except ValidationError as error:
         raise DataError(f"{path}: {faults_in_words(error)}; analyse the recording again") from error
 
 
-def _require(name: str, *, folder: Path, header: _Header) -> None:
+def _require(name: str, *, folder: Path, header: AnalysisHeader) -> None:
     """A file that could not be written may still be there from an earlier run: it does not belong to this one."""
     if name not in header.files:
         raise DataError(f"{folder / name} does not belong to this analysis: it could not be written; analyse again")
 
 
-def _read_motion(folder: Path, header: _Header, *, grid: TimeGrid) -> Motion:
+def _read_motion(folder: Path, header: AnalysisHeader, *, grid: TimeGrid) -> Motion:
     """Motion from either file of motion, and where the face was from its table."""
     face = read_table(folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason")
     _same_length(len(face.words), of="face", grid=grid, folder=folder)
@@ -217,7 +225,7 @@ def _read_motion(folder: Path, header: _Header, *, grid: TimeGrid) -> Motion:
     )
 
 
-def _motion_from_table(folder: Path, header: _Header, *, grid: TimeGrid) -> Motion:
+def _motion_from_table(folder: Path, header: AnalysisHeader, *, grid: TimeGrid) -> Motion:
     columns, flags = motion_columns(header.regions), condition_columns(header.regions)
     table = read_table(folder / "motion.csv", columns=[*columns, *flags])
     values = table.floats(columns)

@@ -1,0 +1,245 @@
+"""Analyses of many recordings: each is a task of its own, and what is done stays done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from metst.errors import DataError, MetstError, UsageError
+from metst.evaluation.executors import Executor, check_executor, run_tasks
+
+if TYPE_CHECKING:
+    from metst.arrays import OnProgress
+    from metst.models.checkpoint import Model
+    from metst.results import Analysis, AnalysisHeader
+
+MotionFormat = Literal["csv", "safetensors"]
+"""Formats of the file of motion."""
+
+REPORT_FILE = "report.html"
+"""The page of an analysis, in its folder."""
+OVERLAY_FILE = "overlay.mp4"
+"""The video that shows the motion."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How recordings are analysed, and what is written of each.
+
+    Parameters
+    ----------
+    model : str
+        Name of a packaged model, or a checkpoint folder.
+    expected_per_min : float, optional
+        Micro-expressions per minute that are to be expected.
+    rate_hz : float, optional
+        Frame rate of frame folders.
+    motion_format : {"csv", "safetensors"}
+        Of the file of motion.
+    overlay : bool
+        Also write a video that shows the motion.
+    blur : bool
+        Blur faces in the report, and cover the eyes in that video.
+    cache : bool
+        Keep and use the motion of recordings.
+    """
+
+    model: str = "metst-event"
+    expected_per_min: float | None = None
+    rate_hz: float | None = None
+    motion_format: MotionFormat = "csv"
+    overlay: bool = False
+    blur: bool = True
+    cache: bool = True
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """What decides the files, but neither the model nor its settings: those are in ``analysis.json``."""
+        chosen = asdict(self)
+        return {name: chosen[name] for name in ("rate_hz", "motion_format", "overlay", "blur")}
+
+
+@dataclass(frozen=True)
+class AnalysisTask:
+    """One recording; all that a worker elsewhere needs to know."""
+
+    path: Path
+    folder: Path
+    choices: Choices
+    again: bool = False
+
+
+def do_analysis(task: AnalysisTask) -> None:
+    """Analyse one recording and write its folder, or find it done.
+
+    Raises
+    ------
+    MetstError
+        The recording cannot be analysed, or its folder not be written.
+    """
+    if printable(task.path) != str(task.path):
+        raise UsageError(f"{printable(task.path)}: its name is not in UTF-8: rename it")
+    model = loaded(task.choices)
+    if task.again or not is_done(task, model=model):
+        _clear(task.folder)
+        analyze_into(task, model=model)
+
+
+def printable(path: Path) -> str:
+    """A path as text of any program: bytes that are no UTF-8 are written out."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def loaded(choices: Choices) -> Model:
+    """The model, with confidences for the rate that is expected; read once per process.
+
+    Raises
+    ------
+    UsageError, CheckpointError
+        There is none of that name, it cannot be read, or no such rate can be expected.
+    """
+    return _loaded(choices.model, choices.expected_per_min)
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, expected_per_min: float | None) -> Model:
+    from metst.models.checkpoint import load_model
+
+    model = load_model(name)
+    return model if expected_per_min is None else model.expecting(expected_per_min)
+
+
+def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | None = None) -> Analysis:
+    """Analyse one recording and write all of its folder; the overview comes last.
+
+    Raises
+    ------
+    MetstError
+        As :func:`do_analysis`.
+    """
+    from metst.analyze import analyze
+    from metst.report import write_report
+    from metst.report.overlay import write_overlay
+    from metst.results import overview_of, write_analysis, write_overview
+
+    path, folder, choices = task.path, task.folder, task.choices
+    analysis = analyze(path, model=model, rate_hz=choices.rate_hz, cache=choices.cache, on_progress=on_progress)
+    write_analysis(analysis, folder, motion_format=choices.motion_format)
+    write_report(analysis, folder / REPORT_FILE, video=path, blur=choices.blur, on_progress=on_progress)
+    if choices.overlay:
+        write_overlay(
+            analysis, folder / OVERLAY_FILE, video=path, rate_hz=choices.rate_hz, cover_eyes=choices.blur,
+            on_progress=on_progress,
+        )  # fmt: skip
+    write_overview(overview_of(analysis, outputs=choices.outputs), folder)
+    return analysis
+
+
+def is_done(task: AnalysisTask, *, model: Model) -> bool:
+    """Whether the folder holds this analysis: of the same content, model, settings and version, with all its files."""
+    from metst.analyze import resolved_settings
+    from metst.config import AnalyzeSettings
+    from metst.results import read_header, read_overview
+    from metst.storage import json_key
+    from metst.video import content_hash
+
+    try:
+        header, overview = read_header(task.folder), read_overview(task.folder)
+    except DataError:
+        return False
+    settings = resolved_settings(AnalyzeSettings(), model=model)
+    return (
+        overview.outputs == task.choices.outputs
+        and json_key([header.model, header.settings]) == json_key([model.describe(), settings])
+        and header.version == _version()
+        and _has_files(task, header)
+        and header.source.content_hash == content_hash(task.path)
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("metst")
+
+
+def _has_files(task: AnalysisTask, header: AnalysisHeader) -> bool:
+    names = [*header.files, REPORT_FILE, *([OVERLAY_FILE] if task.choices.overlay else [])]
+    return all((task.folder / name).is_file() for name in names)
+
+
+def _clear(folder: Path) -> None:
+    """Take away what says that an earlier analysis is done: whatever stops the work, nobody must take it for this one.
+
+    Raises
+    ------
+    MetstError
+        It cannot be taken away.
+    """
+    from metst.errors import OutputError
+    from metst.results.overview import OVERVIEW_FILE
+    from metst.storage import remedy
+
+    try:
+        (folder / OVERVIEW_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot prepare the folder {folder}: {remedy(error)}") from error
+
+
+def line_of(task: AnalysisTask, *, error: str | None) -> dict[str, Any]:
+    """A line of the table over all recordings: what was found, or why nothing was.
+
+    Parameters
+    ----------
+    task : AnalysisTask
+        Of the recording.
+    error : str, optional
+        Why it could not be done.
+    """
+    from metst.results import read_overview
+
+    line: dict[str, Any] = {"input": printable(task.path)}
+    if error is None:
+        try:
+            found = read_overview(task.folder)
+        except MetstError as fault:
+            return line | {"error": str(fault)}
+        values = found.model_dump(mode="json", exclude={"outputs"})
+        return line | {"folder": str(task.folder), "events": found.events} | values
+    return line | {"error": error}
+
+
+def analyze_all(
+    tasks: Sequence[AnalysisTask], *, executor: Executor, on_progress: OnProgress | None = None
+) -> list[dict[str, Any]]:
+    """Analyse all recordings that are not done.
+
+    Cut off at any moment and called again, it goes on.  What is found depends neither on the executor nor on the
+    number of workers.
+
+    Parameters
+    ----------
+    tasks : sequence of AnalysisTask
+        One per recording; no two have one folder.
+    executor : Executor
+        Where.
+    on_progress : callable, optional
+        Called as ``on_progress("recordings", done, total)``.
+
+    Returns
+    -------
+    list of dict
+        A line per task, in their order: what was found, or under ``error`` why nothing was.
+
+    Raises
+    ------
+    UsageError, MetstError
+        The executor is not at hand, or its cluster refuses the work.
+    """
+    check_executor(executor)
+    failures = run_tasks(do_analysis, tasks, executor=executor, on_progress=on_progress, counted="recordings")
+    errors = {failure.task: failure.message for failure in failures}
+    return [line_of(task, error=errors.get(position)) for position, task in enumerate(tasks)]

@@ -1,0 +1,102 @@
+"""Many analyses at a glance: a table for other programs, and a page that leads to the report of each."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from metst.report.html import page_style, page_template
+from metst.storage import csv_bytes, write_whole
+
+SUMMARY_COLUMNS = ("name", "input", "folder", "duration_s", "events", "events_per_min", "classes", "usable_share",
+                   "conditions", "model", "problems")  # fmt: skip
+"""Columns of ``summary.csv``; folders are relative to its own."""
+
+
+def write_summary(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write one row per recording, those that failed with their error as problem and no figures.
+
+    Parameters
+    ----------
+    lines : sequence of dict
+        Of :func:`metst.evaluation.analyses.lines_of`.
+    path : Path
+        The CSV file.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    write_whole(path, csv_bytes(SUMMARY_COLUMNS, (_row(line, root=path.parent) for line in lines)))
+
+
+def _row(line: dict[str, Any], *, root: Path) -> list[Any]:
+    if "error" in line:
+        told = {"name": Path(line["input"]).name, "input": line["input"], "problems": line["error"]}
+    else:
+        told = line | {
+            "folder": _place(line, root=root).as_posix(),
+            "classes": _classes(line),
+            "conditions": _conditions(line),
+            "problems": "; ".join(line["problems"]),
+        }
+    return [told.get(column, "") for column in SUMMARY_COLUMNS]
+
+
+def write_corpus_page(lines: Sequence[dict[str, Any]], path: Path, *, report: str) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    lines : sequence of dict
+        As for :func:`write_summary`.
+    path : Path
+        The HTML file; links are relative to its folder.
+    report : str
+        Name of the page in the folder of each recording.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    done = [line for line in lines if "error" not in line]
+    page = page_template("metst.report", "corpus.html.j2").render(
+        lines=lines,
+        done=[line | _for_people(line, root=path.parent, report=report) for line in done],
+        failed=[line for line in lines if "error" in line],
+        total_s=sum(line["duration_s"] for line in done),
+        events=sum(line["events"] for line in done),
+        models=sorted({line["model"] for line in done}),
+        style=page_style(),
+    )
+    write_whole(path, page.encode())
+
+
+def _for_people(line: dict[str, Any], *, root: Path, report: str) -> dict[str, str]:
+    place = _place(line, root=root)
+    return {
+        "title": place.as_posix(),
+        "link": quote(f"./{(place / report).as_posix()}"),  # a name may hold what means something else in an address
+        "classes": _classes(line),
+        "misleading": _conditions(line, unit="\N{NO-BREAK SPACE}%"),
+    }
+
+
+def _place(line: dict[str, Any], *, root: Path) -> Path:
+    return Path(os.path.relpath(line["folder"], root))
+
+
+def _classes(line: dict[str, Any]) -> str:
+    """``negative 2, surprise 1``: in order of name."""
+    return ", ".join(f"{label} {count}" for label, count in sorted(Counter(line["labels"]).items()))
+
+
+def _conditions(line: dict[str, Any], *, unit: str = "%") -> str:
+    """``speech 12.0%, blink 3.1%``: in order of their bits."""
+    return ", ".join(f"{word} {100 * share:.1f}{unit}" for word, share in line["conditions"].items())
