@@ -11,6 +11,9 @@ from metst.config import AnalyzeSettings
 from metst.datasets import Kind
 from metst.datasets.features import INDEX_FILE, FeatureIndex, FeatureVideo, TrueEvent
 from metst.labels import EMOTIONS
+from metst.synthesis.faces import simulated_responses
+from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
+from metst.timeline import true_runs
 
 # Regions that move, and how: a pattern per class that a small network can learn.
 PATTERNS = {
@@ -86,3 +89,26 @@ def write_motion(path: Path, displacement: np.ndarray, *, rate_hz: float, valid:
 def write_index(root: Path, *rows: FeatureVideo, kind: Kind = "manifest") -> None:
     index = FeatureIndex(data_set=kind, settings=AnalyzeSettings(), videos=rows)
     (root / INDEX_FILE).write_text(index.model_dump_json())
+
+
+def simulated_folder(root: Path, *, subjects: int = 3, seconds: float = 12.0, rate_hz: float = 30.0) -> Path:
+    """Features of ``subjects`` with two simulated recordings each of calm faces with clear micro-expressions."""
+    settings = SimulationSettings(
+        events_per_min=40.0, event_free_share=0.0, amplitude=(0.3, 0.5), others_share=0.0, blinks_per_min=6.0,
+        macros_per_min=1.0, lively_share=0.0, speech_share=0.0,
+    )  # fmt: skip
+    simulator, rows = MotionSimulator(simulated_responses(count=4, seed=1), settings=settings), []
+    root.mkdir(parents=True)
+    for number in range(2 * subjects):
+        frames = round(seconds * rate_hz)
+        drawn = simulator.draw(np.random.default_rng([7, number]), frames=frames, rate_hz=rate_hz)
+        events = tuple(
+            TrueEvent(onset=run.start, apex=None, offset=run.stop, emotion=EMOTIONS[int(drawn.label[run.start])])
+            for run in true_runs(drawn.score > 0)
+        )
+        name = f"{number}.safetensors"
+        write_motion(root / name, drawn.displacement, rate_hz=rate_hz)
+        rows.append(FeatureVideo(subject=f"s{number // 2}", video=f"v{number % 2}", frames=frames, rate_hz=rate_hz,
+                                 file=name, events=events))  # fmt: skip
+    write_index(root, *rows)
+    return root

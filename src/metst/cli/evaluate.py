@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table, talk
+from metst.cli.evaluation_rows import ALL, STRATEGIES, Asked, one_strategy
 from metst.cli.options import MACHINES, AsJson, OutputFolder, Quiet, Verbose, on_machines
 from metst.cli.published import (
     PANEL,
@@ -30,13 +31,8 @@ from metst.evaluation.executors import Executor
 from metst.published.facts import NETWORKS
 
 if TYPE_CHECKING:
-    from metst.config import Strategy
-    from metst.evaluation.plan import Plan, Variant
+    from metst.evaluation.plan import Plan
 
-_ALL = "all"
-"""Instead of one strategy: a variant for each."""
-_STRATEGIES = ("0", "1", "2", _ALL)
-"""What may be asked for."""
 _OWN = "Cross-validation: FEATURES"
 """Title of the options that only own recordings take, in the help of the command."""
 
@@ -47,7 +43,21 @@ FolderArgument = Annotated[
     Path | None, typer.Argument(metavar="[FEATURES]", help="What metst extract wrote: train and test on it.")
 ]
 StrategyOption = Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; all: the three (FEATURES only).")]
-RecipeOption = Annotated[str, typer.Option(help=f"{', '.join(_RECIPES[:-1])} or {_RECIPES[-1]}.", rich_help_panel=_OWN)]
+RecipeOption = Annotated[
+    list[str],
+    typer.Option(
+        help=f"{', '.join(_RECIPES[:-1])} or {_RECIPES[-1]}; may be repeated.",
+        rich_help_panel=_OWN,
+        show_default="metst-plus without --model",
+    ),
+]
+ModelOption = Annotated[
+    list[str],
+    typer.Option(
+        help="Packaged model or checkpoint folder to score as it is on the same folds; may be repeated.",
+        rich_help_panel=_OWN,
+    ),
+]
 FoldsOption = Annotated[
     str, typer.Option(help="loso (one fold per subject), or a number of folds.", rich_help_panel=_OWN)
 ]
@@ -70,7 +80,8 @@ def evaluate(
     folder: FolderArgument = None,
     output: OutputFolder = Path("evaluation"),
     strategy: StrategyOption = "1",
-    recipe: RecipeOption = "metst-plus",
+    recipe: RecipeOption = [],  # noqa: B006
+    model: ModelOption = [],  # noqa: B006
     folds: FoldsOption = "loso",
     epochs: EpochsOption = None,
     width: WidthOption = None,
@@ -94,26 +105,23 @@ def evaluate(
     Stopped at any moment, the same command goes on where it was.
     """
     talk(quiet=quiet, verbose=verbose)
-    if strategy not in _STRATEGIES:
-        raise UsageError(f"unknown strategy {strategy!r}: expected one of {', '.join(_STRATEGIES)}")
+    if strategy not in STRATEGIES:
+        raise UsageError(f"unknown strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
     if (folder is None) == (published is None):
         raise UsageError("give either FEATURES (from metst extract) or --published, and not both")
     _refuse_mixed(context, published=published is not None)
     if published is not None:
-        if not features or checkpoints is None or labels is None or strategy == _ALL:
+        if not features or checkpoints is None or labels is None or strategy == ALL:
             raise UsageError("--published needs --features, --checkpoints, --labels and one --strategy")
         test = PublishedTest(
-            published, features, checkpoints, labels, strategy=_one(strategy), k_p=k_p, follow=follow, order=order,
-            errata=errata, allow_training_subjects=allow_training_subjects,
+            published, features, checkpoints, labels, strategy=one_strategy(strategy), k_p=k_p, follow=follow,
+            order=order, errata=errata, allow_training_subjects=allow_training_subjects,
         )  # fmt: skip
         result, with_problems = rerun_published(test, output=output)
     else:
-        from metst.evaluation.plan import make_plan
-
         assert folder is not None
-        changes = {"epochs": epochs, "network.width": width}
-        variants = _variants(recipe, strategy=strategy, changes=changes, grid=grid)
-        plan = make_plan(folder, variants=variants, folds=folds, seed=seed)
+        asked = Asked(recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid)
+        plan = asked.plan(folder, folds=folds, seed=seed, allow_training_subjects=allow_training_subjects)
         result = _cross_validate(folder, plan, output=output, executor=replace(where, folder=output / "slurm"))
         with_problems = bool(result["problems"])
     if as_json:
@@ -135,25 +143,6 @@ def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
         raise UsageError(f"{', '.join(given)}: {form}")
 
 
-def _one(strategy: str) -> Strategy:
-    return cast("Strategy", int(strategy))
-
-
-def _variants(recipe: str, *, strategy: str, changes: dict[str, int | None], grid: Path | None) -> tuple[Variant, ...]:
-    from metst.evaluation.plan import Variant, read_grid
-    from metst.training.recipes import changed_recipe, published_recipe
-
-    chosen = published_recipe(recipe)
-    if given := {name: value for name, value in changes.items() if value is not None}:
-        chosen = changed_recipe(chosen, given)
-    if grid is not None:
-        if strategy == _ALL:
-            raise UsageError("with --grid give one --strategy; each variant may have its own")
-        return read_grid(grid, recipe=chosen, strategy=_one(strategy))
-    wanted = (0, 1, 2) if strategy == _ALL else (_one(strategy),)
-    return tuple(Variant(name=f"{recipe}, strategy {each}", recipe=chosen, strategy=each) for each in wanted)
-
-
 def _cross_validate(features: Path, plan: Plan, *, output: Path, executor: Executor) -> dict[str, Any]:
     """Train and test, print what came of it, and return it."""
     from metst.evaluation.outcome import evaluate_run
@@ -169,6 +158,9 @@ def _cross_validate(features: Path, plan: Plan, *, output: Path, executor: Execu
     for title, columns, rows in summary_tables(result):
         table(title, list(columns), [list(row) for row in rows])
     console.print("strict: one to one, all videos; greedy: as in published results, videos with micro-expressions only")
+    for name, values in result["variants"].items():
+        if seen := values.get("trained_on_tested"):
+            console.print(f"[red]{escape(name)}: trained on subjects that are tested ({escape(', '.join(seen))})[/red]")
     for problem in result["problems"]:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
     console.print(escape(f"{output}: report.html, evaluation.json, predictions/, truth.csv"))

@@ -56,10 +56,7 @@ ErrataOption = Annotated[
     bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.", rich_help_panel=PANEL)
 ]
 TrainingSubjectsOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-training-subjects", help="Score subjects that a checkpoint was trained on.", rich_help_panel=PANEL
-    ),
+    bool, typer.Option("--allow-training-subjects", help="Score subjects that a model was trained on.")
 ]
 
 

@@ -14,7 +14,8 @@ import safetensors
 from metst.config import PublishedDecodeSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_index
 from metst.errors import DataError, MetstError
-from metst.evaluation.plan import Plan, Variant, fold_folder
+from metst.evaluation.models import ScoredModel, about_model
+from metst.evaluation.plan import Plan, Row, Variant, fold_folder
 from metst.inference import decode_events
 from metst.labels import EMOTIONS
 from metst.metrics import COLUMNS, score_tables
@@ -30,7 +31,8 @@ RESULT_FILE, TRUTH_FILE, PREDICTIONS = "evaluation.json", "truth.csv", "predicti
 THREE = EMOTIONS[:3]
 """The classes of most published results: others are left out."""
 
-Row = tuple[str, str, int, int, str]
+TruthRow = tuple[str, str, int, int, str]
+"""Subject, video, onset, offset, emotion."""
 
 
 def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
@@ -44,7 +46,8 @@ def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
     -------
     dict
         Plain values: ``data_set, seed, folds, variants`` (by name: ``recipe, strategy, k_p, strict, greedy,
-        training``) and ``differences`` of every further variant from the first, paired by subject.
+        training``; of a model as it is ``model, trained_on_tested, strict, greedy, training``) and ``differences``
+        of every further variant from the first, paired by subject.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
     return result
 
 
-def _truth_rows(index: FeatureIndex) -> Iterator[Row]:
+def _truth_rows(index: FeatureIndex) -> Iterator[TruthRow]:
     """Micro-expressions, frames from 1 and inclusive; without a known emotion they count as others."""
     for video in index.videos:
         for event in video.micro:
@@ -89,11 +92,11 @@ def _problems(index: FeatureIndex) -> list[str]:
     return [*index.left_out, *per_video]
 
 
-def _predictions(run: Path, plan: Plan, variant: Variant, *, index: FeatureIndex) -> Iterator[PredictedRow]:
+def _predictions(run: Path, plan: Plan, variant: Row, *, index: FeatureIndex) -> Iterator[PredictedRow]:
     """Decode the scores of all folds under the variant's strategy."""
     for part in plan.folds:
         folder = fold_folder(run, training=variant.training, fold=part.name)
-        model = _with_strategy(_model(folder), variant)
+        model = variant.load() if isinstance(variant, ScoredModel) else _with_strategy(_model(folder), variant)
         for video in index.of(part.test):
             if video.file:
                 yield from _video_predictions(folder, video, model=model)
@@ -132,8 +135,12 @@ def _video_predictions(folder: Path, video: FeatureVideo, *, model: Model) -> It
     yield from event_rows(video, events)
 
 
-def _about(run: Path, plan: Plan, variant: Variant) -> dict[str, Any]:
+def _about(run: Path, plan: Plan, variant: Row) -> dict[str, Any]:
     """What the variant is, and how its trainings went."""
+    if isinstance(variant, ScoredModel):
+        folders = {part.name: fold_folder(run, training=variant.training, fold=part.name) for part in plan.folds}
+        seconds = {name: float(_done(folder, "seconds")["seconds"]) for name, folder in folders.items()}
+        return about_model(variant, tested=plan.tested, seconds=seconds)
     training = {}
     k_p = {}
     for part in plan.folds:
@@ -149,21 +156,29 @@ def _about(run: Path, plan: Plan, variant: Variant) -> dict[str, Any]:
 
 def _history(folder: Path) -> tuple[int, dict[str, Any]]:
     """``k_p`` of a fold, and its time and epochs."""
-    path = folder / DONE_FILE
+    done = _done(folder, "k_p", "seconds")
+    path = folder / METRICS_FILE
     try:
-        done = json.loads(path.read_bytes())
-        k_p, seconds = int(done["k_p"]), float(done["seconds"])
-        path = folder / METRICS_FILE
         epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if not [(epoch["loss"], epoch["validation"]) for epoch in epochs]:
             raise ValueError("it is empty")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from error
-    return k_p, {"seconds": seconds, "epochs": epochs}
+    return int(done["k_p"]), {"seconds": float(done["seconds"]), "epochs": epochs}
+
+
+def _done(folder: Path, *names: str) -> dict[str, Any]:
+    """Some numbers that a fold left when it was done."""
+    path = folder / DONE_FILE
+    try:
+        done = json.loads(path.read_bytes())
+        return {name: float(done[name]) for name in names}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, error) from error
 
 
 def _figures(
-    rows: Sequence[PredictedRow], truth: Sequence[Row], *, videos: Sequence[tuple[str, str]]
+    rows: Sequence[PredictedRow], truth: Sequence[TruthRow], *, videos: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
     with_truth = {row[:2] for row in truth}
     published = [row for row in rows if row[:2] in with_truth]
@@ -178,7 +193,7 @@ def _figures(
 def _differences(
     plan: Plan,
     rows: dict[str, list[PredictedRow]],
-    truth: Sequence[Row],
+    truth: Sequence[TruthRow],
     *,
     videos: Sequence[tuple[str, str]],
 ) -> list[dict[str, Any]]:

@@ -91,23 +91,33 @@ def _variant(name: str, values: dict[str, Any], *, key: str) -> dict[str, Any]:
     histories = [fold["epochs"] for fold in values["training"].values()]
     seconds = [fold["seconds"] for fold in values["training"].values()]
     curve = values["strict"].get("curve")
-    drawings = [_history(histories, "loss", title="training loss by epoch", key=f"{key}-loss")]
+    drawings = []
+    if any(histories):
+        drawings.append(_history(histories, "loss", title="training loss by epoch", key=f"{key}-loss"))
     if any(epoch["validation"] is not None for epochs in histories for epoch in epochs):
         title = "spotting F1 on the validation subjects by epoch"
         drawings.append(_history(histories, "validation", title=title, key=f"{key}-validation"))
     if curve and len(curve["threshold"]) > 1:
         drawings.append(_threshold_curve(curve, key=f"{key}-curve"))
-    half = sorted(set(values["k_p"].values()))
     return {
         "name": name,
-        "recipe": values["recipe"]["name"],
-        "strategy": values["strategy"],
-        "k_p": ", ".join(map(str, half)),
+        "about": _about(values),
+        "trained": any(histories),
+        "seen": ", ".join(values.get("trained_on_tested") or ()),
         "minutes": sum(seconds) / MINUTE_S,
         "drawings": [Markup(svg) for svg in drawings],
         "tables": tables_for_people(values["strict"]),
         "notes": values["strict"]["notes"],
     }
+
+
+def _about(values: dict[str, Any]) -> str:
+    """What a variant is, in a sentence."""
+    if "model" in values:
+        known = "" if values["trained_on_tested"] is not None else "; it does not say which subjects it was trained on"
+        return f"Model {values['model']['name']} as it is, trained on {values['model']['trained_on']}{known}"
+    half = ", ".join(map(str, sorted(set(values["k_p"].values()))))
+    return f"Recipe {values['recipe']['name']}, strategy {values['strategy']}, k_p {half}"
 
 
 def _history(histories: Sequence[Sequence[dict[str, Any]]], what: str, *, title: str, key: str) -> str:

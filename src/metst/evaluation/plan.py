@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,10 @@ from pydantic import Field, ValidationError, model_validator
 from metst.config import Settings, Strategy
 from metst.datasets.features import features_fingerprint, file_name, read_features_index
 from metst.errors import DataError, UsageError
+from metst.evaluation.models import NamedRow, ScoredModel
 from metst.storage import faults_in_words, fingerprint, json_key, make_folder, write_whole
 from metst.training.folds import Fold, grouped_k_fold, leave_one_subject_out
+from metst.training.lesson import Lesson
 from metst.training.recipes import Recipe, changed_recipe
 
 PLAN_FILE = "run.json"
@@ -25,17 +26,11 @@ LOSO = "loso"
 """Instead of a number of folds: leave one subject out."""
 
 
-class Variant(Settings):
-    """One row of the table: a recipe under a synergy strategy."""
+class Variant(NamedRow):
+    """A recipe under a synergy strategy."""
 
-    name: str = Field(min_length=1, max_length=80, description="what it is called; its files, too")
     recipe: Recipe
     strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
-
-    @property
-    def slug(self) -> str:
-        """Its name as a file is called."""
-        return re.sub(r"[^\w.+-]+", "-", self.name).strip("-.") or "variant"
 
     @property
     def training_strategy(self) -> Strategy:
@@ -47,6 +42,14 @@ class Variant(Settings):
         """Name of its training: the same for variants that need the same weights."""
         decides = {"recipe": self.recipe.model_dump(mode="json"), "strategy": self.training_strategy}
         return f"{self.recipe.name}-{fingerprint(json_key(decides))[:10]}"
+
+    def lesson(self, features: Path, *, seed: int) -> Lesson:
+        """What a worker needs to know of its training."""
+        return Lesson(features, self.recipe, strategy=self.training_strategy, seed=seed)
+
+
+Row = Variant | ScoredModel
+"""One row of the table."""
 
 
 class PlannedFold(Settings):
@@ -68,9 +71,19 @@ class Plan(Settings):
     format: Literal[1] = Field(1, description="version of this file's layout")
     features_sha256: str = Field(description="of the index of the features")
     data_set: str = Field(description="which data set the features are of")
-    variants: tuple[Variant, ...] = Field(min_length=1)
+    variants: tuple[Row, ...] = Field(min_length=1)
     folds: tuple[PlannedFold, ...] = Field(min_length=2)
     seed: int = Field(ge=0, description="of weights, windows and augmentation")
+
+    @property
+    def models(self) -> tuple[ScoredModel, ...]:
+        """The rows that are models as they are."""
+        return tuple(row for row in self.variants if isinstance(row, ScoredModel))
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Everyone who is tested in some fold, sorted."""
+        return tuple(sorted({subject for part in self.folds for subject in part.test}))
 
     @model_validator(mode="after")
     def _names_differ(self) -> Plan:
@@ -80,14 +93,14 @@ class Plan(Settings):
         return self
 
 
-def make_plan(features: Path, *, variants: Sequence[Variant], folds: str = LOSO, seed: int = 100) -> Plan:
+def make_plan(features: Path, *, variants: Sequence[Row], folds: str = LOSO, seed: int = 100) -> Plan:
     """Plan an evaluation of a features folder.
 
     Parameters
     ----------
     features : Path
         What ``metst extract`` wrote.
-    variants : sequence of Variant
+    variants : sequence of Variant or ScoredModel
         What is compared; the first is what the others are compared with.
     folds : str
         ``"loso"``, or a number of parts.

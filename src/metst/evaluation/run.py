@@ -7,6 +7,7 @@ from pathlib import Path
 
 from metst.arrays import OnProgress
 from metst.evaluation.executors import Executor, check_executor, run_all
+from metst.evaluation.models import ModelLesson, ScoredModel, score_fold
 from metst.evaluation.plan import Plan, claim_folder, fold_folder
 from metst.training.folds import Fold
 from metst.training.lesson import Lesson
@@ -17,22 +18,25 @@ class FoldTask:
     """One training with its predictions; all that a worker elsewhere needs to know."""
 
     folder: Path
-    lesson: Lesson
+    lesson: Lesson | ModelLesson
     fold: Fold
 
 
 def do_fold(task: FoldTask) -> None:
     """Train and predict one fold, or go on with it, or find it done."""
+    if isinstance(task.lesson, ModelLesson):
+        return score_fold(task.folder, task.lesson, fold=task.fold)
     from metst.training.recordings import run_fold
 
-    run_fold(task.folder, task.lesson, fold=task.fold)
+    return run_fold(task.folder, task.lesson, fold=task.fold)
 
 
 def fold_tasks(run: Path, plan: Plan, *, features: Path) -> list[FoldTask]:
     """One task per training and fold; variants that share their weights share the tasks."""
+    features = features.resolve()
     lessons = {
-        variant.training: Lesson(features.resolve(), variant.recipe, strategy=variant.training_strategy, seed=plan.seed)
-        for variant in plan.variants
+        row.training: row.lesson(features) if isinstance(row, ScoredModel) else row.lesson(features, seed=plan.seed)
+        for row in plan.variants
     }
     return [
         FoldTask(fold_folder(run, training=name, fold=part.name), lesson, fold=part.fold)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+from metst.errors import DataError, UsageError
 
 STATE_FILE = "state.safetensors"
 """What an unfinished training goes on from: large, and gone when the training is done."""
@@ -29,3 +32,26 @@ def discard_state(folder: Path) -> None:
     """Delete what only an unfinished training needs: the states of all its stages."""
     for state in folder.rglob(STATE_FILE):
         state.unlink()
+
+
+def is_done(folder: Path, fingerprint: str) -> bool:
+    """Whether a fold is complete.
+
+    Raises
+    ------
+    UsageError
+        The folder holds a fold with other settings.
+    DataError
+        What says so is damaged.
+    """
+    path = folder / DONE_FILE
+    try:
+        done = json.loads(path.read_bytes())
+        found = done["fingerprint"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}): delete its fold's folder and run again") from error
+    if found != fingerprint:
+        raise UsageError(f"{folder} holds a fold with other data or settings: give another folder")
+    return True

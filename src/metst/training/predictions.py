@@ -14,7 +14,7 @@ import safetensors.numpy
 from metst.arrays import AnyArray, OnProgress
 from metst.config import ModelInfo
 from metst.datasets.features import FeatureVideo, file_name, read_motion
-from metst.inference import decode_events, score_motion
+from metst.inference import ScoringModel, decode_events, score_motion
 from metst.models.engine import Engine
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import Intervals, Series, TimeGrid, frames_for_people
@@ -47,7 +47,7 @@ class Candidate:
 
 
 def predict(
-    features: Path, video: FeatureVideo, *, model: Candidate, on_progress: OnProgress | None = None
+    features: Path, video: FeatureVideo, *, model: ScoringModel, on_progress: OnProgress | None = None
 ) -> tuple[Intervals, Series]:
     """Events and scores ``(T, 1 + K)`` of one video, in its own frames."""
     motion = read_motion(features, video)
@@ -60,7 +60,7 @@ def write_predictions(
     features: Path,
     videos: Sequence[FeatureVideo],
     *,
-    model: Candidate,
+    model: ScoringModel,
     on_progress: OnProgress | None,
 ) -> int:
     """Write the scores and the predictions of videos.
@@ -75,7 +75,7 @@ def write_predictions(
         Feature folder.
     videos : sequence of FeatureVideo
         Of its index; those that could not be read have no prediction.
-    model : Candidate
+    model : ScoringModel
         Network and description.
     on_progress : callable, optional
         Called as ``on_progress("prediction", done, total)``.

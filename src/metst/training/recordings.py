@@ -20,14 +20,14 @@ from torch import nn
 from metst.arrays import OnProgress
 from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_index
-from metst.errors import DataError, UsageError
+from metst.errors import UsageError
 from metst.labels import CLASSES
 from metst.metrics import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
 from metst.models.networks import StateTransitionNetwork
 from metst.storage import write_whole
 from metst.training.folds import Fold, inner_split
-from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, training_folder
+from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, is_done, training_folder
 from metst.training.lesson import Lesson
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import joint_loss
@@ -74,7 +74,7 @@ def run_fold(folder: Path, lesson: Lesson, *, fold: Fold, on_progress: OnProgres
     """
     index = read_features_index(lesson.features)
     fingerprint = lesson.fingerprint(fold.train, test=fold.test)
-    if not _is_done(folder, fingerprint):
+    if not is_done(folder, fingerprint):
         started = time.perf_counter()
         test = index.of(fold.test)
         with _one_thread():
@@ -311,17 +311,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _is_done(folder: Path, fingerprint: str) -> bool:
-    path = folder / DONE_FILE
-    try:
-        done = json.loads(path.read_bytes())
-        found = done["fingerprint"]
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error!r}): delete its fold's folder and run again") from error
-    if found != fingerprint:
-        raise UsageError(f"{folder} holds a fold with other data or settings: give another folder")
-    return True

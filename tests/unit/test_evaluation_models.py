@@ -1,0 +1,105 @@
+"""Models as they are beside recipes: same folds, same videos, same scorers; who was trained on is not scored."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.feature_folders import simulated_folder
+from metst.datasets.features import read_features_index
+from metst.errors import UsageError
+from metst.evaluation.executors import Executor
+from metst.evaluation.models import ScoredModel, check_models, scored_model
+from metst.evaluation.outcome import evaluate_run
+from metst.evaluation.page import summary_tables, write_run_report
+from metst.evaluation.plan import Plan, fold_folder, make_plan
+from metst.evaluation.run import run_plan
+from metst.models.checkpoint import load_model
+from metst.training.predictions import event_rows, predict
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = simulated_folder(tmp_path_factory.mktemp("models") / "features")
+    return folder
+
+
+def copy_of(folder: Path, **changes: Any) -> Path:
+    """The packaged starter, saying something else of itself."""
+    source = load_model("starter").folder
+    folder.mkdir()
+    shutil.copy(source / "weights.safetensors", folder)
+    about = json.loads((source / "model.json").read_text()) | changes
+    (folder / "model.json").write_text(json.dumps(about))
+    return folder
+
+
+def evaluated(features: Path, run: Path, *rows: ScoredModel) -> tuple[Plan, dict[str, Any]]:
+    plan = make_plan(features, variants=rows)
+    run_plan(run, plan, features=features, executor=Executor(workers=1))
+    return plan, evaluate_run(run, plan, features=features)
+
+
+def test_rows_hold_what_the_model_finds_in_every_video(features: Path, tmp_path: Path) -> None:
+    """Independently of folds: the model over all videos, one after the other."""
+    plan, result = evaluated(features, tmp_path / "run", scored_model("metst-event"), scored_model("starter"))
+    index = read_features_index(features)
+    for row in plan.models:
+        model = load_model(row.model)
+        expected = [
+            tuple(map(str, found))
+            for video in index.of(index.subjects)
+            for found in event_rows(video, predict(features, video, model=model)[0])
+        ]
+        assert expected
+        with (tmp_path / "run" / "predictions" / f"{row.slug}.csv").open() as file:
+            _, *rows = csv.reader(file)
+        assert [(*each[:5], float(each[5])) for each in rows] == [(*each[:5], float(each[5])) for each in expected]
+    (compared,) = result["differences"]
+    first, second = (result["variants"][row.name]["strict"]["spotting"]["f1"] for row in plan.models)
+    assert (compared["variant"], compared["minus"]) == ("starter, as it is", "metst-event, as it is")
+    assert compared["spotting_f1"]["value"] == pytest.approx(second - first)
+
+
+def test_what_is_scored_is_not_scored_again_and_another_model_is_refused(features: Path, tmp_path: Path) -> None:
+    folder = copy_of(tmp_path / "mine")
+    row = scored_model(str(folder))
+    plan, first = evaluated(features, tmp_path / "run", row)
+    done = fold_folder(tmp_path / "run", training=row.training, fold="s1") / "done.json"
+    at = done.stat().st_mtime_ns
+    assert evaluated(features, tmp_path / "run", row)[1] == first
+    assert done.stat().st_mtime_ns == at
+    about = json.loads((folder / "model.json").read_text())
+    about["decode"]["peak_threshold"] = 0.3
+    (folder / "model.json").write_text(json.dumps(about))
+    with pytest.raises(UsageError, match="not the one that this evaluation was planned with"):
+        evaluate_run(tmp_path / "run", plan, features=features)
+
+
+def test_a_model_that_saw_a_tested_subject_is_refused_or_said_in_red(features: Path, tmp_path: Path) -> None:
+    row = scored_model(str(copy_of(tmp_path / "seen", training_subjects=["s1", "elsewhere"])))
+    plan = make_plan(features, variants=[row])
+    with pytest.raises(UsageError, match=r"was trained on subject s1, which is tested here"):
+        check_models(plan.models, tested=plan.tested)
+    _, result = evaluated(features, tmp_path / "run", row)
+    assert result["variants"][row.name]["trained_on_tested"] == ["s1"]
+    write_run_report(result, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert '<p class="seen" role="note">This model was trained on subjects that are tested here (s1)' in page
+
+
+def test_a_model_that_does_not_say_whom_it_saw_is_scored_and_the_page_says_so(features: Path, tmp_path: Path) -> None:
+    unknown, clean = (
+        scored_model(str(copy_of(tmp_path / name, training_subjects=subjects)))
+        for name, subjects in (("unknown", None), ("clean", ["elsewhere"]))
+    )
+    plan, result = evaluated(features, tmp_path / "run", unknown, clean)
+    check_models(plan.models, tested=plan.tested)
+    write_run_report(result, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("it does not say which subjects it was trained on") == 1
+    assert 'class="seen"' not in page
+    assert [row[0] for row in summary_tables(result)[0].rows] == [n for n in result["variants"] for _ in range(2)]
