@@ -24,6 +24,7 @@ from metst.cli.published import (
     TrainingSubjectsOption,
     rerun_published,
 )
+from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY
 from metst.errors import UsageError
 from metst.evaluation.executors import Executor, Kind
 from metst.published.facts import NETWORKS
@@ -73,7 +74,7 @@ def evaluate(
     context: typer.Context,
     folder: FolderArgument = None,
     output: OutputFolder = Path("evaluation"),
-    strategy: StrategyOption = "1",
+    strategy: StrategyOption = str(DEFAULT_STRATEGY),
     recipe: RecipeOption = "metst-plus",
     folds: FoldsOption = "loso",
     epochs: EpochsOption = None,
@@ -82,7 +83,7 @@ def evaluate(
     executor: ExecutorOption = "local",
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
-    seed: SeedOption = 100,
+    seed: SeedOption = DEFAULT_SEED,
     published: DataSetOption = None,
     features: FeaturesOption = [],  # noqa: B006
     checkpoints: CheckpointsOption = None,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from metst.config import Settings, Strategy
+from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY, Settings, Strategy
 from metst.datasets.features import features_fingerprint, file_name, read_features_index
 from metst.errors import DataError, UsageError
 from metst.storage import faults_in_words, fingerprint, json_key, make_folder, write_whole
@@ -30,7 +30,7 @@ class Variant(Settings):
 
     name: str = Field(min_length=1, max_length=80, description="what it is called; its files, too")
     recipe: Recipe
-    strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+    strategy: Strategy = Field(DEFAULT_STRATEGY, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
 
     @property
     def slug(self) -> str:
@@ -80,7 +80,7 @@ class Plan(Settings):
         return self
 
 
-def make_plan(features: Path, *, variants: Sequence[Variant], folds: str = LOSO, seed: int = 100) -> Plan:
+def make_plan(features: Path, *, variants: Sequence[Variant], folds: str = LOSO, seed: int = DEFAULT_SEED) -> Plan:
     """Plan an evaluation of a features folder.
 
     Parameters
