@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +20,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from scan import in_process, infer, print_machine, published_loop, race, resident_kb
-from threadpoolctl import threadpool_limits
+from scan import gain_of_two_threads, in_process, infer, print_machine, published_loop, resident_kb
 from torch import Tensor
 from torch.nn import functional
 
@@ -163,23 +161,7 @@ def live() -> dict[str, dict[str, float]]:
 def threads(*, rounds: int) -> dict[str, float]:
     """Seconds with one thread over seconds with two, in turn."""
     step, engine, x = stepper(), engine_of(NETWORK), motion(NETWORK, batch=1, frames=FRAMES)
-
-    def on(count: int, run: Callable[[], object]) -> Callable[[], None]:
-        def timed() -> None:
-            torch.set_num_threads(count)
-            os.environ["OMP_NUM_THREADS"] = str(count)
-            with threadpool_limits(count, user_api="blas"):
-                run()
-
-        return timed
-
-    runs = {"training step": step, "whole video": lambda: engine(x)}
-    best = race(
-        {f"{part} {n}": on(n, run) for part, run in runs.items() for n in (1, 2)},
-        rounds=rounds,
-        clock=time.perf_counter,
-    )
-    return {part: best[f"{part} 1"] / best[f"{part} 2"] for part in runs}
+    return gain_of_two_threads({"training step": step, "whole video": lambda: engine(x)}, rounds=rounds)
 
 
 def peak_memory(frames: int) -> float:

@@ -38,6 +38,18 @@ def _compiled_kernels(_own_cache: None, astronaut: npt.NDArray[np.uint8]) -> Non
     compile_kernels(astronaut)
 
 
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """Threads of OpenMP wait busily for each other: where layers are small, or the machine has other work, they are
+    slow."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def astronaut() -> npt.NDArray[np.uint8]:
     """Grey public-domain portrait (512, 512); one face of 62 px between the outer eye corners, at about (225, 120)."""

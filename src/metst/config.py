@@ -18,6 +18,12 @@ Rule = Literal["fixed", "extensible"]
 Strategy = Literal[0, 1, 2]
 """Published synergy of spotting and recognition: 0 none, 1 recognition mainly, 2 spotting mainly."""
 
+DEFAULT_STRATEGY: Final[Strategy] = 1
+"""The one that the published results use."""
+
+DEFAULT_SEED: Final = 100
+"""Of a training, where none is given; set by hand."""
+
 Pathways = Literal["shared", "separate"]
 """Whether spotting and recognition read the same features, or each its own."""
 
@@ -218,7 +224,7 @@ class PublishedDecodeSettings(Settings):
 
     rule: Rule = Field(description="intervals of one length, or extensible ones")
     k_p: int = Field(ge=1, description="half the typical length of a micro-expression, frames of the network")
-    strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+    strategy: Strategy = Field(DEFAULT_STRATEGY, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
 
 
 class ModelInfo(Settings):

@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from helpers.frontal_face import frontal_face
 from metst.config import MotionSettings
 from metst.face import Face, FaceFrame
 from metst.motion.trajectory import Motion, extract_motion
@@ -14,24 +15,7 @@ from metst.video import Frame
 UNIT, RATE_HZ, SHAPE = 64.0, 25.0, (240, 240)
 CENTRE = complex(118.3, 96.7)
 
-# A frontal face in face units: origin between the outer eye corners, x to the right, y down.
-HALF = [(-0.43, -0.2), (-0.36, -0.27), (-0.28, -0.29), (-0.2, -0.28), (-0.13, -0.24)]
-EYE = [(-0.5, 0.0), (-0.41, -0.06), (-0.28, -0.06), (-0.2, 0.02), (-0.28, 0.05), (-0.41, 0.05)]
-JAW = [(0.8 * np.cos(a), 0.15 + 1.05 * np.sin(a)) for a in np.linspace(np.pi, 0, 17)]
-NOSE = [(0, 0), (0, 0.12), (0, 0.24), (0, 0.36)]
-NOSE_BASE = [(-0.16, 0.45), (-0.08, 0.48), (0, 0.5), (0.08, 0.48), (0.16, 0.45)]
-MOUTH = [(0.28 * np.cos(a), 0.75 - 0.1 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 13)[:-1]]
-LIPS = [(0.2 * np.cos(a), 0.75 - 0.02 * np.sin(a)) for a in np.linspace(np.pi, -np.pi, 9)[:-1]]
-
-
-def mirrored(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    return [(-x, y) for x, y in points]
-
-
-RIGHT_EYE = [mirrored(EYE)[i] for i in (3, 2, 1, 0, 5, 4)]
-POINTS = np.array(
-    [*JAW, *HALF, *reversed(mirrored(HALF)), *NOSE, *NOSE_BASE, *EYE, *RIGHT_EYE, *MOUTH, *LIPS], dtype=np.float64
-)
+POINTS = frontal_face(opening=0.02)
 
 
 def skin(rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The engine against its definition, the torch module; and its own invariants: chunks, batches, single frames."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 import numpy as np
@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.rounding import assert_within_rounding
+from helpers.shaken_networks import shaken
 from metst.config import NetworkConfig
 from metst.models.checkpoint import load_model
 from metst.models.engine import Engine
 from metst.models.networks import PUBLISHED, StateTransitionNetwork
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 ROUNDING = 64
 """Units of rounding between single and double precision; 19 were seen (`boosting-vrme` at full size)."""
@@ -42,33 +45,16 @@ SMALL = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _torch_on_one_thread() -> Iterator[None]:
-    """Small layers: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _spread_over_inputs(parameter: torch.Tensor) -> float:
+    return 0.3 / parameter.shape[1] ** 0.5 if parameter.ndim == 2 else 0.0
 
 
 @cache
 def pair(config: NetworkConfig) -> tuple[StateTransitionNetwork, Engine]:
     """A network whose every layer counts, and its engine."""
-    torch.manual_seed(3)
-    network = StateTransitionNetwork(config)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.running_mean.uniform_(-0.3, 0.3)
-            module.running_var.uniform_(0.5, 1.5)
-        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.LayerNorm):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(module.bias, -0.3, 0.3)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.ndim == 2:
-                parameter.add_(0.3 / parameter.shape[1] ** 0.5 * torch.randn_like(parameter))
+    network = shaken(config, seed=3, by=_spread_over_inputs, norms=True)
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
-    return network.eval(), Engine(config, weights, where="the test")
+    return network, Engine(config, weights, where="the test")
 
 
 def motion(config: NetworkConfig, length: int, *, seed: int = 0, batch: int = 2) -> Array:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from helpers.frontal_face import frontal_face
 from metst.face import Face, FaceFrame
 from metst.motion.canonical import (
     depth_at,
@@ -31,20 +32,6 @@ HEIGHT, WIDTH, UNIT = 200, 221, 60.0
 CENTRE = np.array([(WIDTH - 1) / 2, 80.0])
 MIRROR = [region.mirror for region in REGIONS]
 
-_X = {
-    17: -0.43,
-    18: -0.36,
-    19: -0.28,
-    20: -0.2,
-    21: -0.13,
-    36: -0.5,
-    37: -0.41,
-    38: -0.28,
-    39: -0.2,
-    40: -0.28,
-    41: -0.41,
-}
-_Y = {17: -0.2, 18: -0.27, 19: -0.29, 20: -0.28, 21: -0.24, 36: 0, 37: -0.06, 38: -0.06, 39: 0.02, 40: 0.05, 41: 0.05}
 _SWAP = [
     *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31,
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
@@ -53,23 +40,7 @@ _SWAP = [
 """The point that takes each point's place in the mirror."""
 
 
-def face_points() -> npt.NDArray[np.float64]:
-    """A symmetric face in face units."""
-    points = np.zeros((68, 2))
-    angle = np.linspace(np.pi, 0, 17)
-    points[:17] = np.stack([0.8 * np.cos(angle), 0.15 + 1.05 * np.sin(angle)], -1)
-    for point, x in _X.items():
-        points[point] = x, _Y[point]
-        points[_SWAP[point]] = -x, _Y[point]
-    points[27:31, 1] = 0, 0.12, 0.24, 0.36
-    points[31:36] = [(-0.16, 0.45), (-0.08, 0.48), (0, 0.5), (0.08, 0.48), (0.16, 0.45)]
-    for first, count, wide, high in ((48, 12, 0.28, 0.1), (60, 8, 0.2, 0.01)):
-        angle = np.linspace(np.pi, -np.pi, count + 1)[:-1]
-        points[first : first + count] = np.stack([wide * np.cos(angle), 0.75 - high * np.sin(angle)], -1)
-    return points
-
-
-POINTS = face_points()
+POINTS = frontal_face(opening=0.01)
 
 
 def clip(seed: int, length: int = 5) -> list[npt.NDArray[np.uint8]]:

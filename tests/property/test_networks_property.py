@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from helpers.rounding import assert_within_rounding
+from helpers.shaken_networks import shaken
 from metst.config import NetworkConfig
 from metst.errors import DataError
 from metst.models import networks
@@ -28,20 +29,8 @@ SHAPES = {
 
 
 def small_network(shape: str) -> StateTransitionNetwork:
-    """A small network whose weights are far from their start, so that every layer counts."""
-    torch.manual_seed(3)
-    network = StateTransitionNetwork(
-        NetworkConfig(name="small", in_channels=4, width=8, blocks=3, d_state=4, classes=3, **SHAPES[shape])
-    )
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.running_mean.uniform_(-0.3, 0.3)
-            module.running_var.uniform_(0.5, 1.5)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.ndim == 2:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    return network.eval()
+    config = NetworkConfig(name="small", in_channels=4, width=8, blocks=3, d_state=4, classes=3, **SHAPES[shape])
+    return shaken(config, seed=3, by=lambda parameter: 0.3 if parameter.ndim == 2 else 0.0)
 
 
 NETWORKS = {shape: small_network(shape) for shape in SHAPES}

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.rounding import assert_within_rounding
+from helpers.shaken_networks import shaken
 from metst.config import NetworkConfig
 from metst.models.checkpoint import load_model
-from metst.models.networks import PUBLISHED, State, StateTransitionNetwork
+from metst.models.networks import PUBLISHED, State
 from metst.models.step import OneStep
 
 ROUNDING = 64
@@ -18,21 +19,11 @@ SMALL = {"width": 8, "blocks": 3, "d_state": 4}
 FORMS = ("metst", "metst-plus", "boosting-vrme")  # metst-2024 differs from metst in width alone
 
 
-def shaken(config: NetworkConfig, *, by: float) -> OneStep:
-    """A network whose weights are far from their start, so that every layer counts."""
-    torch.manual_seed(5)
-    network = StateTransitionNetwork(config)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
-            module.running_mean.uniform_(-0.3, 0.3)
-            module.running_var.uniform_(0.5, 1.5)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(by * torch.randn_like(parameter))
-    return OneStep(network.eval())
+def one_step(config: NetworkConfig, *, by: float) -> OneStep:
+    return OneStep(shaken(config, seed=5, by=lambda _: by))
 
 
-STEPS = {name: shaken(PUBLISHED[name].model_copy(update=SMALL), by=0.1) for name in FORMS}
+STEPS = {name: one_step(PUBLISHED[name].model_copy(update=SMALL), by=0.1) for name in FORMS}
 
 
 def motion(step: OneStep, length: int, *, batch: int = 2, seed: int = 0) -> torch.Tensor:
@@ -80,7 +71,7 @@ def test_a_sequence_shorter_than_the_look_ahead_is_answered(name: str, length: i
 
 @pytest.mark.parametrize("name", ["metst-2024", "metst"])
 def test_networks_of_full_size(name: str) -> None:
-    step = shaken(PUBLISHED[name], by=0.02)
+    step = one_step(PUBLISHED[name], by=0.02)
     assert_is_one_pass(step, motion(step, 25, batch=1), lengths=[25])
 
 

@@ -1,7 +1,6 @@
 """The training loop, on networks of a few weights."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,7 @@ from metst.training.layout import METRICS_FILE, STATE_FILE
 from metst.training.loop import Batch, Losses, Optimisation, Training, fit_network
 from metst.training.state import Metrics
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads of OpenMP wait busily for each other: on a machine with other work they are slow."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def network() -> nn.Module:

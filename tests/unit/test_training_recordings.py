@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +52,7 @@ RECIPE = Recipe(name="tiny", network=NETWORK, rule="fixed", learning_rate=3e-3, 
 PLAN = WindowPlan(rate_hz=30.0, window=10, batch_size=4, neutral_ratio=1.0)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads of OpenMP wait busily for each other: on a machine with other work they are slow."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def event(onset: int, offset: int, *, emotion: str | None = "negative", kind: str = "micro") -> TrueEvent:

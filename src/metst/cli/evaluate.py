@@ -26,6 +26,7 @@ from metst.cli.published import (
     TrainingSubjectsOption,
     rerun_published,
 )
+from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY
 from metst.errors import UsageError
 from metst.evaluation.executors import Executor
 from metst.published.facts import NETWORKS
@@ -79,14 +80,14 @@ def evaluate(
     where: Executor,
     folder: FolderArgument = None,
     output: OutputFolder = Path("evaluation"),
-    strategy: StrategyOption = "1",
+    strategy: StrategyOption = str(DEFAULT_STRATEGY),
     recipe: RecipeOption = [],  # noqa: B006
     model: ModelOption = [],  # noqa: B006
     folds: FoldsOption = "loso",
     epochs: EpochsOption = None,
     width: WidthOption = None,
     grid: GridOption = None,
-    seed: SeedOption = 100,
+    seed: SeedOption = DEFAULT_SEED,
     published: DataSetOption = None,
     features: FeaturesOption = [],  # noqa: B006
     checkpoints: CheckpointsOption = None,

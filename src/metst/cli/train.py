@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from metst.cli.console import console, progress, talk
 from metst.cli.options import Quiet, Verbose
+from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY
 from metst.errors import UsageError
 from metst.published.facts import NETWORKS
 
@@ -29,7 +30,7 @@ RecipeOption = Annotated[
 ]
 FeaturesOption = Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")]
 StrategyOption = Annotated[
-    int | None, typer.Option(min=0, max=2, help="Synergy strategy (recordings only); 1 when absent.")
+    int | None, typer.Option(min=0, max=2, help=f"Synergy strategy (recordings only); {DEFAULT_STRATEGY} when absent.")
 ]
 WithoutOption = Annotated[list[str], typer.Option(help="Subject that training must not see; may be repeated.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.")]
@@ -62,7 +63,7 @@ def train(
     steps: StepsOption = None,
     head_model: HeadModelOption = None,
     backgrounds: BackgroundsOption = None,
-    seed: SeedOption = 100,
+    seed: SeedOption = DEFAULT_SEED,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -112,7 +113,8 @@ def _on_recordings(
     from metst.training.recipes import changed_recipe, published_recipe
 
     chosen = changed_recipe(published_recipe(recipe), changes)
-    lesson = Lesson(features, chosen, strategy=cast("Strategy", 1 if strategy is None else strategy), seed=seed)
+    strategy = DEFAULT_STRATEGY if strategy is None else strategy
+    lesson = Lesson(features, chosen, strategy=cast("Strategy", strategy), seed=seed)
     # Not before the recipe, which says so when PyTorch is not installed.
     from metst.training.recordings import train_recordings
 

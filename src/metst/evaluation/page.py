@@ -34,7 +34,7 @@ _TITLE_BELOW = 0.24
 
 
 def write_run_report(result: dict[str, Any], path: Path) -> None:
-    """Write the page of what :func:`metst.evaluation.evaluate_run` returned.
+    """Write the page of what :func:`metst.evaluation.outcome.evaluate_run` returned.
 
     Raises
     ------

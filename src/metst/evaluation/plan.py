@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from metst.config import Settings, Strategy
+from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY, Settings, Strategy
 from metst.datasets.features import features_fingerprint, file_name, read_features_index
 from metst.errors import DataError, UsageError
 from metst.evaluation.models import NamedRow, ScoredModel
@@ -30,7 +30,7 @@ class Variant(NamedRow):
     """A recipe under a synergy strategy."""
 
     recipe: Recipe
-    strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+    strategy: Strategy = Field(DEFAULT_STRATEGY, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
 
     @property
     def training_strategy(self) -> Strategy:
@@ -93,7 +93,7 @@ class Plan(Settings):
         return self
 
 
-def make_plan(features: Path, *, variants: Sequence[Row], folds: str = LOSO, seed: int = 100) -> Plan:
+def make_plan(features: Path, *, variants: Sequence[Row], folds: str = LOSO, seed: int = DEFAULT_SEED) -> Plan:
     """Plan an evaluation of a features folder.
 
     Parameters

@@ -49,6 +49,7 @@ MESH_TO_68: npt.NDArray[np.intp] = np.array(_JAW + _LEFT_BROW + _RIGHT_BROW + [(
 
 _MAX_LOGIT = 80.0  # beyond it the exponential overflows and the probability is 0 or 1 anyway
 _MIN_DETECTION = 0.5  # the published threshold; the mesh network's presence decides afterwards
+_CELLS = ((8, 2), (16, 6))  # of the detector: pixels a side, and anchors in each
 _STRIDE = 32  # pixels; sides of the detector's picture are multiples of it, and so of its cells of 8 and 16
 _BEST_FACE_SIZE = 50  # pixels of the detector's picture, which finds faces of 15 to 130; set by hand
 _NEAR_SIDE = 96  # ... and the side of that picture around a known face; set by hand
@@ -238,7 +239,7 @@ def _load(name: str) -> cv2.dnn.Net:
 def _anchors(height: int, width: int) -> Float32Array:
     """Centres (N, 2) of the detector's cells: two per 8 x 8 pixels, then six per 16 x 16."""
     grids = []
-    for stride, repeats in ((8, 2), (16, 6)):
+    for stride, repeats in _CELLS:
         y, x = np.mgrid[0 : height // stride, 0 : width // stride]
         grids.append((np.stack([x, y], axis=-1).reshape(-1, 2).repeat(repeats, axis=0) + 0.5) * stride)
     return np.concatenate(grids).astype(np.float32)

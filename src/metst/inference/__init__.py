@@ -4,7 +4,7 @@
 some models a second time from its end.
 The way of one stretch with a face: its motion, on the timestamps of the video, is averaged onto the uniform
 grid of the network (``signal``), the network scores it, in one pass with carried state or in windows
-(``passes``), and the scores go back to the frames of the video (``stream``).  A lost face is a gap: the next
+(``passes``), and the scores go back to the frames of the video (``score_stream``).  A lost face is a gap: the next
 stretch starts afresh.
 
 Arrays have time first: motion ``(T, C)``, scores ``(T,)``, logits ``(T, K)``.

@@ -1,8 +1,8 @@
 """Stage 3: frames and the face track become the motion of 18 regions.
 
 ``trajectory`` is the product's way, one pass over the video by the ``tracker``, which registers each frame
-(``registration``) against an ``anchor`` in the ``canonical`` face and takes the ``head`` out; ``published`` repeats
-the published extractor, window by window.
+(``registration``) against an ``anchor`` in the ``canonical`` face and takes the ``head`` out;
+``measured`` is stages 1 to 3 in one call.  The published extractor is :mod:`metst.published.extractor`.
 
 Settings of the registration were chosen on three portraits with ten seeds (benchmarks/motion.py, docs/motion.md); which
 of them served which number is not on record.  A constant that names no origin was set by hand.

@@ -119,7 +119,11 @@ def reduced(picture: Picture, grid: Grid, *, coarse: Grid, px_per_pixel: float) 
 
 @lru_cache(maxsize=8)
 def _gaussian(deviation: float) -> Float32Array:
-    """Weights of a Gaussian, far enough for a deviation of 0.8 pixels."""
+    """Weights of a Gaussian that is cut off beyond the taps.
+
+    Up to a deviation of 0.8 pixels nothing is lost.  The widest that occurs, of 1.44 pixels for a face that is just not
+    reduced (``_REDUCED``), loses 8 % at its ends and smooths as one of 1.2 would.
+    """
     weights = np.exp(-0.5 * ((np.arange(_TAPS) - _TAPS // 2) / deviation) ** 2)
     return np.asarray(weights / weights.sum(), np.float32)
 

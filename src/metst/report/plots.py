@@ -219,6 +219,9 @@ def _mark_events(score: Panel, strips: Panel, analysis: Analysis, *, linked: Col
 _CLOSE_WIDTH, _CLOSE_HEIGHT = 460.0, 216.0
 _SCORE_BOX, _MOTION_BOX = Box(43, 16, 310, 86), Box(43, 112, 310, 86)
 _PADDING_S: Final = 0.7  # shown before and after an event at the least; else as long as it lasts
+# The key beside a panel, pt: its distance, that of its rows, the length of its lines, where its words begin and how far
+# their feet are below the lines.
+_KEY_ASIDE, _KEY_ROW, _KEY_LINE, _KEY_WORDS, _KEY_FEET = 6, 12, 14, 18, 2.6
 _CURVES: Final = 3  # regions that moved farthest, one per style of line
 _LEAST_PERCENT: Final = 0.1  # of the eye distance: height of the panel for a face that does not move
 _HEADROOM: Final = 1.05  # height of the panel over that of the highest curve
@@ -270,13 +273,13 @@ def _paths(analysis: Analysis, *, frames: slice, onset: int, apex: int) -> list[
 
 
 def _draw_paths(panel: Panel, paths: list[tuple[str, Float32Array]], *, time_s: FloatArray) -> None:
-    beside, middle = panel.box.left + panel.box.width + 6, panel.box.top + panel.box.height / 2
+    beside, middle = panel.box.left + panel.box.width + _KEY_ASIDE, panel.box.top + panel.box.height / 2
     for row, (dashes, (name, away)) in enumerate(zip(_DASHES, paths, strict=False)):
         panel.curve(time_s, away, colour=ACCENT, width=1.1, dashes=dashes)
-        down = middle + 12 * (row - (len(paths) - 1) / 2)
-        key = {"d": f"M{beside:g} {down:.2f}h14", "style": stroke(ACCENT, width=1.1, dashes=dashes)}
+        down = middle + _KEY_ROW * (row - (len(paths) - 1) / 2)
+        key = {"d": f"M{beside:g} {down:.2f}h{_KEY_LINE}", "style": stroke(ACCENT, width=1.1, dashes=dashes)}
         add(panel.drawing.root, "path", key)
-        write(panel.drawing.root, beside + 18, down + 2.6, name, colour=INK, anchor="start")
+        write(panel.drawing.root, beside + _KEY_WORDS, down + _KEY_FEET, name, colour=INK, anchor="start")
     ticks = round_steps(*panel.y, most=_MOST_PERCENTS, steps=_DECIMAL_STEPS)
     panel.y_ticks(ticks, [f"{tick:g} %" for tick in ticks])
     panel.y_title("motion", off=34)

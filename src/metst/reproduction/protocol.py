@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from metst.arrays import AnyArray, BoolArray, Float32Array, Int64Array, OnProgress
-from metst.config import Strategy
+from metst.config import DEFAULT_STRATEGY, Strategy
 from metst.datasets import DataSet
 from metst.decode import frame_classes, kept_detections, majority_label, published_intervals
 from metst.errors import UsageError
@@ -34,7 +34,7 @@ def evaluate_published(
     features: Features,
     *,
     checkpoints: str | Path,
-    strategy: Strategy = 1,
+    strategy: Strategy = DEFAULT_STRATEGY,
     k_p: HalfDuration = "published",
     follow: Follow = "description",
     order: str | Path | None = None,

@@ -1,7 +1,7 @@
 """What one camera, light, distance and codec allow: known movements planted into a recording, and found again.
 
-``moments`` finds where nothing moves, ``trials`` plans what is planted there, ``footage`` tracks the face, ``run``
-plants and analyses, ``psychometric`` fits the curve, ``outcome`` and ``page`` say it.
+``moments`` finds where nothing moves, ``trials`` plans what is planted there, ``footage`` tracks the face,
+``calibration`` plants and analyses, ``psychometric`` fits the curve, ``summary`` and ``calibration_page`` say it.
 """
 
 from metst.sensitivity.calibration import CalibrateSettings, Calibration, calibrate

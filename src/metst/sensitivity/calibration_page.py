@@ -22,6 +22,13 @@ _BOX: Final = Box(44, 14, 462, 232)
 _PLACEBO_OFF: Final = 1.7  # the placebo stands this far left of the weakest amplitude on the logarithmic axis
 _DOT_PT: Final = 3.2
 _SMALL: Final = Box(40, 22, 190, 108)
+_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)  # found, that get a line; the small drawings name every second
+_TOP: Final = 1.02  # of the axis of shares: room above the highest
+_BEYOND_PLACEBO: Final = 0.1  # room left of it on the logarithmic axis
+# How far down words stand, pt: under the panels, the titles of the large and a small one and a remark; in a small
+# drawing, what it shows.
+_TITLE_DOWN, _SMALL_TITLE_DOWN, _REMARK_DOWN, _LASTING_DOWN = 26, 22, 40, 12
+_WORDS_ASIDE, _WORDS_UP = 0.05, 0.02  # words beside a line: in units of the axes
 _DASHES: Final = ("", "6 3", "1.5 2.5")  # of the middle duration, of longer ones, of shorter ones
 
 
@@ -94,7 +101,9 @@ def draw_durations(summary: Summary) -> list[str]:
         for point in summary.by_duration:
             if point["duration_s"] == duration_s and point["trials"]:
                 _dot(panel, point, summary=summary)
-        write(drawing.root, _SMALL.left, 12, f"lasting {duration_s:g} s", colour=INK, anchor="start", bold=True)
+        write(
+            drawing.root, _SMALL.left, _LASTING_DOWN, f"lasting {duration_s:g} s", colour=INK, anchor="start", bold=True
+        )
         drawings.append(drawing.svg())
     return drawings
 
@@ -107,11 +116,11 @@ def _styles(summary: Summary) -> list[str]:
 
 def _axes(drawing: Drawing, summary: Summary, *, box: Box, texts: bool) -> Panel:
     low, high = float(np.log(summary.grid[0])), float(np.log(summary.grid[-1]))
-    panel = drawing.panel(box, x=(low - np.log(_PLACEBO_OFF) - 0.1, high), y=(0, 1.02))
-    for level in (0.25, 0.5, 0.75, 1.0):
+    panel = drawing.panel(box, x=(low - np.log(_PLACEBO_OFF) - _BEYOND_PLACEBO, high), y=(0, _TOP))
+    for level in _SHARES[1:]:
         panel.level(level, colour=LINE, width=0.4)
     panel.frame()
-    shares = (0, 0.25, 0.5, 0.75, 1) if texts else (0, 0.5, 1)
+    shares = _SHARES if texts else _SHARES[::2]
     panel.y_ticks(shares, [f"{share:.0%}" for share in shares])
     levels = [point["amplitude"] for point in summary.points if point["amplitude"] > 0]
     levels = levels if texts else levels[:: max(len(levels) // 2, 1)]
@@ -119,12 +128,12 @@ def _axes(drawing: Drawing, summary: Summary, *, box: Box, texts: bool) -> Panel
     panel.x_ticks([_placebo(summary)], text=lambda _: "0")
     middle, bottom = box.left + box.width / 2, box.top + box.height
     title = "amplitude, % of a full contraction (0: nothing planted)" if texts else "amplitude, %"
-    write(drawing.root, middle, bottom + (26 if texts else 22), title, colour=MUTED)
+    write(drawing.root, middle, bottom + (_TITLE_DOWN if texts else _SMALL_TITLE_DOWN), title, colour=MUTED)
     if texts:
         panel.y_title("found", off=36)
         weakest = summary.figures["face_units_per_amplitude"]
         words = f"10 % of a full contraction moves the face by {10 * weakest:.1f} % of the eye corners' distance"
-        write(drawing.root, middle, bottom + 40, words, colour=MUTED)
+        write(drawing.root, middle, bottom + _REMARK_DOWN, words, colour=MUTED)
     return panel
 
 
@@ -143,11 +152,11 @@ def _fill_band(panel: Panel, summary: Summary, *, duration_s: float) -> None:
 
 def _threshold(panel: Panel, summary: Summary) -> None:
     panel.level(TARGET, colour=MUTED, width=0.7, dashes="4 3")
-    panel.write(panel.x[0] + 0.05, TARGET + 0.02, "9 in 10", colour=MUTED, anchor="start")
+    panel.write(panel.x[0] + _WORDS_ASIDE, TARGET + _WORDS_UP, "9 in 10", colour=MUTED, anchor="start")
     if (amplitude := summary.typical.amplitude) is not None:
         at = float(np.log(amplitude))
         panel.curve(np.array([at, at]), np.array([0, TARGET]), colour=class_colour(0), width=1.1)
-        panel.write(at, 0.02, f" {100 * amplitude:.1f} %", colour=class_colour(0), anchor="start", bold=True)
+        panel.write(at, _WORDS_UP, f" {100 * amplitude:.1f} %", colour=class_colour(0), anchor="start", bold=True)
 
 
 def _dot(panel: Panel, point: dict[str, Any], *, summary: Summary) -> None:

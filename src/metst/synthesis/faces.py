@@ -13,6 +13,9 @@ from metst.synthesis.trajectories import region_response
 GRID_UNIT, GRID_STEP = 32, 4
 """Resolution at which the field is averaged over the regions: pixels per face unit, and per node; set by hand."""
 
+# Of the numbers drawn here, beside others with the same seed; set by hand.
+_STREAM = 7
+
 # How faces differ from the portrait's: standard deviations, of factors on lengths or in face units.  Set by hand.
 _HEIGHT = 0.07
 _PARTS = ((slice(17, 27), 0.05), (slice(27, 36), 0.10), (slice(48, 68), 0.08))  # brows, nose, mouth: their size
@@ -25,7 +28,7 @@ def simulated_responses(*, count: int, seed: int) -> Float64Array:
     Each shape is the portrait's, stretched in height and in the width of brows, nose and mouth as
     people's faces differ, and read with the regions that motion is measured in.
     """
-    rng = np.random.default_rng([seed, 7])  # a stream of its own beside others with this seed
+    rng = np.random.default_rng([seed, _STREAM])
     points = FacePose.from_landmarks(portrait_landmarks()).to_face(portrait_landmarks())
     grid = make_grid(GRID_UNIT, GRID_STEP)
     x, y = grid.coordinates()

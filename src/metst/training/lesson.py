@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metst.config import Strategy
+from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY, Strategy
 from metst.datasets.features import features_fingerprint
 from metst.errors import UsageError
 from metst.storage import fingerprint, json_key
@@ -36,8 +36,8 @@ class Lesson:
 
     features: Path
     recipe: Recipe
-    strategy: Strategy = 1
-    seed: int = 100
+    strategy: Strategy = DEFAULT_STRATEGY
+    seed: int = DEFAULT_SEED
 
     def __post_init__(self) -> None:
         if self.strategy not in (0, 1, 2):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from metst.arrays import OnProgress
-from metst.config import DecodeSettings, ModelInfo
+from metst.config import DEFAULT_SEED, DecodeSettings, ModelInfo
 from metst.decode import decode_scores
 from metst.inference import score_motion
 from metst.labels import CLASSES
@@ -66,7 +66,7 @@ def train_model(
     *,
     recipe: SimulationRecipe,
     steps: int | None = None,
-    seed: int = 100,
+    seed: int = DEFAULT_SEED,
     backgrounds: Path | None = None,
     head_model: Path | None = None,
     on_progress: OnProgress | None = None,

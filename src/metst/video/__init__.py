@@ -11,7 +11,7 @@ Decoding is lazy and takes constant memory.  Three decisions hold everywhere:
 * **What is lost leaves a hole.**  A missing image or a frame that cannot be decoded is a jump
   in index and time, reported; nothing is invented to fill it.
 
-``reading`` is the way in for both kinds of source; ``stream`` decodes files, with ``clock`` for
+``reading`` is the way in for both kinds of source; ``decoder`` decodes files, with ``clock`` for
 their timestamps and ``index`` for what vanished from AVI; ``seeking`` gets single pictures;
 ``folder`` reads images; ``repeats`` notices pictures that stand still; ``measurable`` refuses
 what cannot be analysed; ``writer`` writes mp4; ``hashing`` tells recordings apart.

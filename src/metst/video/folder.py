@@ -28,6 +28,9 @@ _GAPS_NAMED = 5  # in a report, the first; set by hand
 _DEPTH_SAMPLES = 4  # images, at least, whose values tell the bit depth; set by hand
 _DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use
 
+FULL_DEPTH = _DEPTHS[-1]
+"""Bits of an image all of which are in use."""
+
 
 def list_images(folder: Path, *, report: Report) -> list[tuple[int, Path]]:
     """Images of a folder in order of their numbers.
@@ -143,9 +146,9 @@ def bit_depth(images: Sequence[tuple[int, Path]]) -> int:
         except VideoError:
             continue
         if image.dtype == np.uint8:
-            return 16
+            return FULL_DEPTH
         brightest = max(brightest, int(image.max(initial=0)))
-    return next(bits for bits in _DEPTHS if brightest < 1 << bits) if brightest else 16
+    return next(bits for bits in _DEPTHS if brightest < 1 << bits) if brightest else FULL_DEPTH
 
 
 def to_eight_bits(image: DeepImage, *, depth: int) -> Image:

@@ -17,7 +17,7 @@ from metst.errors import UsageError, VideoError
 from metst.timeline import TimeGrid
 from metst.video.clock import Report, check_rate, ignore, needed_rate
 from metst.video.decoder import Picture, VideoInfo, nothing_decoded, probe_stream, stream_pictures
-from metst.video.folder import bit_depth, list_images, read_image, to_eight_bits
+from metst.video.folder import FULL_DEPTH, bit_depth, list_images, read_image, to_eight_bits
 from metst.video.repeats import Repeats
 from metst.video.seeking import pictures_at
 
@@ -268,7 +268,7 @@ def _resized(picture: Image, size: tuple[int, int]) -> Image:
 def _folder_pictures(path: Path, *, colour: bool, rate_hz: float, report: Report) -> Iterator[Picture]:
     images = list_images(path, report=report)
     depth = bit_depth(images)
-    if depth < 16:
+    if depth < FULL_DEPTH:
         report("depth", f"its 16-bit images use {depth} bits, the upper 8 of them are kept")
     for index, file in images:
         try:

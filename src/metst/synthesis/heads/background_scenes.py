@@ -14,6 +14,9 @@ from metst.synthesis.measurement import log_uniform
 FIRST_IDENTITY = 10_000
 """Identities from here on are those of backgrounds: no clip that anything is measured on shows one of them."""
 
+# Of the numbers drawn here, beside others with the same seed; set by hand.
+_STREAM = 11
+
 # The range of scenes: pairs are the ends of a uniform draw (log-uniform: in logarithm).  All set by hand, from calm and
 # well recorded to lively and badly recorded.
 _SIDE_PX = 400
@@ -63,7 +66,7 @@ def draw_background(seed: int) -> BackgroundScene:
     What a face does is drawn per scene, each with a rate of its own, so that calm recordings are as
     frequent as lively ones: a network must be sensitive in the first and careful in the second.
     """
-    rng = np.random.default_rng([seed, 11])  # a stream of its own beside others with this seed
+    rng = np.random.default_rng([seed, _STREAM])
 
     def rate(share: float, low: float, high: float) -> float:
         often = float(rng.uniform(low, high))

@@ -20,6 +20,7 @@ from metst.synthesis.heads.skin import SkinSettings
 from metst.timeline import MINUTE_S
 
 # How the head moves beside its settings; pairs are the ends of a uniform draw.  Set by hand.
+_STREAM = 1  # of the numbers drawn here, beside others with the same seed
 _EXPOSURE_S = 0.8  # grain of slow changes of the exposure: standard deviation of the Gaussian that smooths noise
 _TURN_SHARES = (0.8, 1.0, 0.6)  # of the slow rotation: pitch, yaw, roll
 _WANDER_S, _TREMOR_S, _SHIFT_S = (0.6, 2.0), 0.06, 1.2  # grains of slow rotation, quick rotation, slow shifts
@@ -152,7 +153,7 @@ def draw_course(scene: HeadScene, *, time_s: npt.ArrayLike, events: Sequence[Pla
     time = np.asarray(time_s, dtype=np.float64)
     if not time.size:
         raise UsageError("a rendered clip needs at least one frame time, got none")
-    streams = np.random.default_rng([rng_seed, 1]).spawn(4)
+    streams = np.random.default_rng([rng_seed, _STREAM]).spawn(4)
     behaviour = draw_behaviour(scene.behaviour, time_s=time, rng=streams[0])
     turn, shift = _head_motion(scene.motion, time_s=time, rng=streams[1])
     turn[:, 0] += np.radians(behaviour.nod_deg)

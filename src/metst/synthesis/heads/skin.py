@@ -121,13 +121,23 @@ _CREASE, _CREASE_UP = 0.30, 0.055  # of the lids, and how far above the lashes
 # Brows and beard.
 _BROW_HEIGHT, _BROW_THICKER, _BROW_HAIRS, _BROW_LENGTH = 0.022, 0.030, 550, 0.05  # times _PER_UNIT, but for the count
 _BROW_BODY, _BROW_BODY_THICKER, _BROW_COVER, _BROW_MOST = 0.25, 0.3, 0.75, 0.95  # of the shape; of hairs; together
+# Along the five points of a brow, from the nose outwards: height of its hairs as a share; how they point, up below 0.
+_BROW_TAPER = ((0, 0.6, 2.2, 4), (0.9, 1.0, 0.85, 0.2))
+_BROW_RISE = ((0, 2, 4), (-1.0, -0.45, 0.25))
+_BROW_SCATTER, _BROW_SPREAD, _BROW_BLUR = 1.5, 0.25, 0.35  # of roots along it; of directions, radians; times the height
+_BROW_SHAPE = (0.9, 1.0, 0.9, 0.6, 0.1)  # height of the body at each point, as a share
 _LEAST_BEARD, _BEARD_HAIRS = 0.05, 6000  # under which there is none; hairs
 _BEARD_LENGTH, _BEARD_LONGER = 0.01, 0.05  # times _PER_UNIT; a full one is so much longer
 _BEARD_SHADE, _BEARD_COVER, _BEARD_MOST = 0.35, 0.65, 0.9  # of a shaved skin; of hairs; together
+_BEARD_UNDER_NOSE, _BEARD_UNDER_JAW, _BEARD_BLUR = 0.06, 0.14, 0.05  # begin, end, edge; times _PER_UNIT
+_BARE_MOUTH, _BARE_MOUTH_BLUR = (0.2, 0.075), 4  # radii, times _PER_UNIT; texels
+_BEARD_LOWEST, _BEARD_SPREAD = 20, 0.5  # roots under the chin, texels; of directions, radians
 
 # Hair.
 _HAIRLINE, _EAR_LINE = (0.50, 0.72), (-0.02, 0.06)  # over the brows; under the eyes; times _PER_UNIT
 _RAGGED, _HAIR_SOFT = 0.09, 0.05  # the hairline's unevenness and softness, times _PER_UNIT
+_TEMPLE, _ABOVE_EAR = 0.25, 0.17  # how far the hairline falls at the temples; over the ears; times _PER_UNIT
+_HAIRLINE_AT = (0, 0.55, 1.0, 1.25, 1.45, 2.0, 2.3, np.pi)  # angles of its corners from the front, radians
 _HAIR_COVER, _STRANDS = 0.93, 0.35  # contrast of strands: of the logarithm
 
 # Eyes.
@@ -136,6 +146,8 @@ _VEINS, _VEIN_COLOUR = 0.06, (0.2, 1, 1)  # contrast; what is taken away
 _SPOKES, _FIBRES = (20, 40), 0.25  # of the iris: number, contrast
 _IRIS, _LIMBUS, _LIMBUS_FROM, _PUPIL = 0.46, 0.6, 0.36, (0.14, 0.21)  # radii: 1 is the eyeball's; the second a contrast
 _PUPIL_COLOUR = 0.006
+_SHADE_FROM, _VEIN_CELLS = 0.4, 24  # radius from which the white darkens; cells of the veins each way
+_LIMBUS_EDGE, _IRIS_EDGE, _PUPIL_EDGE = 0.08, 0.03, 0.02  # widths of soft edges, radii
 
 
 def paint_skin(landmarks: FloatArray, *, settings: SkinSettings, rng: np.random.Generator) -> Skin:
@@ -294,20 +306,20 @@ def _brows(
         low = np.minimum(place.astype(int), 3)
         share = (place - low)[:, None]
         spine = chain[low] * (1 - share) + chain[low + 1] * share
-        taper = np.interp(place, [0, 0.6, 2.2, 4], [0.9, 1.0, 0.85, 0.2])
-        across, down = rng.normal(0, 1.5, _BROW_HAIRS), rng.uniform(-1, 1, _BROW_HAIRS)
+        taper = np.interp(place, *_BROW_TAPER)
+        across, down = rng.normal(0, _BROW_SCATTER, _BROW_HAIRS), rng.uniform(-1, 1, _BROW_HAIRS)
         roots = spine + np.stack([across, down * height * taper], axis=1)
-        rise = np.interp(place, [0, 2, 4], [-1.0, -0.45, 0.25])
+        rise = np.interp(place, *_BROW_RISE)
         direction = np.stack([np.full(_BROW_HAIRS, outward), rise], axis=1)
-        cover = _hairs(rng, roots, direction=direction, length=_BROW_LENGTH * _PER_UNIT, spread=0.25)
-        body = _mask([_ribbon(chain, height=height)], blur=0.35 * height)
+        cover = _hairs(rng, roots, direction=direction, length=_BROW_LENGTH * _PER_UNIT, spread=_BROW_SPREAD)
+        body = _mask([_ribbon(chain, height=height)], blur=_BROW_BLUR * height)
         filled = (_BROW_BODY + _BROW_BODY_THICKER * thickness) * body
         _mix(skin, np.clip(filled + _BROW_COVER * cover, 0, _BROW_MOST), colour)
 
 
 def _ribbon(chain: Points, *, height: float) -> Points:
-    taper = height * np.array([0.9, 1.0, 0.9, 0.6, 0.1])
-    shift = np.stack([np.zeros(5), taper], axis=1)
+    taper = height * np.array(_BROW_SHAPE)
+    shift = np.stack([np.zeros(len(taper)), taper], axis=1)
     return np.concatenate([chain - shift, (chain + shift)[::-1]])
 
 
@@ -317,13 +329,15 @@ def _beard(
     if amount < _LEAST_BEARD:
         return
     jaw = points[3:14]
-    above = points[[14, 54, 35, 33, 31, 48, 2]] + np.array([0.0, 0.06 * _PER_UNIT])
-    below = (jaw + np.array([0.0, 0.14 * _PER_UNIT]))[::-1]
-    area = _mask([np.concatenate([above, points[2:3], below[::-1], points[14:15]])], blur=0.05 * _PER_UNIT)
-    area *= 1 - _mask([_disc(points[48:60].mean(axis=0), (0.2 * _PER_UNIT, 0.075 * _PER_UNIT))], blur=4)
-    roots = rng.uniform(points[[2, 33]].min(axis=0), points[[14, 8]].max(axis=0) + 20, (_BEARD_HAIRS, 2))
-    down = np.tile([0.0, 1.0], (_BEARD_HAIRS, 1))
-    cover = _hairs(rng, roots, direction=down, length=(_BEARD_LENGTH + _BEARD_LONGER * amount) * _PER_UNIT, spread=0.5)
+    above = points[[14, 54, 35, 33, 31, 48, 2]] + np.array([0.0, _BEARD_UNDER_NOSE * _PER_UNIT])
+    below = (jaw + np.array([0.0, _BEARD_UNDER_JAW * _PER_UNIT]))[::-1]
+    area = _mask([np.concatenate([above, points[2:3], below[::-1], points[14:15]])], blur=_BEARD_BLUR * _PER_UNIT)
+    across, down = _BARE_MOUTH
+    mouth = _disc(points[48:60].mean(axis=0), (across * _PER_UNIT, down * _PER_UNIT))
+    area *= 1 - _mask([mouth], blur=_BARE_MOUTH_BLUR)
+    roots = rng.uniform(points[[2, 33]].min(axis=0), points[[14, 8]].max(axis=0) + _BEARD_LOWEST, (_BEARD_HAIRS, 2))
+    length = (_BEARD_LENGTH + _BEARD_LONGER * amount) * _PER_UNIT
+    cover = _hairs(rng, roots, direction=np.tile([0.0, 1.0], (_BEARD_HAIRS, 1)), length=length, spread=_BEARD_SPREAD)
     filled = _BEARD_SHADE * amount + _BEARD_COVER * amount**0.5 * cover
     _mix(skin, area * np.clip(filled, 0, _BEARD_MOST), colour)
 
@@ -334,11 +348,11 @@ def _hair(skin: Float32Array, points: Points, *, colour: Float32Array, rng: np.r
     forehead = points[17:27, 1].min() - rng.uniform(*_HAIRLINE) * _PER_UNIT
     ear = points[[36, 45], 1].mean() + rng.uniform(*_EAR_LINE) * _PER_UNIT
     nape = points[[48, 54], 1].mean()
-    above_ear = ear - 0.17 * _PER_UNIT
+    above_ear = ear - _ABOVE_EAR * _PER_UNIT
     line = np.interp(
         np.abs(columns),
-        [0, 0.55, 1.0, 1.25, 1.45, 2.0, 2.3, np.pi],
-        [forehead, forehead, forehead + 0.25 * _PER_UNIT, ear, above_ear, above_ear, nape, nape],
+        _HAIRLINE_AT,
+        [forehead, forehead, forehead + _TEMPLE * _PER_UNIT, ear, above_ear, above_ear, nape, nape],
     )
     ragged = np.asarray(cv2.GaussianBlur(rng.standard_normal((TEXELS, 1)), (1, 0), 0, None, 9))[:, 0]
     line = line + _RAGGED * _PER_UNIT * ragged
@@ -355,15 +369,17 @@ def _eye(iris: Float32Array, *, rng: np.random.Generator) -> Float32Array:
     grid = (np.mgrid[0:EYE_TEXELS, 0:EYE_TEXELS].astype(np.float32) - (EYE_TEXELS - 1) / 2) / (EYE_TEXELS / 2)
     radius = np.hypot(*grid)
     eye = np.ones((EYE_TEXELS, EYE_TEXELS, 3), dtype=np.float32) * np.array(_SCLERA, dtype=np.float32)
-    eye *= 1 - _SCLERA_SHADE * np.clip(radius - 0.4, 0, 1)[..., None]
-    coarse = rng.standard_normal((24, 24)).astype(np.float32)
+    eye *= 1 - _SCLERA_SHADE * np.clip(radius - _SHADE_FROM, 0, 1)[..., None]
+    coarse = rng.standard_normal((_VEIN_CELLS, _VEIN_CELLS)).astype(np.float32)
     veins = np.asarray(cv2.resize(coarse, (EYE_TEXELS, EYE_TEXELS), interpolation=cv2.INTER_CUBIC))
     eye *= 1 - _VEINS * np.clip(veins, 0, 2)[..., None] * np.array(_VEIN_COLOUR, dtype=np.float32)
     spokes = np.sin(np.arctan2(*grid) * rng.integers(*_SPOKES) + rng.uniform(0, 6)) + rng.standard_normal(radius.shape)
     fibres = np.asarray(cv2.GaussianBlur(spokes.astype(np.float32), (0, 0), 1.2))
-    limbus = 1 - _LIMBUS * np.clip((radius - _LIMBUS_FROM) / 0.08, 0, 1)
-    inside = np.clip((_IRIS - radius) / 0.03, 0, 1)[..., None]
+    limbus = 1 - _LIMBUS * np.clip((radius - _LIMBUS_FROM) / _LIMBUS_EDGE, 0, 1)
+    inside = np.clip((_IRIS - radius) / _IRIS_EDGE, 0, 1)[..., None]
     _mix(eye, inside, (iris * (1 + _FIBRES * fibres[..., None]) * limbus[..., None]).astype(np.float32))
     pupil = float(rng.uniform(*_PUPIL))
-    _mix(eye, np.clip((pupil - radius) / 0.02 + 0.5, 0, 1)[..., None], np.full(3, _PUPIL_COLOUR, dtype=np.float32))
+    _mix(
+        eye, np.clip((pupil - radius) / _PUPIL_EDGE + 0.5, 0, 1)[..., None], np.full(3, _PUPIL_COLOUR, dtype=np.float32)
+    )
     return np.asarray(eye, dtype=np.float32)
