@@ -330,16 +330,16 @@ def call(*arguments: str) -> Result:
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metst.video.probe_video", lambda *_, **__: None)
-    monkeypatch.setattr("metst.sensitivity.calibrate", lambda *_, **__: pytest.fail("the work was done"))
+    monkeypatch.setattr("metst.sensitivity.many.probe_video", lambda *_, **__: None)
+    monkeypatch.setattr("metst.sensitivity.many.calibrate", lambda *_, **__: pytest.fail("the work was done"))
     (tmp_path / "taken").write_text("a file")
     result = call("clip.mp4", "-o", str(tmp_path / "taken"))
     assert isinstance(result.exception, OutputError), result.exception
 
 
 def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metst.video.probe_video", lambda *_, **__: None)
-    monkeypatch.setattr("metst.sensitivity.calibrate", lambda *_, **__: made_calibration(reach=0.06))
+    monkeypatch.setattr("metst.sensitivity.many.probe_video", lambda *_, **__: None)
+    monkeypatch.setattr("metst.sensitivity.many.calibrate", lambda *_, **__: made_calibration(reach=0.06))
     folder = tmp_path / "o[" / "x]"
     result = call("v[bold].mp4", "-o", str(folder))
     assert isinstance(result.exception, SystemExit | None), result.exception
