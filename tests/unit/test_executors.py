@@ -3,14 +3,18 @@
 import os
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from metst.errors import MetstError, UsageError
-from metst.evaluation.executors import ATTEMPTS, Executor, Failure, check_executor, run_tasks, submitted
+from metst.errors import UsageError
+from metst.evaluation import executors
+from metst.evaluation.executors import Executor, Failure, check_executor, run_tasks
+from metst.evaluation.slurm import ATTEMPTS, IN_HAND
 
 pytest.importorskip("joblib")
 
@@ -50,7 +54,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     name = f"parallel_work_{os.getpid()}_{abs(hash(str(tmp_path))) % 10**6}"
     (modules / f"{name}.py").write_text(WORK)
     monkeypatch.syspath_prepend(modules)
-    monkeypatch.setenv("PYTHONPATH", str(modules))
+    monkeypatch.setenv("PYTHONPATH", str(modules), prepend=os.pathsep)
     return __import__(name).work
 
 
@@ -87,9 +91,14 @@ def test_a_killed_worker_costs_only_what_it_had_begun(work, tmp_path: Path) -> N
     assert runs(tmp_path, "a") == 1
 
 
-def test_a_task_that_always_kills_its_worker_is_given_up(work, tmp_path: Path) -> None:
-    with pytest.raises(MetstError, match=f"killed {ATTEMPTS} times"):
-        run_tasks(work, [(tmp_path, "a", "always"), (tmp_path, "b", "")], executor=Executor(workers=2))
+def test_a_task_that_always_kills_its_worker_is_given_up_and_no_other(work, tmp_path: Path) -> None:
+    tasks = [(tmp_path, "a", "always"), (tmp_path, "b", ""), (tmp_path, "c", "")]
+    told: list[int] = []
+    (failure,) = run_tasks(work, tasks, executor=Executor(workers=2), on_done=told.append)
+    assert failure.task == 0
+    assert "killed again and again" in failure.message
+    assert sorted(told) == [1, 2]
+    assert done(tmp_path) == ["b", "c"]
     assert runs(tmp_path, "a") <= ATTEMPTS
 
 
@@ -108,53 +117,53 @@ def test_two_workers_of_a_dask_cluster(work, tmp_path: Path) -> None:
     assert str(os.getpid()) not in processes
 
 
-# submitit's debugging jobs leave their log files open.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_submitted_jobs_come_back_as_tasks(work, tmp_path: Path) -> None:
-    submitit = pytest.importorskip("submitit")
-    queue = submitit.AutoExecutor(folder=str(tmp_path / "logs"), cluster="debug")
-    tasks = [(tmp_path, "a", ""), (tmp_path, "b", "fault")]
-    assert sorted(submitted(queue, work, tasks)) == [(0, None), (1, "b is bad")]
-    assert done(tmp_path) == ["a"]
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_worker_of_a_dask_cluster_costs_what_it_had_begun(work, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    kinds = {"c": "once", "e": "always"}
+    tasks = [(tmp_path, name, kinds.get(name, "")) for name in "abcdefgh"]
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        executor = Executor("dask", scheduler=cluster.scheduler_address)
+        (failure,) = run_tasks(work, tasks, executor=executor)
+    assert (failure.task, "killed again and again" in failure.message) == (4, True)
+    assert done(tmp_path) == list("abcdfgh")
 
 
-class KillingQueue:
-    """As submitit's executors; jobs of a task are killed as often as it says."""
+def test_a_dask_cluster_never_holds_all_of_many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand recordings cost the scheduler a bounded number of tasks."""
+    distributed = pytest.importorskip("distributed")
+    held, most, total = 0, 0, 10_000
 
-    def __init__(self, kills: dict[int, int]) -> None:
-        self.kills, self.jobs = kills, list[int]()
+    class Client(AbstractContextManager[Any]):
+        def __exit__(self, *_: object) -> None:
+            return None
 
-    def batch(self) -> AbstractContextManager[None]:
-        return nullcontext()
+        def submit(self, function: Any, work: Any, task: Any, position: int, **_: Any) -> Any:
+            nonlocal held, most
+            held += 1
+            most = max(most, held)
+            return SimpleNamespace(key=str(position), result=lambda: function(work, task, position))
 
-    def submit(self, function: Any, work: Any, task: Any, position: int) -> Any:
-        from submitit.core.utils import UncompletedJobError
+    def as_completed() -> Any:
+        waiting: deque[Any] = deque()
 
-        kills, jobs = self.kills, self.jobs
+        class Completed:
+            add = waiting.append
 
-        class Job:
-            def done(self) -> bool:
-                return True
+            def __iter__(self) -> Any:
+                nonlocal held
+                while waiting:
+                    held -= 1
+                    yield waiting.popleft()
 
-            def result(self) -> Any:
-                jobs.append(position)
-                if jobs.count(position) <= kills.get(position, 0):
-                    raise UncompletedJobError("out of memory")
-                return function(work, task, position)
+        return Completed()
 
-        return Job()
-
-
-def test_killed_jobs_are_handed_out_again(work, tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
-    tasks = [(tmp_path, name, "") for name in "abc"]
-    queue = KillingQueue({1: ATTEMPTS - 1})
-    assert sorted(submitted(queue, work, tasks)) == [(0, None), (1, None), (2, None)]
-    assert sorted(queue.jobs) == [0, *[1] * ATTEMPTS, 2]
-    found = []
-    with pytest.raises(MetstError, match=rf"killed {ATTEMPTS} times.*1 of 3 tasks are not done.*out of memory"):
-        found += submitted(KillingQueue({1: ATTEMPTS}), work, tasks)
-    assert list(submitted(queue, work, [])) == []
+    monkeypatch.setattr(executors, "_client", lambda _: Client())
+    monkeypatch.setattr(distributed, "as_completed", as_completed)
+    told: list[int] = []
+    assert run_tasks(abs, range(total), executor=Executor("dask"), on_done=told.append) == ()
+    assert sorted(told) == list(range(total))
+    assert most == IN_HAND
 
 
 def test_tasks_of_one_process_do_not_run_side_by_side(work, tmp_path: Path) -> None:
@@ -183,4 +192,3 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         run_tasks(print, [1], executor=Executor("slurm"))
     with pytest.raises(UsageError, match=r"submitit: pip install 'metst\[cluster\]'"):
         check_executor(Executor("slurm"))
-    check_executor(Executor())

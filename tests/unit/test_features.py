@@ -1,6 +1,8 @@
 """From a data set's folder to the features that training and evaluation read."""
 
 import json
+import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,9 @@ from metst.datasets.features import (
     file_name,
     read_features_index,
     read_motion,
+    write_features_index,
 )
+from metst.datasets.merging import merge_features
 from metst.errors import DataError, UsageError, VideoError
 from metst.motion import Motion
 from metst.regions import REGION_NAMES
@@ -274,3 +278,63 @@ def test_an_index_is_checked(folder: Path) -> None:
 def test_an_index_survives_its_file(folder: Path) -> None:
     index = read_features_index(folder)
     assert FeatureIndex.model_validate_json(index.model_dump_json()) == index
+
+
+# Many machines, and folders put together
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_videos_measured_elsewhere_give_the_same_folder(tmp_path: Path) -> None:
+    """In any order, each as often as it likes: a worker that was killed does its task again."""
+    data_set = load_dataset(make.samm_lv(tmp_path / "samm"))
+
+    def elsewhere(function, tasks) -> None:
+        for task in [*reversed(tasks), *pickle.loads(pickle.dumps(list(tasks)))]:
+            function(task)
+
+    there = extract_features(data_set, tmp_path / "there", cache=False, run=elsewhere)
+    here = extract_features(data_set, tmp_path / "here", cache=False)
+    assert there == here
+    files = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == files
+    assert sorted(files) == ["0000.safetensors", "0001.safetensors", "0002.safetensors", INDEX_FILE]
+
+
+def test_parts_put_together_are_the_whole(tmp_path: Path) -> None:
+    whole = small.feature_folder(tmp_path / "whole", subjects=3, videos=2, frames=90)
+    index = read_features_index(whole)
+    parts = []
+    for number, subjects in enumerate((("s0", "s2"), ("s1",), ("s2", "s1"))):
+        parts.append(Path(shutil.copytree(whole, tmp_path / f"part{number}")))
+        part = index.model_copy(update={"videos": index.of(subjects), "left_out": ("a label",)})
+        write_features_index(parts[-1], part)
+    merged = merge_features(parts, tmp_path / "merged")
+    assert read_features_index(tmp_path / "merged") == merged
+    assert merged.left_out == ("a label",)
+    assert sorted(video.key for video in merged.videos) == sorted(video.key for video in index.videos)
+    for video in merged.videos:
+        (same,) = [each for each in index.videos if each.key == video.key]
+        assert video.events == same.events
+        assert (tmp_path / "merged" / video.file).read_bytes() == (whole / same.file).read_bytes()
+    assert len({video.file for video in merged.videos}) == len(merged.videos)
+    with pytest.raises(UsageError, match="has features already"):
+        merge_features(parts, tmp_path / "merged")
+
+
+def test_parts_that_do_not_belong_together_are_refused(folder: Path, tmp_path: Path) -> None:
+    other: Path = small.feature_folder(tmp_path / "other", subjects=2, videos=1, still=0, frames=120)
+    with pytest.raises(UsageError, match=r"2 videos .*other motion or labels \(s0/v0, s1/v0\)"):
+        merge_features([folder, other], tmp_path / "merged")
+    index = read_features_index(other)
+    for change in ({"metst_version": "0"}, {"data_set": "samm-lv"}, {"settings": {"motion": {"anchor_interval_s": 4}}}):
+        write_features_index(other, FeatureIndex.model_validate(index.model_dump() | change))
+        with pytest.raises(UsageError, match=f"differ in {next(iter(change))}"):
+            merge_features([folder, other], tmp_path / "merged")
+    with pytest.raises(UsageError, match="expected two or more"):
+        merge_features([folder], tmp_path / "merged")
+    assert not (tmp_path / "merged").exists()
+    damaged = index.model_copy(update={"videos": (index.videos[0].model_copy(update={"video": "w", "sha256": "0"}),)})
+    write_features_index(other, damaged)
+    with pytest.raises(DataError, match="not the file that its index speaks of"):
+        merge_features([folder, other], tmp_path / "merged")
+    assert not (tmp_path / "merged" / INDEX_FILE).exists()

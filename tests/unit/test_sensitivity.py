@@ -5,7 +5,9 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from typer.testing import CliRunner, Result
 from helpers.analyses import make_analysis
 from metst.cli.calibrate import calibrate as command
 from metst.errors import FaceError, OutputError, UsageError
+from metst.models.checkpoint import load_model
 from metst.results import Analysis, Condition
 from metst.sensitivity import (
     CalibrateSettings,
@@ -34,6 +37,7 @@ from metst.sensitivity.recording_quality import Conditions, give_advice
 from metst.sensitivity.trials import TOLERANCE_S, judge, plan_trials
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import Intervals, TimeGrid
+from metst.video import content_hash
 
 CONDITIONS = Conditions(
     rate_hz=25,
@@ -330,16 +334,16 @@ def call(*arguments: str) -> Result:
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metst.video.probe_video", lambda *_, **__: None)
-    monkeypatch.setattr("metst.sensitivity.calibrate", lambda *_, **__: pytest.fail("the work was done"))
+    monkeypatch.setattr("metst.sensitivity.many.probe_video", lambda *_, **__: None)
+    monkeypatch.setattr("metst.sensitivity.many.calibrate", lambda *_, **__: pytest.fail("the work was done"))
     (tmp_path / "taken").write_text("a file")
     result = call("clip.mp4", "-o", str(tmp_path / "taken"))
     assert isinstance(result.exception, OutputError), result.exception
 
 
 def test_names_with_brackets_are_printed_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metst.video.probe_video", lambda *_, **__: None)
-    monkeypatch.setattr("metst.sensitivity.calibrate", lambda *_, **__: made_calibration(reach=0.06))
+    monkeypatch.setattr("metst.sensitivity.many.probe_video", lambda *_, **__: None)
+    monkeypatch.setattr("metst.sensitivity.many.calibrate", lambda *_, **__: made_calibration(reach=0.06))
     folder = tmp_path / "o[" / "x]"
     result = call("v[bold].mp4", "-o", str(folder))
     assert isinstance(result.exception, SystemExit | None), result.exception
@@ -351,6 +355,46 @@ def test_a_recording_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
     result = call(str(tmp_path / "missing.mp4"), "-o", str(tmp_path / "out"))
     assert isinstance(result.exception, UsageError)
     assert not (tmp_path / "out").exists()
+
+
+def test_several_recordings_have_a_folder_each_and_are_calibrated_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def made(path: Path, **rest: Any) -> Calibration:
+        calls.append(path.name)
+        if path.name == "bad.mp4":
+            raise FaceError("bad.mp4 shows no face")
+        found = made_calibration(reach=0.06)
+        model = load_model("metst-event").describe()
+        source = replace(found.raw.source, path=str(path), content_hash=content_hash(path))
+        raw = replace(found.raw, source=source, model=model, version=version("metst"))
+        return replace(found, raw=raw, settings=rest["settings"])
+
+    monkeypatch.setattr("metst.sensitivity.many.probe_video", lambda *_, **__: None)
+    monkeypatch.setattr("metst.sensitivity.many.calibrate", made)
+    few = {"resamples": 20}
+    quick = lambda found: summarise(replace(found, settings=found.settings.model_copy(update=few)))  # noqa: E731
+    monkeypatch.setattr("metst.sensitivity.many.summarise", quick)
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4", "bad.mp4"):
+        (tmp_path / "in" / name).write_text(name)
+    arguments = (str(tmp_path / "in"), "-o", str(tmp_path / "out"))
+    result = call(*arguments)
+    assert calls == ["a.mp4", "b.mp4", "bad.mp4"]
+    assert "bad.mp4 shows no face" in result.stderr
+    assert result.exit_code == 3
+    rows = (tmp_path / "out" / "calibrations.csv").read_text().splitlines()
+    assert [row.count(",") for row in rows] == [7] * (1 + 2 * 3 + 1)
+    assert (tmp_path / "out" / "b" / "calibration.html").exists()
+    call(*arguments)
+    assert calls[3:] == ["bad.mp4"]
+    (tmp_path / "in" / "b.mp4").write_text("other")
+    call(*arguments)
+    assert calls[4:] == ["b.mp4", "bad.mp4"]
+    call(*arguments, "--seed", "2")
+    assert calls[6:] == ["a.mp4", "b.mp4", "bad.mp4"]
 
 
 def test_the_command_has_the_defaults_of_the_settings() -> None:

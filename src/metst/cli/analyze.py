@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, print_json, progress, table, talk
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, named, print_json, progress, table, talk
 from metst.cli.options import (
     AsJson,
     ExpectedRate,
@@ -90,18 +90,13 @@ def _problems(line: dict[str, Any]) -> list[str]:
     return [line["error"]] if "error" in line else list(line["problems"])
 
 
-def _named(path: Path, message: str) -> str:
-    """A message that names its input, once."""
-    return message if path.name in message else f"{path.name}: {message}"
-
-
 def _list_problems(lines: list[dict[str, Any]], *, alone: bool, quiet: bool) -> None:
     """Name what was wrong at the end, where it cannot be overlooked; of one recording it was said before."""
     console.quiet = False
     for line in lines if quiet or not alone else []:
         for problem in _problems(line):
             kind = "[red]failed:[/red] " if "error" in line else "[yellow]note:[/yellow] "
-            console.print(("" if quiet else kind) + escape(_named(Path(line["input"]), problem)))
+            console.print(("" if quiet else kind) + escape(named(Path(line["input"]), problem)))
     if failed := [line["input"] for line in lines if "error" in line]:
         console.print(f"{len(failed)} of {len(lines)} inputs failed: {escape(', '.join(failed))}")
 

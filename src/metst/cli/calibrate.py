@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table, talk
-from metst.cli.options import AsJson, ModelName, OutputFolder, Quiet, Rate, Verbose
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, named, print_json, progress, table, talk
+from metst.cli.options import AsJson, ModelName, OutputFolder, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
 from metst.cli.synthesize import numbers, words
+from metst.evaluation.executors import Executor, check_executor, run_tasks
+
+if TYPE_CHECKING:
+    from metst.sensitivity.many import CalibrationTask
+
+OVERALL_TABLE = "calibrations.csv"
+"""The table over several recordings, in the folder for the results."""
 
 
+@on_machines
 def calibrate(
-    video: Annotated[Path, typer.Argument(help="Recording to calibrate; a minute of a person who sits still.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Recordings to calibrate, a minute of a person who sits still each; folders or lists (.txt) of them.",
+            show_default=False,
+        ),
+    ],
+    where: Executor,
     output: OutputFolder = Path("metst-calibration"),
     model: ModelName = "metst-event",
     amplitudes: Annotated[
@@ -31,13 +47,14 @@ def calibrate(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure what can be found in your own recording, by planting known movements into it."""
+    """Measure what can be found in your own recording, by planting known movements into it.
+
+    Of several recordings, each has a folder in that of the results, and those that are done are not run again.
+    """
     talk(quiet=quiet, verbose=verbose)
-    from metst.sensitivity import CalibrateSettings, as_dict, summarise, write_calibration, write_page
-    from metst.sensitivity import calibrate as run
-    from metst.sensitivity.calibration_page import lead
-    from metst.storage import make_folder
-    from metst.video import probe_video
+    from metst.datasets.corpus import find_recordings
+    from metst.sensitivity import CalibrateSettings
+    from metst.sensitivity.many import CalibrationTask
 
     settings = CalibrateSettings(
         amplitudes=numbers(amplitudes, option="--amplitudes"),
@@ -47,13 +64,28 @@ def calibrate(
         crf=crf,
         seed=seed,
     )
-    probe_video(video, rate_hz=fps)
-    make_folder(output)  # before the work, which would be lost without it
-    with progress(video.name) as on_progress:
-        found = run(video, model=model, settings=settings, rate_hz=fps, cache=cache, on_progress=on_progress)
-        summary = summarise(found)
-    write_calibration(found, summary, output)
-    write_page(found, summary, output / "calibration.html")
+    where, output = one_by_one(where), reachable(output, where)
+    recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
+    alone = [each.path for each in recordings] == inputs[:1] and where.kind == "local"
+    tasks = [
+        CalibrationTask(each.path, output if alone else output / each.name, model, settings, rate_hz=fps, cache=cache)
+        for each in recordings
+    ]
+    figures = _one(tasks[0]) if alone else _all(tasks, output=output, where=replace(where, folder=output / "slurm"))
+    if as_json:
+        print_json(figures)
+    if any("error" in each or each["problems"] for each in ([figures] if isinstance(figures, dict) else figures)):
+        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+
+
+def _one(task: CalibrationTask) -> dict[str, Any]:
+    """Calibrate one recording and say what was found."""
+    from metst.sensitivity import as_dict
+    from metst.sensitivity.calibration_page import lead
+    from metst.sensitivity.many import PAGE_FILE, calibrate_into
+
+    with progress(task.path.name) as on_progress:
+        found, summary = calibrate_into(task, on_progress=on_progress)
     rows = [
         [
             f"{point['amplitude']:g}",
@@ -62,12 +94,26 @@ def calibrate(
         ]
         for point in summary.points
     ]
-    table(f"{escape(video.name)}: planted movements found", ["amplitude", "found", "95 % interval"], rows)
+    table(f"{escape(task.path.name)}: planted movements found", ["amplitude", "found", "95 % interval"], rows)
     console.print(lead(summary))
     for problem in found.raw.problems:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
-    console.print(escape(f"Page: {output / 'calibration.html'}"))
-    if as_json:
-        print_json(as_dict(found, summary))
-    if found.raw.problems:
-        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+    console.print(escape(f"Page: {task.folder / PAGE_FILE}"))
+    return as_dict(found, summary)
+
+
+def _all(tasks: list[CalibrationTask], *, output: Path, where: Executor) -> list[dict[str, Any]]:
+    """Calibrate all recordings that are not done, and write the table over all."""
+    from metst.sensitivity.many import do_calibration, write_overall
+    from metst.storage import make_folder
+
+    check_executor(where)
+    make_folder(output)
+    with progress("calibrate") as on_progress:
+        failures = run_tasks(do_calibration, tasks, executor=where, on_progress=on_progress, counted="recordings")
+    figures = write_overall(tasks, {each.task: each.message for each in failures}, output / OVERALL_TABLE)
+    console.print(escape(f"{output}: {OVERALL_TABLE}, a folder for each of {len(tasks) - len(failures)} recordings"))
+    console.quiet = False
+    for failure in failures:
+        console.print(f"[red]failed:[/red] {escape(named(tasks[failure.task].path, failure.message))}")
+    return figures

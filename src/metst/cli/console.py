@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -63,6 +64,11 @@ def progress(title: str) -> Iterator[OnProgress]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield on_progress
+
+
+def named(path: Path, message: str) -> str:
+    """A message that names its input, once."""
+    return message if path.name in message else f"{path.name}: {message}"
 
 
 def print_json(value: Any) -> None:

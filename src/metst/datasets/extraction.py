@@ -124,17 +124,22 @@ def extract_features(
         _one_after_the_other(tasks, on_progress=on_progress)
     else:
         run(measure_video, tasks)
+    index = _index(data_set, tasks, settings=settings)
+    write_features_index(folder, index)
+    _drop_rows(folder)
+    return index
+
+
+def _index(data_set: DataSet, tasks: Sequence[VideoTask], *, settings: AnalyzeSettings) -> FeatureIndex:
+    """The rows of all videos with their labels."""
     videos: list[FeatureVideo] = []
     left_out = _without_video(data_set)
     for task in tasks:
         row, outside = _labelled(FeatureVideo.model_validate_json(task.row_path.read_bytes()), data_set.labels)
         videos.append(row)
         left_out += outside
-    index = FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
-                         left_out=tuple(left_out), videos=tuple(videos))  # fmt: skip
-    write_features_index(folder, index)
-    _drop_rows(folder)
-    return index
+    return FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
+                        left_out=tuple(left_out), videos=tuple(videos))  # fmt: skip
 
 
 def measure_video(task: VideoTask, *, on_progress: OnProgress | None = None) -> None:

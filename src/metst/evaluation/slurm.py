@@ -141,12 +141,12 @@ def submitted(
                 given = _submit(queue, function, [(tasks[position], position) for position, _ in batch])
                 jobs.update(zip(given, batch, strict=True))
             except MetstError:
-                if not jobs:
+                if not jobs and len(batch) == 1:
                     raise
                 waiting.extendleft(reversed(batch))  # clusters limit jobs in the queue: go on with fewer
-                most = len(jobs)
+                most = max(len(jobs), (len(jobs) + len(batch)) // 2)
             ended = [job for job in jobs if job.done()] or watch.vanished(list(jobs))
-            if not ended:
+            if jobs and not ended:
                 time.sleep(_POLL_S)
             for job in ended:
                 position, attempt = jobs.pop(job)

@@ -42,6 +42,10 @@ _SAME_S: Final = 1e-6
 _BEYOND: Final = 1.25  # the curve is drawn so far beyond the weakest and the strongest amplitude
 
 
+FIGURES_FILE, FILES = "calibration.json", ("trials.csv", "curve.csv")
+"""What :func:`write_calibration` writes: figures, tables."""
+
+
 @dataclass(frozen=True)
 class Threshold:
     """Smallest movement of one duration that is found 9 times in 10; None where that is beyond all that was planted.
@@ -136,7 +140,7 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
     value = {
         "format": 1,
         "source": asdict(raw.source) | {"path": Path(raw.source.path).name},
-        "model": {name: value for name, value in raw.model.items() if name != "settings"},
+        "model": model_facts(raw.model),
         "metst_version": raw.version,
         "created": raw.created,
         "settings": calibration.settings.model_dump(mode="json"),
@@ -163,8 +167,13 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
     return clean
 
 
+def model_facts(described: dict[str, str]) -> dict[str, str]:
+    """What a calibration records of its model."""
+    return {name: value for name, value in described.items() if name != "settings"}
+
+
 def write_calibration(calibration: Calibration, summary: Summary, folder: Path) -> None:
-    """Write ``calibration.json``, ``trials.csv`` and ``curve.csv``.
+    """Write ``trials.csv``, ``curve.csv`` and, last, ``calibration.json``.
 
     Raises
     ------
@@ -172,9 +181,10 @@ def write_calibration(calibration: Calibration, summary: Summary, folder: Path) 
         A file cannot be written.
     """
     text = json.dumps(as_dict(calibration, summary), indent=2, allow_nan=False)
-    write_whole(folder / "calibration.json", text.encode())
-    write_parts(folder / "trials.csv", table_of(trial_table(calibration)).csv_parts())
-    write_parts(folder / "curve.csv", table_of(_curve_table(summary)).csv_parts())
+    trials, curve = FILES
+    write_parts(folder / trials, table_of(trial_table(calibration)).csv_parts())
+    write_parts(folder / curve, table_of(_curve_table(summary)).csv_parts())
+    write_whole(folder / FIGURES_FILE, text.encode())
 
 
 def trial_table(calibration: Calibration) -> dict[str, Block]:

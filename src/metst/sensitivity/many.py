@@ -1,0 +1,163 @@
+"""Calibrations of many recordings: each is a task of its own, and what is done stays done."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metst.errors import DataError
+from metst.models.checkpoint import load_model
+from metst.sensitivity.calibration import CalibrateSettings, Calibration, calibrate
+from metst.sensitivity.calibration_page import write_page
+from metst.sensitivity.summary import FIGURES_FILE, FILES, Summary, model_facts, summarise, write_calibration
+from metst.storage import csv_bytes, json_key, make_folder, write_whole
+from metst.video import content_hash, probe_video
+
+if TYPE_CHECKING:
+    from metst.arrays import OnProgress
+
+PAGE_FILE = "calibration.html"
+"""The page of a calibration, in its folder."""
+
+_COLUMNS = ("input", "folder", "duration_s", "amplitude", "low", "high", "false_alarms_per_min", "problems")
+"""Of the table over all recordings: for each duration the amplitude that is found 9 times in 10, and its 95 % ends."""
+
+
+@dataclass(frozen=True)
+class CalibrationTask:
+    """One recording; all that a worker elsewhere needs to know.
+
+    Parameters
+    ----------
+    path, folder : Path
+        The recording, and the folder for its calibration.
+    model : str
+        Name of a packaged model, or a checkpoint folder.
+    settings : CalibrateSettings
+        What is planted.
+    rate_hz : float, optional
+        Frame rate of a frame folder.
+    cache : bool
+        Keep and use the motion of the recording.
+    """
+
+    path: Path
+    folder: Path
+    model: str
+    settings: CalibrateSettings
+    rate_hz: float | None = None
+    cache: bool = True
+
+
+def do_calibration(task: CalibrationTask) -> None:
+    """Calibrate one recording and write its folder, or find it done.
+
+    Raises
+    ------
+    MetstError
+        As :func:`metst.sensitivity.calibrate`, or the folder cannot be written.
+    """
+    if not _is_done(task):
+        calibrate_into(task)
+
+
+def calibrate_into(task: CalibrationTask, *, on_progress: OnProgress | None = None) -> tuple[Calibration, Summary]:
+    """Calibrate one recording and write its folder; the figures come last.
+
+    Raises
+    ------
+    MetstError
+        As :func:`do_calibration`.
+    """
+    probe_video(task.path, rate_hz=task.rate_hz)
+    make_folder(task.folder)  # before the work, which would be lost without it
+    found = calibrate(
+        task.path, model=task.model, settings=task.settings, rate_hz=task.rate_hz, cache=task.cache,
+        on_progress=on_progress,
+    )  # fmt: skip
+    summary = summarise(found)
+    write_page(found, summary, task.folder / PAGE_FILE)
+    write_calibration(found, summary, task.folder)
+    return found, summary
+
+
+@lru_cache(maxsize=1)
+def _facts(model: str) -> dict[str, str]:
+    return model_facts(load_model(model).describe())
+
+
+def read_figures(folder: Path) -> dict[str, Any]:
+    """Read ``calibration.json``.
+
+    Raises
+    ------
+    DataError
+        There is none that can be read.
+    """
+    path = folder / FIGURES_FILE
+    try:
+        figures: dict[str, Any] = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): calibrate the recording again") from error
+    return figures
+
+
+def _is_done(task: CalibrationTask) -> bool:
+    """Whether the folder holds this calibration: of the same content, model, settings and version."""
+    try:
+        figures = read_figures(task.folder)
+    except DataError:
+        return False
+    asked = [_facts(task.model), task.settings.model_dump(mode="json"), version("metst")]
+    if json_key([figures.get(name) for name in ("model", "settings", "metst_version")]) != json_key(asked):
+        return False
+    source = figures["source"]
+    same_rate = task.rate_hz is None or not task.path.is_dir() or math.isclose(source["rate_hz"], task.rate_hz)
+    whole = all((task.folder / name).is_file() for name in (PAGE_FILE, *FILES))
+    return whole and same_rate and bool(source["content_hash"] == content_hash(task.path))
+
+
+def write_overall(tasks: Sequence[CalibrationTask], errors: dict[int, str], path: Path) -> list[dict[str, Any]]:
+    """Write one row per recording and duration, and give the figures of all recordings.
+
+    Parameters
+    ----------
+    tasks : sequence of CalibrationTask
+        One per recording.
+    errors : dict
+        Why a task could not be done, by its position.
+    path : Path
+        The CSV file.
+
+    Returns
+    -------
+    list of dict
+        Per task its ``input``, and its figures or an ``error``.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    found: list[dict[str, Any]] = []
+    rows: list[list[Any]] = []
+    for position, task in enumerate(tasks):
+        line: dict[str, Any] = {"input": str(task.path), "folder": str(task.folder)}
+        if position in errors:
+            rows.append([line["input"], "", "", "", "", "", "", errors[position]])
+            found.append({"input": line["input"], "error": errors[position]})
+            continue
+        figures = read_figures(task.folder)
+        alarms, problems = figures["false_alarms"]["recording"]["per_minute"], "; ".join(figures["problems"])
+        for each in figures["found_9_in_10"]:
+            ends = [each[name] for name in ("duration_s", "amplitude", "low", "high")]
+            rows.append([line["input"], task.folder.relative_to(path.parent).as_posix(), *ends, alarms, problems])
+        found.append(line | figures)
+    write_whole(path, csv_bytes(_COLUMNS, rows))
+    return found

@@ -1,0 +1,168 @@
+"""`metst analyze` of many recordings: each once, whatever runs them, and what is done stays done."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.command_line import run
+from metst import cli
+from metst.datasets.corpus import find_recordings
+from metst.errors import UsageError
+from metst.video import write_video
+
+# What a run says of itself: when it was, and how long it took.
+OF_THE_RUN = re.compile(rb'("created": "[^"]*"|"seconds": [\d.e-]+|analysed [\d :-]+|analysis took</th><td>[\d.]+)')
+GOOD = ("b/face", "b/frames", "face", "face-2")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
+    folder = tmp_path_factory.mktemp("corpus") / "all of it #1"
+    (folder / "b" / "frames").mkdir(parents=True)
+    rng = np.random.default_rng(3)
+    for name in ("face.mp4", "face.mkv", "b/face.mp4"):
+        grain = rng.normal(0, 2, (24, 256, 256, 1))
+        pictures = np.clip(astronaut[:256, 100:356, None] + grain, 0, 255).astype(np.uint8).repeat(3, axis=3)
+        write_video(folder / name, pictures, rate_hz=30)
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / "b" / "frames" / f"{number:03}.png"), picture)
+    (folder / "bad[1].mp4").write_text("this is no video")
+    (folder / "notes.doc").write_text("no video either")
+    return folder
+
+
+def analyze(capsys: pytest.CaptureFixture[str], corpus: Path, output: Path, *more: str) -> tuple[int, list[dict], str]:
+    code, out, err = run(capsys, "analyze", corpus, "-o", output, "--fps", 30, "--json", "-q", *more)
+    return code, json.loads(out), err
+
+
+def content(output: Path) -> dict[str, bytes]:
+    """All files, without what a run says of itself."""
+    files = [path for path in output.rglob("*") if path.is_file()]
+    return {str(path.relative_to(output)): OF_THE_RUN.sub(b"", path.read_bytes()) for path in files}
+
+
+def written(output: Path) -> dict[str, int]:
+    return {str(path.parent.relative_to(output)): path.stat().st_mtime_ns for path in output.rglob("analysis.json")}
+
+
+@pytest.fixture(scope="module")
+def done(corpus: Path) -> Path:
+    output = corpus.parent / "one"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["metst", "analyze", str(corpus), "-o", str(output), "--fps", "30", "-q"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    assert stop.value.code == 3
+    return output
+
+
+@pytest.fixture
+def output(done: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(done, tmp_path / "copy"))
+
+
+def test_each_recording_has_a_folder_a_row_and_a_link(corpus: Path, done: Path) -> None:
+    assert sorted(written(done)) == sorted(GOOD)
+    with (done / "summary.csv").open(newline="") as file:
+        rows = {row["input"].removeprefix(f"{corpus}/"): row for row in csv.DictReader(file)}
+    assert sorted(rows) == ["b/face.mp4", "b/frames", "bad[1].mp4", "face.mkv", "face.mp4"]
+    for name, row in rows.items():
+        if name != "bad[1].mp4":
+            header = json.loads((done / row["folder"] / "analysis.json").read_text())
+            assert (row["name"], row["problems"]) == (Path(name).name, "; ".join(header["problems"]))
+            assert float(row["duration_s"]) == header["source"]["duration_s"]
+            assert int(row["events"]) == header["summary"]["events"]
+            assert float(row["usable_share"]) == header["summary"]["usable_frames"] / header["summary"]["frames"]
+            assert row["model"] == "metst-event"
+    bad = rows["bad[1].mp4"]
+    assert "bad[1].mp4" in bad["problems"]
+    assert not any(bad[name] for name in ("folder", "duration_s", "events", "events_per_min", "usable_share"))
+    page = (done / "corpus.html").read_text()
+    for name in GOOD:
+        assert f'href="./{name}/report.html"' in page
+    assert page.count("<tr>") == 1 + len(GOOD)
+    assert "5 recordings" in page
+    assert "bad[1].mp4" in page
+
+
+def test_what_is_done_is_not_done_again_and_one_bad_one_is_one_line(
+    corpus: Path, output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = written(output)
+    code, lines, err = analyze(capsys, corpus, output)
+    assert code == 3
+    assert written(output) == before
+    assert ["error" in line for line in lines] == [True, False, False, False, False]
+    told = err.strip().splitlines()
+    assert sum("bad[1].mp4" in line and "inputs failed" not in line for line in told) == 1
+    assert told[-1].startswith("1 of 5 inputs failed")
+
+
+@pytest.mark.parametrize("change", [["--again"], ["--motion-format", "safetensors"], ["--show-identity"],
+                                    ["--expected-per-min", "2"], ["--model", "starter"]])  # fmt: skip
+def test_other_settings_and_again_run_all(
+    corpus: Path, output: Path, capsys: pytest.CaptureFixture[str], change: list[str]
+) -> None:
+    before = written(output)
+    analyze(capsys, corpus, output, *change)
+    after = written(output)
+    assert after.keys() == before.keys()
+    assert not [name for name in before if after[name] == before[name]]
+
+
+def test_what_changed_or_is_not_whole_is_done_again(
+    corpus: Path, output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = Path(shutil.copytree(corpus, tmp_path / "moved"))
+    shutil.copyfile(moved / "b" / "face.mp4", moved / "face.mp4")
+    (output / "b" / "frames" / "report.html").unlink()
+    before = written(output)
+    analyze(capsys, moved, output)
+    changed = sorted(name for name, when in written(output).items() if when != before[name])
+    assert changed == ["b/frames", "face-2"]
+
+
+def test_two_workers_find_what_one_finds(
+    corpus: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, _ = analyze(capsys, corpus, tmp_path / "two", "--workers", "2", "--no-cache")
+    assert code == 3
+    assert content(tmp_path / "two") == content(done)
+
+
+def test_a_list_names_recordings_from_its_own_folder(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.txt").write_text(f"\ufeff{corpus / 'b' / 'face.mp4'}\r\n\nnear.mp4\n", encoding="utf-8")
+    shutil.copyfile(corpus / "face.mp4", tmp_path / "near.mp4")
+    code, lines, _ = analyze(capsys, tmp_path / "in.txt", tmp_path / "out")
+    assert code == 0
+    assert [Path(line["folder"]).name for line in lines] == ["face", "near"]
+    (tmp_path / "in.txt").write_text("\n")
+    with pytest.raises(UsageError, match="one path per line"):
+        find_recordings([tmp_path / "in.txt"], output=tmp_path)
+
+
+def test_results_in_the_corpus_are_no_recordings(tmp_path: Path) -> None:
+    results = ("out/v/overlay.mp4", "other/v/analysis.json", "other/v/overlay.mp4")
+    for name in ("v.mp4", *results, ".hidden/w.mp4", "s/V.avi"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_recordings([tmp_path, tmp_path / "v.mp4"], output=tmp_path / "out")
+    assert [(str(each.path.relative_to(tmp_path)), each.name) for each in found] == [
+        ("v.mp4", "v"), ("s/V.avi", "s/V"), ("v.mp4", "v-2")
+    ]  # fmt: skip
+
+
+def test_ten_thousand_equal_names_are_kept_apart(tmp_path: Path) -> None:
+    (tmp_path / "all.txt").write_text("".join(f"{number}/talk.mp4\n" for number in range(10_000)))
+    names = [each.name for each in find_recordings([tmp_path / "all.txt"], output=tmp_path / "out")]
+    assert len(set(names)) == 10_000
+    assert names[:3] == ["talk", "talk-2", "talk-3"]
