@@ -117,7 +117,7 @@ class Fault:
     def kind(self) -> tuple[str, ...]:
         """What faults of one kind have in common."""
         place = (self.source.file, self.source.sheet) if self.source.row else ()
-        return (*place, self.column, without_values(self.expected), without_values(self.got), self.effect)
+        return (*place, self.column, *map(without_values, (self.expected, self.got, self.effect)))
 
 
 @dataclass(frozen=True, order=True)
