@@ -21,8 +21,6 @@ FACS_HEADER = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Fr
 CASME3_HEADER = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
 NEGATIVES_HEADER = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Expression type", "Objective class"]
 SMIC_HEADER = ["Subject", "Filename", "OnsetF", "OffsetF", "FirstF", "LastF", "Emotion"]
-ALL_HEADER = ["Subject", "Filename", "Expression type", "Onset", "Apex", "Offset", "AU", "Objective class",
-              "emotion"]  # fmt: skip
 BLINK_HEADER = ["Subject", "Filename", "Onset", "Offset"]
 CASME_II_HEADER = ["Subject", "Filename", "", "OnsetFrame", "ApexFrame", "OffsetFrame", "", "Action Units",
                    "Estimated Emotion"]  # fmt: skip
@@ -221,16 +219,16 @@ def full_samm_lv(root: Path, *, name: str = "SAMMLV_gt.xlsx") -> Path:
 def full_casme3(root: Path, *, jpg_index: bool) -> Path:
     """94 subjects, 462 videos, 860 micro- and 3346 macro-expressions, one of which begins at 0, and 841 blinks."""
     videos = [(f"spNO.{k % 94 + 1}", "abcdefghijklm"[k // 94]) for k in range(462)]
-    micro = [[*videos[k % 462], "Micro-expression", 10 * k + 1, 10 * k + 3, 10 * k + 6, "4", "IV", "disgust"]
+    micro = [[*videos[k % 462], 10 * k + 1, 10 * k + 3, 10 * k + 6, "4", "Micro-expression", "IV"]
              for k in range(860)]  # fmt: skip
-    macro = [[*videos[k % 462], "Macro-expression", 2 * k + 1, 2 * k + 3, 2 * k + 9, "12", "I", "happy"]
+    macro = [[*videos[k % 462], 2 * k + 1, 2 * k + 3, 2 * k + 9, "12", "Macro-expression", "I"]
              for k in range(3346)]  # fmt: skip
-    macro[777][3] = 0
+    macro[777][2] = 0
     blinks = [[*videos[k % 462], 7 * k + 2, 7 * k + 8] for k in range(841)]
     sheet = root / "annotation" / "CAS(ME)3_part_A_v2.xls"
-    xls(sheet, [ALL_HEADER, *micro, *macro], eye_blink=[BLINK_HEADER, *blinks])
+    xls(sheet, [NEGATIVES_HEADER, *micro, *macro], eye_blink=[BLINK_HEADER, *blinks])
     if jpg_index:
-        only = [[*row[:2], *row[3:]] for row in micro]
+        only = [[*row[:6], "IV", "disgust"] for row in micro]
         xlsx(root / "annotation" / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", [CASME3_HEADER, *only])
     for subject, video in videos:
         two_images(root / "data" / subject / video / "color", pattern="{}.jpg")

@@ -84,7 +84,9 @@ def test_a_whole_copy_of_casme3_in_one_workbook(casme3):
     assert (found["micro-expressions"], found["macro-expressions"], found["blinks"]) == (860, 3346, 841)
     assert {count.what for count in compare(data_set) if not count.agrees} == set()
     (fix,) = data_set.corrections
-    assert (fix.column, fix.before, fix.after) == ("Onset".lower(), "0", "1")
+    assert (fix.column, fix.before, fix.after) == ("onset", "0", "1")
+    assert {label.emotion_class for label in data_set.labels} == {None}
+    assert any("names no emotions: its micro-expressions have no class" in note for note in data_set.notes)
     assert {label.source.sheet for label in data_set.labels_of("blink")} == {"eye blink"}
     assert {label.apex for label in data_set.labels_of("blink")} == {None}
     assert [(tally.source.sheet, tally.rows, tally.left_out) for tally in data_set.tallies] == [

@@ -99,7 +99,7 @@ def _micro(sheet: Sheet, *, reader: Reader) -> list[Label]:
 
 def _by_type(sheet: Sheet, *, reader: Reader, elsewhere: bool) -> list[Label]:
     """Expressions of a sheet that says what each is, without its micro-expressions where they stand elsewhere."""
-    optional = ("AU", "Action Units", "Objective class", "emotion")
+    optional = ("AU", "AUs", "Objective class", "emotion")
     rows = find_table(sheet, columns=ALL.columns, optional=optional, journal=reader.journal) or []
     kinds = [label_kind(row.text(_TYPE)) or label_kind(row.text("Objective class")) for row in rows]
     kept: list[tuple[Row, LabelKind]] = []
@@ -114,6 +114,8 @@ def _by_type(sheet: Sheet, *, reader: Reader, elsewhere: bool) -> list[Label]:
         reader.journal.notes.append(
             f"{micro} micro-expressions of {sheet.source.file} are read from the sheet of micro-expressions instead"
         )
+    elif micro and "emotion" not in rows[0].cells:
+        reader.journal.notes.append(f"{sheet.source} names no emotions: its micro-expressions have no class")
     return _labels([row for row, _ in kept], kinds=[kind for _, kind in kept], reader=reader)
 
 
@@ -129,8 +131,8 @@ def _labels(rows: Sequence[Row], *, kinds: Sequence[LabelKind], reader: Reader) 
         frames = reader.frames(row.source, onset=cells["Onset"], apex=cells.get("Apex"), offset=cells["Offset"])
         if frames is not None:
             onset, apex, offset = frames
-            units = action_units(cells.get("AU") or cells.get("Action Units"))
+            units = action_units(cells.get("AU") or cells.get("AUs"))
             subject, video = row.text("Subject"), row.text("Filename")
-            emotion = row.text("emotion")
+            emotion = row.text("emotion") if "emotion" in cells else None
             entries.append(Entry(row.source, subject, video, onset, apex, offset, kind, emotion, units))
     return reader.labels(entries, rows=len(rows), first_row=rows[0].source.row if rows else 1)

@@ -64,8 +64,11 @@ class Form:
 
     def lacks(self, sheet: Sheet) -> tuple[str, ...]:
         """The fewest columns that a row of it lacks for a header."""
-        missing = [[name for name in self.columns if plain_name(name) not in names] for names in headers(sheet)]
-        return tuple(min(missing, key=len, default=list(self.columns)))
+        fewest = self.columns
+        for names in headers(sheet):
+            missing = tuple(name for name in self.columns if plain_name(name) not in names)
+            fewest = missing if len(missing) < len(fewest) else fewest
+        return fewest
 
 
 @dataclass(frozen=True)
