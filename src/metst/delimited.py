@@ -22,6 +22,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _PERHAPS_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # one thousand and thirty-one, or a bit more than one
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # what .xlsx and .xls files start with
+_HEADER_BYTES = 64  # of a file's start, which its header fills: Latin letters
 _REMEDY = "save it as CSV in UTF-8"
 
 
@@ -90,10 +91,11 @@ def _decoded(data: bytes, *, path: Path) -> tuple[str, str]:
     try:
         if mark:
             return data[2:].decode(mark), "UTF-16"
-        if b"\0" in data:
-            # Without a mark the zeros tell: Latin letters have theirs in the second byte, or in the first.
-            order = "le" if data[1::2].count(0) > data[::2].count(0) else "be"
-            return data.decode(f"utf-16-{order}"), "UTF-16"
+        # Without a mark the zeros tell: Latin letters have theirs in the second byte, or in the first.
+        start = data[:_HEADER_BYTES]
+        for order, zeros in (("le", start[1::2]), ("be", start[::2])):
+            if zeros and zeros.count(0) > len(zeros) / 2:
+                return data.decode(f"utf-16-{order}"), "UTF-16"
         return data.decode("utf-8-sig"), ""
     except UnicodeDecodeError as error:
         what = "neither UTF-8 nor UTF-16" if not mark else "UTF-16 that is cut off"
@@ -136,17 +138,14 @@ def _with_points(
     header = rows[0][1] if rows else ()
     chosen = set()
     for place, name in enumerate(header):
-        cells = [cells[place].strip() for _, cells in rows[1:] if place < len(cells)]
-        with_comma = [cell for cell in cells if _DECIMAL_COMMA.fullmatch(cell)]
+        column = [cells[place].strip() for _, cells in rows[1:] if place < len(cells)]
+        with_comma = [cell for cell in column if _DECIMAL_COMMA.fullmatch(cell)]
         if plain_name(name) in wanted and not all(map(_PERHAPS_THOUSANDS.fullmatch, with_comma)):
             chosen.add(place)
-    converted = 0
-    result = []
+    result, converted = [], 0
     for number, cells in rows:
-        new = tuple(
-            cell.replace(",", ".") if place in chosen and _DECIMAL_COMMA.fullmatch(cell.strip()) else cell
-            for place, cell in enumerate(cells)
-        )
-        converted += sum(a != b for a, b in zip(cells, new, strict=True))
+        fit = [place in chosen and _DECIMAL_COMMA.fullmatch(cell.strip()) for place, cell in enumerate(cells)]
+        new = tuple(cell.replace(",", ".") if fits else cell for cell, fits in zip(cells, fit, strict=True))
+        converted += sum(map(bool, fit))
         result.append((number, new))
     return result, converted

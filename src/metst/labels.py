@@ -43,13 +43,33 @@ EMOTION_MAPS: dict[str, dict[str, str]] = {
         "others": "others",
     },
     "casme2": {name: name for name in EMOTIONS},
+    "casme-ii": {
+        "disgust": "negative",
+        "fear": "negative",
+        "repression": "negative",
+        "sadness": "negative",
+        "happiness": "positive",
+        "surprise": "surprise",
+        "others": "others",
+    },
+    "dfme": {
+        "anger": "negative",
+        "contempt": "negative",
+        "disgust": "negative",
+        "fear": "negative",
+        "sadness": "negative",
+        "happiness": "positive",
+        "surprise": "surprise",
+        "others": "others",
+    },
     "smic": {name: name for name in ("negative", "positive", "surprise")},
 }
 """Per data set, the emotion names of its label sheet (lower case) and the class of each.
 
-CAS(ME)2 and SMIC name the classes themselves; a manifest may use any name that one of the others does.
+CAS(ME)2 and SMIC name the classes themselves; repression of CASME II is negative, as in the joint set of the grand
+challenge; a manifest may use any name that one of the others does.
 """
-EMOTION_MAPS["manifest"] = EMOTION_MAPS["casme2"] | EMOTION_MAPS["casme3"] | EMOTION_MAPS["samm"]
+EMOTION_MAPS["manifest"] = {name: meant for names in list(EMOTION_MAPS.values()) for name, meant in names.items()}
 
 
 def emotion_class(emotion: str, *, data_set: str) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from typer.testing import CliRunner
 
 from helpers import dataset_folders as make
 from helpers import feature_folders as small
+from metst.cli import app
 from metst.datasets import DataSet, Video, load_dataset
 from metst.datasets import extraction as module
 from metst.datasets.extraction import extract_features
@@ -77,6 +79,30 @@ def test_a_data_set_becomes_one_file_per_video(tmp_path: Path) -> None:
     np.testing.assert_allclose(motion.displacement.values[:, 3, 1], np.arange(40) / 200, atol=1e-6)
     assert (motion.quality == 0.75).all()
     assert motion.reason == ("",) * 40
+
+
+@pytest.mark.usefixtures("_no_pictures")
+@pytest.mark.parametrize(
+    ("layout", "sheet", "kind", "rates", "first"),
+    [
+        (make.casme_ii, "CASME2-coding-20140508.xlsx", "casme-ii", [200, 200, 200], (0, 41, "positive")),
+        (make.samm, "SAMM.xlsx", "samm", [200, 200, 200], (12, 83, "negative")),
+        (make.dfme, "training_full_with_AU.xlsx", "dfme", [200, 300, 500], (0, 30, "positive")),
+    ],
+)
+def test_short_clips_are_extracted_from_a_sheet_given_by_hand(layout, sheet, kind, rates, first, tmp_path):
+    root = layout(tmp_path / "clips")
+    given = tmp_path / "labels of mine.xlsx"
+    (root / sheet).rename(given)
+    command = ["extract", root, "-o", tmp_path / "out", "--labels", given, "--no-cache", "--json"]
+    result = CliRunner().invoke(app, list(map(str, command)))
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert (said["data_set"], said["videos"], said["micro_expressions"], said["problems"]) == (kind, 3, 3, [])
+    index = read_features_index(tmp_path / "out")
+    assert [video.rate_hz for video in index.videos] == rates
+    (event,) = index.videos[0].micro
+    assert (event.onset, event.offset, event.emotion) == first
 
 
 @pytest.mark.usefixtures("_no_pictures")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,16 +10,13 @@ import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, table, talk
-from metst.cli.options import AsJson, Quiet, Verbose
+from metst.cli.options import AsJson, LabelFiles, Quiet, Verbose
 from metst.published.facts import REMARKS, Kind
 
 if TYPE_CHECKING:
     from metst.datasets import DataSet
 
 datasets = typer.Typer(no_args_is_help=True, help="Look after data sets with labels.")
-
-_ROWS_SHOWN = 12
-"""Corrections for one reason that get a line each without -v: what a screen holds. Set by hand."""
 
 
 @datasets.callback()
@@ -32,6 +28,7 @@ def _group() -> None:
 def check(
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
     kind: Annotated[Kind | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
+    labels: LabelFiles = None,
     errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -42,7 +39,7 @@ def check(
     from metst.datasets import load_dataset
 
     with console.status(f"reading {root}"):
-        data_set = load_dataset(root, kind=kind, errata=errata)
+        data_set = load_dataset(root, kind=kind, errata=errata, labels=labels or ())
     _show(data_set, verbose=verbose)
     if as_json:
         print_json(_as_json(data_set, errata=errata))
@@ -52,6 +49,7 @@ def check(
 
 def _show(data_set: DataSet, *, verbose: bool) -> None:
     from metst.datasets.counts import compare, counts
+    from metst.datasets.types import said_once
 
     found = [[what, str(number)] for what, number in counts(data_set).items()]
     console.print(escape(f"{data_set.root} is read as {data_set.kind}"))
@@ -64,32 +62,19 @@ def _show(data_set: DataSet, *, verbose: bool) -> None:
         table("Published counts", ["what", "published", "found", "difference"], published)
     if data_set.kind in REMARKS:
         console.print(escape(f"Published counts: {REMARKS[data_set.kind]}"))
-    _show_corrections(data_set, verbose=verbose)
+    corrections, faults = data_set.corrections, data_set.faults
+    for line in map(str, corrections) if verbose else said_once(corrections):
+        console.print(escape(f"corrected: {line}"))
     for note in data_set.notes:
         console.print(escape(f"note: {note}"))
-    for fault in data_set.faults:
-        console.print(f"[yellow]fault:[/yellow] {escape(str(fault))}")
+    for line in map(str, faults) if verbose else said_once(faults):
+        console.print(f"[yellow]fault:[/yellow] {escape(line)}")
     number = len(data_set.faults)
     console.print(f"{number or 'no'} inconsistenc{'y' if number == 1 else 'ies'}")
 
 
 def _tally(rows: int, corrected: int, left_out: int) -> str:
     return f"labels {rows}: read as written {rows - corrected - left_out}, corrected {corrected}, left out {left_out}"
-
-
-def _show_corrections(data_set: DataSet, *, verbose: bool) -> None:
-    """One line per correction; one line per reason where there are many, unless all are asked for."""
-    by_reason = defaultdict(list)
-    for correction in data_set.corrections:
-        by_reason[correction.why].append(correction)
-    for why, corrections in by_reason.items():
-        if verbose or len(corrections) <= _ROWS_SHOWN:
-            for correction in corrections:
-                console.print(escape(f"corrected: {correction}"))
-        else:
-            rows = ", ".join(str(correction.source.row) for correction in corrections)
-            source = f"{corrections[0].source.file}: {len(corrections)} cells"
-            console.print(escape(f"corrected: {source} ({why}), rows {rows}; -v shows each"))
 
 
 def _as_json(data_set: DataSet, *, errata: bool) -> dict[str, Any]:

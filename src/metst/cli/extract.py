@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from metst.alike import grouped, without_values
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, talk
-from metst.cli.options import AsJson, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
+from metst.cli.options import AsJson, LabelFiles, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
 from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.published.facts import Kind
 
@@ -27,6 +28,7 @@ def extract(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the features.")],
     where: Executor,
     kind: Annotated[Kind | None, typer.Option(help="Which data set it is, if it is not recognised.")] = None,
+    labels: LabelFiles = None,
     fps: Rate = None,
     errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
     use_cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep and use the motion of videos.")] = True,
@@ -38,17 +40,21 @@ def extract(
     talk(quiet=quiet, verbose=verbose)
     from metst.datasets import load_dataset
     from metst.datasets.extraction import extract_features
+    from metst.datasets.types import said_once
 
     where, root, output = one_by_one(where), reachable(root, where), reachable(output, where)
     with console.status(f"reading {root}"):
-        data_set = load_dataset(root, kind=kind, errata=errata)
+        data_set = load_dataset(root, kind=kind, errata=errata, labels=labels or ())
     with progress("extract") as on_progress:
         index = extract_features(data_set, output, rate_hz=fps, cache=use_cache, on_progress=on_progress,
                                  run=_elsewhere(where, output=output, on_progress=on_progress))  # fmt: skip
-    problems = [*map(str, data_set.faults), *index.left_out]
-    problems += [f"{v.subject}/{v.video}: {problem}" for v in index.videos for problem in v.problems]
-    for problem in problems:
+    problems = [f"{v.subject}/{v.video}: {problem}" for v in index.videos for problem in v.problems]
+    left_out = [group[0] + f" [{len(group)} labels like this]" * (len(group) > 1)
+                for group in grouped(index.left_out, kind=without_values)]  # fmt: skip
+    exact = [*map(str, data_set.faults), *index.left_out]
+    for problem in [*(exact if verbose else [*said_once(data_set.faults), *left_out]), *problems]:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
+    problems = [*exact, *problems]
     result = _summary(index, output) | {"problems": problems}
     console.print(
         escape(

@@ -23,6 +23,10 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, down to each stage.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on the standard output.")]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+LabelFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--labels", help="Sheet with the labels, if it is not found; again for each, if there are several."),
+]
 Rate = Annotated[float | None, typer.Option("--fps", min=1, help="Frame rate of frame folders, in frames per second.")]
 ModelName = Annotated[str, typer.Option("--model", help="Name of a packaged model, or a checkpoint folder.")]
 ExpectedRate = Annotated[

@@ -14,35 +14,57 @@ from dataclasses import replace
 from pathlib import Path
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import folder_of, folders, frame_folder, label_sheet
+from metst.datasets.folders import folder_of, folders, frame_folder
+from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
-from metst.datasets.sheets import Row, Sheet, cell_text, check_merged, read_workbook, whole_number
+from metst.datasets.sheets import Row, Sheet, cell_text, check_merged, headers, whole_number
 from metst.datasets.types import DataSet, Journal, Source, Video
 
 RATE_HZ = 30.0
 """Frame rate of the recordings, as their owners give it."""
 
-# The label sheet as it circulates, and as it was published; folders of subjects and of videos with their number; the
-# columns of the sheet, which has no header.
-SHEET = r"(CAS\(ME\)\^?2 ?|CASME_?2?_?)?code_final.*\.xlsx?"
-EXAMPLE = "CAS(ME)^2code_final.xlsx"
+# Folders of subjects and of videos with their number; the columns of the sheet, which has no header.
 SUBJECT = r"s\d+"
 _VIDEO = re.compile(r"\d+_(\d{3,4})(?!\d).*")
 _COLUMNS = ("A (subject)", "B (video)", "C (onset)", "D (apex)", "E (offset)", "F (AU)", "G (emotion)", "H (type)")
+_ROWS_LOOKED_AT = 5  # rows that tell a sheet without a header: enough for one slip among them
 
 
-def load_casme2(root: Path, *, errata: bool) -> DataSet:
+def _holds_labels(sheet: Sheet) -> bool:
+    """Whether a row has numbers, names and a type where labels have them, and none is a header."""
+    if any("onset" in name for names in headers(sheet) for name in names):
+        return False
+    return any(
+        len(cells) >= len(_COLUMNS)
+        and all(whole_number(cells[k]) is not None for k in (0, 2, 3, 4))
+        and bool(cell_text(cells[1]))
+        and label_kind(cell_text(cells[7])) is not None
+        for _, cells in sheet.rows[:_ROWS_LOOKED_AT]
+    )
+
+
+LABELS = Form(
+    _COLUMNS,
+    example="CAS(ME)^2code_final.xlsx",
+    file=r"(CAS\(ME\)\^?2 ?|CASME_?2?_?)?code_final.*\.xlsx?",
+    headless=_holds_labels,
+)
+"""The sheet of labels; the two with names are the next ones of its workbook."""
+
+
+def load_casme2(root: Path, *, errata: bool, sheets: LabelSheets) -> DataSet:
     """Read CAS(ME)2; errors and promises are those of :func:`metst.datasets.load_dataset`."""
     journal = Journal()
-    sheets = read_workbook(label_sheet(root, pattern=SHEET, example=EXAMPLE, journal=journal))
+    sheet = sheets.need(LABELS, kind="casme2", journal=journal)
+    book = sheets.book(sheet)
     videos = _videos(root, journal=journal)
     subject, video, onset, apex, offset, _, emotion, _ = _COLUMNS
     reader = Reader("casme2", "casme2", Columns(subject, video, onset, apex, offset, emotion), videos, errata, journal)
-    numbers = _pairs(sheets, at=1, columns=(1, 2), journal=journal)
+    numbers = _pairs(book, at=1, columns=(1, 2), journal=journal)
     folder_names = {number: _folder_name(name) for name, number in numbers}
-    codes = dict(_pairs(sheets, at=2, columns=(1, 0), journal=journal))
+    codes = dict(_pairs(book, at=2, columns=(1, 0), journal=journal))
     names = {(video.subject, int(match[1])): video.name for video in videos if (match := _VIDEO.match(video.name))}
-    rows = _rows(sheets[0], journal=journal)
+    rows = _rows(sheet, journal=journal)
     resolve = _Resolver(reader, folder_names, codes, names)
     entries = [entry for row in rows if (entry := resolve(row)) is not None]
     labels = reader.labels(entries, rows=len(rows), first_row=rows[0].source.row if rows else 1)

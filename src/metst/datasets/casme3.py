@@ -1,7 +1,9 @@
 """CAS(ME)3, part A: 30 frames per second, micro-expressions, and macro-expressions and blinks as hard negatives.
 
 Layout: ``data/spNO.1/a/color/1.jpg`` (a folder ``depth`` beside it is not read),
-``cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx`` and, for the negatives, ``CAS(ME)3_part_A_v2.xls``.
+``cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx`` and, for the negatives, ``CAS(ME)3_part_A_v2.xls``: its first
+sheet has micro- and macro-expressions, the second, ``eye blink``, onset and offset of blinks.  The
+micro-expressions are read from the former where it is there, else from the latter.
 Frame numbers are those in the images' names.
 """
 
@@ -12,41 +14,58 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import (
-    check_subject_names,
-    folder_of,
-    folders,
-    frame_folder,
-    holds_images,
-    label_sheet,
-    matching,
-)
+from metst.datasets.folders import check_subject_names, folder_of, folders, frame_folder, holds_images
+from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
-from metst.datasets.sheets import Row, find_table, read_workbook
+from metst.datasets.sheets import Row, Sheet, find_table
 from metst.datasets.types import DataSet, Journal, Label, LabelKind, Source, Video
 from metst.published.facts import DATA_SETS
 
 RATE_HZ = DATA_SETS["casme3"].video_rate_hz
 """Frame rate of the recordings, as their owners give it."""
 
-# The label sheet as it circulates, and as it was published; the sheet of macro-expressions and blinks; folders of
-# subjects; the columns that say where a label is.
-SHEET = r"cas\(me\)\^?3_part_A_ME_label_JpgIndex.*\.xlsx?"
-EXAMPLE = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
-NEGATIVES = r"CAS\(ME\)\^?3_part_A_v\d+\.xlsx?"
-SUBJECT = r"spNO\.\d+"
-_PLACE = ("Subject", "Filename", "Onset", "Apex", "Offset")
+_PLACE = ("Subject", "Filename", "Onset", "Apex", "Offset")  # the columns that say where a label is
+_TYPE = "Expression type"  # the column that says what it is
+
+MICRO = Form(
+    (*_PLACE, "emotion"),
+    example="cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx",
+    file=r"cas\(me\)\^?3_part_A_ME_label_JpgIndex.*\.xlsx?",
+    without=(_TYPE, "Type", "Fps"),
+    title="label",
+)
+"""The sheet of micro-expressions."""
+ALL = Form((*_PLACE, _TYPE), example="CAS(ME)3_part_A_v2.xls", file=r"CAS\(ME\)\^?3_part_A_v\d+\.xlsx?")
+"""The sheet of micro- and macro-expressions."""
+BLINKS = Form(
+    ("Subject", "Filename", "Onset", "Offset"),
+    example="CAS(ME)3_part_A_v2.xls",
+    file=ALL.file,
+    without=("Apex", "Type", _TYPE, "emotion"),
+    title="eye blink",
+)
+"""The sheet of blinks."""
+
+SUBJECT = r"spNO\.\d+"  # folders of subjects
 
 
-def load_casme3(root: Path, *, errata: bool) -> DataSet:
+def load_casme3(root: Path, *, errata: bool, sheets: LabelSheets) -> DataSet:
     """Read part A of CAS(ME)3; errors and promises are those of :func:`metst.datasets.load_dataset`."""
     journal = Journal()
-    sheet = read_workbook(label_sheet(root, pattern=SHEET, example=EXAMPLE, journal=journal))[0]
+    every = sheets.find(ALL, journal=journal, told=True)
+    micro = sheets.find(MICRO, journal=journal, told=every is not None)
+    if micro is None and every is None:
+        raise sheets.missing(MICRO, kind="casme3")
+    blinks = sheets.find(BLINKS, journal=journal, told=True)
     videos = _videos(root, journal=journal)
     check_subject_names(videos, root=root, journal=journal)
     reader = Reader("casme3", "casme3", Columns(), videos, errata, journal)
-    rows = find_table(sheet, columns=(*_PLACE, "emotion"), optional=("AU", "Objective class"), journal=journal) or []
-    labels = _labels(rows, kinds=["micro"] * len(rows), reader=reader) + _negatives(root, reader=reader)
+    labels = [] if micro is None else _micro(micro, reader=reader)
+    labels += [] if every is None else _by_type(every, reader=reader, elsewhere=micro is not None)
+    labels += [] if blinks is None else _blinks(blinks, reader=reader)
+    if missing := [what for what, sheet in (("macro-expressions", every), ("blinks", blinks)) if sheet is None]:
+        what = " and ".join(missing)
+        journal.notes.append(f"no {ALL.example}: no {what} as hard negatives")
     note_unlabelled(reader, labels)
     return journal.data_set("casme3", root, videos=videos, labels=labels)
 
@@ -73,40 +92,47 @@ def _videos(root: Path, *, journal: Journal) -> list[Video]:
     return [video for video in videos if video is not None]
 
 
-def _negatives(root: Path, *, reader: Reader) -> list[Label]:
-    """Macro-expressions and blinks; the micro-expressions of that sheet are those of the other one."""
-    found = matching(root, NEGATIVES)
-    if not found:
-        reader.journal.notes.append("no CAS(ME)3_part_A_v2.xls: no macro-expressions and blinks as hard negatives")
-        return []
-    sheet = read_workbook(found[-1])[0]
-    columns = (*_PLACE, "Expression type")
-    optional = ("AU", "Action Units", "Objective class")
-    rows = find_table(sheet, columns=columns, optional=optional, journal=reader.journal) or []
-    kinds = [label_kind(row.text("Expression type")) or label_kind(row.text("Objective class")) for row in rows]
+def _micro(sheet: Sheet, *, reader: Reader) -> list[Label]:
+    rows = find_table(sheet, columns=MICRO.columns, optional=("AU", "Objective class"), journal=reader.journal) or []
+    return _labels(rows, kinds=["micro"] * len(rows), reader=reader)
+
+
+def _by_type(sheet: Sheet, *, reader: Reader, elsewhere: bool) -> list[Label]:
+    """Expressions of a sheet that says what each is, without its micro-expressions where they stand elsewhere."""
+    optional = ("AU", "AUs", "Objective class", "emotion")
+    rows = find_table(sheet, columns=ALL.columns, optional=optional, journal=reader.journal) or []
+    kinds = [label_kind(row.text(_TYPE)) or label_kind(row.text("Objective class")) for row in rows]
     kept: list[tuple[Row, LabelKind]] = []
     for row, kind in zip(rows, kinds, strict=True):
         if kind is None:
-            expected, got = "a macro-expression, micro-expression or blink", repr(row.text("Expression type"))
-            reader.journal.fault(
-                row.source, "Expression type", expected=expected, got=got, effect="the row is left out"
-            )
-        elif kind != "micro":
+            expected, got = "a macro-expression, micro-expression or blink", repr(row.text(_TYPE))
+            reader.journal.fault(row.source, _TYPE, expected=expected, got=got, effect="the row is left out")
+        elif kind != "micro" or not elsewhere:
             kept.append((row, kind))
-    if micro := kinds.count("micro"):
-        reader.journal.notes.append(f"{micro} micro-expressions of {found[-1].name} are read from {EXAMPLE} instead")
+    micro = kinds.count("micro")
+    if micro and elsewhere:
+        reader.journal.notes.append(
+            f"{micro} micro-expressions of {sheet.source.file} are read from the sheet of micro-expressions instead"
+        )
+    elif micro and "emotion" not in rows[0].cells:
+        reader.journal.notes.append(f"{sheet.source} names no emotions: its micro-expressions have no class")
     return _labels([row for row, _ in kept], kinds=[kind for _, kind in kept], reader=reader)
+
+
+def _blinks(sheet: Sheet, *, reader: Reader) -> list[Label]:
+    rows = find_table(sheet, columns=BLINKS.columns, journal=reader.journal) or []
+    return _labels(rows, kinds=["blink"] * len(rows), reader=reader)
 
 
 def _labels(rows: Sequence[Row], *, kinds: Sequence[LabelKind], reader: Reader) -> list[Label]:
     entries = []
     for row, kind in zip(rows, kinds, strict=True):
         cells = row.cells
-        frames = reader.frames(row.source, onset=cells["Onset"], apex=cells["Apex"], offset=cells["Offset"])
+        frames = reader.frames(row.source, onset=cells["Onset"], apex=cells.get("Apex"), offset=cells["Offset"])
         if frames is not None:
             onset, apex, offset = frames
-            units = action_units(cells.get("AU") or cells.get("Action Units"))
+            units = action_units(cells.get("AU") or cells.get("AUs"))
             subject, video = row.text("Subject"), row.text("Filename")
-            emotion = row.text("emotion")
+            emotion = row.text("emotion") if "emotion" in cells else None
             entries.append(Entry(row.source, subject, video, onset, apex, offset, kind, emotion, units))
     return reader.labels(entries, rows=len(rows), first_row=rows[0].source.row if rows else 1)

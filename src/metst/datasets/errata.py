@@ -87,6 +87,7 @@ LONGEST_CASME3 = 30
 # Sheets, and reasons.
 _LONG, _PART_A = "SAMM_LongVideos_V*_Release", "cas(me)3_part_A_ME_label_JpgIndex_v2"
 _OFFSET, _APEX, _TWICE = "the offset contradicts the row", "the apex lies outside", "the row starts before frame 1"
+_FROM_ONE = "frames count from 1: 0 is the first"
 
 # Errors that users of the data sets found, by cell.
 ERRATA: tuple[Erratum, ...] = (
@@ -117,6 +118,8 @@ RULES: tuple[Rule, ...] = (
         value=_apex_known,
         why="offset 0: the apex is the last frame known",
     ),
+    Rule("casme3", "apex", fits=lambda entry: entry.onset == entry.apex == 0, value=lambda _: 1, why=_FROM_ONE),
+    Rule("casme3", "onset", fits=lambda entry: entry.onset == 0, value=lambda _: 1, why=_FROM_ONE),
     Rule(
         "casme3",
         "offset",
@@ -129,6 +132,9 @@ RULES: tuple[Rule, ...] = (
         why=f"owners' rule: apex + (apex - onset) where offset - onset > {LONGEST_CASME3}",
     ),
 )
+
+FRACTIONS_CUT: dict[Kind, str] = {"samm-lv": "fractions of frames are cut off, as the authors' programs do"}
+"""Data sets of which a sheet with fractions of frames circulates, beside one with the same numbers cut off."""
 
 NAMES_IN_OTHER_CASE: dict[Kind, str] = {"casme3": "names of CAS(ME)3 differ in case between sheet and folders"}
 """Data sets in which a name in another case is a known slip of the sheet, and not another subject or video."""

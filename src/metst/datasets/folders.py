@@ -84,24 +84,6 @@ def matching(root: Path, pattern: str) -> list[Path]:
     return [path for path in walk(root) if fits(path.name) and path.is_file()]
 
 
-def label_sheet(root: Path, *, pattern: str, example: str, journal: Journal) -> Path:
-    """The one file below ``root`` that fits a pattern; of several the last in order of name, which is the newest.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    found = matching(root, pattern)
-    if not found:
-        raise DataError(f"no label sheet below {root}: expected a file like {example}; {what_is_there(root)}")
-    newest = max(found, key=lambda path: path.name.casefold())
-    if len(found) > 1:
-        others = ", ".join(str(path.relative_to(root)) for path in found if path != newest)
-        journal.notes.append(f"{newest.relative_to(root)} is read, not {others}")
-    return newest
-
-
 def folders_of(root: Path, *, children: str) -> list[Path]:
     """Folders, ``root`` or below, that hold a folder whose whole name fits a pattern, whatever its case."""
     fits = re.compile(children, re.IGNORECASE).fullmatch

@@ -6,20 +6,24 @@ promises of :class:`~metst.datasets.types.Label`.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metst.datasets.errata import NAMES_IN_OTHER_CASE, Entry, apply_errata
-from metst.datasets.sheets import cell_text, whole_number
+from metst.datasets.errata import FRACTIONS_CUT, NAMES_IN_OTHER_CASE, Entry, apply_errata
+from metst.datasets.sheets import Row, cell_text, whole_number, whole_part
 from metst.datasets.types import Correction, Journal, Label, LabelKind, RowTally, Source, Video
 from metst.errors import DataError
 from metst.labels import emotion_class
+from metst.names import close_names
 from metst.published.facts import Kind
 
 UNKNOWN_FRAME = -1
 """How sheets write an apex that could not be seen."""
+STROKES = frozenset({"", "/", "\\", "-", "\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}"})
+"""Other ways to write it: an empty cell, or a stroke."""
 
 _LEFT_OUT = "the row is left out"  # what follows from a fault
 _SEPARATORS = re.compile(r"\s*[+,;/\s]\s*")  # of action units
@@ -68,15 +72,28 @@ class Reader:
     def frames(self, source: Source, *, onset: Any, apex: Any, offset: Any) -> tuple[int, int | None, int] | None:
         """Cells with frame numbers as whole numbers; None, and a fault per cell, where one is none."""
         names = (self.columns.onset, self.columns.apex, self.columns.offset)
-        unknown = cell_text(apex) == "" or whole_number(apex) == UNKNOWN_FRAME
+        unknown = cell_text(apex) in STROKES or whole_number(apex) == UNKNOWN_FRAME
         cells = (onset, None if unknown else apex, offset)
-        numbers = [whole_number(cell) for cell in cells]
+        numbers = [self._frame(source, name, cell) for name, cell in zip(names, cells, strict=True)]
         bad = [k for k, number in enumerate(numbers) if number is None and not (k == 1 and unknown)]
         for k in bad:
             got = repr(cell_text(cells[k])) if cell_text(cells[k]) else "an empty cell"
             self.journal.fault(source, names[k], expected="a whole frame number", got=got, effect=_LEFT_OUT)
         first, middle, last = numbers
         return None if bad or first is None or last is None else (first, middle, last)
+
+    def _frame(self, source: Source, column: str, cell: Any) -> int | None:
+        """A frame number; where its fraction is known to be cut off it is, and the journal gets it."""
+        whole, cut = whole_number(cell), whole_part(cell)
+        why = FRACTIONS_CUT.get(self.data_set)
+        if whole is not None or cut is None or why is None:
+            return whole
+        if self.errata:
+            self.journal.corrections.append(Correction(source, column, cell_text(cell), str(cut), why))
+        else:
+            got, effect = repr(cell_text(cell)), f"read as {cut}"
+            self.journal.fault(source, column, expected="a whole frame number", got=got, effect=effect)
+        return cut
 
     def labels(self, entries: Sequence[Entry], *, rows: int, first_row: int) -> list[Label]:
         """Labels of the entries of one sheet.
@@ -90,15 +107,14 @@ class Reader:
         first_row : int
             Spreadsheet row of the first of them.
         """
-        before = len(self.journal.corrections)
         if self.errata:
             entries = apply_errata(entries, data_set=self.data_set, first_row=first_row, journal=self.journal)
         find = _Finder(self)
         labels = list(self._unique(filter(None, (self._label(entry, find=find) for entry in entries))))
         find.tell()
         if entries:
-            rows_of = {fix.source.row for fix in self.journal.corrections[before:]}
-            corrected = sum(label.source.row in rows_of for label in labels)
+            corrections = {fix.source for fix in self.journal.corrections}
+            corrected = sum(label.source in corrections for label in labels)
             sheet = replace(entries[0].source, row=0)
             self.journal.tallies.append(RowTally(sheet, rows, len(labels), corrected))
         return labels
@@ -211,7 +227,52 @@ class _Finder:
         for (subject, video), sources in self._missing.items():
             rows = f"{len(sources)} label{'s' if len(sources) > 1 else ''} without"
             expected = f"a video {video!r} of subject {subject!r}"
-            journal.fault(sources[0], reader.columns.video, expected=expected, got=f"none ({rows})")
+            likely = likely_slip((subject, video), self._exact)
+            journal.fault(sources[0], reader.columns.video, expected=expected, got=f"none ({rows}){likely}")
+
+
+def likely_slip(key: tuple[str, str], there: Iterable[tuple[str, str]]) -> str:
+    """What is likely wrong with a subject and video that are not there, in words; nothing if nobody can tell."""
+    close = close_names([key], there).get(key)
+    if close is None:
+        return ""
+    subject, video = close
+    return f": perhaps {video!r} of subject {subject!r} is meant, whose case, zeros in front or letters differ"
+
+
+def rates_by_video(
+    rows: Sequence[Row], *, subject: str, video: str, rate: str, journal: Journal
+) -> dict[tuple[str, str], float]:
+    """Frames per second by subject and video in lower case, where a sheet gives them.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Of the sheet.
+    subject, video, rate : str
+        Names of its columns.
+    journal : Journal
+        Gets rates that are none, and videos with two of them.
+    """
+    rates: dict[tuple[str, str], float] = {}
+    for row in rows:
+        text = row.text(rate)
+        if not text:
+            continue
+        number = _positive(text)
+        if number is None:
+            journal.fault(row.source, rate, expected="a number above 0", got=repr(text), effect="read as unknown")
+        elif rates.setdefault((row.text(subject).casefold(), row.text(video).casefold()), number) != number:
+            journal.fault(row.source, rate, expected="one rate per video", got=f"{text} after another")
+    return rates
+
+
+def _positive(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < math.inf else None
 
 
 def note_unlabelled(reader: Reader, labels: Sequence[Label]) -> None:

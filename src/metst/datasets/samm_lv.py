@@ -12,35 +12,45 @@ import re
 from pathlib import Path
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import folder_of, folders, frame_folder, label_sheet, matching
+from metst.datasets.folders import folder_of, folders, frame_folder
+from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
-from metst.datasets.sheets import Row, find_table, read_workbook
+from metst.datasets.sheets import Row, find_table
 from metst.datasets.types import DataSet, Journal, Source, Video
 from metst.published.facts import DATA_SETS
 
 RATE_HZ = DATA_SETS["samm-lv"].video_rate_hz
 """Frame rate of the recordings, as their owners give it."""
 
-_SUBJECT_DIGITS = 3  # with zeros in front, as folders and file names have it
+SUBJECT_DIGITS = 3
+"""Digits of a subject, with zeros in front, as folders and file names have it."""
 
-# The label sheet as it circulates, and as it was published; the sheet of emotions; folders of videos; names of labels,
-# which hold subject, video and sample.
-SHEET = r"SAMM_LongVideos.*\.xlsx?"
-EXAMPLE = "SAMM_LongVideos_V3_Release.xlsx"
-EMOTIONS = r"SAMM.*Micro_FACS_Codes.*\.xlsx?"
+LABELS = Form(
+    ("Subject", "Filename", "Onset", "Apex", "Offset", "Type"),
+    example="SAMM_LongVideos_V3_Release.xlsx",
+    file=r"SAMM_LongVideos.*\.xlsx?",
+)
+"""The sheet of labels."""
+EMOTIONS = Form(
+    ("Filename", "Estimated Emotion"),
+    example="SAMM_Micro_FACS_Codes_v2.xlsx",
+    file=r"SAMM.*Micro_FACS_Codes.*\.xlsx?",
+)
+"""The sheet of SAMM, for its emotions."""
+
+# Folders of videos; names of labels, which hold subject, video and sample.
 VIDEO = r"\d{3}_\d+"
 _FILENAME = re.compile(r"((\d{3})_\d+)_\d+")
 
 
-def load_samm_lv(root: Path, *, errata: bool) -> DataSet:
+def load_samm_lv(root: Path, *, errata: bool, sheets: LabelSheets) -> DataSet:
     """Read SAMM Long Videos; errors and promises are those of :func:`metst.datasets.load_dataset`."""
     journal = Journal()
-    sheet = read_workbook(label_sheet(root, pattern=SHEET, example=EXAMPLE, journal=journal))[0]
+    sheet = sheets.need(LABELS, kind="samm-lv", journal=journal)
     videos = _videos(root, journal=journal)
     reader = Reader("samm-lv", "samm", Columns(emotion="Estimated Emotion"), videos, errata, journal)
-    columns = ("Subject", "Filename", "Onset", "Apex", "Offset", "Type")
-    rows = find_table(sheet, columns=columns, optional=("Action Units",), journal=journal) or []
-    emotions = _emotions(root, journal=journal)
+    rows = find_table(sheet, columns=LABELS.columns, optional=("Action Units",), journal=journal) or []
+    emotions = _emotions(root, sheets=sheets, journal=journal)
     entries = [entry for row in rows if (entry := _entry(row, reader=reader, emotions=emotions)) is not None]
     labels = reader.labels(entries, rows=len(rows), first_row=rows[0].source.row if rows else 1)
     note_unlabelled(reader, labels)
@@ -62,15 +72,14 @@ def _videos(root: Path, *, journal: Journal) -> list[Video]:
     return [video for video in videos if video is not None]
 
 
-def _emotions(root: Path, *, journal: Journal) -> dict[str, str] | None:
+def _emotions(root: Path, *, sheets: LabelSheets, journal: Journal) -> dict[str, str] | None:
     """Emotion by file name; None where the sheet is missing or cannot be read."""
-    found = matching(root, EMOTIONS)
-    if not found:
-        expected = "SAMM_Micro_FACS_Codes_v2.xlsx with the emotions"
+    sheet = sheets.find(EMOTIONS, journal=journal)
+    if sheet is None:
+        expected = f"{EMOTIONS.example} with the emotions"
         journal.fault(Source(root.name), expected=expected, got="no such file", effect="the labels have no class")
         return None
-    sheet = read_workbook(found[-1])[0]
-    rows = find_table(sheet, columns=("Filename", "Estimated Emotion"), journal=journal)
+    rows = find_table(sheet, columns=EMOTIONS.columns, journal=journal)
     if rows is None:
         return None
     emotions: dict[str, str] = {}
@@ -88,7 +97,7 @@ def _entry(row: Row, *, reader: Reader, emotions: dict[str, str] | None) -> Entr
     if match is None:
         expected = "a name like 006_1_2 (video 006_1, sample 2)"
         journal.fault(row.source, "Filename", expected=expected, got=repr(name), effect="the row is left out")
-    elif row.text("Subject").zfill(_SUBJECT_DIGITS) != match[2]:
+    elif row.text("Subject").zfill(SUBJECT_DIGITS) != match[2]:
         journal.fault(row.source, "Subject", expected=f"{match[2]} as in {name}", got=repr(row.text("Subject")))
     if kind is None:
         got = repr(row.text("Type"))

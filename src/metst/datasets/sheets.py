@@ -1,20 +1,22 @@
-"""Label sheets: workbooks and CSV files become rows with their numbers, and tables found by their header.
+"""Label sheets: workbooks and files of text become rows with their numbers, and tables found by their header.
 
 openpyxl (.xlsx) and xlrd (.xls) are imported when a workbook is opened: they belong to the extra ``[train]``.
 """
 
 from __future__ import annotations
 
-import csv
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from metst.datasets.types import Journal, Source
+from metst.delimited import plain_name, read_text_table
 from metst.errors import DataError, UsageError
+from metst.names import composed
 
 _HEADER_ROWS = 40
 """Rows in which a header is looked for; the longest preamble known has 13 rows."""
@@ -24,6 +26,11 @@ _EXACT = 2**53
 """Up to it every whole number is a float64."""
 _ZIP = b"PK\x03\x04"
 """What an .xlsx file starts with: it is a ZIP archive."""
+_TEXT_COLUMNS = ("subject", "video", "Filename", "onset", "OnsetFrame", "OnsetF", "apex", "ApexFrame", "offset",
+                 "OffsetFrame", "OffsetF", "FirstF", "emotion", "Estimated Emotion", "clip", "label")  # fmt: skip
+"""Columns by which the separator of a file of text is found."""
+_NUMBERS = ("onset", "OnsetFrame", "OnsetF", "apex", "ApexFrame", "offset", "OffsetFrame", "OffsetF", "FirstF", "fps")
+"""Columns with numbers, where a comma is a decimal one."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,14 @@ class Sheet:
         Row number from 1 and cells; rows without any value are left out.
     merged : tuple of (int, int, str)
         First and last row and the name ("B3:B5") of each range of merged cells.
+    notes : tuple of str
+        How it was read, where that is worth saying.
     """
 
     source: Source
     rows: Sequence[tuple[int, tuple[Any, ...]]]
     merged: tuple[tuple[int, int, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,20 +149,37 @@ def _xls_cell(kind: int, value: Any) -> Any:
 
 
 def read_csv(path: Path) -> Sheet:
-    """A CSV file (UTF-8, commas) as a sheet.
+    """A file of text as a sheet; errors are those of :func:`metst.delimited.read_text_table`."""
+    table = read_text_table(path, columns=_TEXT_COLUMNS, numbers=_NUMBERS)
+    return Sheet(Source(path.name), table.rows, notes=table.notes)
+
+
+def read_sheets(path: Path) -> tuple[Sheet, ...]:
+    """All sheets of a workbook, or the one of a file of text, by the file's ending.
 
     Raises
     ------
-    DataError
-        If the file is not such a table.
+    UsageError, DataError
+        As from :func:`read_workbook` and :func:`read_csv`.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, tuple(cells)) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV table in UTF-8: {error}") from error
-    return Sheet(Source(path.name), [(number, cells) for number, cells in rows if any(map(cell_text, cells))])
+    if path.suffix.lower() in {".csv", ".tsv", ".txt"}:
+        return (read_csv(path),)
+    return read_workbook(path)
+
+
+def headers(sheet: Sheet) -> Iterator[set[str]]:
+    """What each row that may be a header names, without case, blanks and signs."""
+    for _, cells in sheet.rows[:_HEADER_ROWS]:
+        yield {plain_name(cell_text(cell)) for cell in cells}
+
+
+def sheet_names(sheet: Sheet) -> list[str]:
+    """The cells of the row that is most likely the header: the first with the most texts that are no numbers."""
+    rows = [
+        [text for text in map(cell_text, cells) if text and whole_number(text) is None]
+        for _, cells in sheet.rows[:_HEADER_ROWS]
+    ]
+    return max(rows, key=len, default=[])
 
 
 def find_table(
@@ -160,7 +187,7 @@ def find_table(
 ) -> list[Row] | None:
     """Rows below the header, which is the first row that holds most of the names of the columns.
 
-    Case and blanks of the names do not matter.
+    Case, blanks and signs of the names do not matter.
 
     Parameters
     ----------
@@ -178,7 +205,7 @@ def find_table(
     list of Row or None
         None where the table cannot be read.
     """
-    wanted = {_plain(name): name for name in (*columns, *optional)}
+    wanted = {plain_name(name): name for name in (*columns, *optional)}
     if not sheet.rows:
         journal.fault(sheet.source, expected=f"a table with the columns {', '.join(columns)}", got="an empty sheet")
         return None
@@ -189,7 +216,7 @@ def find_table(
         return None
     at = {wanted[name]: place for place, name in reversed(list(enumerate(names))) if name in wanted}
     if missing := [name for name in columns if name not in at]:
-        other = [cell_text(cell) for cell in _cells(sheet, head) if _plain(cell_text(cell)) not in wanted]
+        other = [cell_text(cell) for cell in _cells(sheet, head) if plain_name(cell_text(cell)) not in wanted]
         others = ", ".join(filter(None, other))
         journal.fault(
             replace(sheet.source, row=head),
@@ -225,7 +252,7 @@ def _header(sheet: Sheet, wanted: Mapping[str, str], *, required: int) -> tuple[
     """Row number, names and number of hits of the best header row; no hits where none is good enough."""
     best: tuple[int, list[str], int] = (0, [], 0)
     for number, cells in sheet.rows[:_HEADER_ROWS]:
-        names = [_plain(cell_text(cell)) for cell in cells]
+        names = [plain_name(cell_text(cell)) for cell in cells]
         hits = len(set(names) & set(wanted))
         if hits > best[2] and 2 * hits >= required:
             best = (number, names, hits)
@@ -246,27 +273,32 @@ def check_merged(sheet: Sheet, *, journal: Journal, below: int) -> None:
             )
 
 
-def _plain(name: str) -> str:
-    return " ".join(name.split()).casefold()
-
-
 def cell_text(cell: object) -> str:
     """A cell as text: nothing for an empty one, whole numbers without a decimal point."""
     if cell is None:
         return ""
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return str(cell).strip()
+    return composed(str(cell).strip())
 
 
 def whole_number(cell: object) -> int | None:
     """A cell as a whole number: numbers as numbers or as text, ``12.0`` too; None where it is none."""
+    number = _number(cell)
+    return None if number is None or abs(number - round(number)) > _INTEGRAL else round(number)
+
+
+def whole_part(cell: object) -> int | None:
+    """A cell's number without its fraction; None where it is no number."""
+    number = _number(cell)
+    return None if number is None else math.trunc(number)
+
+
+def _number(cell: object) -> float | None:
     if isinstance(cell, bool):
         return None
     try:
         number = float(cell if isinstance(cell, int | float) else cell_text(cell))
     except ValueError:
         return None
-    if not abs(number) < _EXACT or abs(number - round(number)) > _INTEGRAL:
-        return None
-    return round(number)
+    return number if abs(number) < _EXACT else None

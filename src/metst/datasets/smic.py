@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import folders, folders_of, frame_folder, label_sheet
+from metst.datasets.folders import folders, folders_of, frame_folder
+from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, note_unlabelled
-from metst.datasets.sheets import Row, find_table, read_workbook, whole_number
+from metst.datasets.sheets import Row, find_table, whole_number
 from metst.datasets.types import DataSet, Journal, Source, Video
+from metst.names import loose_spelling
 from metst.published.facts import Kind
 
 Camera = Literal["hs", "vis", "nir"]
@@ -31,25 +33,41 @@ _CAMERA = re.compile("(?<![a-z])(hs|vis|nir)(?![a-z])")
 _COLUMNS = Columns(onset="OnsetF", offset="OffsetF", emotion="Emotion")
 
 
-def sheet_pattern(camera: Camera) -> str:
-    """What the label sheet of a camera is called."""
-    return rf"SMIC[-_]{camera}[-_]E_annotation.*\.xlsx?"
+def labels_form(camera: Camera) -> Form:
+    """The label sheet of a camera; that of another one differs in its name only."""
+    return Form(
+        ("Subject", "Filename", "OnsetF", "OffsetF", "FirstF", "Emotion"),
+        example=f"SMIC-{camera.upper()}-E_annotation.xlsx",
+        file=rf"SMIC[-_]{camera}[-_]E_annotation.*\.xlsx?",
+    )
 
 
-def load_smic(root: Path, *, camera: Camera, errata: bool) -> DataSet:
+def cameras(root: Path, sheets: LabelSheets) -> list[Camera]:
+    """Cameras whose labels are there: as the paths of sheets say, or else those of the folders of frames."""
+    found = sheets.told(labels_form("hs"))
+    named = [camera for camera in KINDS if any(camera in _named(path) for path in found)]
+    if found and not named:
+        named = [camera for camera in KINDS if _camera_folder(root, camera=camera, named=True)] or list(KINDS)
+    return named
+
+
+def load_smic(root: Path, *, camera: Camera, errata: bool, sheets: LabelSheets) -> DataSet:
     """Read one camera of SMIC-E; errors and promises are those of :func:`metst.datasets.load_dataset`."""
-    example = f"SMIC-{camera.upper()}-E_annotation.xlsx"
-    journal = Journal()
-    sheet = read_workbook(label_sheet(root, pattern=sheet_pattern(camera), example=example, journal=journal))[0]
+    journal, form = Journal(), labels_form(camera)
+    sheet = sheets.need(form, kind=KINDS[camera], journal=journal, among=lambda path: _named(path) in (set(), {camera}))
     videos = _videos(root, camera=camera, journal=journal)
     reader = Reader(KINDS[camera], "smic", _COLUMNS, videos, errata, journal)
-    columns = ("Subject", "Filename", "OnsetF", "OffsetF", "FirstF", "Emotion")
-    rows = find_table(sheet, columns=columns, journal=journal) or []
-    known = {_plain(video.name): video for video in videos}
+    rows = find_table(sheet, columns=form.columns, journal=journal) or []
+    known = {loose_spelling(video.name): video for video in videos}
     entries = [entry for row in rows if (entry := _entry(row, reader=reader, known=known)) is not None]
     labels = reader.labels(entries, rows=len(rows), first_row=rows[0].source.row if rows else 1)
     note_unlabelled(reader, labels)
     return journal.data_set(KINDS[camera], root, videos=videos, labels=labels)
+
+
+def _named(path: Path) -> set[str]:
+    """Cameras that a path names."""
+    return set(_CAMERA.findall(str(path).casefold()))
 
 
 def _videos(root: Path, *, camera: Camera, journal: Journal) -> list[Video]:
@@ -69,14 +87,14 @@ def _videos(root: Path, *, camera: Camera, journal: Journal) -> list[Video]:
     return [video for video in videos if video is not None]
 
 
-def _camera_folder(root: Path, *, camera: Camera) -> Path | None:
+def _camera_folder(root: Path, *, camera: Camera, named: bool = False) -> Path | None:
     """The folder with the subjects of a camera: its path names the camera, or it is the only one and names none."""
     found = folders_of(root, children=SUBJECT)
-    cameras = {folder: set(_CAMERA.findall(str(folder.relative_to(root)).casefold())) for folder in found}
-    own = [folder for folder in found if camera in cameras[folder]]
-    if own:
-        return own[0]
-    unnamed = [folder for folder in found if not cameras[folder]]
+    of_path = {folder: _named(folder.relative_to(root)) for folder in found}
+    own = [folder for folder in found if camera in of_path[folder]]
+    if own or named:
+        return next(iter(own), None)
+    unnamed = [folder for folder in found if not of_path[folder]]
     return unnamed[0] if len(unnamed) == 1 else None
 
 
@@ -90,19 +108,14 @@ def _entry(row: Row, *, reader: Reader, known: dict[str, Video]) -> Entry | None
     if frames is None or first is None:
         return None
     name = row.text("Filename")
-    video = known.get(_plain(name))
+    video = known.get(loose_spelling(name))
     if video is not None and video.first_image not in (None, first):
         expected = f"{video.first_image}, the first image of {video.name}"
         journal.fault(row.source, "FirstF", expected=expected, got=str(first))
     subject, name = (f"s{row.text('Subject').zfill(2)}", name) if video is None else (video.subject, video.name)
-    if _plain(row.text("Subject")).lstrip("s") != (number := _plain(subject).lstrip("s")):
+    if loose_spelling(row.text("Subject")).lstrip("s") != (number := loose_spelling(subject).lstrip("s")):
         expected = f"{number}, whose folder holds {name}"
         journal.fault(row.source, "Subject", expected=expected, got=repr(row.text("Subject")))
     onset, apex, offset = frames
     emotion = row.text("Emotion")
     return Entry(row.source, subject, name, onset, apex, offset, "micro", emotion, first_frame=first)
-
-
-def _plain(name: str) -> str:
-    """A name without leading zeros and case: sheets write ``s1_ne_01`` where a folder is ``s01_ne_01``."""
-    return re.sub(r"\d+", lambda digits: str(int(digits[0])), name.strip().casefold())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from metst.alike import first_rows, grouped, without_values
+from metst.names import composed
 from metst.published.facts import Kind
 
 LabelKind = Literal["micro", "macro", "blink"]
@@ -32,7 +35,7 @@ class Video:
     Parameters
     ----------
     subject, name : str
-        As the folders are called.
+        As the folders are called, with composed letters (Unicode NFC).
     path : Path
         Video file, or folder of frames.
     rate_hz : float or None
@@ -49,6 +52,11 @@ class Video:
     rate_hz: float | None = None
     frames: int | None = None
     first_image: int | None = None
+
+    def __post_init__(self) -> None:
+        """Compose the letters of the names: sheets and folders of other systems spell them otherwise."""
+        object.__setattr__(self, "subject", composed(self.subject))
+        object.__setattr__(self, "name", composed(self.name))
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,12 @@ class Fault:
         effect = f"; {self.effect}" if self.effect else ""
         return f"{self.source}{column}: expected {self.expected}, got {self.got}{effect}"
 
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What faults of one kind have in common."""
+        place = (self.source.file, self.source.sheet) if self.source.row else ()
+        return (*place, self.column, *map(without_values, (self.expected, self.got, self.effect)))
+
 
 @dataclass(frozen=True, order=True)
 class Correction:
@@ -118,6 +132,21 @@ class Correction:
 
     def __str__(self) -> str:
         return f"{self.source}, column {self.column}: {self.before} is read as {self.after} ({self.why})"
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What corrections of one kind have in common."""
+        return (self.source.file, self.source.sheet, self.why)
+
+
+def said_once(findings: Iterable[Fault | Correction]) -> Iterator[str]:
+    """A line for each, and one for many of a kind: the first, how many rows there are, and the first of them."""
+    for group in grouped(findings, kind=lambda finding: finding.kind):
+        rows = list(dict.fromkeys(one.source.row or one.source.file for one in group))
+        cells = f", {len(group)} cells" if len(group) != len(rows) else ""
+        places = "rows" if group[0].source.row else "places"
+        more = f" [{len(rows)} {places} like this{cells}: {first_rows(rows)}]" if len(group) > 1 else ""
+        yield f"{group[0]}{more}"
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from metst.config import Pathways, Rule
     from metst.labels import Statistic
 
-Kind = Literal["samm-lv", "casme3", "casme2", "smic-hs", "smic-vis", "smic-nir", "megc", "manifest"]
-"""Data sets that are read; a manifest describes any other."""
+Kind = Literal[
+    "samm-lv", "casme3", "casme2", "smic-hs", "smic-vis", "smic-nir", "casme-ii", "samm", "dfme", "megc", "manifest"
+]
+"""Data sets that are read; ``casme2`` is CAS(ME)2, ``casme-ii`` is CASME II; a manifest describes any other."""
 
 TrainedOn = Literal["samm-lv", "casme3"]
 """Data sets that the published networks were trained on."""
@@ -351,6 +353,9 @@ COUNTS: Final[Mapping[Kind, Mapping[str, tuple[int, int]]]] = {
     "smic-hs": {"micro-expressions": (157, 157)},
     "smic-vis": {"micro-expressions": (71, 71)},
     "smic-nir": {"micro-expressions": (71, 71)},
+    "casme-ii": {"micro-expressions": (255, 255)},
+    "samm": {"micro-expressions": (159, 159)},
+    "dfme": {"micro-expressions": (1856, 1856)},
     "megc": {"videos at 200 frames per second": (10, 10), "videos at 30 frames per second": (20, 20)},
     "manifest": {},
 }
@@ -361,5 +366,6 @@ REMARKS: Final[Mapping[Kind, str]] = {
         "the sheet has 860 rows; protocols in print use 853 to 858, as they read the faulty ones differently "
         "(the code of ME-TST drops rows with onset 0 and takes the others as written)"
     ),
+    "dfme": "1856 are the rows of the training sheet; the sheets of the test sets add theirs where they name emotions",
 }
 """What to know of the counts."""
