@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from metst.alike import grouped, without_values
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, talk
 from metst.cli.options import AsJson, LabelFiles, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
 from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.published.facts import Kind
+from metst.tables.findings import grouped, without_values
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metst.alike import first_rows
 from metst.datasets.folders import entries, matching, what_is_there
 from metst.datasets.sheets import Sheet, headers, read_sheets, sheet_names
 from metst.datasets.types import Journal
-from metst.delimited import plain_name
 from metst.errors import DataError, MetstError, UsageError
+from metst.tables.delimited import plain_name
+from metst.tables.findings import first_rows
 
 _WORKBOOK = r".*\.(xlsx|xlsm|xls)"
 _SHEETS_SHOWN = 6  # in a message: set by hand

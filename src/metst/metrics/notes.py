@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from metst.alike import first_rows
 from metst.labels import CLASSES, EMOTION_MAPS, EMOTIONS
 from metst.metrics.comparison import Comparison, Rules
 from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.resampling import FEWEST_SUBJECTS
-from metst.names import close_names
+from metst.tables.findings import first_rows
+from metst.tables.names import close_names
 
 
 def emotion_counts(table: IntervalTable) -> dict[str, int]:
