@@ -116,13 +116,10 @@ def score_tables(
     Parameters
     ----------
     predictions, truth : DataFrame, path of a CSV file, or rows
-        Columns ``subject, video, onset, offset, emotion``; frames from 1, both ends inclusive.  Predictions may
-        begin before frame 1 or end after the last, as published decoding rules write them, and count so.
-        Predictions may have a column ``confidence`` (any finite numbers, higher is surer).
-    scorer : {"strict", "greedy", "many-to-many", "megc"}
-        How hits are counted.
-    iou : float
-        Lowest IoU of a hit, in (0, 1].
+        Columns ``subject, video, onset, offset, emotion``; frames from 1, both ends inclusive.  Predictions may reach
+        over both ends of a video, as published decoding rules do, and have a column ``confidence`` (higher is surer).
+    scorer, iou : {"strict", "greedy", "many-to-many", "megc"}, float
+        How hits are counted, and the lowest IoU of a hit, in (0, 1].
     classes : sequence of str
         Classes of recognition: three without "others", or four.
     against : like predictions, optional

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metst.arrays import AnyArray, BoolArray, Float32Array, Int64Array, OnProgress
 from metst.config import DEFAULT_STRATEGY, Strategy
-from metst.datasets import DataSet
 from metst.decode import frame_classes, kept_detections, majority_label, published_intervals
 from metst.errors import UsageError
 from metst.labels import CLASSES, NEUTRAL
@@ -25,6 +25,9 @@ from metst.reproduction.counting import Detections
 from metst.reproduction.result_files import FOLLOWED, Evaluation, Fold, Options, outcome
 from metst.reproduction.split import Split, published_split
 from metst.reproduction.subject_checkpoints import check_model, find_folds, fold_model, was_trained_on
+
+if TYPE_CHECKING:
+    from metst.datasets import DataSet
 
 _TOGETHER = 64  # windows that are scored together here, for speed: set by hand, does not change the result
 

@@ -6,12 +6,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from metst.config import Rule, Strategy
-from metst.datasets import DataSet
 from metst.labels import CLASSES
 from metst.metrics import COLUMNS
 from metst.published.facts import DATA_SETS, RELEASED_COUNTS, Follow, HalfDuration, ReleasedCounts, TrainedOn
@@ -20,6 +19,9 @@ from metst.reproduction.counting import SCORERS, Detections, count, native_detec
 from metst.reproduction.split import NO_CLASS, Split, TestVideo
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
+
+if TYPE_CHECKING:
+    from metst.datasets import DataSet
 
 FOLLOWED: dict[Follow, str] = {
     "description": "first window of each video whole, then second halves",

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metst.arrays import Int64Array, IntArray
-from metst.datasets import DataSet, Label
 from metst.errors import DataError
 from metst.labels import Statistic, half_duration
-from metst.metrics import read_videos_csv
+from metst.metrics.interval_tables import read_videos_csv
 from metst.reproduction.author_caches import Features, expected_windows, natural_key
+
+if TYPE_CHECKING:
+    from metst.datasets import DataSet, Label
 
 NO_CLASS = "unknown"
 """Class of a micro-expression to which the label sheet gives none: it counts for spotting only."""

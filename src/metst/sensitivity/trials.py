@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from metst.config import Settings
-from metst.metrics import interval_iou
+from metst.metrics.matching import interval_iou
 from metst.sensitivity.moments import REST_S, Moment
 from metst.synthesis.events import PlantedEvent, draw_event
 from metst.synthesis.inject import truth_intervals

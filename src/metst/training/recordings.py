@@ -22,7 +22,7 @@ from metst.config import ModelInfo, PublishedDecodeSettings, ScoringSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_index
 from metst.errors import UsageError
 from metst.labels import CLASSES
-from metst.metrics import interval_iou, match_intervals
+from metst.metrics.matching import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
 from metst.models.networks import StateTransitionNetwork
 from metst.storage import write_whole

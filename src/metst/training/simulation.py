@@ -15,7 +15,7 @@ from metst.config import DEFAULT_SEED, DecodeSettings, ModelInfo
 from metst.decode import decode_scores
 from metst.inference import score_motion
 from metst.labels import CLASSES
-from metst.metrics import interval_iou, match_intervals
+from metst.metrics.matching import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
 from metst.models.networks import StateTransitionNetwork
 from metst.results.motion import Motion
