@@ -14,8 +14,9 @@ $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 demo: $(VENV)/.done
 	$(BIN)/metst demo
 
+# Each file of tests runs in one process, beside others: its fixtures are made once.
 test: $(VENV)/.done
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.done
 	$(BIN)/python -m pytest -m slow

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from metst.errors import FaceError, MetstError
-from metst.sensitivity import CalibrateSettings, as_dict, calibrate, summarise, write_calibration, write_page
 from metst.sensitivity import footage as reading
+from metst.sensitivity.calibration import calibrate
+from metst.sensitivity.calibration_page import write_page
 from metst.sensitivity.footage import Footage
 from metst.sensitivity.moments import Section
+from metst.sensitivity.settings import CalibrateSettings
+from metst.sensitivity.summary import as_dict, summarise, write_calibration
 from metst.synthesis.clip import write_clip
 from metst.synthesis.recipe import ClipRecipe
 from metst.video import write_video

@@ -21,19 +21,15 @@ from metst.cli.calibrate import calibrate as command
 from metst.errors import FaceError, OutputError, UsageError
 from metst.models.checkpoint import load_model
 from metst.results import Analysis, Condition
-from metst.sensitivity import (
-    CalibrateSettings,
-    Calibration,
-    as_dict,
-    calibration,
-    summarise,
-    write_calibration,
-    write_page,
-)
+from metst.sensitivity import calibration
+from metst.sensitivity.calibration import Calibration
+from metst.sensitivity.calibration_page import write_page
 from metst.sensitivity.footage import look_at
-from metst.sensitivity.moments import REST_S, SLOT_S, Moment, find_sections, quiet_frames, quiet_moments
+from metst.sensitivity.moments import Moment, find_sections, quiet_frames, quiet_moments
 from metst.sensitivity.psychometric import Curve, fit_curve, poisson_interval, resampled_curves, wilson
 from metst.sensitivity.recording_quality import Conditions, give_advice
+from metst.sensitivity.settings import REST_S, SLOT_S, CalibrateSettings
+from metst.sensitivity.summary import as_dict, summarise, write_calibration
 from metst.sensitivity.trials import TOLERANCE_S, judge, plan_trials
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import Intervals, TimeGrid

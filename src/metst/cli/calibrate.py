@@ -10,15 +10,38 @@ import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, named, print_json, progress, table, talk
-from metst.cli.options import AsJson, ModelName, OutputFolder, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
+from metst.cli.options import (
+    AsJson,
+    ModelName,
+    OutputFolder,
+    Quiet,
+    Rate,
+    Verbose,
+    on_machines,
+    one_by_one,
+    reachable,
+    setting,
+)
 from metst.cli.synthesize import numbers, words
 from metst.evaluation.executors import Executor, check_executor, run_tasks
+from metst.sensitivity.settings import CalibrateSettings
 
 if TYPE_CHECKING:
     from metst.sensitivity.many import CalibrationTask
 
+_USUAL = CalibrateSettings.model_construct()
+"""The settings without options."""
+
 OVERALL_TABLE = "calibrations.csv"
 """The table over several recordings, in the folder for the results."""
+
+
+Labels = Annotated[str, typer.Option(help="Classes to plant, separated by commas.")]
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    """Numbers as the options take them."""
+    return ",".join(f"{value:g}" for value in values)
 
 
 @on_machines
@@ -35,12 +58,14 @@ def calibrate(
     model: ModelName = "metst-event",
     amplitudes: Annotated[
         str, typer.Option(help="Fractions of full contraction, separated by commas; placebos (0) are always there.")
-    ] = "0,0.03,0.05,0.08,0.12,0.2,0.3",
-    durations: Annotated[str, typer.Option(help="Durations, seconds, separated by commas.")] = "0.2,0.35,0.5",
-    labels: Annotated[str, typer.Option(help="Classes to plant, separated by commas.")] = "negative,positive,surprise",
-    repeats: Annotated[int, typer.Option(min=1, max=100, help="Trials per amplitude, duration and class.")] = 2,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="H.264 quality of the planted recordings.")] = 18,
-    seed: Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same figures.")] = 1,
+    ] = _listed(_USUAL.amplitudes),
+    durations: Annotated[str, typer.Option(help="Durations, seconds, separated by commas.")] = _listed(
+        _USUAL.durations_s
+    ),
+    labels: Labels = ",".join(_USUAL.labels),
+    repeats: Annotated[int, setting(CalibrateSettings, "repeats")] = _USUAL.repeats,
+    crf: Annotated[int, setting(CalibrateSettings, "crf")] = _USUAL.crf,
+    seed: Annotated[int, setting(CalibrateSettings, "seed")] = _USUAL.seed,
     fps: Rate = None,
     cache: Annotated[bool, typer.Option(help="Keep the motion of the recording, and take what was kept.")] = True,
     as_json: AsJson = False,
@@ -53,7 +78,6 @@ def calibrate(
     """
     talk(quiet=quiet, verbose=verbose)
     from metst.datasets.corpus import find_recordings
-    from metst.sensitivity import CalibrateSettings
     from metst.sensitivity.many import CalibrationTask
 
     settings = CalibrateSettings(
@@ -80,9 +104,9 @@ def calibrate(
 
 def _one(task: CalibrationTask) -> dict[str, Any]:
     """Calibrate one recording and say what was found."""
-    from metst.sensitivity import as_dict
     from metst.sensitivity.calibration_page import lead
     from metst.sensitivity.many import PAGE_FILE, calibrate_into
+    from metst.sensitivity.summary import as_dict
 
     with progress(task.path.name) as on_progress:
         found, summary = calibrate_into(task, on_progress=on_progress)

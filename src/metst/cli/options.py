@@ -41,7 +41,7 @@ ExpectedRate = Annotated[
 
 MACHINES = "Many processors and machines"
 """Title of the options that :func:`on_machines` gives, in the help of a command."""
-_JOBS = SlurmSettings()
+_JOBS = SlurmSettings()  # what a job gets without options
 
 
 def _chosen_executor(

@@ -30,6 +30,7 @@ LABELS = Form(
 
 SUBJECT = r"sub\d+"  # folders of subjects
 _SUBJECT_DIGITS = 2  # with zeros in front, as folders have it
+# Columns of the sheet that say where a label is, and what.
 _COLUMNS = Columns(onset="OnsetFrame", apex="ApexFrame", offset="OffsetFrame", emotion="Estimated Emotion")
 
 

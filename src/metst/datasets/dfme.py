@@ -29,6 +29,7 @@ LABELS = Form(
 """A sheet of labels."""
 
 CLIP = r"sub\d+_\d+"  # folders of clips
+# Columns of the sheet that say where a label is, and what.
 _COLUMNS = Columns(onset="OnsetFrame", apex="ApexFrame", offset="OffsetFrame", emotion="Emotion")
 
 

@@ -18,7 +18,7 @@ from metst.errors import DataError, MetstError, UsageError
 from metst.tables.delimited import plain_name
 from metst.tables.findings import first_rows
 
-_WORKBOOK = r".*\.(xlsx|xlsm|xls)"
+_WORKBOOK = r".*\.(xlsx|xlsm|xls)"  # names of files that hold sheets
 _SHEETS_SHOWN = 6  # in a message: set by hand
 
 

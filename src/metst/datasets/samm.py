@@ -32,7 +32,8 @@ LABELS = Form(
 """The sheet of labels, which also gives SAMM Long Videos their emotions."""
 
 SUBJECT = r"\d{3}"  # folders of subjects
-_FILENAME = re.compile(r"(\d{3})_\d+_\d+")
+_FILENAME = re.compile(r"(\d{3})_\d+_\d+")  # subject, video, sample
+# Columns of the sheet that say where a label is, and what.
 _COLUMNS = Columns(onset="Onset Frame", apex="Apex Frame", offset="Offset Frame", emotion="Estimated Emotion")
 
 

@@ -23,7 +23,7 @@ def write_summary(lines: Sequence[dict[str, Any]], path: Path) -> None:
     Parameters
     ----------
     lines : sequence of dict
-        Of :func:`metst.evaluation.analyses.lines_of`.
+        One per recording, as the folder of its results gives it.
     path : Path
         The CSV file.
 

@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from metst.analyze import analyze
 from metst.arrays import OnProgress
-from metst.config import Settings
-from metst.errors import FaceError, UsageError, VideoError
+from metst.errors import FaceError, VideoError
 from metst.results import Analysis
 from metst.sensitivity.footage import Footage, Stretch
-from metst.sensitivity.moments import REST_S, SLOT_S, find_sections
+from metst.sensitivity.moments import find_sections
 from metst.sensitivity.recording_quality import Conditions, measure_conditions
-from metst.sensitivity.trials import Outcome, Trial, TrialSettings, judge, plan_trials
-from metst.synthesis.events import EMOTION_UNITS
+from metst.sensitivity.settings import CalibrateSettings
+from metst.sensitivity.trials import Outcome, Trial, judge, plan_trials
 from metst.synthesis.inject import PlantedFields, inject_events
 from metst.timeline import Intervals
 from metst.video import write_video
@@ -31,58 +29,6 @@ if TYPE_CHECKING:
 
 LEAST_S = 3.0
 """A recording shorter than this holds no moment with what the pipeline needs before and after it, seconds."""
-
-_SHORTEST_S = 0.1
-"""Movements that are shorter are not planted, seconds: three frames at 30 frames per second.  Set by hand."""
-
-_LONGEST_S = SLOT_S - 2 * REST_S
-"""What a moment leaves for a movement, seconds."""
-
-
-class CalibrateSettings(Settings):
-    """All that decides a calibration besides its recording and its model."""
-
-    amplitudes: tuple[float, ...] = Field(
-        (0.0, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3), description="fractions of full contraction; 0 is the placebo"
-    )
-    durations_s: tuple[float, ...] = Field((0.2, 0.35, 0.5), description="onset to offset, seconds")
-    labels: tuple[str, ...] = Field(("negative", "positive", "surprise"), description="classes that are planted")
-    repeats: int = Field(2, ge=1, le=100, description="trials per amplitude, duration and class")
-    crf: int = Field(18, ge=0, le=51, description="H.264 quality of the recordings that movements were planted in")
-    seed: int = Field(1, ge=0, description="seed of all chance")
-    resamples: int = Field(300, ge=20, le=10_000, description="bootstrap samples for the bands")
-
-    @model_validator(mode="after")
-    def _sensible(self) -> CalibrateSettings:
-        amplitudes = self.amplitudes
-        if any(not 0 <= value <= 1 for value in amplitudes) or len(set(amplitudes)) < len(amplitudes):
-            raise UsageError(f"amplitudes must lie between 0 and 1, each once; got {_listed(amplitudes)}")
-        if sum(value > 0 for value in amplitudes) < 2:
-            raise UsageError(f"a curve needs at least two amplitudes above 0; got {_listed(amplitudes) or 'none'}")
-        if not self.durations_s or any(not _SHORTEST_S <= value <= _LONGEST_S for value in self.durations_s):
-            raise UsageError(
-                f"durations must lie between {_SHORTEST_S:g} and {_LONGEST_S:g} s; got {_listed(self.durations_s)}"
-            )
-        if len(set(self.durations_s)) < len(self.durations_s):
-            raise UsageError(f"durations must be named once each; got {_listed(self.durations_s)}")
-        if unknown := [label for label in self.labels if label not in EMOTION_UNITS]:
-            raise UsageError(f"unknown class {unknown[0]!r}: expected some of {', '.join(EMOTION_UNITS)}")
-        if not self.labels:
-            raise UsageError("name at least one class to plant")
-        if len(set(self.labels)) < len(self.labels):
-            raise UsageError(f"classes must be named once each; got {', '.join(self.labels)}")
-        return self
-
-    def trials(self) -> TrialSettings:
-        """What is planted; placebos belong to every calibration."""
-        amplitudes = tuple(sorted({0.0, *self.amplitudes}))
-        return TrialSettings(
-            amplitudes=amplitudes,
-            durations_s=self.durations_s,
-            labels=self.labels,
-            repeats=self.repeats,
-            seed=self.seed,
-        )
 
 
 @dataclass(frozen=True)
@@ -283,7 +229,3 @@ def _peaks(trials: list[Trial], *, stretch: Stretch) -> list[float]:
 def _tell(on_progress: OnProgress | None, stage: str, done: int, total: int) -> None:
     if on_progress is not None:
         on_progress(stage, done, total)
-
-
-def _listed(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)

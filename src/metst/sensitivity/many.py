@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from metst.errors import DataError
 from metst.models.checkpoint import load_model
-from metst.sensitivity.calibration import CalibrateSettings, Calibration, calibrate
+from metst.sensitivity.calibration import Calibration, calibrate
 from metst.sensitivity.calibration_page import write_page
+from metst.sensitivity.settings import CalibrateSettings
 from metst.sensitivity.summary import FIGURES_FILE, FILES, Summary, model_facts, summarise, write_calibration
 from metst.storage import csv_bytes, json_key, make_folder, write_whole
 from metst.video import content_hash, probe_video
@@ -61,7 +62,7 @@ def do_calibration(task: CalibrationTask) -> None:
     Raises
     ------
     MetstError
-        As :func:`metst.sensitivity.calibrate`, or the folder cannot be written.
+        As :func:`metst.sensitivity.calibration.calibrate`, or the folder cannot be written.
     """
     if not _is_done(task):
         calibrate_into(task)

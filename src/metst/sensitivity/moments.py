@@ -13,16 +13,11 @@ from metst.arrays import BoolArray, UInt8Array
 from metst.errors import FaceError
 from metst.report.movement import recent_movement
 from metst.results.flags import Condition, face_conditions
+from metst.sensitivity.settings import SLOT_S
 from metst.timeline import true_runs
 
 if TYPE_CHECKING:
     from metst.results import Analysis
-
-SLOT_S: Final = 1.1
-"""A moment for one movement, seconds: the longest one planted, and rest on both sides."""
-
-REST_S: Final = 0.25
-"""Nothing is planted so close to the ends of a moment, seconds."""
 
 QUIET_MOVEMENT: Final = 0.02
 """Mean movement of the regions within a quarter of a second above which a face is not quiet, face units."""

@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from metst.config import Settings
 from metst.metrics.matching import interval_iou
-from metst.sensitivity.moments import REST_S, Moment
+from metst.sensitivity.moments import Moment
+from metst.sensitivity.settings import REST_S, TrialSettings
 from metst.synthesis.events import PlantedEvent, draw_event
 from metst.synthesis.inject import truth_intervals
 from metst.timeline import Intervals, TimeGrid
@@ -66,21 +66,6 @@ class Outcome:
     iou: float = 0.0
     onset_error_s: float = float("nan")
     offset_error_s: float = float("nan")
-
-
-class TrialSettings(Settings):
-    """What is planted."""
-
-    amplitudes: tuple[float, ...]
-    durations_s: tuple[float, ...]
-    labels: tuple[str, ...]
-    repeats: int
-    seed: int
-
-    @property
-    def count(self) -> int:
-        """Number of trials, before what is left of the last pass is filled with placebos."""
-        return len(self.amplitudes) * len(self.durations_s) * len(self.labels) * self.repeats
 
 
 def plan_trials(moments: Sequence[Moment], *, settings: TrialSettings) -> list[Trial]:

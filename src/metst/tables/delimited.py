@@ -18,12 +18,12 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What stands between cells, and its name."""
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ ]*\r?\n?', re.IGNORECASE)
 """The first line that Excel takes as an order, and some programs write for it."""
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")  # a number as it is written where the comma is decimal
 _PERHAPS_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")  # one thousand and thirty-one, or a bit more than one
-_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}  # by what such a file starts with
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # what .xlsx and .xls files start with
 _HEADER_BYTES = 64  # of a file's start, which its header fills: Latin letters
-_REMEDY = "save it as CSV in UTF-8"
+_REMEDY = "save it as CSV in UTF-8"  # what to do, at the end of each refusal
 
 
 @dataclass(frozen=True)

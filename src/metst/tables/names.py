@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
-_DIGITS = re.compile(r"\d+")
+_DIGITS = re.compile(r"\d+")  # numbers in names, which may have zeros in front
 
 
 def composed(name: str) -> str:
