@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _USUAL = CalibrateSettings.model_construct()
 """The settings without options."""
 
+_USUAL_LABELS = ",".join(_USUAL.labels)
+"""Their classes, as the option takes them."""
+
 OVERALL_TABLE = "calibrations.csv"
 """The table over several recordings, in the folder for the results."""
 
@@ -62,7 +65,7 @@ def calibrate(
     durations: Annotated[str, typer.Option(help="Durations, seconds, separated by commas.")] = _listed(
         _USUAL.durations_s
     ),
-    labels: Labels = ",".join(_USUAL.labels),
+    labels: Labels = _USUAL_LABELS,
     repeats: Annotated[int, setting(CalibrateSettings, "repeats")] = _USUAL.repeats,
     crf: Annotated[int, setting(CalibrateSettings, "crf")] = _USUAL.crf,
     seed: Annotated[int, setting(CalibrateSettings, "seed")] = _USUAL.seed,
