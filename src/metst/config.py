@@ -21,6 +21,12 @@ Strategy = Literal[0, 1, 2]
 Pathways = Literal["shared", "separate"]
 """Whether spotting and recognition read the same features, or each its own."""
 
+TimeStepStart = Literal["spread", "zero"]
+"""Where the biases of Mamba's time steps start: spread over short and long ones as in Mamba, or at 0."""
+
+DropPathRow = Literal["pathway", "stage"]
+"""What the share of skipped blocks rises over, from 0: all blocks of a pathway, or those of each stage anew."""
+
 STAGES: Final = 3
 """Stages of the slow-fast networks; between two the fast pathway is added to the slow one."""
 Codec = Literal["h264", "hevc", "mpeg4"]
@@ -190,6 +196,15 @@ class NetworkConfig(Settings):
     d_state: int = Field(64, ge=1, description="state size of a Mamba block")
     d_conv: int = Field(4, ge=1, description="kernel of the causal convolution of a Mamba block, frames")
     expand: int = Field(2, ge=1, description="inner width of a Mamba block over its outer width")
+    time_step_start: TimeStepStart = Field(
+        "spread", description="biases of the time steps before training: spread as in Mamba, or all 0 (published)"
+    )
+    drop_path_row: DropPathRow = Field(
+        "pathway", description="the share of skipped blocks rises over a whole pathway, or over each stage (published)"
+    )
+    trunk_per_head: bool = Field(
+        False, description="in training a shared pathway runs once per head, each time with other blocks skipped"
+    )
     classes: int = Field(5, ge=1, description="classes of the recognition head")
 
     @property

@@ -32,7 +32,7 @@ from metst.training.lesson import Lesson
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import joint_loss
 from metst.training.predictions import Candidate, predict, write_predictions
-from metst.training.recipes import Recipe, WindowPlan
+from metst.training.recipes import HUNDREDTHS, Recipe, WindowPlan
 from metst.training.windows import (
     TrainingWindows,
     input_settings,
@@ -247,6 +247,7 @@ def _training(
         fingerprint=fingerprint,
         validate=validate,
         patience=recipe.patience,
+        mixed_precision=recipe.mixed_precision,
     )
 
 
@@ -259,22 +260,25 @@ def window_batches(
 ) -> Callable[[int], Batch]:
     """Batches by the number of the step: every window once per epoch, in an order of its own, each with its gain.
 
+    A gain is one of the hundredths between the lowest and the highest, these included.
+
     Returns
     -------
     callable
         ``batch(step)`` gives motion ``(b, C, k)`` float32, score ``(b, k)`` float32 and class ``(b, k)`` int64.
     """
     epoch_steps = _epoch_steps(windows, batch_size=batch_size)
+    lowest, highest = (round(HUNDREDTHS * each) for each in gain)
 
     # Order and gains are streams of their own beside the choice of the windows, which draws from [seed, 0].
     def batch(step: int) -> Batch:
         epoch, place = divmod(step, epoch_steps)
         order = np.random.default_rng([seed, 1, epoch]).permutation(len(windows))
         rows = order[place * batch_size : (place + 1) * batch_size]
-        factor = np.random.default_rng([seed, 2, step]).uniform(*gain, size=len(rows)).astype(np.float32)
+        drawn = np.random.default_rng([seed, 2, step]).integers(lowest, highest, size=len(rows), endpoint=True)
         frames = windows.frames(rows)
         return (
-            torch.from_numpy(windows.inputs(rows, gain=factor)),
+            torch.from_numpy(windows.inputs(rows, gain=(drawn / HUNDREDTHS).astype(np.float32))),
             torch.from_numpy(windows.score[frames].astype(np.float32)),
             torch.from_numpy(windows.label[frames].astype(np.int64)),
         )

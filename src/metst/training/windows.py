@@ -6,7 +6,6 @@ Windows overlap by half and would take twice the memory if they were cut out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from metst.errors import DataError
 from metst.inference import network_input
 from metst.inference.signal import QualityHold
 from metst.labels import CLASSES, NEUTRAL, frame_labels, half_duration
-from metst.published.facts import SCALE
+from metst.published.facts import SCALE, TRAINING
 from metst.timeline import Series, TimeGrid, true_runs
 from metst.training.recipes import Recipe, WindowPlan
 
@@ -181,7 +180,7 @@ def training_windows(
     for video in videos:
         motion = read_motion(folder, video)
         for stretch in _stretches(motion.displacement, motion.quality, settings=settings):
-            inside = range(0, len(stretch) - plan.window + 1, plan.hop)
+            inside = window_starts(len(stretch), window=plan.window)
             starts += [stretches.length + start for start in inside]
             hard += _hold_negatives(video, motion.grid, grid=stretch.grid, plan=plan, starts=inside)
             targets = frame_targets(video, motion.grid, grid=stretch.grid, rate_hz=plan.rate_hz)
@@ -193,6 +192,11 @@ def training_windows(
     if not with_event:
         raise _nothing_to_learn(subjects)
     return TrainingWindows(motion_, score, label, chosen, plan.window, with_event)
+
+
+def window_starts(frames: int, *, window: int) -> range:
+    """First frames of the windows of a stretch: every half window, as many as fit, as published."""
+    return range(0, frames - window + 1, window // 2)
 
 
 def _nothing_to_learn(subjects: Sequence[str]) -> DataError:
@@ -323,5 +327,24 @@ def _chosen(
     if recipe.hard_negatives:
         drawn = drawn[np.argsort(~hard[drawn], kind="stable")]
     events = int(with_event.sum())
-    wanted = math.floor(plan.neutral_ratio * events + 0.5)
+    wanted = neutral_windows(events, without=len(neutral), ratio=plan.neutral_ratio)
     return np.concatenate([starts[with_event], starts[np.sort(drawn[:wanted])]]), events
+
+
+def neutral_windows(with_event: int, *, without: int, ratio: float) -> int:
+    """How many windows without an event are drawn, as published: by the ratio, else all but two.
+
+    With fewer than two the authors' program ends with an error; here none are drawn.  Without any window with an
+    event theirs takes the first 50 windows; here none, and then there is nothing to learn.
+
+    Parameters
+    ----------
+    with_event, without : int
+        Windows of the two kinds that there are.
+    ratio : float
+        Windows without per window with one; the product is rounded down.
+    """
+    if not with_event:
+        return 0
+    wanted = int(with_event * ratio)
+    return wanted if wanted < without else max(0, without - TRAINING.neutral_spared)
