@@ -152,6 +152,16 @@ class InputSettings(Settings):
     )
     baseline_s: float = Field(1.0, gt=0, description="time constant of the leaking baseline, seconds")
     scale: float = Field(1.0, gt=0, description="network units per face unit (the distance of the outer eye corners)")
+    sampling: Literal["mean", "latest"] = Field(
+        "mean",
+        description="what a frame of the network is of the video's frames: their mean around it, or the last one up to"
+        " it, which is every n-th of a faster video (published)",
+    )
+    gaps: Literal["restart", "still"] = Field(
+        "restart",
+        description="without a face the network starts afresh, or all regions stand still and it goes on (published:"
+        " there are no gaps)",
+    )
     min_segment_s: float = Field(0.2, ge=0, description="shortest stretch with a face that is scored, seconds")
     min_quality: float = Field(
         0.5, ge=0, le=1, description="a region measured with less quality is taken to stand still"
@@ -164,6 +174,11 @@ class ScoringSettings(Settings):
     mode: Literal["whole", "windows"] = Field("whole", description="one pass with carried state, or windows")
     window: int = Field(30, ge=1, description="frames per window (windows only)")
     hop: int = Field(15, ge=1, description="frames from one window to the next (windows only)")
+    remainder: Literal["scored", "dropped"] = Field(
+        "scored",
+        description="frames behind the last window that fits: one more window ends with the last of them, or they have"
+        " no score (published; windows only)",
+    )
     lag: int = Field(
         0, ge=0, description="frames by which the network answers late: it has then seen what follows (whole only)"
     )
@@ -181,6 +196,8 @@ class ScoringSettings(Settings):
             raise ValueError(f"lag {self.lag} is for mode whole only: a window ends before the late answers")
         if self.mode == "windows" and self.directions == "both":
             raise ValueError("reading in both directions is for mode whole only: windows have no direction")
+        if self.mode == "whole" and self.remainder == "dropped":
+            raise ValueError("a dropped remainder is for mode windows only: one pass leaves none")
         return self
 
 
@@ -234,6 +251,9 @@ class PublishedDecodeSettings(Settings):
     rule: Rule = Field(description="intervals of one length, or extensible ones")
     k_p: int = Field(ge=1, description="half the typical length of a micro-expression, frames of the network")
     strategy: Strategy = Field(1, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+    neutral_by_sign: bool = Field(
+        False, description="the neutral logit is taken for 0: neutral where the logits of all emotions are negative"
+    )
 
 
 class ModelInfo(Settings):

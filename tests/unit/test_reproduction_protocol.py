@@ -118,8 +118,10 @@ def curves(study: Study, *, follow: str, strategy: int) -> dict[str, tuple[np.nd
         for name in (name for name in VIDEOS if name.startswith(subject)):
             score, label = np.zeros((len(study.windows[name]) + 1) * K // 2), [0] * ((VIDEOS[name] + 1) * K // 2)
             for number, window in enumerate(study.windows[name]):
-                with torch.inference_mode():
+                with torch.no_grad():
                     spot, logits = model.network(torch.from_numpy(window[None]).float())
+                if follow == "code" and strategy == 1:  # of metst-plus and boosting-vrme, which these are
+                    logits[:, :, 4] = 0
                 whole = number == 0 if follow == "description" else in_subject % 32 == 0
                 for frame in range(0 if whole else K // 2, K):
                     score[number * K // 2 + frame] = float(spot[0, frame])

@@ -55,6 +55,10 @@ EpochsOption = Annotated[
 WidthOption = Annotated[
     int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.", rich_help_panel=_OWN)
 ]
+AsPublishedOption = Annotated[
+    bool,
+    typer.Option("--as-published", help="The authors' way also where metst differs on purpose.", rich_help_panel=_OWN),
+]
 GridOption = Annotated[
     Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
 ]
@@ -77,6 +81,7 @@ def evaluate(
     folds: FoldsOption = "loso",
     epochs: EpochsOption = None,
     width: WidthOption = None,
+    as_published: AsPublishedOption = False,
     grid: GridOption = None,
     executor: ExecutorOption = "local",
     scheduler: SchedulerOption = None,
@@ -117,7 +122,7 @@ def evaluate(
         from metst.evaluation.plan import make_plan
 
         assert folder is not None
-        changes = {"epochs": epochs, "network.width": width}
+        changes = {"epochs": epochs, "network.width": width, "as_published": as_published or None}
         variants = _variants(recipe, strategy=strategy, changes=changes, grid=grid)
         plan = make_plan(folder, variants=variants, folds=folds, seed=seed)
         where = Executor(executor, workers=workers, scheduler=scheduler, folder=output / "slurm")

@@ -24,7 +24,8 @@ from metst.timeline import frames_for_people
 FOLLOWED: dict[Follow, str] = {
     "description": "first window of each video whole, then second halves",
     "code": "first window of each batch whole, then second halves, zeros where no window wrote, as the authors' "
-    "program does; strategy 1 of BoostingVRME compares the emotions' logits with 0 instead of the neutral one",
+    "program does; strategy 1 of ME-TST+ and BoostingVRME compares the emotions' logits with 0 instead of the neutral "
+    "one",
 }
 """How the windows of a video become its curve."""
 

@@ -210,8 +210,13 @@ def _described(lesson: Lesson, *, subjects: Sequence[str], plan: WindowPlan, k_p
         network=recipe.network,
         classes=CLASSES,
         input=input_settings(recipe, plan),
-        scoring=ScoringSettings(mode="windows", window=plan.window, hop=plan.hop),
-        decode=PublishedDecodeSettings(rule=recipe.rule, k_p=k_p, strategy=lesson.strategy),
+        scoring=ScoringSettings(
+            mode="windows", window=plan.window, hop=plan.hop, remainder="dropped" if recipe.as_published else "scored"
+        ),
+        decode=PublishedDecodeSettings(
+            rule=recipe.rule, k_p=k_p, strategy=lesson.strategy,
+            neutral_by_sign=recipe.as_published and recipe.neutral_by_sign and lesson.strategy == 1,
+        ),
         decode_fitted_on=f"micro-expressions of {len(subjects)} training subjects",
         training_subjects=tuple(sorted(subjects)),
         trained_on=trained_on,

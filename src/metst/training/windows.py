@@ -17,7 +17,7 @@ from metst.config import InputSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_motion
 from metst.errors import DataError
 from metst.inference import network_input
-from metst.inference.signal import QualityHold
+from metst.inference.signal import GapHold, QualityHold
 from metst.labels import CLASSES, NEUTRAL, frame_labels, half_duration
 from metst.published.facts import SCALE, TRAINING
 from metst.timeline import Series, TimeGrid, true_runs
@@ -122,7 +122,10 @@ def window_plan(recipe: Recipe, index: FeatureIndex, subjects: tuple[str, ...]) 
 
 def input_settings(recipe: Recipe, plan: WindowPlan) -> InputSettings:
     """How motion becomes the input of the network, as published: against the first frame of each window."""
-    return InputSettings(rate_hz=plan.rate_hz, regions=recipe.regions, reference="window", scale=SCALE)
+    common = InputSettings(rate_hz=plan.rate_hz, regions=recipe.regions, reference="window", scale=SCALE)
+    if not recipe.as_published:
+        return common
+    return common.model_copy(update={"sampling": "latest", "gaps": "still", "min_quality": 0.0})
 
 
 def typical_half_duration(
@@ -133,7 +136,7 @@ def typical_half_duration(
     for video in index.of(subjects):
         if video.file and video.micro:
             motion = read_motion(folder, video)
-            ends.append(_network_frames(video, motion.grid, start_s=motion.grid.time_s[0], rate_hz=plan.rate_hz))
+            ends.append(network_frames(video, motion.grid, start_s=motion.grid.time_s[0], rate_hz=plan.rate_hz))
     first, last = np.concatenate(ends).T
     if not len(first):
         raise _nothing_to_learn(subjects)
@@ -151,8 +154,9 @@ def training_windows(
 ) -> TrainingWindows:
     """Choose windows: every one with a frame of a micro-expression, and neutral ones at random.
 
-    Windows start every half window in every stretch with a face; what is left at its end is not used, as
-    published.  Without ``recipe.background`` only videos with micro-expressions count, as published.
+    Windows start every half window in every stretch with a face, as published in the whole video; what is left at
+    its end is not used, as published.  Without ``recipe.background`` only videos with micro-expressions count, as
+    published.
 
     Parameters
     ----------
@@ -208,6 +212,8 @@ def _nothing_to_learn(subjects: Sequence[str]) -> DataError:
 
 def _stretches(motion: Series, quality: Float32Array, *, settings: InputSettings) -> list[Series]:
     """Input of the network for every stretch with a face, as scoring makes it."""
+    if settings.gaps == "still":
+        motion = GapHold().feed(motion)
     found = []
     for run in true_runs(motion.valid):
         part = motion.part(run)
@@ -216,10 +222,10 @@ def _stretches(motion: Series, quality: Float32Array, *, settings: InputSettings
     return found
 
 
-def _network_frames(
+def network_frames(
     video: FeatureVideo, grid: TimeGrid, *, start_s: float, rate_hz: float, kinds: tuple[str, ...] = ("micro",)
 ) -> Int64Array:
-    """First and last frame ``(N, 2)`` of labels on a grid of the network: rounded down, as published."""
+    """First and last frame ``(N, 2)`` of labels on the network's grid from ``start_s``: rounded down, as published."""
     events = [event for event in video.events if event.kind in kinds]
     ends = np.array([(event.onset, event.offset - 1) for event in events], np.int64).reshape(-1, 2)
     return np.floor((grid.time_s[ends] - start_s) * rate_hz + _FRAME_TOLERANCE).astype(np.int64)
@@ -247,7 +253,7 @@ def frame_targets(
     label : (F,) int8
         Index into :data:`metst.labels.CLASSES`, or :data:`IGNORED`.
     """
-    frames = _network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=rate_hz)
+    frames = network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=rate_hz)
     emotions = [event.emotion for event in video.micro]
     # An event may reach over the ends of the stretch.
     before = -min(0, *frames[:, 0].tolist(), 0)
@@ -266,7 +272,7 @@ def _hold_negatives(
 ) -> list[bool]:
     """Which windows hold a frame of a macro-expression or a blink."""
     kinds = ("macro", "blink")
-    ends = _network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=plan.rate_hz, kinds=kinds)
+    ends = network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=plan.rate_hz, kinds=kinds)
     return [bool(((ends[:, 0] < start + plan.window) & (ends[:, 1] >= start)).any()) for start in starts]
 
 
