@@ -27,6 +27,12 @@ DEFAULT_SEED: Final = 100
 Pathways = Literal["shared", "separate"]
 """Whether spotting and recognition read the same features, or each its own."""
 
+TimeStepStart = Literal["spread", "zero"]
+"""Where the biases of Mamba's time steps start: spread over short and long ones as in Mamba, or at 0."""
+
+DropPathRow = Literal["pathway", "stage"]
+"""What the share of skipped blocks rises over, from 0: all blocks of a pathway, or those of each stage anew."""
+
 STAGES: Final = 3
 """Stages of the slow-fast networks; between two the fast pathway is added to the slow one."""
 Codec = Literal["h264", "hevc", "mpeg4"]
@@ -152,6 +158,16 @@ class InputSettings(Settings):
     )
     baseline_s: float = Field(1.0, gt=0, description="time constant of the leaking baseline, seconds")
     scale: float = Field(1.0, gt=0, description="network units per face unit (the distance of the outer eye corners)")
+    sampling: Literal["mean", "latest"] = Field(
+        "mean",
+        description="what a frame of the network is of the video's frames: their mean around it, or the last one up to"
+        " it, which is every n-th of a faster video (published)",
+    )
+    gaps: Literal["restart", "still"] = Field(
+        "restart",
+        description="without a face the network starts afresh, or all regions stand still and it goes on (published:"
+        " there are no gaps)",
+    )
     min_segment_s: float = Field(0.2, ge=0, description="shortest stretch with a face that is scored, seconds")
     min_quality: float = Field(
         0.5, ge=0, le=1, description="a region measured with less quality is taken to stand still"
@@ -164,6 +180,11 @@ class ScoringSettings(Settings):
     mode: Literal["whole", "windows"] = Field("whole", description="one pass with carried state, or windows")
     window: int = Field(30, ge=1, description="frames per window (windows only)")
     hop: int = Field(15, ge=1, description="frames from one window to the next (windows only)")
+    remainder: Literal["scored", "dropped"] = Field(
+        "scored",
+        description="frames behind the last window that fits: one more window ends with the last of them, or they have"
+        " no score (published; windows only)",
+    )
     lag: int = Field(
         0, ge=0, description="frames by which the network answers late: it has then seen what follows (whole only)"
     )
@@ -181,6 +202,8 @@ class ScoringSettings(Settings):
             raise ValueError(f"lag {self.lag} is for mode whole only: a window ends before the late answers")
         if self.mode == "windows" and self.directions == "both":
             raise ValueError("reading in both directions is for mode whole only: windows have no direction")
+        if self.mode == "whole" and self.remainder == "dropped":
+            raise ValueError("a dropped remainder is for mode windows only: one pass leaves none")
         return self
 
 
@@ -196,6 +219,15 @@ class NetworkConfig(Settings):
     d_state: int = Field(64, ge=1, description="state size of a Mamba block")
     d_conv: int = Field(4, ge=1, description="kernel of the causal convolution of a Mamba block, frames")
     expand: int = Field(2, ge=1, description="inner width of a Mamba block over its outer width")
+    time_step_start: TimeStepStart = Field(
+        "spread", description="biases of the time steps before training: spread as in Mamba, or all 0 (published)"
+    )
+    drop_path_row: DropPathRow = Field(
+        "pathway", description="the share of skipped blocks rises over a whole pathway, or over each stage (published)"
+    )
+    trunk_per_head: bool = Field(
+        False, description="in training a shared pathway runs once per head, each time with other blocks skipped"
+    )
     classes: int = Field(5, ge=1, description="classes of the recognition head")
 
     @property
@@ -225,6 +257,9 @@ class PublishedDecodeSettings(Settings):
     rule: Rule = Field(description="intervals of one length, or extensible ones")
     k_p: int = Field(ge=1, description="half the typical length of a micro-expression, frames of the network")
     strategy: Strategy = Field(DEFAULT_STRATEGY, description="synergy: 0 none, 1 recognition mainly, 2 spotting mainly")
+    neutral_by_sign: bool = Field(
+        False, description="the neutral logit is taken for 0: neutral where the logits of all emotions are negative"
+    )
 
 
 class ModelInfo(Settings):

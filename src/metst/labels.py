@@ -138,7 +138,7 @@ def half_duration(onset: IntArray, offset: IntArray, *, statistic: Statistic = "
     """``k_p`` of the published decoding rules: half of a typical event, in frames.
 
     ``int((mean(last - first) + 1) / 2)`` over the events of the *training* subjects, in the frames
-    the model reads (ME-TST and ME-TST+: mean; BoostingVRME: median).
+    the model reads (ME-TST and ME-TST+: mean; BoostingVRME: median, of an even number the upper middle).
 
     Parameters
     ----------
@@ -155,4 +155,4 @@ def half_duration(onset: IntArray, offset: IntArray, *, statistic: Statistic = "
     if len(onset) == 0:
         raise DataError("the typical duration needs at least one event of the training subjects, got none")
     frames = np.asarray(offset) - np.asarray(onset)
-    return int({"mean": frames.mean(), "median": np.median(frames)}[statistic] / 2)
+    return int({"mean": frames.mean(), "median": np.sort(frames)[len(frames) // 2]}[statistic] / 2)

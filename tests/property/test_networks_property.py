@@ -3,6 +3,7 @@
 import copy
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,10 +12,10 @@ from torch.nn import functional
 
 from helpers.rounding import assert_within_rounding
 from helpers.shaken_networks import shaken
-from metst.config import NetworkConfig
+from metst.config import DropPathRow, NetworkConfig
 from metst.errors import DataError
 from metst.models import networks
-from metst.models.networks import Mamba, StateTransitionNetwork, drop_path_rates
+from metst.models.networks import Mamba, SlowFast, StateTransitionNetwork, drop_path_rates
 from metst.models.scan.convolution_operator import reference_convolution
 from metst.models.scan.selective import reference_scan
 
@@ -167,7 +168,7 @@ def test_motion_of_other_channels_is_refused() -> None:
 
 
 @torch.no_grad()
-def test_untrained_weights_start_as_published() -> None:
+def test_untrained_weights_start_as_published_but_for_the_time_steps_that_are_mambas() -> None:
     network = StateTransitionNetwork(NetworkConfig(name="new", in_channels=10, width=64, blocks=12, slow_fast=False))
     mambas = [module for module in network.modules() if isinstance(module, Mamba)]
     assert len(mambas) == 12
@@ -185,6 +186,34 @@ def test_drop_path_rates_are_the_published_list_one_behind() -> None:
     published = [0.0, *torch.linspace(0, 0.2, 12).tolist()]
     assert drop_path_rates(12) == pytest.approx(published[:12])
     assert drop_path_rates(1) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("row", "stages"),
+    [("pathway", [[0, 0], [0.04, 0.08], [0.12, 0.16]]), ("stage", [[0, 0]] * 3)],
+)
+def test_a_row_of_drop_path_rates_goes_over_the_pathway_unless_it_starts_anew_in_each_stage(
+    row: DropPathRow, stages: list[list[float]]
+) -> None:
+    config = NetworkConfig(name="own", in_channels=4, width=8, blocks=6, d_state=4, slow_fast=True, drop_path_row=row)
+    pathway = StateTransitionNetwork(config).pathways[0]
+    assert isinstance(pathway, SlowFast)
+    for rate in (pathway.fast, pathway.slow):
+        found = [[block.drop_path for block in stack] for stack in rate]
+        np.testing.assert_allclose(found, stages, atol=1e-12)
+
+
+@pytest.mark.parametrize("per_head", [False, True])
+def test_a_trunk_per_head_skips_other_blocks_for_each_head_in_training_only(per_head: bool) -> None:
+    shape = {"in_channels": 4, "width": 8, "blocks": 6, "d_state": 4, "slow_fast": False}
+    network = StateTransitionNetwork(NetworkConfig(name="own", trunk_per_head=per_head, **shape))
+    seen: list[torch.Tensor] = []
+    for head in (network.spot_head, network.recog_head):
+        head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    for training in (True, False):
+        seen.clear()
+        network.train(training)(motion(16, batch=32))
+        assert torch.equal(*seen) == (not (training and per_head))
 
 
 def test_training_drops_branches_at_random_and_reaches_every_parameter() -> None:

@@ -118,8 +118,10 @@ def curves(study: Study, *, follow: str, strategy: int) -> dict[str, tuple[np.nd
         for name in (name for name in VIDEOS if name.startswith(subject)):
             score, label = np.zeros((len(study.windows[name]) + 1) * K // 2), [0] * ((VIDEOS[name] + 1) * K // 2)
             for number, window in enumerate(study.windows[name]):
-                with torch.inference_mode():
+                with torch.no_grad():
                     spot, logits = model.network(torch.from_numpy(window[None]).float())
+                if follow == "code" and strategy == 1:  # of metst-plus and boosting-vrme, which these are
+                    logits[:, :, 4] = 0
                 whole = number == 0 if follow == "description" else in_subject % 32 == 0
                 for frame in range(0 if whole else K // 2, K):
                     score[number * K // 2 + frame] = float(spot[0, frame])
@@ -200,7 +202,7 @@ def test_the_counts_are_those_of_a_plain_rewrite(study: Study, strategy: Any, fo
 
 
 def test_both_ways_to_join_windows_differ_here(study: Study) -> None:
-    described, code = (detect(study, follow=follow, strategy=1) for follow in ("description", "code"))
+    described, code = (detect(study, follow=follow, strategy=0) for follow in ("description", "code"))
     assert described["006_1"] == code["006_1"]  # the first video of a subject
     assert described != code
 

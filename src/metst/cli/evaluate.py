@@ -68,6 +68,10 @@ EpochsOption = Annotated[
 WidthOption = Annotated[
     int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.", rich_help_panel=_OWN)
 ]
+AsPublishedOption = Annotated[
+    bool,
+    typer.Option("--as-published", help="The authors' way also where metst differs on purpose.", rich_help_panel=_OWN),
+]
 GridOption = Annotated[
     Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
 ]
@@ -86,6 +90,7 @@ def evaluate(
     folds: FoldsOption = "loso",
     epochs: EpochsOption = None,
     width: WidthOption = None,
+    as_published: AsPublishedOption = False,
     grid: GridOption = None,
     seed: SeedOption = DEFAULT_SEED,
     published: DataSetOption = None,
@@ -121,7 +126,9 @@ def evaluate(
         result, with_problems = rerun_published(test, output=output)
     else:
         assert folder is not None
-        asked = Asked(recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid)
+        asked = Asked(
+            recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid, as_published=as_published
+        )
         plan = asked.plan(folder, folds=folds, seed=seed, allow_training_subjects=allow_training_subjects)
         result = _cross_validate(folder, plan, output=output, executor=replace(where, folder=output / "slurm"))
         with_problems = bool(result["problems"])

@@ -30,6 +30,7 @@ class Asked:
     epochs: int | None
     width: int | None
     grid: Path | None
+    as_published: bool
 
     def plan(self, features: Path, *, folds: str, seed: int, allow_training_subjects: bool) -> Plan:
         """The evaluation; models that were trained on tested subjects are refused unless allowed.
@@ -55,13 +56,15 @@ class Asked:
         if self.grid is not None and len(recipes) != 1:
             raise UsageError(f"--grid is a table of variants of one recipe: give one --recipe, not {len(recipes)}")
         if self._changes and not recipes:
-            raise UsageError("--epochs and --width change a recipe, and there is none: give one with --recipe")
+            raise UsageError(
+                "--epochs, --width and --as-published change a recipe, and there is none: give one with --recipe"
+            )
         trained = [row for recipe in recipes for row in self._variants(recipe)]
         return (*trained, *map(scored_model, self.models))
 
     @property
     def _changes(self) -> dict[str, Any]:
-        given = {"epochs": self.epochs, "network.width": self.width}
+        given = {"epochs": self.epochs, "network.width": self.width, "as_published": self.as_published or None}
         return {name: value for name, value in given.items() if value is not None}
 
     def _variants(self, recipe: str) -> tuple[Variant, ...]:

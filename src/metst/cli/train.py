@@ -35,6 +35,9 @@ StrategyOption = Annotated[
 WithoutOption = Annotated[list[str], typer.Option(help="Subject that training must not see; may be repeated.")]
 EpochsOption = Annotated[int | None, typer.Option(min=1, help="Epochs; the recipe's when absent.")]
 WidthOption = Annotated[int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.")]
+AsPublishedOption = Annotated[
+    bool, typer.Option("--as-published", help="The authors' way also where metst differs on purpose (recordings only).")
+]
 BackgroundOption = Annotated[bool, typer.Option("--background", help="Also train on videos without any event.")]
 EarlyStoppingOption = Annotated[
     int, typer.Option(min=0, help="Epochs without progress on a fifth of the training subjects; 0: never.")
@@ -58,6 +61,7 @@ def train(
     without: WithoutOption = [],  # noqa: B006
     epochs: EpochsOption = None,
     width: WidthOption = None,
+    as_published: AsPublishedOption = False,
     background: BackgroundOption = False,
     early_stopping: EarlyStoppingOption = 0,
     steps: StepsOption = None,
@@ -73,6 +77,7 @@ def train(
     from metst.training.simulated_recipes import RECIPES
 
     changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
+    changes |= {"as_published": True} if as_published else {}
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     rendered = recipe in RECIPES and RECIPES[recipe].backgrounds > 0

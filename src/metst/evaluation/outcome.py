@@ -13,15 +13,17 @@ import safetensors
 
 from metst.config import PublishedDecodeSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_index
+from metst.decode import score_channels
 from metst.errors import DataError, MetstError
 from metst.evaluation.models import ScoredModel, about_model
 from metst.evaluation.plan import Plan, Row, Variant, fold_folder
+from metst.evaluation.published_counts import ScoredVideo, published_counts
 from metst.inference import decode_events
 from metst.labels import EMOTIONS
 from metst.metrics import COLUMNS, score_tables
 from metst.models.checkpoint import Model, load_model
 from metst.storage import csv_bytes, make_folder, write_whole
-from metst.timeline import frames_for_people
+from metst.timeline import Series, frames_for_people
 from metst.training.layout import DONE_FILE, METRICS_FILE, MODEL_FOLDER
 from metst.training.predictions import PredictedRow, event_rows, read_scores, scores_path
 
@@ -40,6 +42,7 @@ def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
 
     Every figure is given by the scorers ``strict`` (all videos, with confidence intervals by subject) and
     ``greedy`` (what published results used; videos with micro-expressions), with three classes and with four.
+    For a recipe that is as published, ``greedy`` is of :mod:`metst.evaluation.published_counts`.
     Thresholds and ``k_p`` come from training subjects.
 
     Returns
@@ -67,6 +70,9 @@ def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
         rows[variant.name] = list(_predictions(run, plan, variant, index=index))
         write_whole(run / PREDICTIONS / f"{variant.slug}.csv", csv_bytes((*COLUMNS, "confidence"), rows[variant.name]))
         results[variant.name] = _about(run, plan, variant) | _figures(rows[variant.name], truth, videos=videos)
+        if isinstance(variant, Variant) and variant.recipe.as_published:
+            scored = _scored(run, plan, variant, index=index)
+            results[variant.name]["greedy"] = published_counts(scored, classes=THREE)
     result = {
         "data_set": plan.data_set,
         "seed": plan.seed,
@@ -94,12 +100,18 @@ def _problems(index: FeatureIndex) -> list[str]:
 
 def _predictions(run: Path, plan: Plan, variant: Row, *, index: FeatureIndex) -> Iterator[PredictedRow]:
     """Decode the scores of all folds under the variant's strategy."""
+    for video, scores, model in _scored(run, plan, variant, index=index):
+        if scores is not None:
+            yield from event_rows(video, decode_events(scores, model=model))
+
+
+def _scored(run: Path, plan: Plan, variant: Row, *, index: FeatureIndex) -> Iterator[ScoredVideo]:
+    """What the folds' networks say of their test videos, each network with the variant's strategy."""
     for part in plan.folds:
         folder = fold_folder(run, training=variant.training, fold=part.name)
         model = variant.load() if isinstance(variant, ScoredModel) else _with_strategy(_model(folder), variant)
         for video in index.of(part.test):
-            if video.file:
-                yield from _video_predictions(folder, video, model=model)
+            yield video, _video_scores(folder, video, model=model) if video.file else None, model
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
@@ -126,13 +138,15 @@ def _with_strategy(model: Model, variant: Variant) -> Model:
     return replace(model, info=model.info.model_copy(update={"decode": changed}))
 
 
-def _video_predictions(folder: Path, video: FeatureVideo, *, model: Model) -> Iterator[PredictedRow]:
+def _video_scores(folder: Path, video: FeatureVideo, *, model: Model) -> Series:
     path = scores_path(folder, video)
     try:
-        events = decode_events(read_scores(path), model=model)
+        scores = read_scores(path)
+        if scores.channels != score_channels(model.info.classes):
+            raise DataError(f"it has the channels {', '.join(scores.channels)}")
     except (OSError, KeyError, TypeError, safetensors.SafetensorError, MetstError) as error:
         raise _damaged(path, error) from error
-    yield from event_rows(video, events)
+    return scores
 
 
 def _about(run: Path, plan: Plan, variant: Row) -> dict[str, Any]:

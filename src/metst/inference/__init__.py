@@ -35,6 +35,7 @@ __all__ = [
     "decode_events",
     "event_stream",
     "network_input",
+    "network_scores",
     "resample",
     "score_motion",
 ]
@@ -131,6 +132,27 @@ def event_stream(model: ScoringModel) -> EventStream:
     )
 
 
+def network_scores(scores: Series, *, model: ScoringModel) -> Series:
+    """Scores of a video at the frames of the network: of the video's frames nearest to those.
+
+    A model that drops what is left behind the last window has no scores there: the series ends before.
+
+    Parameters
+    ----------
+    scores : Series
+        What :func:`score_motion` returns.
+    model : ScoringModel
+        The checkpoint the scores come from.
+    """
+    grid = uniform_grid(scores.grid, rate_hz=model.info.input.rate_hz)
+    nearest = scores.grid.frame_at(grid.time_s)
+    sampled = Series(grid, scores.values[nearest], scores.valid[nearest], scores.channels)
+    if model.info.scoring.remainder == "scored":
+        return sampled
+    scored = np.flatnonzero(sampled.valid)
+    return sampled.part(slice(0, scored[-1] + 1 if len(scored) else 0))
+
+
 def decode_events(scores: Series, *, model: ScoringModel) -> Intervals:
     """Find the events in the scores of a video, with the rule and the parameters of the checkpoint.
 
@@ -152,9 +174,8 @@ def decode_events(scores: Series, *, model: ScoringModel) -> Intervals:
     settings = model.info.decode
     if isinstance(settings, DecodeSettings):
         return decode_scores(scores, settings=settings)
-    grid = uniform_grid(scores.grid, rate_hz=model.info.input.rate_hz)
-    nearest = scores.grid.frame_at(grid.time_s)
-    sampled = Series(grid, scores.values[nearest], scores.valid[nearest], scores.channels)
+    sampled = network_scores(scores, model=model)
+    nearest = scores.grid.frame_at(sampled.grid.time_s)
     events = decode_published(
         sampled, k_p=settings.k_p, rule=settings.rule, strategy=settings.strategy, classes=model.info.classes
     )

@@ -128,9 +128,9 @@ class WindowPass:
     A window starts every ``hop`` frames, as published.  Each frame gets its result from the first window
     that covers it: the first window gives all its frames, each next one its last ``hop`` (its second half
     as published).  The published code drops the frames after the last whole window; here one more window
-    is shifted back so that it ends with the last frame.  A stretch shorter than a window is one short window.
-    A rerun of the published test joins the authors' windows as their program does, where later ones win:
-    :func:`metst.reproduction.protocol.stitch_windows`.
+    is shifted back so that it ends with the last frame, unless the model wants them dropped.  A stretch shorter
+    than a window is one short window, or then none.  A rerun of the published test joins the authors' windows as
+    their program does, where later ones win: :func:`metst.reproduction.protocol.stitch_windows`.
 
     Parameters
     ----------
@@ -143,6 +143,7 @@ class WindowPass:
     def __init__(self, model: ScoringModel, *, batch_size: int) -> None:
         self._engine = model.engine
         self._window, self._hop = model.info.scoring.window, model.info.scoring.hop
+        self._remainder = model.info.scoring.remainder == "scored"
         self._relative = model.info.input.reference == "window"
         self._batch_size = batch_size
         self._held = _no_input(model.info)
@@ -171,9 +172,9 @@ class WindowPass:
     def close(self) -> Float32Array:
         """The rest ``(k, 1 + K)``: no frame of the stretch follows."""
         starts, length = self._next_windows(self._complete()), self._first + len(self._held)
-        if not starts or starts[-1] + self._window < length:
+        if self._remainder and (not starts or starts[-1] + self._window < length):
             starts = [*starts, max(length - self._window, 0)]
-        return self._scored(starts) if self._covered < length else self._nothing
+        return self._scored(starts) if starts and self._covered < length else self._nothing
 
     def _complete(self) -> int:
         """Windows that can be scored now."""

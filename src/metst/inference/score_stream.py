@@ -9,13 +9,18 @@ from itertools import pairwise
 import numpy as np
 
 from metst.arrays import BoolArray, Float32Array, Float64Array
+from metst.config import PublishedDecodeSettings
 from metst.decode import score_channels
 from metst.decode.odds import class_probabilities
 from metst.errors import DataError, UsageError
 from metst.inference.passes import ScoringModel, new_pass, pass_delay
-from metst.inference.signal import NetworkInput, QualityHold, widest_bin_s
+from metst.inference.signal import GapHold, NetworkInput, QualityHold, widest_bin_s
+from metst.labels import NEUTRAL
 from metst.regions import AXES, REGIONS
 from metst.timeline import TIME_TOLERANCE_S, Series, TimeGrid, join_series
+
+_ON_THE_ROW = 1e-3
+"""Share of a frame of the network by which a frame of the video may seem to lie behind it: rounding; set by hand."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ class ScoreStream:
         self._model = model
         self._chunk_frames = chunk_frames
         self._batch_size = batch_size
+        self._gaps = GapHold() if model.info.input.gaps == "still" else None
         self._stretch: _Stretch | None = None
         self._last_s = -math.inf
         self._frame_s = 0.0
@@ -132,6 +138,8 @@ class ScoreStream:
             After :meth:`close`.
         """
         self._check(motion, quality)
+        if self._gaps is not None:
+            motion = self._gaps.feed(motion)
         rows: list[Series] = []
         for part in _even_parts(motion.valid):
             piece, time_s = motion.values[part], motion.grid.time_s[part]
@@ -188,7 +196,14 @@ class _Stretch:
         self._input = NetworkInput(settings)
         self._waiting: list[Float32Array] = []  # input of a stretch that is not yet long enough
         self._pass = new_pass(model, chunk_frames=chunk_frames, batch_size=batch_size)
-        self._back = _BackToVideo(start_s, rate_hz=settings.rate_hz, columns=1 + len(model.info.classes))
+        self._back = _BackToVideo(
+            start_s,
+            rate_hz=settings.rate_hz,
+            columns=1 + len(model.info.classes),
+            goes_on=model.info.scoring.remainder == "scored",
+        )
+        decode = model.info.decode
+        self._neutral_is_0 = isinstance(decode, PublishedDecodeSettings) and decode.neutral_by_sign
 
     @property
     def held_frames(self) -> int:
@@ -203,7 +218,7 @@ class _Stretch:
         self._waiting.append(self._input.feed(self._hold.feed(values, quality=quality), time_s))
         if time_s[-1] - self._start_s < self._min_s:
             return self._back.nothing()
-        return self._back.feed(_with_chances(self._pass.feed(self._ready())))
+        return self._back.feed(self._with_chances(self._pass.feed(self._ready())))
 
     def close(self, end_s: float) -> tuple[Float64Array, Float32Array]:
         """Times and scores of the rest of a stretch that ends where the frame at ``end_s`` starts."""
@@ -211,23 +226,25 @@ class _Stretch:
         if end_s - self._start_s < self._min_s:
             return self._back.without_scores()
         rows = [self._pass.feed(self._ready()), self._pass.close()]
-        return self._back.close(_with_chances(np.concatenate(rows)))
+        return self._back.close(self._with_chances(np.concatenate(rows)))
 
     def _ready(self) -> Float32Array:
         x = np.concatenate(self._waiting)
         self._waiting.clear()
         return x
 
-
-def _with_chances(rows: Float32Array) -> Float32Array:
-    """Score and logits ``(k, 1 + K)`` to score and probabilities."""
-    return np.concatenate([rows[:, :1], class_probabilities(rows[:, 1:])], axis=1)
+    def _with_chances(self, rows: Float32Array) -> Float32Array:
+        """Score and logits ``(k, 1 + K)`` to score and probabilities."""
+        logits = rows[:, 1:].copy()
+        if self._neutral_is_0:
+            logits[:, NEUTRAL] = 0
+        return np.concatenate([rows[:, :1], class_probabilities(logits)], axis=1)
 
 
 class _BackToVideo:
     """Rows on the grid of the network to rows at the frames of the video, linear in between.
 
-    The grid starts with the first frame; behind its last row the rows are constant.
+    The grid starts with the first frame; behind its last row the rows are constant, or there are none.
 
     Parameters
     ----------
@@ -237,11 +254,14 @@ class _BackToVideo:
         Rate of the grid.
     columns : int
         Columns of the rows.
+    goes_on : bool
+        Frames behind the last row have its values; else they are NaN.
     """
 
-    def __init__(self, start_s: float, *, rate_hz: float, columns: int) -> None:
+    def __init__(self, start_s: float, *, rate_hz: float, columns: int, goes_on: bool) -> None:
         self._start_s = start_s
         self._rate_hz = rate_hz
+        self._goes_on = goes_on
         self._time_s = np.zeros(0)  # of the frames that have no row yet
         self._rows = np.zeros((0, columns), dtype=np.float32)
         self._first = 0  # frame of the grid that `_rows` starts with
@@ -263,7 +283,15 @@ class _BackToVideo:
     def close(self, rows: Float32Array) -> tuple[Float64Array, Float32Array]:
         """Take the last rows of the grid; times and rows of all frames that are left."""
         self._rows = np.concatenate([self._rows, rows])
-        return self._take(len(self._time_s))
+        if self._goes_on:
+            return self._take(len(self._time_s))
+        places = self._places()
+        behind = places > len(self._rows) - 1 + _ON_THE_ROW
+        if behind.all():
+            return self.without_scores()
+        time_s, values = self._take(len(self._time_s))
+        values[behind] = np.nan
+        return time_s, values
 
     def nothing(self) -> tuple[Float64Array, Float32Array]:
         """No frame yet."""

@@ -6,6 +6,7 @@ One stretch without a gap goes through three steps, each of which holds no more 
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 
 import numpy as np
@@ -72,6 +73,71 @@ class QualityHold:
         held = np.cumsum(np.concatenate([self._last_held[None], steps]), axis=0)[1:]
         self._last, self._last_held, self._last_trusted = measured[-1].copy(), held[-1].copy(), trusted[-1].copy()
         return held.astype(np.float32)
+
+
+class GapHold:
+    """Let all regions stand still where there is no face, so that a video has no gap.
+
+    The step over a gap is left out, too: what is measured after it goes on from where the regions stood.
+    """
+
+    def __init__(self) -> None:
+        self._hold = QualityHold(1.0)
+
+    def feed(self, motion: Series) -> Series:
+        """Motion ``(n, 18, 2)`` of the next frames without its gaps."""
+        if not len(motion):
+            return motion
+        measured = np.where(motion.valid[:, None, None], motion.values, np.float32(0))
+        faces = np.broadcast_to(motion.valid[:, None], motion.values.shape[:2])
+        held = self._hold.feed(measured, quality=faces.astype(np.float32))
+        return Series(motion.grid, held, np.ones(len(motion), dtype=np.bool_), motion.channels)
+
+
+class LatestFrame:
+    """Take for each frame of a uniform grid the last frame of the stretch up to it.
+
+    The grid starts with the first frame and does not go beyond the last.  Where the video is ``n`` times as fast as
+    the grid this is every ``n``-th frame, the first one included.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Rate of the grid.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._next = 0  # frame of the grid
+        self._start_s = 0.0
+        self._time_s = np.zeros(0)  # of the last frame
+        self._value = np.zeros((0, 0), dtype=np.float32)
+
+    @property
+    def held_frames(self) -> int:
+        """Frames of the video that are in memory."""
+        return len(self._time_s)
+
+    def feed(self, values: Float32Array, time_s: Float64Array) -> Float32Array:
+        """Take the next frames ``(n, C)``, ``n >= 1``, at ``(n,)`` seconds; the next of the grid, ``(k, C)``."""
+        if not len(self._time_s):
+            self._start_s, self._value = float(time_s[0]), values[:0]
+        self._time_s, self._value = np.concatenate([self._time_s, time_s]), np.concatenate([self._value, values])
+        # A frame of the grid is known as soon as there is a frame of the video behind it.
+        reached = (float(time_s[-1]) - self._start_s) * self._rate_hz - _FRAME_TOLERANCE
+        taken = self._take(math.ceil(max(reached, 0)))
+        self._time_s, self._value = self._time_s[-1:].copy(), self._value[-1:].copy()
+        return taken
+
+    def close(self) -> Float32Array:
+        """The rest, ``(k, C)``: no frame of the stretch follows."""
+        return self._take(_grid_length(float(self._time_s[-1] - self._start_s), rate_hz=self._rate_hz))
+
+    def _take(self, end: int) -> Float32Array:
+        grid = np.arange(self._next, end)
+        self._next = max(self._next, end)
+        latest_s = self._start_s + (grid + _FRAME_TOLERANCE) / self._rate_hz
+        return self._value[np.searchsorted(self._time_s, latest_s, side="right") - 1]
 
 
 class Resampler:
@@ -202,7 +268,7 @@ class NetworkInput:
     def __init__(self, settings: InputSettings) -> None:
         self._settings = settings
         self._regions = [number - 1 for number in settings.regions]
-        self._resampler = Resampler(settings.rate_hz)
+        self._resampler = (Resampler if settings.sampling == "mean" else LatestFrame)(settings.rate_hz)
         self._last: Float64Array | None = None
         self._leak = np.zeros(2 * len(self._regions))
 

@@ -180,7 +180,7 @@ def _read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
     name = _recognise(found, path)
     used = {key: value for key, value in found.items() if not _is_unused(key, name)}
     own = without_weights(PUBLISHED[name]).state_dict()
-    released = {key: _released_name(key, name) for key in own}
+    released = {key: released_name(key, name) for key in own}
     shapes = {released[key]: tuple(value.shape) for key, value in own.items()}
     check_tensors(used, expected=shapes, where=f"{path}, taken for {name},")
     return name, {key: used[released[key]].to(own[key].dtype) for key in own}, len(found) - len(used)
@@ -215,7 +215,8 @@ def _recognise(found: Mapping[str, Tensor], path: Path) -> str:
     raise CheckpointError(f"{path}: expected a released checkpoint of {', '.join(_LAYOUTS)}, got tensors {some(found)}")
 
 
-def _released_name(key: str, name: str) -> str:
+def released_name(key: str, name: str) -> str:
+    """What a tensor of a published network is called in its released checkpoints, without ``module.``."""
     for here, there in (*_SHARED_NAMES, *_LAYOUTS[name].names):
         key = key.replace(here, there)
     return key

@@ -39,6 +39,9 @@ PUBLISHED: dict[str, NetworkConfig] = {
         width=facts.width,
         slow_fast=facts.slow_fast,
         pathways=facts.pathways,
+        time_step_start=START.time_step,
+        drop_path_row=START.drop_path_row,
+        trunk_per_head=facts.trunk_per_head,
     )
     for name, facts in NETWORKS.items()
 }
@@ -143,6 +146,7 @@ class Mamba(nn.Module):
         super().__init__()
         inner, self.d_state, self.dt_rank = config.expand * width, config.d_state, config.dt_rank(width)
         self.in_proj = Linear(width, 2 * inner, bias=False)
+        self.time_step_start = config.time_step_start
         self.conv = CausalConv(inner, kernel=config.d_conv)
         self.x_proj = Linear(inner, self.dt_rank + 2 * self.d_state, bias=False)
         self.dt_proj = Linear(self.dt_rank, inner)
@@ -200,8 +204,11 @@ class BlockStack(nn.ModuleList):
     """Mamba blocks ``first .. first + count - 1`` of a pathway, one after the other."""
 
     def __init__(self, width: int, *, config: NetworkConfig, first: int, count: int) -> None:
-        rates = drop_path_rates(config.blocks)
-        super().__init__(MambaBlock(width, config=config, drop_path=rate) for rate in rates[first : first + count])
+        if config.drop_path_row == "stage":
+            rates = drop_path_rates(count)
+        else:
+            rates = drop_path_rates(config.blocks)[first : first + count]
+        super().__init__(MambaBlock(width, config=config, drop_path=rate) for rate in rates)
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """``(B, T, width)`` to the same shape."""
@@ -345,9 +352,14 @@ class StateTransitionNetwork(nn.Module):
         x = x.transpose(1, 2)
         for layer in self.stem:
             x = layer(x, memory)
-        features = [pathway(x, memory) for pathway in self.pathways]
-        score = torch.sigmoid(self.spot_head(features[0])).squeeze(-1)
-        return score, self.recog_head(features[-1]), memory.kept
+        spotting, recognition = self._features(x, memory)
+        return torch.sigmoid(self.spot_head(spotting)).squeeze(-1), self.recog_head(recognition), memory.kept
+
+    def _features(self, x: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
+        """What each head reads, ``(B, T', features)``: of its pathway, or the same of the shared one."""
+        spotting = self.pathways[0](x, memory)
+        apart = self.config.pathways == "separate" or (self.training and self.config.trunk_per_head)
+        return spotting, self.pathways[-1](x, memory) if apart else spotting
 
 
 def without_weights(config: NetworkConfig) -> StateTransitionNetwork:
@@ -381,13 +393,13 @@ def build_network(config: NetworkConfig, state: Mapping[str, Tensor], *, where: 
 
 
 def drop_path_rates(blocks: int) -> list[float]:
-    """Share of samples that skip each block: 0, then linearly towards the published highest rate."""
+    """Share of samples that skip each block of a row: 0 twice, then linearly towards the published highest rate."""
     step = START.drop_path_max / max(blocks - 1, 1)
     return [step * max(i - 1, 0) for i in range(blocks)]
 
 
 def _initialise(module: nn.Module) -> None:
-    """Initial weights as published; convolutions and normalisations keep PyTorch's."""
+    """Initial weights as published, but for time steps that are spread; convolutions and norms keep PyTorch's."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=START.linear_std)
         if module.bias is not None:
@@ -396,6 +408,8 @@ def _initialise(module: nn.Module) -> None:
         nn.init.kaiming_uniform_(module.out_proj.weight, a=math.sqrt(5))  # as PyTorch starts linear maps
         with torch.no_grad():
             module.out_proj.weight /= math.sqrt(START.out_proj_layers)
+            if module.time_step_start == "zero":  # as every linear map's bias is already
+                return
             log_dt = torch.empty_like(module.dt_proj.bias).uniform_(math.log(START.dt_min), math.log(START.dt_max))
             dt = log_dt.exp().clamp_min(START.dt_floor)
             module.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from metst.regions import AXES, CROP_PX, METST_REGIONS, REGIONS
 
 if TYPE_CHECKING:
-    from metst.config import Pathways, Rule
+    from metst.config import DropPathRow, Pathways, Rule, TimeStepStart
     from metst.labels import Statistic
 
 Kind = Literal[
@@ -117,6 +117,8 @@ class NetworkFacts:
     neutral_by_sign : bool
         Under strategy 1 the authors' program sets the neutral logit to 0 before it takes the highest one: a frame is
         neutral only if the logits of all emotions are negative.
+    trunk_per_head : bool
+        The authors' program runs the shared pathway once per head, so that in training each skips blocks of its own.
     """
 
     title: str
@@ -129,6 +131,7 @@ class NetworkFacts:
     learning_rate: float
     epochs: int
     neutral_by_sign: bool = False
+    trunk_per_head: bool = False
 
     @property
     def in_channels(self) -> int:
@@ -148,8 +151,9 @@ NETWORKS: Final[dict[str, NetworkFacts]] = {
         slow_fast=False,
         pathways="shared",
         rule="fixed",
-        learning_rate=1e-4,
-        epochs=30,
+        learning_rate=3e-4,
+        epochs=50,
+        trunk_per_head=True,
     ),
     "metst-2024": NetworkFacts(
         "ME-TST",
@@ -161,6 +165,7 @@ NETWORKS: Final[dict[str, NetworkFacts]] = {
         rule="fixed",
         learning_rate=1e-4,
         epochs=30,
+        trunk_per_head=True,
     ),
     "metst-plus": NetworkFacts(
         "ME-TST+",
@@ -172,6 +177,7 @@ NETWORKS: Final[dict[str, NetworkFacts]] = {
         rule="fixed",
         learning_rate=3e-4,
         epochs=50,
+        neutral_by_sign=True,
     ),
     "boosting-vrme": NetworkFacts(
         "BoostingVRME",
@@ -197,7 +203,7 @@ REGIONS_READ: Final = {
 
 @dataclass(frozen=True)
 class StartFacts:
-    """Where the weights of all four networks start; what is not named starts as PyTorch has it.
+    """How all four networks start and skip blocks; what is not named starts as PyTorch has it.
 
     Parameters
     ----------
@@ -205,25 +211,38 @@ class StartFacts:
         Standard deviation of the weights of linear maps.
     out_proj_layers : int
         The last map of a Mamba block is divided by the root of this, as if each network were four blocks deep.
+    time_step : {"spread", "zero"}
+        Biases of Mamba's time steps: the authors' programs set them to 0, over what Mamba had drawn.
     dt_min, dt_max, dt_floor : float
-        Mamba's time steps, frames: drawn between the first two, the logarithm evenly, and never under the third
-        (arXiv 2312.00752).
+        What Mamba draws, frames: between the first two, the logarithm evenly, and never under the third
+        (arXiv 2312.00752).  No published network keeps it; the product's own do.
     drop_path_max : float
         Share of samples that skip a block: the end of the ramp over a row of blocks.
+    drop_path_row : {"pathway", "stage"}
+        What a row is: the blocks of a stage, of which the networks without a second rate have one.
     """
 
     linear_std: float
     out_proj_layers: int
+    time_step: TimeStepStart
     dt_min: float
     dt_max: float
     dt_floor: float
     drop_path_max: float
+    drop_path_row: DropPathRow
 
 
 START: Final = StartFacts(
-    linear_std=0.02, out_proj_layers=4, dt_min=1e-3, dt_max=1e-1, dt_floor=1e-4, drop_path_max=0.2
+    linear_std=0.02,
+    out_proj_layers=4,
+    time_step="zero",
+    dt_min=1e-3,
+    dt_max=1e-1,
+    dt_floor=1e-4,
+    drop_path_max=0.2,
+    drop_path_row="stage",
 )
-"""Numbers of the authors' programs, the time steps' those of Mamba."""
+"""Numbers of the authors' programs, ``dt_...`` those of Mamba."""
 
 
 @dataclass(frozen=True)
@@ -237,16 +256,21 @@ class TrainingFacts:
     neutral_factor : float
         Times the balanced weight of the neutral class; under strategy 0 the weight is 0 instead.
     gain : tuple of float
-        The lowest and the highest factor that a window is multiplied by.
+        The lowest and the highest factor that a window is multiplied by; it is drawn in hundredths.
+    neutral_spared : int
+        Neutral windows that are left out where there are no more than wanted.
     """
 
     spotting_weight: float
     recognition_weight: float
     neutral_factor: float
     gain: tuple[float, float]
+    neutral_spared: int
 
 
-TRAINING: Final = TrainingFacts(spotting_weight=0.9, recognition_weight=0.1, neutral_factor=6.0, gain=(0.9, 1.1))
+TRAINING: Final = TrainingFacts(
+    spotting_weight=0.9, recognition_weight=0.1, neutral_factor=6.0, gain=(0.9, 1.1), neutral_spared=2
+)
 """Numbers of the authors' programs."""
 
 

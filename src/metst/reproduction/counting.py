@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from metst.arrays import BoolArray, Int64Array
+from metst.arrays import AnyArray, BoolArray, Int64Array
+from metst.config import Rule, Strategy
+from metst.decode import kept_detections, majority_label, published_intervals
 from metst.labels import CLASSES, EMOTIONS
 from metst.metrics import score_tables
 from metst.metrics.matching import Events, Pairs, close_pairs, scorer_hits
@@ -52,6 +54,34 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.video)
+
+
+def decoded(number: int, curve: AnyArray, votes: AnyArray, *, k_p: int, rule: Rule, strategy: Strategy) -> Detections:
+    """Decode one video as published.
+
+    Parameters
+    ----------
+    number : int
+        Of the video in the split.
+    curve : (T,) float
+        Score of every frame of the network.
+    votes : (T,) int
+        Class of every one (:func:`metst.decode.frame_classes`).
+    k_p, rule, strategy
+        As for :func:`metst.decode.published_intervals` and :func:`metst.decode.kept_detections`.
+    """
+    first, _, last = published_intervals(curve, k_p=k_p, rule=rule).T
+    label = np.array([majority_label(votes, *ends) for ends in zip(first, last, strict=True)], dtype=np.int64)
+    video = np.full(len(label), number, dtype=np.int64)
+    return Detections(video, first, last, label, kept_detections(label, strategy=strategy))
+
+
+def joined(parts: Sequence[Detections]) -> Detections:
+    """Detections of several videos, at least one, in the order of the videos."""
+    fields = ("video", "first", "last", "label", "kept")
+    video, first, last, label, kept = (np.concatenate([getattr(part, name) for part in parts]) for name in fields)
+    order = np.argsort(video, kind="stable")
+    return Detections(video[order], first[order], last[order], label[order], kept[order])
 
 
 def native_detections(found: Detections, videos: Sequence[TestVideo], *, step: int) -> tuple[Int64Array, Int64Array]:

@@ -15,13 +15,13 @@ import numpy as np
 
 from metst.arrays import AnyArray, BoolArray, Float32Array, Int64Array, OnProgress
 from metst.config import DEFAULT_STRATEGY, Strategy
-from metst.decode import frame_classes, kept_detections, majority_label, published_intervals
+from metst.decode import frame_classes
 from metst.errors import UsageError
 from metst.labels import CLASSES, NEUTRAL
 from metst.models.checkpoint import Model
 from metst.published.facts import DATA_SETS, NETWORKS, RULES, Follow, HalfDuration
 from metst.reproduction.author_caches import Features
-from metst.reproduction.counting import Detections
+from metst.reproduction.counting import Detections, decoded, joined
 from metst.reproduction.result_files import FOLLOWED, Evaluation, Fold, Options, outcome
 from metst.reproduction.split import Split, published_split
 from metst.reproduction.subject_checkpoints import check_model, find_folds, fold_model, was_trained_on
@@ -89,7 +89,7 @@ def evaluate_published(
         done += sum(len(features.videos[number]) for number in split.numbers(subject))
         if on_progress is not None:
             on_progress("score", done, features.windows)
-    found = _joined(parts)
+    found = joined(parts)
     result = outcome(found, split, features=features, folds=told, data_set=data_set, options=options)
     return Evaluation(result, split, found, step)
 
@@ -128,7 +128,7 @@ def _check_fold(fold: Fold, path: Path, *, first: Fold, allowed: bool) -> None:
 
 def _subject(model: Model, features: Features, *, numbers: Sequence[int], fold: Fold, options: Options) -> Detections:
     """Detections in the videos of one subject."""
-    rows: list[tuple[int, int, int, int]] = []
+    found: list[Detections] = []
     before = 0  # windows of the subject in earlier videos
     for number in numbers:
         windows = features.videos[number]
@@ -138,10 +138,8 @@ def _subject(model: Model, features: Features, *, numbers: Sequence[int], fold: 
             whole = (before + np.arange(len(windows))) % DATA_SETS[options.data_set].batch_size == 0
         before += len(windows)
         curve, votes = stitch_windows(score, whole=whole), stitch_windows(classes, whole=whole)
-        for onset, _, offset in published_intervals(curve, k_p=fold.k_p, rule=fold.rule).tolist():
-            rows.append((number, onset, offset, majority_label(votes, onset, offset)))
-    video, first, last, label = np.array(rows, dtype=np.int64).reshape(-1, 4).T
-    return Detections(video, first, last, label, kept_detections(label, strategy=options.strategy))
+        found.append(decoded(number, curve, votes, k_p=fold.k_p, rule=fold.rule, strategy=options.strategy))
+    return joined(found)
 
 
 def _window_results(
@@ -184,11 +182,3 @@ def stitch_windows(values: AnyArray, *, whole: BoolArray) -> AnyArray:
         start = 0 if whole[number] else half
         curve[number * half + start : number * half + length] = row[start:]
     return curve
-
-
-def _joined(parts: Sequence[Detections]) -> Detections:
-    """In the order of the videos."""
-    fields = ("video", "first", "last", "label", "kept")
-    video, first, last, label, kept = (np.concatenate([getattr(part, name) for part in parts]) for name in fields)
-    order = np.argsort(video, kind="stable")
-    return Detections(video[order], first[order], last[order], label[order], kept[order])

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 FOLLOWED: dict[Follow, str] = {
     "description": "first window of each video whole, then second halves",
     "code": "first window of each batch whole, then second halves, zeros where no window wrote, as the authors' "
-    "program does; strategy 1 of BoostingVRME compares the emotions' logits with 0 instead of the neutral one",
+    "program does; strategy 1 of ME-TST+ and BoostingVRME compares the emotions' logits with 0 instead of the neutral "
+    "one",
 }
 """How the windows of a video become its curve."""
 

@@ -72,6 +72,8 @@ class Training:
         best epoch are what the network has in the end.
     patience : int
         Epochs without a better validation after which training stops; 0: never.
+    mixed_precision : bool
+        Compute in bfloat16 on a graphics processor that has it, else in float32.
     """
 
     batch: Callable[[int], Batch]
@@ -83,6 +85,7 @@ class Training:
     fingerprint: str = ""
     validate: Callable[[nn.Module], float] | None = None
     patience: int = 0
+    mixed_precision: bool = False
 
     def is_over(self, progress: Progress) -> bool:
         """All steps are made, or nothing has become better for too long."""
@@ -117,7 +120,7 @@ def fit_network(
         Keeps the state (one file, replaced whole) and ``metrics.jsonl``.  Training goes on from a state
         that is there; on the processor the result is bit for bit that of an unbroken run.
     device : str, optional
-        Where it learns; by default ``"cuda"`` where there is one, with mixed precision where that has bfloat16.
+        Where it learns; by default ``"cuda"`` where there is one.
     on_progress : callable, optional
         Called as ``on_progress("training", step, steps)``.
 
@@ -201,7 +204,7 @@ def _step(learner: _Learner, training: Training, step: int) -> Losses:
     """One batch, one step of the optimiser."""
     batch = tuple(tensor.to(learner.device) for tensor in training.batch(step))
     torch.manual_seed(_number(training.seed, step))
-    with _precision(learner.device):
+    with _precision(learner.device, mixed=training.mixed_precision):
         losses = training.loss(learner.network, batch)
     if not torch.isfinite(losses["loss"]):
         raise DataError(f"the loss of step {step + 1} is not finite: lower the learning rate, or look at the data")
@@ -220,9 +223,9 @@ def _number(seed: int, step: int) -> int:
 
 
 @contextmanager
-def _precision(device: str) -> Iterator[None]:
-    """Mixed precision where there is a graphics processor that has bfloat16; it needs no scaling of the loss."""
-    mixed = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
+def _precision(device: str, *, mixed: bool) -> Iterator[None]:
+    """Mixed precision, where wanted and where a graphics processor has bfloat16: it needs no scaling of the loss."""
+    mixed = mixed and torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
     with torch.autocast("cuda", dtype=torch.bfloat16) if mixed else nullcontext():
         yield
 

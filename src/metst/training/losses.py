@@ -19,7 +19,8 @@ _CERTAIN = 1e-6
 def joint_loss(class_weights: Float32Array, *, recipe: Recipe) -> Loss:
     """Squared error of the score and cross-entropy of the class by the recipe's weights: 0.9 and 0.1 as published.
 
-    The cross-entropy is the mean weighted by class; where all frames of a batch weigh nothing it is 0.
+    The cross-entropy is weighted by class and divided by the number of frames whose class counts, not by the sum of
+    their weights: that is PyTorch's mean for targets that are distributions, which the authors give it.
 
     Parameters
     ----------
@@ -52,8 +53,7 @@ def _weighted_cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor) -
     total = functional.cross_entropy(
         logits.transpose(1, 2), label, weight=weights, ignore_index=IGNORED, reduction="sum"
     )
-    weight = (weights[label.clamp_min(0)] * (label != IGNORED)).sum()
-    return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
+    return total / (label != IGNORED).sum().clamp_min(1)
 
 
 def simulated_loss(*, class_weight: float, neutral_weight: float) -> Loss:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -13,6 +13,11 @@ from metst.errors import UsageError
 from metst.labels import Statistic
 from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, RULES, TRAINING, Kind
 from metst.storage import faults_in_words
+
+HUNDREDTHS = 100
+"""What gains are drawn in, per unit, as published."""
+_MOST_GAIN = 100.0
+"""Farthest gain from 0 that makes sense; set by hand."""
 
 
 class WindowPlan(Settings):
@@ -62,11 +67,26 @@ class Recipe(Settings):
     neutral_factor: float = Field(
         TRAINING.neutral_factor, ge=0, description="times the balanced weight of neutral; 0 under strategy 0"
     )
-    gain: tuple[float, float] = Field(TRAINING.gain, description="each window is multiplied by a number in this range")
+    gain: tuple[float, float] = Field(
+        TRAINING.gain, description="each window is multiplied by one of the hundredths in this range"
+    )
     background: bool = Field(False, description="also train on videos without a micro-expression")
     hard_negatives: bool = Field(False, description="take windows with macro-expressions or blinks as neutral first")
     validation_share: float = Field(0.0, ge=0, lt=1, description="share of the training subjects kept to validate on")
     patience: int = Field(0, ge=0, description="epochs without a better validation before training stops; 0: never")
+    as_published: bool = Field(
+        False,
+        description="also where the product differs on purpose, in training and test: every n-th frame, nothing held"
+        " still but gaps, windows from the first frame of the video, deletion after matching",
+    )
+    neutral_by_sign: bool = Field(
+        False,
+        description="with as_published, strategy 1: a frame is neutral only where the logits of all emotions are"
+        " negative",
+    )
+    mixed_precision: bool = Field(
+        False, description="train in bfloat16 on a graphics processor that has it; published: no"
+    )
 
     @property
     def regions(self) -> tuple[int, ...]:
@@ -86,9 +106,15 @@ class Recipe(Settings):
             known = " or ".join(map(str, REGIONS_READ))
             raise ValueError(f"a network reads {known} channels, got {self.network.in_channels}")
         low, high = self.gain
-        if not (isfinite(low) and isfinite(high) and low <= high):
-            raise ValueError(f"gain is the lowest and the highest factor, both finite, got {low} and {high}")
+        if not (-_MOST_GAIN <= low <= high <= _MOST_GAIN and all(_is_hundredths(each) for each in self.gain)):
+            raise ValueError(
+                f"gain is the lowest and the highest factor, whole hundredths up to {_MOST_GAIN}, got {low} and {high}"
+            )
         return self
+
+
+def _is_hundredths(gain: float) -> bool:
+    return math.isclose(HUNDREDTHS * gain, round(HUNDREDTHS * gain), abs_tol=1e-9)
 
 
 PUBLISHED_RECIPES = tuple(NETWORKS)
@@ -119,6 +145,7 @@ def published_recipe(name: str) -> Recipe:
         rule=facts.rule,
         learning_rate=facts.learning_rate,
         epochs=facts.epochs,
+        neutral_by_sign=facts.neutral_by_sign,
     )
 
 

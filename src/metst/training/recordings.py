@@ -32,7 +32,7 @@ from metst.training.lesson import Lesson
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import joint_loss
 from metst.training.predictions import Candidate, predict, write_predictions
-from metst.training.recipes import Recipe, WindowPlan
+from metst.training.recipes import HUNDREDTHS, Recipe, WindowPlan
 from metst.training.windows import (
     TrainingWindows,
     input_settings,
@@ -210,8 +210,13 @@ def _described(lesson: Lesson, *, subjects: Sequence[str], plan: WindowPlan, k_p
         network=recipe.network,
         classes=CLASSES,
         input=input_settings(recipe, plan),
-        scoring=ScoringSettings(mode="windows", window=plan.window, hop=plan.hop),
-        decode=PublishedDecodeSettings(rule=recipe.rule, k_p=k_p, strategy=lesson.strategy),
+        scoring=ScoringSettings(
+            mode="windows", window=plan.window, hop=plan.hop, remainder="dropped" if recipe.as_published else "scored"
+        ),
+        decode=PublishedDecodeSettings(
+            rule=recipe.rule, k_p=k_p, strategy=lesson.strategy,
+            neutral_by_sign=recipe.as_published and recipe.neutral_by_sign and lesson.strategy == 1,
+        ),
         decode_fitted_on=f"micro-expressions of {len(subjects)} training subjects",
         training_subjects=tuple(sorted(subjects)),
         trained_on=trained_on,
@@ -247,6 +252,7 @@ def _training(
         fingerprint=fingerprint,
         validate=validate,
         patience=recipe.patience,
+        mixed_precision=recipe.mixed_precision,
     )
 
 
@@ -259,22 +265,25 @@ def window_batches(
 ) -> Callable[[int], Batch]:
     """Batches by the number of the step: every window once per epoch, in an order of its own, each with its gain.
 
+    A gain is one of the hundredths between the lowest and the highest, these included.
+
     Returns
     -------
     callable
         ``batch(step)`` gives motion ``(b, C, k)`` float32, score ``(b, k)`` float32 and class ``(b, k)`` int64.
     """
     epoch_steps = _epoch_steps(windows, batch_size=batch_size)
+    lowest, highest = (round(HUNDREDTHS * each) for each in gain)
 
     # Order and gains are streams of their own beside the choice of the windows, which draws from [seed, 0].
     def batch(step: int) -> Batch:
         epoch, place = divmod(step, epoch_steps)
         order = np.random.default_rng([seed, 1, epoch]).permutation(len(windows))
         rows = order[place * batch_size : (place + 1) * batch_size]
-        factor = np.random.default_rng([seed, 2, step]).uniform(*gain, size=len(rows)).astype(np.float32)
+        drawn = np.random.default_rng([seed, 2, step]).integers(lowest, highest, size=len(rows), endpoint=True)
         frames = windows.frames(rows)
         return (
-            torch.from_numpy(windows.inputs(rows, gain=factor)),
+            torch.from_numpy(windows.inputs(rows, gain=(drawn / HUNDREDTHS).astype(np.float32))),
             torch.from_numpy(windows.score[frames].astype(np.float32)),
             torch.from_numpy(windows.label[frames].astype(np.int64)),
         )

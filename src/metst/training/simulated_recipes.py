@@ -28,6 +28,7 @@ class SimulationRecipe(Settings):
     batch_size: int = Field(16, ge=1, description="recordings per step")
     clip_frames: int = Field(480, ge=1, description="frames per recording")
     learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
+    mixed_precision: bool = Field(True, description="train in bfloat16 on a graphics processor that has it")
     class_weight: float = Field(0.3, ge=0, description="weight of the class loss beside the spotting loss")
     neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
     validation_minutes: float = Field(200.0, gt=0, description="simulated minutes for threshold and calibration")

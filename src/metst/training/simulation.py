@@ -187,6 +187,7 @@ def _training(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: S
         steps=steps,
         epoch_steps=_EPOCH_STEPS,
         seed=seed,
+        mixed_precision=recipe.mixed_precision,
         fingerprint=f"{recipe.model_dump_json()} {steps} steps, seed {seed} {measured}".rstrip(),
     )
 

@@ -6,7 +6,6 @@ Windows overlap by half and would take twice the memory if they were cut out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from metst.config import InputSettings
 from metst.datasets.features import FeatureIndex, FeatureVideo, read_motion
 from metst.errors import DataError
 from metst.inference import network_input
-from metst.inference.signal import QualityHold
+from metst.inference.signal import GapHold, QualityHold
 from metst.labels import CLASSES, NEUTRAL, frame_labels, half_duration
-from metst.published.facts import SCALE
+from metst.published.facts import SCALE, TRAINING
 from metst.timeline import Series, TimeGrid, true_runs
 from metst.training.recipes import Recipe, WindowPlan
 
@@ -123,7 +122,10 @@ def window_plan(recipe: Recipe, index: FeatureIndex, subjects: tuple[str, ...]) 
 
 def input_settings(recipe: Recipe, plan: WindowPlan) -> InputSettings:
     """How motion becomes the input of the network, as published: against the first frame of each window."""
-    return InputSettings(rate_hz=plan.rate_hz, regions=recipe.regions, reference="window", scale=SCALE)
+    common = InputSettings(rate_hz=plan.rate_hz, regions=recipe.regions, reference="window", scale=SCALE)
+    if not recipe.as_published:
+        return common
+    return common.model_copy(update={"sampling": "latest", "gaps": "still", "min_quality": 0.0})
 
 
 def typical_half_duration(
@@ -134,7 +136,7 @@ def typical_half_duration(
     for video in index.of(subjects):
         if video.file and video.micro:
             motion = read_motion(folder, video)
-            ends.append(_network_frames(video, motion.grid, start_s=motion.grid.time_s[0], rate_hz=plan.rate_hz))
+            ends.append(network_frames(video, motion.grid, start_s=motion.grid.time_s[0], rate_hz=plan.rate_hz))
     first, last = np.concatenate(ends).T
     if not len(first):
         raise _nothing_to_learn(subjects)
@@ -152,8 +154,9 @@ def training_windows(
 ) -> TrainingWindows:
     """Choose windows: every one with a frame of a micro-expression, and neutral ones at random.
 
-    Windows start every half window in every stretch with a face; what is left at its end is not used, as
-    published.  Without ``recipe.background`` only videos with micro-expressions count, as published.
+    Windows start every half window in every stretch with a face, as published in the whole video; what is left at
+    its end is not used, as published.  Without ``recipe.background`` only videos with micro-expressions count, as
+    published.
 
     Parameters
     ----------
@@ -181,7 +184,7 @@ def training_windows(
     for video in videos:
         motion = read_motion(folder, video)
         for stretch in _stretches(motion.displacement, motion.quality, settings=settings):
-            inside = range(0, len(stretch) - plan.window + 1, plan.hop)
+            inside = window_starts(len(stretch), window=plan.window)
             starts += [stretches.length + start for start in inside]
             hard += _hold_negatives(video, motion.grid, grid=stretch.grid, plan=plan, starts=inside)
             targets = frame_targets(video, motion.grid, grid=stretch.grid, rate_hz=plan.rate_hz)
@@ -195,6 +198,11 @@ def training_windows(
     return TrainingWindows(motion_, score, label, chosen, plan.window, with_event)
 
 
+def window_starts(frames: int, *, window: int) -> range:
+    """First frames of the windows of a stretch: every half window, as many as fit, as published."""
+    return range(0, frames - window + 1, window // 2)
+
+
 def _nothing_to_learn(subjects: Sequence[str]) -> DataError:
     return DataError(
         f"no micro-expression to learn from in the videos of {', '.join(subjects) or 'no subject'}: expected at least"
@@ -204,6 +212,8 @@ def _nothing_to_learn(subjects: Sequence[str]) -> DataError:
 
 def _stretches(motion: Series, quality: Float32Array, *, settings: InputSettings) -> list[Series]:
     """Input of the network for every stretch with a face, as scoring makes it."""
+    if settings.gaps == "still":
+        motion = GapHold().feed(motion)
     found = []
     for run in true_runs(motion.valid):
         part = motion.part(run)
@@ -212,10 +222,10 @@ def _stretches(motion: Series, quality: Float32Array, *, settings: InputSettings
     return found
 
 
-def _network_frames(
+def network_frames(
     video: FeatureVideo, grid: TimeGrid, *, start_s: float, rate_hz: float, kinds: tuple[str, ...] = ("micro",)
 ) -> Int64Array:
-    """First and last frame ``(N, 2)`` of labels on a grid of the network: rounded down, as published."""
+    """First and last frame ``(N, 2)`` of labels on the network's grid from ``start_s``: rounded down, as published."""
     events = [event for event in video.events if event.kind in kinds]
     ends = np.array([(event.onset, event.offset - 1) for event in events], np.int64).reshape(-1, 2)
     return np.floor((grid.time_s[ends] - start_s) * rate_hz + _FRAME_TOLERANCE).astype(np.int64)
@@ -243,7 +253,7 @@ def frame_targets(
     label : (F,) int8
         Index into :data:`metst.labels.CLASSES`, or :data:`IGNORED`.
     """
-    frames = _network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=rate_hz)
+    frames = network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=rate_hz)
     emotions = [event.emotion for event in video.micro]
     # An event may reach over the ends of the stretch.
     before = -min(0, *frames[:, 0].tolist(), 0)
@@ -262,7 +272,7 @@ def _hold_negatives(
 ) -> list[bool]:
     """Which windows hold a frame of a macro-expression or a blink."""
     kinds = ("macro", "blink")
-    ends = _network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=plan.rate_hz, kinds=kinds)
+    ends = network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=plan.rate_hz, kinds=kinds)
     return [bool(((ends[:, 0] < start + plan.window) & (ends[:, 1] >= start)).any()) for start in starts]
 
 
@@ -323,5 +333,24 @@ def _chosen(
     if recipe.hard_negatives:
         drawn = drawn[np.argsort(~hard[drawn], kind="stable")]
     events = int(with_event.sum())
-    wanted = math.floor(plan.neutral_ratio * events + 0.5)
+    wanted = neutral_windows(events, without=len(neutral), ratio=plan.neutral_ratio)
     return np.concatenate([starts[with_event], starts[np.sort(drawn[:wanted])]]), events
+
+
+def neutral_windows(with_event: int, *, without: int, ratio: float) -> int:
+    """How many windows without an event are drawn, as published: by the ratio, else all but two.
+
+    With fewer than two the authors' program ends with an error; here none are drawn.  Without any window with an
+    event theirs takes the first 50 windows; here none, and then there is nothing to learn.
+
+    Parameters
+    ----------
+    with_event, without : int
+        Windows of the two kinds that there are.
+    ratio : float
+        Windows without per window with one; the product is rounded down.
+    """
+    if not with_event:
+        return 0
+    wanted = int(with_event * ratio)
+    return wanted if wanted < without else max(0, without - TRAINING.neutral_spared)
