@@ -6,7 +6,7 @@ import io
 import pytest
 
 from metst.errors import DataError
-from metst.tables.delimited import read_text_table
+from metst.spelling.delimited import read_text_table
 
 COLUMNS = ("subject", "video", "onset", "score", "units")
 NUMBERS = ("onset", "score")

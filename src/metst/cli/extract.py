@@ -14,7 +14,7 @@ from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progr
 from metst.cli.options import AsJson, LabelFiles, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
 from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.published.facts import Kind
-from metst.tables.findings import grouped, without_values
+from metst.spelling.alike import grouped, without_values
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress

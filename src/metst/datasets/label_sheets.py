@@ -15,8 +15,8 @@ from metst.datasets.folders import entries, matching, what_is_there
 from metst.datasets.sheets import Sheet, headers, read_sheets, sheet_names
 from metst.datasets.types import Journal
 from metst.errors import DataError, MetstError, UsageError
-from metst.tables.delimited import plain_name
-from metst.tables.findings import first_rows
+from metst.spelling.alike import first_rows
+from metst.spelling.delimited import plain_name
 
 _WORKBOOK = r".*\.(xlsx|xlsm|xls)"  # names of files that hold sheets
 _SHEETS_SHOWN = 6  # in a message: set by hand

@@ -18,7 +18,7 @@ from metst.datasets.types import Correction, Journal, Label, LabelKind, RowTally
 from metst.errors import DataError
 from metst.labels import emotion_class
 from metst.published.facts import Kind
-from metst.tables.names import close_names
+from metst.spelling.names import close_names
 
 UNKNOWN_FRAME = -1
 """How sheets write an apex that could not be seen."""

@@ -18,7 +18,7 @@ from metst.datasets.reading import Columns, Reader, note_unlabelled
 from metst.datasets.sheets import Row, find_table, whole_number
 from metst.datasets.types import DataSet, Journal, Source, Video
 from metst.published.facts import Kind
-from metst.tables.names import loose_spelling
+from metst.spelling.names import loose_spelling
 
 Camera = Literal["hs", "vis", "nir"]
 RATE_HZ: dict[Camera, float] = {"hs": 100.0, "vis": 25.0, "nir": 25.0}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from metst.published.facts import Kind
-from metst.tables.findings import first_rows, grouped, without_values
-from metst.tables.names import composed
+from metst.spelling.alike import first_rows, grouped, without_values
+from metst.spelling.names import composed
 
 LabelKind = Literal["micro", "macro", "blink"]
 """Micro-expressions are what is looked for; the others are hard negatives."""

@@ -12,9 +12,9 @@ import numpy as np
 
 from metst.arrays import AnyArray, BoolArray, Float64Array, IntArray
 from metst.errors import DataError, UsageError
-from metst.tables.delimited import plain_name, read_text_table
-from metst.tables.findings import first_rows, grouped, without_values
-from metst.tables.names import composed
+from metst.spelling.alike import first_rows, grouped, without_values
+from metst.spelling.delimited import plain_name, read_text_table
+from metst.spelling.names import composed
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 """Columns that every table of intervals has."""

@@ -11,8 +11,8 @@ from metst.labels import CLASSES, EMOTION_MAPS, EMOTIONS
 from metst.metrics.comparison import Comparison, Rules
 from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.resampling import FEWEST_SUBJECTS
-from metst.tables.findings import first_rows
-from metst.tables.names import close_names
+from metst.spelling.alike import first_rows
+from metst.spelling.names import close_names
 
 
 def emotion_counts(table: IntervalTable) -> dict[str, int]:
