@@ -5,8 +5,8 @@ import io
 
 import pytest
 
-from metst.delimited import read_text_table
 from metst.errors import DataError
+from metst.spelling.delimited import read_text_table
 
 COLUMNS = ("subject", "video", "onset", "score", "units")
 NUMBERS = ("onset", "score")

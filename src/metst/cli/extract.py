@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from metst.alike import grouped, without_values
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, talk
 from metst.cli.options import AsJson, LabelFiles, Quiet, Rate, Verbose
 from metst.published.facts import Kind
+from metst.spelling.alike import grouped, without_values
 
 if TYPE_CHECKING:
     from metst.datasets.features import FeatureIndex

@@ -27,7 +27,7 @@ from metst.datasets.reading import Columns, Reader, action_units, label_kind, li
 from metst.datasets.sheets import Row, Sheet, find_table
 from metst.datasets.types import DataSet, Journal, Label, LabelKind, Source, Video
 from metst.errors import DataError
-from metst.names import composed
+from metst.spelling.names import composed
 
 LABELS = Form(
     ("subject", "video", "onset", "offset", "emotion"), example="manifest.csv", file=r"manifest\.csv", marks=("apex",)

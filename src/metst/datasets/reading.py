@@ -17,8 +17,8 @@ from metst.datasets.sheets import Row, cell_text, whole_number, whole_part
 from metst.datasets.types import Correction, Journal, Label, LabelKind, RowTally, Source, Video
 from metst.errors import DataError
 from metst.labels import emotion_class
-from metst.names import close_names
 from metst.published.facts import Kind
+from metst.spelling.names import close_names
 
 UNKNOWN_FRAME = -1
 """How sheets write an apex that could not be seen."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from metst.datasets.types import Journal, Source
-from metst.delimited import plain_name, read_text_table
 from metst.errors import DataError, UsageError
-from metst.names import composed
+from metst.spelling.delimited import plain_name, read_text_table
+from metst.spelling.names import composed
 
 _HEADER_ROWS = 40
 """Rows in which a header is looked for; the longest preamble known has 13 rows."""
@@ -149,7 +149,7 @@ def _xls_cell(kind: int, value: Any) -> Any:
 
 
 def read_csv(path: Path) -> Sheet:
-    """A file of text as a sheet; errors are those of :func:`metst.delimited.read_text_table`."""
+    """A file of text as a sheet; errors are those of :func:`metst.spelling.delimited.read_text_table`."""
     table = read_text_table(path, columns=_TEXT_COLUMNS, numbers=_NUMBERS)
     return Sheet(Source(path.name), table.rows, notes=table.notes)
 

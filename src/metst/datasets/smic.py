@@ -17,8 +17,8 @@ from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, note_unlabelled
 from metst.datasets.sheets import Row, find_table, whole_number
 from metst.datasets.types import DataSet, Journal, Source, Video
-from metst.names import loose_spelling
 from metst.published.facts import Kind
+from metst.spelling.names import loose_spelling
 
 Camera = Literal["hs", "vis", "nir"]
 RATE_HZ: dict[Camera, float] = {"hs": 100.0, "vis": 25.0, "nir": 25.0}

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from metst.alike import first_rows, grouped, without_values
-from metst.names import composed
 from metst.published.facts import Kind
+from metst.spelling.alike import first_rows, grouped, without_values
+from metst.spelling.names import composed
 
 LabelKind = Literal["micro", "macro", "blink"]
 """Micro-expressions are what is looked for; the others are hard negatives."""

@@ -116,8 +116,7 @@ def score_tables(
     Parameters
     ----------
     predictions, truth : DataFrame, path of a CSV file, or rows
-        Columns ``subject, video, onset, offset, emotion``; frames from 1, both ends inclusive.  Predictions may
-        begin before frame 1 or end after the last, as published decoding rules write them, and count so.
+        Columns ``subject, video, onset, offset, emotion``; frames from 1 (predictions may begin earlier), inclusive.
         Predictions may have a column ``confidence`` (any finite numbers, higher is surer).
     scorer : {"strict", "greedy", "many-to-many", "megc"}
         How hits are counted.
@@ -157,9 +156,8 @@ def score_tables(
     result = _result(sides["predictions"], videos=every, rules=rules)
     result |= _curve(events, confidence=tables["predictions"].confidence, videos=every, rules=rules)
     result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap)
-    notes = [*table_notes(tables, listed=every.names)]
-    notes += resampling_notes(result["subjects"]) if bootstrap.resamples else ()
-    return result | _words(sides, tables=tables, rules=rules, notes=notes)
+    few = resampling_notes(result["subjects"], resamples=bootstrap.resamples)
+    return result | _words(sides, tables=tables, rules=rules, notes=[*table_notes(tables, listed=every.names), *few])
 
 
 def _checked(predictions: Table, truth: Table, *, against: Table | None) -> dict[str, IntervalTable]:

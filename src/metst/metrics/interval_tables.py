@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 
-from metst.alike import first_rows, grouped, without_values
 from metst.arrays import AnyArray, BoolArray, Float64Array, IntArray
-from metst.delimited import plain_name, read_text_table
 from metst.errors import DataError, UsageError
-from metst.names import composed
+from metst.spelling.alike import first_rows, grouped, without_values
+from metst.spelling.delimited import plain_name, read_text_table
+from metst.spelling.names import composed
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 """Columns that every table of intervals has."""

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from metst.alike import first_rows
 from metst.labels import CLASSES, EMOTION_MAPS, EMOTIONS
 from metst.metrics.comparison import Comparison, Rules
 from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.resampling import FEWEST_SUBJECTS
-from metst.names import close_names
+from metst.spelling.alike import first_rows
+from metst.spelling.names import close_names
 
 
 def emotion_counts(table: IntervalTable) -> dict[str, int]:
@@ -99,9 +99,9 @@ def comparison_notes(compared: Mapping[str, Comparison], *, rules: Rules) -> Ite
         yield f"the {rules.scorer} scorer counts other videos in each table of predictions: the difference is not fair"
 
 
-def resampling_notes(subjects: int) -> Iterator[str]:
-    """Too few subjects to say how far the figures may be trusted."""
-    if subjects < FEWEST_SUBJECTS:
+def resampling_notes(subjects: int, *, resamples: int) -> Iterator[str]:
+    """Too few subjects to say how far the figures may be trusted, where that is asked for."""
+    if resamples and subjects < FEWEST_SUBJECTS:
         yield f"fewer than {FEWEST_SUBJECTS} subjects: no intervals over resamples of the subjects"
 
 
