@@ -13,6 +13,7 @@ from metst.datasets import load_dataset
 from metst.datasets.counts import compare, counts
 from metst.datasets.types import Correction, Fault, Source, said_once
 from metst.errors import DataError, UsageError
+from metst.spelling.alike import together
 
 
 def check(*arguments: object):
@@ -387,6 +388,16 @@ def test_many_findings_of_a_kind_are_one_line_and_a_few_are_all_told():
         "[7 rows like this: 2, 3, 4 and 4 more]",
         *map(str, few),
         *map(str, other),
+    ]
+
+
+def test_lines_that_say_the_same_of_many_places_are_one():
+    gaps = [f"clips/{name}: {k} number(s) missing: {k}-9" for k, name in enumerate("abcd")]
+    assert list(together([*gaps, "a note", "another note", "x: else"])) == [
+        "clips/a: 0 number(s) missing: 0-9 [4 like this: clips/a, clips/b, clips/c and 1 more]",
+        "a note",
+        "another note",
+        "x: else",
     ]
 
 

@@ -50,6 +50,7 @@ def check(
 def _show(data_set: DataSet, *, verbose: bool) -> None:
     from metst.datasets.counts import compare, counts
     from metst.datasets.types import said_once
+    from metst.spelling.alike import together
 
     found = [[what, str(number)] for what, number in counts(data_set).items()]
     console.print(escape(f"{data_set.root} is read as {data_set.kind}"))
@@ -65,7 +66,7 @@ def _show(data_set: DataSet, *, verbose: bool) -> None:
     corrections, faults = data_set.corrections, data_set.faults
     for line in map(str, corrections) if verbose else said_once(corrections):
         console.print(escape(f"corrected: {line}"))
-    for note in data_set.notes:
+    for note in data_set.notes if verbose else together(data_set.notes):
         console.print(escape(f"note: {note}"))
     for line in map(str, faults) if verbose else said_once(faults):
         console.print(f"[yellow]fault:[/yellow] {escape(line)}")

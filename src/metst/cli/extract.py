@@ -14,7 +14,7 @@ from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progr
 from metst.cli.options import AsJson, LabelFiles, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
 from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.published.facts import Kind
-from metst.spelling.alike import grouped, without_values
+from metst.spelling.alike import together
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
@@ -48,13 +48,11 @@ def extract(
     with progress("extract") as on_progress:
         index = extract_features(data_set, output, rate_hz=fps, cache=use_cache, on_progress=on_progress,
                                  run=_elsewhere(where, output=output, on_progress=on_progress))  # fmt: skip
-    problems = [f"{v.subject}/{v.video}: {problem}" for v in index.videos for problem in v.problems]
-    left_out = [group[0] + f" [{len(group)} labels like this]" * (len(group) > 1)
-                for group in grouped(index.left_out, kind=without_values)]  # fmt: skip
-    exact = [*map(str, data_set.faults), *index.left_out]
-    for problem in [*(exact if verbose else [*said_once(data_set.faults), *left_out]), *problems]:
+    of_videos = [f"{v.subject}/{v.video}: {problem}" for v in index.videos for problem in v.problems]
+    problems = [*map(str, data_set.faults), *index.left_out, *of_videos]
+    short = [*said_once(data_set.faults), *together([*index.left_out, *of_videos])]
+    for problem in problems if verbose else short:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
-    problems = [*exact, *problems]
     result = _summary(index, output) | {"problems": problems}
     console.print(
         escape(

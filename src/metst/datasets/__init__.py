@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 
 from metst.datasets import casme2, casme3, casme_ii, dfme, manifest, samm, samm_lv, smic
-from metst.datasets.folders import check_root, folder_of, what_is_there
+from metst.datasets.folders import check_root, folder_of, label_files, what_is_there
 from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.megc import load_megc, parts
 from metst.datasets.types import Correction, DataSet, Fault, Label, LabelKind, RowTally, Source, Video
@@ -104,7 +104,8 @@ def load_dataset(
         raise UsageError(f"unknown kind of data set {kind!r}: expected one of {', '.join(KINDS)}")
     if kind == "megc" and labels:
         raise UsageError("the test sets of the challenge (megc) have no labels: leave --labels out")
-    sheets = LabelSheets(root, given=[Path(path) for path in labels])
+    files = [Path(path) for path in labels] or label_files(root)
+    sheets = LabelSheets(root, files, given=bool(labels), content=what_is_there(root))
     return _LOADERS[kind or recognise(root, sheets=sheets)](root, errata, sheets)
 
 

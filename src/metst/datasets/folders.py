@@ -22,6 +22,7 @@ _DEPTH = 5  # levels below the root that are walked; set by hand, as are the two
 _ENTRIES = 4  # of a folder, among which an image is looked for
 _NUMBER = re.compile(r"(\d+)\D*$")  # of a frame, in the name of its file
 _NAMES_SHOWN = 12  # in a message
+_WORKBOOK = r".*\.(xlsx|xlsm|xls)"
 
 
 def check_root(root: Path) -> None:
@@ -82,6 +83,12 @@ def matching(root: Path, pattern: str) -> list[Path]:
     """Files below ``root`` whose whole name fits a regular expression, whatever its case."""
     fits = re.compile(pattern, re.IGNORECASE).fullmatch
     return [path for path in walk(root) if fits(path.name) and path.is_file()]
+
+
+def label_files(root: Path) -> list[Path]:
+    """What may hold labels: workbooks in and below ``root``, and CSV files in it."""
+    in_root = [path for path in entries(root) if path.suffix.lower() == ".csv" and path.is_file()]
+    return [*matching(root, _WORKBOOK), *in_root]
 
 
 def folders_of(root: Path, *, children: str) -> list[Path]:

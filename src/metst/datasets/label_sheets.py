@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metst.datasets.folders import entries, matching, what_is_there
 from metst.datasets.sheets import Sheet, headers, read_sheets, sheet_names
 from metst.datasets.types import Journal
 from metst.errors import DataError, MetstError, UsageError
 from metst.spelling.alike import first_rows
 from metst.spelling.delimited import plain_name
 
-_WORKBOOK = r".*\.(xlsx|xlsm|xls)"  # names of files that hold sheets
 _SHEETS_SHOWN = 6  # in a message: set by hand
 
 
@@ -83,9 +81,13 @@ class LabelSheets:
     Parameters
     ----------
     root : path
-        Folder of the data set: workbooks in and below it, and CSV files in it.
-    given : sequence of path
-        The files that hold the labels; nothing else is looked at then.
+        Folder of the data set.
+    files : sequence of path
+        What may hold labels.
+    given : bool
+        Whether people named these files: then each must be readable.
+    content : str
+        What the folder holds, in words, for messages.
 
     Raises
     ------
@@ -95,18 +97,18 @@ class LabelSheets:
         If a given file cannot be read.
     """
 
-    def __init__(self, root: Path, *, given: Sequence[Path] = ()) -> None:
-        self._root, self._given = root, bool(given)
+    def __init__(self, root: Path, files: Sequence[Path], *, given: bool, content: str) -> None:
+        self._root, self._given, self._content = root, given, content
         self._found: list[_Found] = []
         self._problems: list[MetstError] = []
-        for path in given:
+        for path in files:
             if not path.is_file():
                 raise UsageError(f"no file {path}: expected a sheet with labels")
-            self._found += [_Found(path, sheet) for sheet in read_sheets(path)]
-        for path in () if given else _candidates(root):
             try:
                 self._found += [_Found(path, sheet) for sheet in read_sheets(path)]
             except MetstError as error:
+                if given:
+                    raise
                 self._problems.append(error)
 
     @property
@@ -194,7 +196,7 @@ class LabelSheets:
         """What to say where there is no sheet of this form."""
         expected = f"a file like {form.example}"
         if not self._found:
-            return DataError(f"no label sheet below {self._root}: expected {expected}; {what_is_there(self._root)}")
+            return DataError(f"no label sheet below {self._root}: expected {expected}; {self._content}")
         seen = self.seen(lambda sheet: f"lacks {', '.join(form.lacks(sheet)) or 'a table without a header'}")
         where = "the files given" if self._given else self._root
         return DataError(f"no sheet with the labels of {kind} in {where}: expected {expected}; {seen}")
@@ -224,11 +226,6 @@ class LabelSheets:
 
     def _place(self, path: Path) -> Path:
         return path.relative_to(self._root) if path.is_relative_to(self._root) else path
-
-
-def _candidates(root: Path) -> list[Path]:
-    in_root = [path for path in entries(root) if path.suffix.lower() == ".csv" and path.is_file()]
-    return [*matching(root, _WORKBOOK), *in_root]
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -14,7 +14,6 @@ from metst.datasets.errata import Entry
 from metst.datasets.folders import folder_of, folders, frame_folder
 from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
-from metst.datasets.samm_lv import EMOTIONS, SUBJECT_DIGITS
 from metst.datasets.sheets import Row, find_table
 from metst.datasets.types import DataSet, Journal, Source, Video
 from metst.published.facts import DATA_SETS
@@ -25,13 +24,14 @@ RATE_HZ = DATA_SETS["samm-lv"].video_rate_hz
 LABELS = Form(
     ("Subject", "Filename", "Onset Frame", "Apex Frame", "Offset Frame", "Estimated Emotion"),
     example="SAMM.xlsx",
-    file=rf"SAMM\.xlsx?|{EMOTIONS.file}",
+    file=r"SAMM\.xlsx?|SAMM.*Micro_FACS_Codes.*\.xlsx?",
     marks=("Inducement Code",),
     title="MICRO_ONLY",
 )
 """The sheet of labels, which also gives SAMM Long Videos their emotions."""
 
 SUBJECT = r"\d{3}"  # folders of subjects
+_SUBJECT_DIGITS = 3  # with zeros in front, as folders and file names have it
 _FILENAME = re.compile(r"(\d{3})_\d+_\d+")  # subject, video, sample
 # Columns of the sheet that say where a label is, and what.
 _COLUMNS = Columns(onset="Onset Frame", apex="Apex Frame", offset="Offset Frame", emotion="Estimated Emotion")
@@ -66,7 +66,7 @@ def _videos(root: Path, *, journal: Journal) -> list[Video]:
 
 def _entry(row: Row, *, reader: Reader) -> Entry | None:
     cells, name = row.cells, row.text("Filename")
-    subject = row.text("Subject").zfill(SUBJECT_DIGITS)
+    subject = row.text("Subject").zfill(_SUBJECT_DIGITS)
     match = _FILENAME.fullmatch(name)
     if match is not None and match[1] != subject:
         expected, got = f"{match[1]} as in {name}", repr(row.text("Subject"))

@@ -22,8 +22,7 @@ from metst.published.facts import DATA_SETS
 RATE_HZ = DATA_SETS["samm-lv"].video_rate_hz
 """Frame rate of the recordings, as their owners give it."""
 
-SUBJECT_DIGITS = 3
-"""Digits of a subject, with zeros in front, as folders and file names have it."""
+_SUBJECT_DIGITS = 3  # with zeros in front, as folders and file names have it
 
 LABELS = Form(
     ("Subject", "Filename", "Onset", "Apex", "Offset", "Type"),
@@ -97,7 +96,7 @@ def _entry(row: Row, *, reader: Reader, emotions: dict[str, str] | None) -> Entr
     if match is None:
         expected = "a name like 006_1_2 (video 006_1, sample 2)"
         journal.fault(row.source, "Filename", expected=expected, got=repr(name), effect="the row is left out")
-    elif row.text("Subject").zfill(SUBJECT_DIGITS) != match[2]:
+    elif row.text("Subject").zfill(_SUBJECT_DIGITS) != match[2]:
         journal.fault(row.source, "Subject", expected=f"{match[2]} as in {name}", got=repr(row.text("Subject")))
     if kind is None:
         got = repr(row.text("Type"))

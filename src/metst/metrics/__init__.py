@@ -116,10 +116,12 @@ def score_tables(
     Parameters
     ----------
     predictions, truth : DataFrame, path of a CSV file, or rows
-        Columns ``subject, video, onset, offset, emotion``; frames from 1, both ends inclusive.  Predictions may reach
-        over both ends of a video, as published decoding rules do, and have a column ``confidence`` (higher is surer).
-    scorer, iou : {"strict", "greedy", "many-to-many", "megc"}, float
-        How hits are counted, and the lowest IoU of a hit, in (0, 1].
+        Columns ``subject, video, onset, offset, emotion``; frames from 1 (predictions may begin earlier), inclusive.
+        Predictions may have a column ``confidence`` (any finite numbers, higher is surer).
+    scorer : {"strict", "greedy", "many-to-many", "megc"}
+        How hits are counted.
+    iou : float
+        Lowest IoU of a hit, in (0, 1].
     classes : sequence of str
         Classes of recognition: three without "others", or four.
     against : like predictions, optional
@@ -154,9 +156,8 @@ def score_tables(
     result = _result(sides["predictions"], videos=every, rules=rules)
     result |= _curve(events, confidence=tables["predictions"].confidence, videos=every, rules=rules)
     result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap)
-    notes = [*table_notes(tables, listed=every.names)]
-    notes += resampling_notes(result["subjects"]) if bootstrap.resamples else ()
-    return result | _words(sides, tables=tables, rules=rules, notes=notes)
+    few = resampling_notes(result["subjects"], resamples=bootstrap.resamples)
+    return result | _words(sides, tables=tables, rules=rules, notes=[*table_notes(tables, listed=every.names), *few])
 
 
 def _checked(predictions: Table, truth: Table, *, against: Table | None) -> dict[str, IntervalTable]:

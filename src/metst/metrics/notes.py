@@ -99,9 +99,9 @@ def comparison_notes(compared: Mapping[str, Comparison], *, rules: Rules) -> Ite
         yield f"the {rules.scorer} scorer counts other videos in each table of predictions: the difference is not fair"
 
 
-def resampling_notes(subjects: int) -> Iterator[str]:
-    """Too few subjects to say how far the figures may be trusted."""
-    if subjects < FEWEST_SUBJECTS:
+def resampling_notes(subjects: int, *, resamples: int) -> Iterator[str]:
+    """Too few subjects to say how far the figures may be trusted, where that is asked for."""
+    if resamples and subjects < FEWEST_SUBJECTS:
         yield f"fewer than {FEWEST_SUBJECTS} subjects: no intervals over resamples of the subjects"
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metst.arrays import BoolArray, IntArray
-from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.matching import Events
+
+if TYPE_CHECKING:
+    from metst.metrics.interval_tables import IntervalTable
 
 
 @dataclass(frozen=True, eq=False)

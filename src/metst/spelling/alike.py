@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 ROWS_SHOWN = 3
@@ -34,3 +34,10 @@ def first_rows(places: Sequence[object]) -> str:
     """The first places, and how many more there are."""
     shown = ", ".join(map(str, places[:ROWS_SHOWN]))
     return shown if len(places) <= ROWS_SHOWN else f"{shown} and {len(places) - ROWS_SHOWN} more"
+
+
+def together(lines: Iterable[str]) -> Iterator[str]:
+    """Lines like ``place: what``; many that say the same are one, with their number and the first places."""
+    for group in grouped(lines, kind=lambda line: without_values(line.partition(": ")[2] or line)):
+        places = first_rows([line.partition(": ")[0] for line in group])
+        yield f"{group[0]} [{len(group)} like this: {places}]" if len(group) > 1 else group[0]
