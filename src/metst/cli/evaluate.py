@@ -44,7 +44,7 @@ StrategyOption = Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; a
 RecipeOption = Annotated[
     list[str],
     typer.Option(
-        help=f"{', '.join(_RECIPES[:-1])} or {_RECIPES[-1]}; may be repeated.",
+        help=f"{', '.join(_RECIPES)}, or metst-event: the product's own network; may be repeated.",
         rich_help_panel=_OWN,
         show_default="metst-plus without --model",
     ),
@@ -64,6 +64,12 @@ EpochsOption = Annotated[
 ]
 WidthOption = Annotated[
     int | None, typer.Option(min=1, help="Width of the network; the recipe's when absent.", rich_help_panel=_OWN)
+]
+FromNothingOption = Annotated[
+    bool,
+    typer.Option(
+        "--from-nothing", help="metst-event from fresh weights, not from the packaged ones.", rich_help_panel=_OWN
+    ),
 ]
 GridOption = Annotated[
     Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
@@ -88,6 +94,7 @@ def evaluate(
     folds: FoldsOption = "loso",
     epochs: EpochsOption = None,
     width: WidthOption = None,
+    from_nothing: FromNothingOption = False,
     grid: GridOption = None,
     executor: ExecutorOption = "local",
     scheduler: SchedulerOption = None,
@@ -126,7 +133,9 @@ def evaluate(
         result, with_problems = rerun_published(test, output=output)
     else:
         assert folder is not None
-        asked = Asked(recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid)
+        asked = Asked(
+            recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid, from_nothing=from_nothing
+        )  # fmt: skip
         plan = asked.plan(folder, folds=folds, seed=seed, allow_training_subjects=allow_training_subjects)
         where = Executor(executor, workers=workers, scheduler=scheduler, folder=output / "slurm")
         result = _cross_validate(folder, plan, output=output, executor=where)
