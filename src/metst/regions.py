@@ -159,6 +159,9 @@ REGIONS: Final[tuple[Region, ...]] = (
 )
 """The published order, coarse regions and the fine ones inside them."""
 
+MIRRORED: Final = [region.mirror for region in REGIONS]
+"""Positions of the regions after left and right are swapped."""
+
 HEAD: Final = Pooling(Patch((29, 30), Edges(13, 13, 13, 13), clip_left=False), 0.7, Edges(15, 10, 5, 5))
 """The nose tip, whose motion stands for the head's and is subtracted from every region."""
 

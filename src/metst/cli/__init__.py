@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from typer.exceptions import TyperException
 
+from metst.cli.adapt import adapt
 from metst.cli.analyze import analyze
 from metst.cli.cache import cache
 from metst.cli.calibrate import calibrate
@@ -40,7 +41,21 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Finds micro-expressions in videos of a face. What it finds are movement candidates for a person to review.",
 )
-for command in (demo, analyze, live, score, synthesize, calibrate, extract, train, evaluate, convert, export, cache):
+for command in (
+    demo,
+    analyze,
+    live,
+    score,
+    synthesize,
+    calibrate,
+    adapt,
+    extract,
+    train,
+    evaluate,
+    convert,
+    export,
+    cache,
+):
     app.command()(command)
 app.add_typer(datasets, name="datasets")
 app.add_typer(features, name="features")

@@ -47,7 +47,7 @@ StrategyOption = Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; a
 RecipeOption = Annotated[
     list[str],
     typer.Option(
-        help=f"{', '.join(_RECIPES[:-1])} or {_RECIPES[-1]}; may be repeated.",
+        help=f"{', '.join(_RECIPES)}, or metst-event: the product's own network; may be repeated.",
         rich_help_panel=_OWN,
         show_default="metst-plus without --model",
     ),
@@ -72,6 +72,12 @@ AsPublishedOption = Annotated[
     bool,
     typer.Option("--as-published", help="The authors' way also where metst differs on purpose.", rich_help_panel=_OWN),
 ]
+FromNothingOption = Annotated[
+    bool,
+    typer.Option(
+        "--from-nothing", help="metst-event from fresh weights, not from the packaged ones.", rich_help_panel=_OWN
+    ),
+]
 GridOption = Annotated[
     Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
 ]
@@ -91,6 +97,7 @@ def evaluate(
     epochs: EpochsOption = None,
     width: WidthOption = None,
     as_published: AsPublishedOption = False,
+    from_nothing: FromNothingOption = False,
     grid: GridOption = None,
     seed: SeedOption = DEFAULT_SEED,
     published: DataSetOption = None,
@@ -127,8 +134,9 @@ def evaluate(
     else:
         assert folder is not None
         asked = Asked(
-            recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid, as_published=as_published
-        )
+            recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid, as_published=as_published,
+            from_nothing=from_nothing,
+        )  # fmt: skip
         plan = asked.plan(folder, folds=folds, seed=seed, allow_training_subjects=allow_training_subjects)
         result = _cross_validate(folder, plan, output=output, executor=replace(where, folder=output / "slurm"))
         with_problems = bool(result["problems"])

@@ -10,7 +10,7 @@ from metst.errors import UsageError
 
 if TYPE_CHECKING:
     from metst.config import Strategy
-    from metst.evaluation.plan import Plan, Row, Variant
+    from metst.evaluation.plan import LabelledVariant, Plan, Row, Variant
 
 ALL = "all"
 """Instead of one strategy: a variant for each."""
@@ -31,6 +31,7 @@ class Asked:
     width: int | None
     grid: Path | None
     as_published: bool
+    from_nothing: bool
 
     def plan(self, features: Path, *, folds: str, seed: int, allow_training_subjects: bool) -> Plan:
         """The evaluation; models that were trained on tested subjects are refused unless allowed.
@@ -51,14 +52,17 @@ class Asked:
     def _rows(self) -> tuple[Row, ...]:
         """Recipes in the order they were given, then models as they are."""
         from metst.evaluation.models import scored_model
+        from metst.training.labelled_recipe import LABELLED
 
         recipes = self.recipes or ([] if self.models else [DEFAULT_RECIPE])
         if self.grid is not None and len(recipes) != 1:
             raise UsageError(f"--grid is a table of variants of one recipe: give one --recipe, not {len(recipes)}")
+        if self.from_nothing and LABELLED not in recipes:
+            raise UsageError(f"--from-nothing is for --recipe {LABELLED}: the published recipes start from nothing")
+        if self.as_published and all(recipe == LABELLED for recipe in recipes):
+            raise UsageError("--as-published is for the published recipes: give one with --recipe")
         if self._changes and not recipes:
-            raise UsageError(
-                "--epochs, --width and --as-published change a recipe, and there is none: give one with --recipe"
-            )
+            raise UsageError("--epochs and --width change a recipe, and there is none: give one with --recipe")
         trained = [row for recipe in recipes for row in self._variants(recipe)]
         return (*trained, *map(scored_model, self.models))
 
@@ -67,10 +71,20 @@ class Asked:
         given = {"epochs": self.epochs, "network.width": self.width, "as_published": self.as_published or None}
         return {name: value for name, value in given.items() if value is not None}
 
-    def _variants(self, recipe: str) -> tuple[Variant, ...]:
-        from metst.evaluation.plan import Variant, read_grid
+    def _variants(self, recipe: str) -> tuple[Variant | LabelledVariant, ...]:
+        from metst.evaluation.plan import LabelledVariant, Variant, read_grid
+        from metst.models.checkpoint import DEFAULT_MODEL
+        from metst.training.labelled_recipe import LABELLED, labelled_recipe
         from metst.training.recipes import changed_recipe, published_recipe
 
+        if recipe == LABELLED:
+            if self.grid is not None:
+                raise UsageError(f"--grid is a table of variants of a published recipe, not of {LABELLED}")
+            own = labelled_recipe(
+                start=None if self.from_nothing else DEFAULT_MODEL, epochs=self.epochs, width=self.width
+            )
+            name = f"{recipe}, trained {'from nothing' if self.from_nothing else 'on'}"
+            return (LabelledVariant(name=name, recipe=own),)
         chosen = published_recipe(recipe)
         if self._changes:
             chosen = changed_recipe(chosen, self._changes)

@@ -25,7 +25,7 @@ RecipeOption = Annotated[
     str,
     typer.Option(
         help="starter (simulated motion), metst-event (also rendered heads), or with --features: "
-        f"{', '.join(NETWORKS)}."
+        f"metst-event (from the packaged weights), {', '.join(NETWORKS)}."
     ),
 ]
 FeaturesOption = Annotated[Path | None, typer.Option(help="Labelled recordings, as metst extract wrote them.")]
@@ -50,6 +50,10 @@ HeadModelOption = Annotated[
 BackgroundsOption = Annotated[
     Path | None, typer.Option(help="Folder that keeps their measured motion; when absent it is deleted after.")
 ]
+FromNothingOption = Annotated[
+    bool,
+    typer.Option("--from-nothing", help="metst-event with --features: fresh weights, not the packaged ones."),
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of data and weights.")]
 
 
@@ -67,12 +71,14 @@ def train(
     steps: StepsOption = None,
     head_model: HeadModelOption = None,
     backgrounds: BackgroundsOption = None,
+    from_nothing: FromNothingOption = False,
     seed: SeedOption = DEFAULT_SEED,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Train a model on labelled recordings, or on simulated facial motion."""
     talk(quiet=quiet, verbose=verbose)
+    from metst.training.labelled_recipe import LABELLED
     from metst.training.recipes import PUBLISHED_RECIPES
     from metst.training.simulated_recipes import RECIPES
 
@@ -81,9 +87,20 @@ def train(
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     rendered = recipe in RECIPES and RECIPES[recipe].backgrounds > 0
-    if not rendered and (head_model is not None or backgrounds is not None):
+    rendered_given = head_model is not None or backgrounds is not None
+    if not rendered and rendered_given:
         raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
-    if recipe in PUBLISHED_RECIPES:
+    if from_nothing and not (recipe == LABELLED and features is not None):
+        raise UsageError(f"--from-nothing is for --recipe {LABELLED} with --features: the others start from nothing")
+    if recipe == LABELLED and features is not None:
+        if steps is not None or strategy is not None or background or early_stopping or rendered_given:
+            raise UsageError(
+                f"recipe {recipe} on recordings: only --without, --epochs, --width, --from-nothing and --seed change it"
+            )
+        info = _own_network(
+            output, features, without=without, epochs=epochs, width=width, from_nothing=from_nothing, seed=seed
+        )
+    elif recipe in PUBLISHED_RECIPES:
         if features is None or steps is not None:
             raise UsageError(f"recipe {recipe} learns from recordings: give --features (metst extract), and no --steps")
         info = _on_recordings(
@@ -125,6 +142,29 @@ def _on_recordings(
 
     with progress("train") as on_progress:
         return train_recordings(output, lesson, without=without, on_progress=on_progress)
+
+
+def _own_network(
+    output: Path,
+    features: Path,
+    *,
+    without: list[str],
+    epochs: int | None,
+    width: int | None,
+    from_nothing: bool,
+    seed: int,
+) -> ModelInfo:
+    from metst.models.checkpoint import DEFAULT_MODEL
+    from metst.training.labelled_recipe import LabelledLesson, labelled_recipe
+
+    recipe = labelled_recipe(start=None if from_nothing else DEFAULT_MODEL, epochs=epochs, width=width)
+    # Not before the recipe, which says so when PyTorch is not installed.
+    from metst.training.labelled import train_labelled
+
+    with progress("train") as on_progress:
+        return train_labelled(
+            output, LabelledLesson(features, recipe, seed=seed), without=without, on_progress=on_progress
+        )
 
 
 def _on_simulation(

@@ -49,8 +49,9 @@ def evaluate_run(run: Path, plan: Plan, *, features: Path) -> dict[str, Any]:
     -------
     dict
         Plain values: ``data_set, seed, folds, variants`` (by name: ``recipe, strategy, k_p, strict, greedy,
-        training``; of a model as it is ``model, trained_on_tested, strict, greedy, training``) and ``differences``
-        of every further variant from the first, paired by subject.
+        training``; of the product's own network ``threshold, edge_fraction`` in place of ``strategy, k_p``; of a model
+        as it is ``model, trained_on_tested, strict, greedy, training``) and ``differences`` of every further variant
+        from the first, paired by subject.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def _scored(run: Path, plan: Plan, variant: Row, *, index: FeatureIndex) -> Iter
     """What the folds' networks say of their test videos, each network with the variant's strategy."""
     for part in plan.folds:
         folder = fold_folder(run, training=variant.training, fold=part.name)
-        model = variant.load() if isinstance(variant, ScoredModel) else _with_strategy(_model(folder), variant)
+        model = _model(folder, variant)
         for video in index.of(part.test):
             yield video, _video_scores(folder, video, model=model) if video.file else None, model
 
@@ -119,16 +120,18 @@ def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} is missing or damaged ({why}): delete its fold's folder and run again")
 
 
-def _model(folder: Path) -> Model:
-    """The network that a fold left."""
+def _model(folder: Path, variant: Row) -> Model:
+    """The network that a fold left, under the variant's strategy; or the row's own."""
+    if isinstance(variant, ScoredModel):
+        return variant.load()
     path = folder / MODEL_FOLDER
     try:
         model = load_model(path)
-        if not isinstance(model.info.decode, PublishedDecodeSettings):
+        if isinstance(model.info.decode, PublishedDecodeSettings) != isinstance(variant, Variant):
             raise DataError("it is decoded by another rule")
     except MetstError as error:
         raise _damaged(path, error) from error
-    return model
+    return _with_strategy(model, variant) if isinstance(variant, Variant) else model
 
 
 def _with_strategy(model: Model, variant: Variant) -> Model:
@@ -151,26 +154,23 @@ def _video_scores(folder: Path, video: FeatureVideo, *, model: Model) -> Series:
 
 def _about(run: Path, plan: Plan, variant: Row) -> dict[str, Any]:
     """What the variant is, and how its trainings went."""
+    folders = {part.name: fold_folder(run, training=variant.training, fold=part.name) for part in plan.folds}
     if isinstance(variant, ScoredModel):
-        folders = {part.name: fold_folder(run, training=variant.training, fold=part.name) for part in plan.folds}
-        seconds = {name: float(_done(folder, "seconds")["seconds"]) for name, folder in folders.items()}
+        seconds = {name: _done(folder, "seconds")["seconds"] for name, folder in folders.items()}
         return about_model(variant, tested=plan.tested, seconds=seconds)
-    training = {}
-    k_p = {}
-    for part in plan.folds:
-        folder = fold_folder(run, training=variant.training, fold=part.name)
-        k_p[part.name], training[part.name] = _history(folder)
-    return {
-        "recipe": variant.recipe.model_dump(mode="json"),
-        "strategy": variant.strategy,
-        "k_p": k_p,
-        "training": training,
-    }
+    about: dict[str, Any] = {"recipe": variant.recipe.model_dump(mode="json")}
+    if isinstance(variant, Variant):
+        k_p = {name: int(_done(folder, "k_p")["k_p"]) for name, folder in folders.items()}
+        about |= {"strategy": variant.strategy, "k_p": k_p}
+    else:
+        for name in ("threshold", "edge_fraction"):
+            about[name] = {fold: _done(folder, name)[name] for fold, folder in folders.items()}
+    return about | {"training": {name: _history(folder) for name, folder in folders.items()}}
 
 
-def _history(folder: Path) -> tuple[int, dict[str, Any]]:
-    """``k_p`` of a fold, and its time and epochs."""
-    done = _done(folder, "k_p", "seconds")
+def _history(folder: Path) -> dict[str, Any]:
+    """Time and epochs of a fold."""
+    done = _done(folder, "seconds")
     path = folder / METRICS_FILE
     try:
         epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -178,7 +178,7 @@ def _history(folder: Path) -> tuple[int, dict[str, Any]]:
             raise ValueError("it is empty")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(path, error) from error
-    return int(done["k_p"]), {"seconds": float(done["seconds"]), "epochs": epochs}
+    return {"seconds": done["seconds"], "epochs": epochs}
 
 
 def _done(folder: Path, *names: str) -> dict[str, Any]:

@@ -116,6 +116,11 @@ def _about(values: dict[str, Any]) -> str:
     if "model" in values:
         known = "" if values["trained_on_tested"] is not None else "; it does not say which subjects it was trained on"
         return f"Model {values['model']['name']} as it is, trained on {values['model']['trained_on']}{known}"
+    if "threshold" in values:
+        lowest, highest = min(values["threshold"].values()), max(values["threshold"].values())
+        start = values["recipe"]["start"]
+        before = f"from the weights of the packaged {start}" if start else "from fresh weights"
+        return f"Own network {values['recipe']['name']}, {before}, thresholds {lowest:.2f} to {highest:.2f}"
     half = ", ".join(map(str, sorted(set(values["k_p"].values()))))
     return f"Recipe {values['recipe']['name']}, strategy {values['strategy']}, k_p {half}"
 

@@ -15,6 +15,7 @@ from metst.errors import DataError, UsageError
 from metst.evaluation.models import NamedRow, ScoredModel
 from metst.storage import faults_in_words, fingerprint, json_key, make_folder, write_whole
 from metst.training.folds import Fold, grouped_k_fold, leave_one_subject_out
+from metst.training.labelled_recipe import LabelledLesson, LabelledRecipe
 from metst.training.lesson import Lesson
 from metst.training.recipes import Recipe, changed_recipe
 
@@ -48,7 +49,22 @@ class Variant(NamedRow):
         return Lesson(features, self.recipe, strategy=self.training_strategy, seed=seed)
 
 
-Row = Variant | ScoredModel
+class LabelledVariant(NamedRow):
+    """The product's own network, trained on the recordings of each fold and decoded by its own rule."""
+
+    recipe: LabelledRecipe
+
+    @property
+    def training(self) -> str:
+        """Name of its training."""
+        return f"{self.recipe.name}-{fingerprint(json_key(self.recipe.model_dump(mode='json')))[:10]}"
+
+    def lesson(self, features: Path, *, seed: int) -> LabelledLesson:
+        """What a worker needs to know of its training."""
+        return LabelledLesson(features, self.recipe, seed=seed)
+
+
+Row = Variant | LabelledVariant | ScoredModel
 """One row of the table."""
 
 
@@ -100,7 +116,7 @@ def make_plan(features: Path, *, variants: Sequence[Row], folds: str = LOSO, see
     ----------
     features : Path
         What ``metst extract`` wrote.
-    variants : sequence of Variant or ScoredModel
+    variants : sequence of Variant, LabelledVariant or ScoredModel
         What is compared; the first is what the others are compared with.
     folds : str
         ``"loso"``, or a number of parts.

@@ -10,6 +10,7 @@ from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.evaluation.models import ModelLesson, ScoredModel, score_fold
 from metst.evaluation.plan import Plan, claim_folder, fold_folder
 from metst.training.folds import Fold
+from metst.training.labelled_recipe import LabelledLesson
 from metst.training.lesson import Lesson
 
 
@@ -18,7 +19,7 @@ class FoldTask:
     """One training with its predictions; all that a worker elsewhere needs to know."""
 
     folder: Path
-    lesson: Lesson | ModelLesson
+    lesson: Lesson | LabelledLesson | ModelLesson
     fold: Fold
 
 
@@ -26,6 +27,10 @@ def do_fold(task: FoldTask) -> None:
     """Train and predict one fold, or go on with it, or find it done."""
     if isinstance(task.lesson, ModelLesson):
         return score_fold(task.folder, task.lesson, fold=task.fold)
+    if isinstance(task.lesson, LabelledLesson):
+        from metst.training.labelled import run_labelled_fold
+
+        return run_labelled_fold(task.folder, task.lesson, fold=task.fold)
     from metst.training.recordings import run_fold
 
     return run_fold(task.folder, task.lesson, fold=task.fold)

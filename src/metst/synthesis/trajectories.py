@@ -18,7 +18,7 @@ from metst.arrays import Float32Array, Float64Array, FloatArray, Int64Array
 from metst.config import Settings
 from metst.inference import QualityHold
 from metst.labels import CLASSES, NEUTRAL
-from metst.regions import REGIONS
+from metst.regions import MIRRORED, REGIONS
 from metst.synthesis.action_units import Side, field_weights, mix_displacement
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting, minimum_jerk
 from metst.synthesis.measurement import (
@@ -78,9 +78,6 @@ class SimulationSettings(Settings):
 
 BROWS, LIDS = slice(0, 8), slice(16, 18)
 """Positions of the brow and of the lower eyelid regions."""
-
-MIRRORED = [region.mirror for region in REGIONS]
-"""Positions of the regions after left and right are swapped."""
 
 MACRO_MIN_S = 0.8
 """Seconds; a facial movement from here on is a lasting expression; between this and the longest micro-expression lie

@@ -12,8 +12,11 @@ from metst.training.loop import Batch, Loss, Losses
 from metst.training.recipes import Recipe
 from metst.training.windows import IGNORED
 
-# The logarithm of a score of 0 or 1 is not finite.  In single precision 1 - 1e-6 is still another number than 1.
-_CERTAIN = 1e-6
+CERTAIN = 1e-6
+"""Scores are kept this far from 0 and 1, whose logarithm is not finite.
+
+In single precision 1 - 1e-6 is still another number than 1.
+"""
 
 
 def joint_loss(class_weights: Float32Array, *, recipe: Recipe) -> Loss:
@@ -42,14 +45,15 @@ def joint_loss(class_weights: Float32Array, *, recipe: Recipe) -> Loss:
         motion, score, label = batch
         predicted, logits = network(motion)
         spotting = functional.mse_loss(predicted.float(), score)
-        recognition = _weighted_cross_entropy(logits.float(), label, weights=weights.to(label.device))
+        recognition = weighted_cross_entropy(logits.float(), label, weights=weights.to(label.device))
         total = recipe.spotting_weight * spotting + recipe.recognition_weight * recognition
         return {"loss": total, "spotting": spotting, "recognition": recognition}
 
     return loss
 
 
-def _weighted_cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor) -> Tensor:
+def weighted_cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor) -> Tensor:
+    """Mean over the frames that count, each by the weight of its class; 0 where all weigh nothing."""
     total = functional.cross_entropy(
         logits.transpose(1, 2), label, weight=weights, ignore_index=IGNORED, reduction="sum"
     )
@@ -79,7 +83,7 @@ def simulated_loss(*, class_weight: float, neutral_weight: float) -> Loss:
         predicted, logits = network(motion)
         # Mixed precision ends at the network: torch refuses this cross-entropy inside of it.
         with torch.autocast(score.device.type, enabled=False):
-            spotting = functional.binary_cross_entropy(predicted.float().clamp(_CERTAIN, 1 - _CERTAIN), score)
+            spotting = functional.binary_cross_entropy(predicted.float().clamp(CERTAIN, 1 - CERTAIN), score)
             recognition = functional.cross_entropy(
                 logits.float().transpose(1, 2), label, weight=weights.to(label.device)
             )

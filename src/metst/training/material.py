@@ -20,7 +20,7 @@ from metst.timeline import Series, TimeGrid, true_runs
 from metst.training.loop import Batch
 from metst.training.simulated_recipes import SimulationRecipe
 
-_SHORTEST_BACKGROUND_S = 4.0
+SHORTEST_BACKGROUND_S = 4.0
 """A shorter stretch of a recorded background is not planted into; set by hand."""
 
 
@@ -48,8 +48,7 @@ class Material:
         stretches = tuple(
             stretch
             for each in backgrounds
-            for stretch in _stretches(each, min_quality=recipe.input.min_quality)
-            if stretch.seconds >= _SHORTEST_BACKGROUND_S
+            for stretch in background_stretches(each, min_quality=recipe.input.min_quality)
         )
         return cls(simulator, stretches, recipe.background_share if stretches else 0.0)
 
@@ -70,10 +69,13 @@ class Material:
         return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
 
 
-def _stretches(recording: Motion, *, min_quality: float) -> Iterator[Background]:
+def background_stretches(recording: Motion, *, min_quality: float) -> Iterator[Background]:
+    """Unbroken stretches of a recording that are long enough to plant into."""
     rate_hz = 1 / recording.grid.frame_s
     for run in true_runs(recording.displacement.valid):
-        yield Background(recording.displacement.values[run], recording.quality[run], rate_hz, min_quality)
+        stretch = Background(recording.displacement.values[run], recording.quality[run], rate_hz, min_quality)
+        if stretch.seconds >= SHORTEST_BACKGROUND_S:
+            yield stretch
 
 
 def clip_batch(step: int, *, material: Material, recipe: SimulationRecipe, seed: int) -> Batch:

@@ -48,6 +48,28 @@ def pick_threshold(alarms: Float64Array, *, minutes: float, per_min: float) -> f
     return round(float(np.clip(too_many + _ABOVE_ALARM, _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD)), ndigits=3)
 
 
+def best_threshold(peaks: Float64Array, *, right: BoolArray, wanted: int) -> tuple[float, float]:
+    """Threshold of the best F1, within 0.05 .. 0.95, and that F1; of equals the highest threshold.
+
+    Parameters
+    ----------
+    peaks : (N,) float64
+        Peaks of all events that were found.
+    right : (N,) bool
+        Which of them are micro-expressions.
+    wanted : int
+        Micro-expressions that there are.
+    """
+    order = np.argsort(-peaks, kind="stable")
+    heights, hits = peaks[order], np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(peaks) + 1) + wanted)
+    best = int(np.argmax(f1))
+    # Halfway to the next lower peak: neither is at the edge.
+    below = float(heights[best + 1]) if best + 1 < len(heights) else 0.0
+    threshold = (float(heights[best]) + below) / 2
+    return round(float(np.clip(threshold, _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD)), ndigits=3), float(f1[best])
+
+
 def first_too_many(alarms: Float64Array, *, minutes: float, per_min: float) -> float:
     """Height of the highest false alarm that is one more than ``per_min`` per minute; 0 when there is none."""
     highest = np.sort(alarms)[::-1]

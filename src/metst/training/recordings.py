@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from metst.storage import write_whole
 from metst.training.folds import Fold, inner_split
 from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, is_done, training_folder
 from metst.training.lesson import Lesson
-from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
+from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network, one_thread
 from metst.training.losses import joint_loss
 from metst.training.predictions import Candidate, predict, write_predictions
 from metst.training.recipes import HUNDREDTHS, Recipe, WindowPlan
@@ -77,7 +76,7 @@ def run_fold(folder: Path, lesson: Lesson, *, fold: Fold, on_progress: OnProgres
     if not is_done(folder, fingerprint):
         started = time.perf_counter()
         test = index.of(fold.test)
-        with _one_thread():
+        with one_thread():
             candidate = train_candidate(
                 folder, lesson, subjects=fold.train, model=folder / MODEL_FOLDER, fingerprint=fingerprint,
                 on_progress=on_progress,
@@ -310,13 +309,3 @@ def _validation(features: Path, videos: Sequence[FeatureVideo], *, info: ModelIn
         return 2 * hits / (found + wanted) if found + wanted else 0.0
 
     return validate
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -160,7 +160,7 @@ def _trained(
     """The network after all stages; a training that was stopped goes on from what is in the folder."""
     network = fresh_network(recipe.network, seed=seed)
     for number, stage in enumerate(recipe_stages(recipe)):
-        training = _training(
+        training = simulated_training(
             stage,
             steps=steps if stage is recipe else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
             seed=seed + _SEED_STRIDE * number,
@@ -175,7 +175,7 @@ def recipe_stages(recipe: SimulationRecipe) -> list[SimulationRecipe]:
     return [*(recipe_stages(RECIPES[recipe.after]) if recipe.after is not None else []), recipe]
 
 
-def _training(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[Motion]) -> Training:
+def simulated_training(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[Motion]) -> Training:
     """One stage."""
     material = Material.of(recipe, backgrounds=backgrounds, seed=seed)
     measured = backgrounds_sha256(backgrounds)

@@ -183,7 +183,7 @@ def training_windows(
     hard: list[bool] = []
     for video in videos:
         motion = read_motion(folder, video)
-        for stretch in _stretches(motion.displacement, motion.quality, settings=settings):
+        for stretch in input_stretches(motion.displacement, motion.quality, settings=settings):
             inside = window_starts(len(stretch), window=plan.window)
             starts += [stretches.length + start for start in inside]
             hard += _hold_negatives(video, motion.grid, grid=stretch.grid, plan=plan, starts=inside)
@@ -210,7 +210,7 @@ def _nothing_to_learn(subjects: Sequence[str]) -> DataError:
     )
 
 
-def _stretches(motion: Series, quality: Float32Array, *, settings: InputSettings) -> list[Series]:
+def input_stretches(motion: Series, quality: Float32Array, *, settings: InputSettings) -> list[Series]:
     """Input of the network for every stretch with a face, as scoring makes it."""
     if settings.gaps == "still":
         motion = GapHold().feed(motion)
