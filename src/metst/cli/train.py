@@ -93,7 +93,8 @@ def train(
     if from_nothing and not (recipe == LABELLED and features is not None):
         raise UsageError(f"--from-nothing is for --recipe {LABELLED} with --features: the others start from nothing")
     if recipe == LABELLED and features is not None:
-        if steps is not None or strategy is not None or background or early_stopping or rendered_given:
+        published_only = background or early_stopping or as_published
+        if steps is not None or strategy is not None or published_only or rendered_given:
             raise UsageError(
                 f"recipe {recipe} on recordings: only --without, --epochs, --width, --from-nothing and --seed change it"
             )

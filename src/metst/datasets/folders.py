@@ -22,7 +22,7 @@ _DEPTH = 5  # levels below the root that are walked; set by hand, as are the two
 _ENTRIES = 4  # of a folder, among which an image is looked for
 _NUMBER = re.compile(r"(\d+)\D*$")  # of a frame, in the name of its file
 _NAMES_SHOWN = 12  # in a message
-_WORKBOOK = r".*\.(xlsx|xlsm|xls)"
+_WORKBOOK = r".*\.(xlsx|xlsm|xls)"  # names of files that hold sheets
 
 
 def check_root(root: Path) -> None:

@@ -10,16 +10,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metst.arrays import OnProgress
-from metst.config import AnalyzeSettings, DecodeSettings, ModelInfo
+from metst.config import DEFAULT_SEED, AnalyzeSettings, DecodeSettings, ModelInfo
 from metst.errors import DataError, UsageError
 from metst.models.checkpoint import Model, check_target, load_model, save_model, torch_for
 from metst.motion.measured import measure_motion
 from metst.results.motion import Motion
 from metst.storage import make_folder, write_whole
+from metst.timeline import MINUTE_S
 from metst.training.adaptation_check import Check, check_gain
 from metst.training.layout import discard_state, training_folder
 from metst.training.material import SHORTEST_BACKGROUND_S, background_stretches, backgrounds_sha256
@@ -27,13 +29,13 @@ from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
 from metst.video import content_hash, probe_video
 
+if TYPE_CHECKING:
+    from metst.models.networks import StateTransitionNetwork
+
 CHECK_FILE = "adaptation.json"
 """What an adaptation gained, in the folder of its training."""
 DEFAULT_STEPS = 150
 """Optimiser steps: one to two minutes on two cores."""
-
-_MINUTE_S = 60
-"""Seconds of a minute."""
 
 # All set by hand.  The peak of the learning rate moves weights that know much already; a share of the clips stays
 # simulated, so that they do not forget; the backgrounds are varied less than those of rendered heads, which stand for
@@ -93,7 +95,7 @@ def _cut(recordings: Sequence[Motion]) -> tuple[Sequence[Motion], Sequence[Motio
 
 def minutes(recordings: Sequence[Motion]) -> float:
     """Minutes with a usable face."""
-    return sum(float(each.displacement.valid.sum()) * each.grid.frame_s for each in recordings) / _MINUTE_S
+    return sum(float(each.displacement.valid.sum()) * each.grid.frame_s for each in recordings) / MINUTE_S
 
 
 def measured_recordings(
@@ -174,7 +176,7 @@ def adapt_model(
     *,
     model: Model,
     steps: int = DEFAULT_STEPS,
-    seed: int = 100,
+    seed: int = DEFAULT_SEED,
     subjects: Sequence[str] = (),
     on_progress: OnProgress | None = None,
 ) -> Check:
@@ -210,17 +212,12 @@ def adapt_model(
     DataError, OutputError
         As for :func:`metst.training.loop.fit_network`.
     """
-    from metst.training.loop import fit_network, fresh_network
-    from metst.training.simulation import fitted, simulated_training
+    from metst.training.simulation import fitted
 
     check_target(folder, overwrite=True)
     folder, parts = folder.resolve(), Recordings.parted(recordings, seed=seed)
     recipe, work = adaptation_recipe(model.info, steps=steps, recordings=len(parts.learnt)), training_folder(folder)
-    training = simulated_training(recipe, steps=steps, seed=seed, backgrounds=parts.learnt)
-    training = replace(training, fingerprint=f"{training.fingerprint} from {model.info.weights_sha256}")
-    network = fresh_network(recipe.network, seed=seed)
-    network.load_state_dict(model.network.state_dict())
-    fit_network(network, training, folder=work, on_progress=on_progress)
+    network = _tuned(model, recipe=recipe, backgrounds=parts.learnt, seed=seed, folder=work, on_progress=on_progress)
     info = _described(model.info, recipe=recipe, parts=parts, subjects=subjects, seed=seed)
     info = fitted(
         Candidate.of(network, info), recipe=_to_fit(recipe, parts.fitted), backgrounds=parts.fitted, seed=seed + 1,
@@ -236,6 +233,27 @@ def adapt_model(
     write_whole(work / CHECK_FILE, (words + "\n").encode())
     discard_state(work)
     return check
+
+
+def _tuned(
+    model: Model,
+    *,
+    recipe: SimulationRecipe,
+    backgrounds: Sequence[Motion],
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress | None,
+) -> StateTransitionNetwork:
+    """The model's network, trained on by a recipe; it goes on from the state that is in the folder."""
+    from metst.training.loop import fit_network, fresh_network
+    from metst.training.simulation import simulated_training
+
+    training = simulated_training(recipe, steps=recipe.steps, seed=seed, backgrounds=backgrounds)
+    training = replace(training, fingerprint=f"{training.fingerprint} from {model.info.weights_sha256}")
+    network = fresh_network(recipe.network, seed=seed)
+    network.load_state_dict(model.network.state_dict())
+    fit_network(network, training, folder=folder, on_progress=on_progress)
+    return network
 
 
 def adaptation_recipe(info: ModelInfo, *, steps: int, recordings: int) -> SimulationRecipe:
