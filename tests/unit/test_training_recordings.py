@@ -19,7 +19,7 @@ from metst.labels import CLASSES, EMOTIONS, NEUTRAL
 from metst.models.checkpoint import load_model
 from metst.published.facts import SCALE
 from metst.timeline import TimeGrid
-from metst.training import joint_loss, published_recipe
+from metst.training import joint_loss, published_recipe, recordings
 from metst.training.folds import Fold
 from metst.training.layout import DONE_FILE, METRICS_FILE, PREDICTIONS_FILE, SCORES_FOLDER, STATE_FILE
 from metst.training.lesson import Lesson
@@ -533,3 +533,14 @@ def test_a_training_without_some_class_runs(tmp_path: Path) -> None:
     info = train_recordings(tmp_path / "o", Lesson(root, changed_recipe(RECIPE, {"epochs": 1}), strategy=0))
     assert info.training_subjects == ("a",)
     assert load_model(tmp_path / "o").info == info
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_precision_is_that_of_the_recipe(
+    mixed: bool, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(recordings, "fit_network", lambda network, training, **_: seen.append(training.mixed_precision))
+    recipe = RECIPE.model_copy(update={"mixed_precision": mixed})
+    train_recordings(tmp_path / "m", Lesson(features, recipe, seed=1))
+    assert seen == [mixed]
