@@ -123,10 +123,12 @@ def test_what_changed_or_is_not_whole_is_done_again(
     moved = Path(shutil.copytree(corpus, tmp_path / "moved"))
     shutil.copyfile(moved / "b" / "face.mp4", moved / "face.mp4")
     (output / "b" / "frames" / "report.html").unlink()
+    (output / "b" / "frames" / ".metst-1.part").touch()  # as a killed worker leaves it
     before = written(output)
     analyze(capsys, moved, output)
     changed = sorted(name for name, when in written(output).items() if when != before[name])
     assert changed == ["b/frames", "face-2"]
+    assert not list(output.rglob("*.part"))
 
 
 def test_two_workers_find_what_one_finds(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,7 +116,12 @@ def _analyze_all(tasks: list[AnalysisTask], *, output: Path, where: Executor) ->
     done = [line for line in lines if "error" not in line]
     if done and len(lines) <= _TOLD:
         rows = [
-            [line["name"], str(line["events"]), ", ".join(line["labels"]), f"{line['usable_share']:.0%}"]
+            [
+                os.path.relpath(line["folder"], output),
+                str(line["events"]),
+                ", ".join(line["labels"]),
+                f"{line['usable_share']:.0%}",
+            ]
             for line in done
         ]
         table("Movement candidates", ["recording", "candidates", "classes", "usable"], rows)

@@ -68,7 +68,7 @@ def progress(title: str) -> Iterator[OnProgress]:
 
 def named(path: Path, message: str) -> str:
     """A message that names its input, once."""
-    return message if path.name in message else f"{path.name}: {message}"
+    return message if path.name in message else f"{path}: {message}"
 
 
 def print_json(value: Any) -> None:

@@ -68,7 +68,7 @@ def extract(
 
 def _elsewhere(where: Executor, *, output: Path, on_progress: OnProgress) -> Run | None:
     """What measures videos on several processors or machines; None where this process does it."""
-    if where.kind == "local" and where.processes == 1:
+    if where.kind == "local" and where.processes == 1 and not where.separate:
         return None
     executor = replace(where, folder=output / "slurm")
     check_executor(executor)

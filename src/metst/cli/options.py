@@ -110,8 +110,10 @@ def on_machines(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def one_by_one(where: Executor) -> Executor:
-    """One recording at a time on this machine, where nothing else was said: each has all processors."""
-    return replace(where, workers=1) if where.kind == "local" and where.workers is None else where
+    """One recording at a time in this process, with all processors, where no workers were asked for."""
+    if where.kind != "local":
+        return where
+    return replace(where, workers=1) if where.workers is None else replace(where, separate=True)
 
 
 def reachable(path: Path, where: Executor) -> Path:

@@ -181,10 +181,12 @@ def _clear(folder: Path) -> None:
     """
     from metst.errors import OutputError
     from metst.results.overview import OVERVIEW_FILE
-    from metst.storage import remedy
+    from metst.storage import PART_SUFFIX, remedy
 
     try:
         (folder / OVERVIEW_FILE).unlink(missing_ok=True)
+        for part in folder.glob(f".*{PART_SUFFIX}"):  # of a worker that was killed
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot prepare the folder {folder}: {remedy(error)}") from error
 

@@ -56,6 +56,9 @@ class Executor:
         For the logs of Slurm's jobs; shared by all nodes.
     slurm : SlurmSettings
         What each job of Slurm gets.
+    separate : bool
+        A single worker on this machine, too, is a process of its own with one thread, like each of several: sums over
+        more threads may round otherwise.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Executor:
     scheduler: str | None = None
     folder: Path | None = None
     slurm: SlurmSettings = field(default_factory=SlurmSettings)
+    separate: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -227,7 +231,7 @@ def _end_with(parent: int) -> None:
 
 
 def _local(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    if executor.processes == 1:
+    if executor.processes == 1 and not executor.separate:
         yield from (_guarded(function, task, position) for position, task in enumerate(tasks))
         return
     waiting = dict.fromkeys(range(len(tasks)))
@@ -238,7 +242,7 @@ def _local(function: Callable[[Task], None], tasks: Sequence[Task], executor: Ex
                 yield outcome
     # One of the rest kills its worker: now each has workers of its own, so that it shows which.
     for position in waiting:
-        yield next(_pool(function, tasks, [position], workers=2), (position, _KILLED))
+        yield next(_pool(function, tasks, [position], workers=1), (position, _KILLED))
 
 
 def _pool(
@@ -255,7 +259,9 @@ def _pool(
             for position in list(positions)
         )
         with contextlib.suppress(BrokenProcessPool):
-            yield from joblib.Parallel(workers, return_as="generator_unordered")(jobs)
+            # A pool of one would be this process: of two, one gets no work.
+            ahead: int | str = 1 if workers == 1 else "2 * n_jobs"
+            yield from joblib.Parallel(max(workers, 2), return_as="generator_unordered", pre_dispatch=ahead)(jobs)
 
 
 def _dask(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
