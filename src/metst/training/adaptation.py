@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from metst.training.material import SHORTEST_BACKGROUND_S, background_stretches,
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
 from metst.video import content_hash, probe_video
+
+if TYPE_CHECKING:
+    from metst.models.networks import StateTransitionNetwork
 
 CHECK_FILE = "adaptation.json"
 """What an adaptation gained, in the folder of its training."""
@@ -210,17 +214,14 @@ def adapt_model(
     DataError, OutputError
         As for :func:`metst.training.loop.fit_network`.
     """
-    from metst.training.loop import fit_network, fresh_network
-    from metst.training.simulation import fitted, simulated_training
+    from metst.training.simulation import fitted
 
     check_target(folder, overwrite=True)
     folder, parts = folder.resolve(), Recordings.parted(recordings, seed=seed)
     recipe, work = adaptation_recipe(model.info, steps=steps, recordings=len(parts.learnt)), training_folder(folder)
-    training = simulated_training(recipe, steps=steps, seed=seed, backgrounds=parts.learnt)
-    training = replace(training, fingerprint=f"{training.fingerprint} from {model.info.weights_sha256}")
-    network = fresh_network(recipe.network, seed=seed)
-    network.load_state_dict(model.network.state_dict())
-    fit_network(network, training, folder=work, on_progress=on_progress)
+    network = _fine_tuned(
+        model, recipe=recipe, backgrounds=parts.learnt, seed=seed, folder=work, on_progress=on_progress
+    )
     info = _described(model.info, recipe=recipe, parts=parts, subjects=subjects, seed=seed)
     info = fitted(
         Candidate.of(network, info), recipe=_to_fit(recipe, parts.fitted), backgrounds=parts.fitted, seed=seed + 1,
@@ -229,13 +230,39 @@ def adapt_model(
     check = check_gain(
         parts.checked, before=model, after=Candidate.of(network, info), simulation=recipe.simulation, seed=seed + 2
     )
-    words = json.dumps(check.as_dict())
+    _write(folder, network, info=info, check=check)
+    return check
+
+
+def _write(folder: Path, network: StateTransitionNetwork, *, info: ModelInfo, check: Check) -> None:
+    """The checkpoint, and what it gained in it and beside it."""
+    words, work = json.dumps(check.as_dict()), training_folder(folder)
     info = info.model_copy(update={"provenance": info.provenance | {"check": words}})
     save_model(folder, network=network, info=info, overwrite=True)
     make_folder(work)
     write_whole(work / CHECK_FILE, (words + "\n").encode())
     discard_state(work)
-    return check
+
+
+def _fine_tuned(
+    model: Model,
+    *,
+    recipe: SimulationRecipe,
+    backgrounds: Sequence[Motion],
+    seed: int,
+    folder: Path,
+    on_progress: OnProgress | None,
+) -> StateTransitionNetwork:
+    """The network after training; one that was stopped goes on from what is in the folder."""
+    from metst.training.loop import fit_network, fresh_network
+    from metst.training.simulation import simulated_training
+
+    training = simulated_training(recipe, steps=recipe.steps, seed=seed, backgrounds=backgrounds)
+    training = replace(training, fingerprint=f"{training.fingerprint} from {model.info.weights_sha256}")
+    network = fresh_network(recipe.network, seed=seed)
+    network.load_state_dict(model.network.state_dict())
+    fit_network(network, training, folder=folder, on_progress=on_progress)
+    return network
 
 
 def adaptation_recipe(info: ModelInfo, *, steps: int, recordings: int) -> SimulationRecipe:
