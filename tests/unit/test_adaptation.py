@@ -57,7 +57,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("count", range(2, 12))
 def test_recordings_are_parted_so_that_none_is_checked_on_that_was_used(count: int) -> None:
-    lab = [recording(seed, seconds=0.2) for seed in range(count)]
+    one = recording(0)
+    lab = [replace(one) for _ in range(count)]  # equal in content, and each another recording all the same
     for seed in range(5):
         parts = Recordings.parted(lab, seed=seed)
         assert not set(parts.checked) & {*parts.learnt, *parts.fitted}

@@ -75,3 +75,5 @@ def _show(check: Check) -> None:
     table(title, ["", "before", "after"], rows)
     if check.f1(after) <= check.f1(before):
         console.print("[yellow]note:[/yellow] nothing was gained on these recordings: keep the model of before")
+    if after.candidates_per_min > before.candidates_per_min:
+        console.print("[yellow]note:[/yellow] it gives more candidates per minute where nothing was planted")

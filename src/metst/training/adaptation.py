@@ -217,7 +217,9 @@ def adapt_model(
     check_target(folder, overwrite=True)
     folder, parts = folder.resolve(), Recordings.parted(recordings, seed=seed)
     recipe, work = adaptation_recipe(model.info, steps=steps, recordings=len(parts.learnt)), training_folder(folder)
-    network = _tuned(model, recipe=recipe, backgrounds=parts.learnt, seed=seed, folder=work, on_progress=on_progress)
+    network = _fine_tuned(
+        model, recipe=recipe, backgrounds=parts.learnt, seed=seed, folder=work, on_progress=on_progress
+    )
     info = _described(model.info, recipe=recipe, parts=parts, subjects=subjects, seed=seed)
     info = fitted(
         Candidate.of(network, info), recipe=_to_fit(recipe, parts.fitted), backgrounds=parts.fitted, seed=seed + 1,
@@ -226,16 +228,21 @@ def adapt_model(
     check = check_gain(
         parts.checked, before=model, after=Candidate.of(network, info), simulation=recipe.simulation, seed=seed + 2
     )
-    words = json.dumps(check.as_dict())
+    _write(folder, network, info=info, check=check)
+    return check
+
+
+def _write(folder: Path, network: StateTransitionNetwork, *, info: ModelInfo, check: Check) -> None:
+    """The checkpoint, and what it gained in it and beside it."""
+    words, work = json.dumps(check.as_dict()), training_folder(folder)
     info = info.model_copy(update={"provenance": info.provenance | {"check": words}})
     save_model(folder, network=network, info=info, overwrite=True)
     make_folder(work)
     write_whole(work / CHECK_FILE, (words + "\n").encode())
     discard_state(work)
-    return check
 
 
-def _tuned(
+def _fine_tuned(
     model: Model,
     *,
     recipe: SimulationRecipe,
@@ -244,7 +251,7 @@ def _tuned(
     folder: Path,
     on_progress: OnProgress | None,
 ) -> StateTransitionNetwork:
-    """The model's network, trained on by a recipe; it goes on from the state that is in the folder."""
+    """The network after training; one that was stopped goes on from what is in the folder."""
     from metst.training.loop import fit_network, fresh_network
     from metst.training.simulation import simulated_training
 
