@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from helpers.command_line import run
 from metst import cli
 from metst.datasets.corpus import find_recordings
 from metst.errors import UsageError
+from metst.evaluation.analyses import AnalysisTask, Choices, analyze_into, is_done, loaded
 from metst.video import write_video
 
 # What a run says of itself: when it was, and how long it took.
@@ -168,3 +170,39 @@ def test_ten_thousand_equal_names_are_kept_apart(tmp_path: Path) -> None:
     names = [each.name for each in find_recordings([tmp_path / "all.txt"], output=tmp_path / "out")]
     assert len(set(names)) == 10_000
     assert names[:3] == ["talk", "talk-2", "talk-3"]
+
+
+def test_an_analysis_that_stops_between_its_files_is_not_taken_for_done(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = AnalysisTask(corpus / "face.mp4", tmp_path / "face", Choices())
+    analyze_into(first, model=loaded(first.choices))
+    assert is_done(first, model=loaded(first.choices))
+    other = replace(first, choices=Choices(expected_per_min=0.01))
+    monkeypatch.setattr("metst.report.write_report", _stopped)
+    with pytest.raises(KeyboardInterrupt):
+        analyze_into(other, model=loaded(other.choices))
+    assert not is_done(first, model=loaded(first.choices))
+    assert not is_done(other, model=loaded(other.choices))
+
+
+def _stopped(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_list_with_a_zero_byte_and_a_corpus_in_the_folder_of_its_results(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_bytes(b"v.mp4\nx\0y.mp4\n")
+    with pytest.raises(UsageError, match="save it as text in UTF-8"):
+        find_recordings([tmp_path / "in.txt"], output=tmp_path / "out")
+    (tmp_path / "v.mp4").touch()
+    assert [each.name for each in find_recordings([tmp_path], output=tmp_path)] == ["v"]
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = tmp_path / "clip [final].mp4"
+    shutil.copyfile(corpus / "face.mp4", clip)
+    code, _, err = run(capsys, "analyze", clip, "-o", tmp_path / "out[/v2]")
+    assert code == 0, err
+    assert str(Path("out[/v2]") / "clip [final]" / "report.html") in err.replace("\n", "")

@@ -103,3 +103,9 @@ def test_a_model_that_does_not_say_whom_it_saw_is_scored_and_the_page_says_so(fe
     assert page.count("it does not say which subjects it was trained on") == 1
     assert 'class="seen"' not in page
     assert [row[0] for row in summary_tables(result)[0].rows] == [n for n in result["variants"] for _ in range(2)]
+
+
+def test_a_strategy_without_a_published_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "evaluate", tmp_path, "--model", "metst-event", "--strategy", 2, "-o", tmp_path / "run")
+    assert code == 2
+    assert "--strategy is for the published recipes" in err

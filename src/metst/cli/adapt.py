@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from metst.cli.console import console, print_json, progress, table, talk
 from metst.cli.options import AsJson, ModelName, Quiet, Rate, Verbose
+from metst.errors import UsageError
 
 if TYPE_CHECKING:
     from metst.training.adaptation_check import Check
@@ -41,9 +42,15 @@ def adapt(
     Stopped at any moment, the same command goes on where it was.
     """
     talk(quiet=quiet, verbose=verbose)
+    from metst.models.checkpoint import check_target
     from metst.training.adaptation import DEFAULT_STEPS, adapt_model, adaptable, measured_recordings
 
     base = adaptable(model)
+    check_target(output, overwrite=True)
+    if len(videos) < 2:
+        raise UsageError(f"{len(videos)} recording: expected two or more, of which some are kept to check on")
+    if subject and base.info.training_subjects is None:
+        raise UsageError(f"--subject: {model} does not say whom it was trained on, so neither can what comes of it")
     with progress("adapt") as on_progress:
         recordings = measured_recordings(
             videos, min_quality=base.info.input.min_quality, rate_hz=fps, cache=cache, on_progress=on_progress

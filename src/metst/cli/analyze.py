@@ -139,7 +139,7 @@ def _analyze_one(task: AnalysisTask) -> dict[str, Any]:
         analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
     _tell(analysis, task.folder)
     if task.choices.overlay:
-        console.print(f"Overlay: {task.folder / OVERLAY_FILE}")
+        console.print(escape(f"Overlay: {task.folder / OVERLAY_FILE}"))
     return line_of(task, error=None)
 
 
@@ -158,4 +158,4 @@ def _tell(analysis: Analysis, folder: Path) -> None:
         console.print(f"{escape(analysis.source.name)}: no movement candidate")
     for problem in analysis.problems:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
-    console.print(f"Report: {folder / REPORT_FILE}")
+    console.print(escape(f"Report: {folder / REPORT_FILE}"))

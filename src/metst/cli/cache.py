@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from metst.cli.console import console, print_json, table, talk
 from metst.cli.options import AsJson, Quiet, Verbose
@@ -57,7 +58,7 @@ def cache(
         rows = [[entry.name or "(damaged)", _size(entry.size), f"{entry.used.astimezone():%Y-%m-%d %H:%M}"]
                 for entry in entries]  # fmt: skip
         table("Kept motion", ["recording", "size", "last used"], rows)
-    console.print(f"{_sum(entries)} in {kept.folder}", soft_wrap=True)
+    console.print(escape(f"{_sum(entries)} in {kept.folder}"), soft_wrap=True)
 
 
 def _sum(entries: list[Entry]) -> str:

@@ -121,7 +121,7 @@ def _one(task: CalibrationTask) -> dict[str, Any]:
         ]
         for point in summary.points
     ]
-    table(f"{escape(task.path.name)}: planted movements found", ["amplitude", "found", "95 % interval"], rows)
+    table(f"{task.path.name}: planted movements found", ["amplitude", "found", "95 % interval"], rows)
     console.print(lead(summary))
     for problem in found.raw.problems:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from metst.cli.console import console, talk
 from metst.cli.options import Quiet, Verbose
@@ -25,4 +26,4 @@ def convert(
     from metst.models.convert import convert_released
 
     info = convert_released(released, output, data_set=data_set, overwrite=overwrite)
-    console.print(f"{output}: network {info.network.name}")
+    console.print(escape(f"{output}: network {info.network.name}"))

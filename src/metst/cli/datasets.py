@@ -38,7 +38,7 @@ def check(
     talk(quiet=quiet, verbose=verbose)
     from metst.datasets import load_dataset
 
-    with console.status(f"reading {root}"):
+    with console.status(escape(f"reading {root}")):
         data_set = load_dataset(root, kind=kind, errata=errata, labels=labels or ())
     _show(data_set, verbose=verbose)
     if as_json:

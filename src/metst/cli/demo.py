@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from metst.cli.console import console, print_json, progress, table, talk
 from metst.cli.options import AsJson, ModelName, OutputFolder, Quiet, Verbose
@@ -38,7 +39,7 @@ def demo(
         outcome = run_demo(output, seed=seed, model=model, on_progress=on_progress)
     table("Planted and found", list(outcome.columns), [list(row) for row in outcome.rows])
     console.print(outcome.summary)
-    console.print(f"Report: {outcome.report}")
+    console.print(escape(f"Report: {outcome.report}"))
     if as_json:
         print_json(outcome.as_dict())
 

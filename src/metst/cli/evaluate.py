@@ -137,6 +137,7 @@ def evaluate(
             recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid, as_published=as_published,
             from_nothing=from_nothing,
         )  # fmt: skip
+        _refuse_strategy(context, asked)
         plan = asked.plan(folder, folds=folds, seed=seed, allow_training_subjects=allow_training_subjects)
         result = _cross_validate(folder, plan, output=output, executor=replace(where, folder=output / "slurm"))
         with_problems = bool(result["problems"])
@@ -144,6 +145,13 @@ def evaluate(
         print_json(result)
     if with_problems:
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
+
+
+def _refuse_strategy(context: typer.Context, asked: Asked) -> None:
+    """A strategy without a published recipe would be of no effect either."""
+    source = context.get_parameter_source("strategy")
+    if source is not None and source.name == "COMMANDLINE" and not asked.published:
+        raise UsageError("--strategy is for the published recipes: give one with --recipe")
 
 
 def _refuse_mixed(context: typer.Context, *, published: bool) -> None:

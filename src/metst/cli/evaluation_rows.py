@@ -67,6 +67,13 @@ class Asked:
         return (*trained, *map(scored_model, self.models))
 
     @property
+    def published(self) -> bool:
+        """Whether any row trains by a published recipe, which has a strategy."""
+        from metst.training.labelled_recipe import LABELLED
+
+        return any(recipe != LABELLED for recipe in self.recipes) or not (self.recipes or self.models)
+
+    @property
     def _changes(self) -> dict[str, Any]:
         given = {"epochs": self.epochs, "network.width": self.width, "as_published": self.as_published or None}
         return {name: value for name, value in given.items() if value is not None}
@@ -93,7 +100,8 @@ class Asked:
                 raise UsageError("with --grid give one --strategy; each variant may have its own")
             return read_grid(self.grid, recipe=chosen, strategy=one_strategy(self.strategy))
         wanted = (0, 1, 2) if self.strategy == ALL else (one_strategy(self.strategy),)
-        return tuple(Variant(name=f"{recipe}, strategy {each}", recipe=chosen, strategy=each) for each in wanted)
+        name = f"{recipe}, as published" if self.as_published else recipe
+        return tuple(Variant(name=f"{name}, strategy {each}", recipe=chosen, strategy=each) for each in wanted)
 
 
 def one_strategy(strategy: str) -> Strategy:

@@ -51,9 +51,9 @@ def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -
     if len(sources) != 1:
         raise UsageError(f"--format onnx takes one model, got {len(sources)}: {', '.join(sources)}")
     model = load_model(sources[0])
-    with console.status(f"exporting {model.info.name}"):
+    with console.status(escape(f"exporting {model.info.name}")):
         export_onnx(model, output, batch=batch, overwrite=overwrite)
-    console.print(f"{output}: network {model.info.name}, compared with PyTorch")
+    console.print(escape(f"{output}: network {model.info.name}, compared with PyTorch"))
 
 
 def _submission(

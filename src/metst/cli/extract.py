@@ -43,7 +43,7 @@ def extract(
     from metst.datasets.types import said_once
 
     where, root, output = one_by_one(where), reachable(root, where), reachable(output, where)
-    with console.status(f"reading {root}"):
+    with console.status(escape(f"reading {root}")):
         data_set = load_dataset(root, kind=kind, errata=errata, labels=labels or ())
     with progress("extract") as on_progress:
         index = extract_features(data_set, output, rate_hz=fps, cache=use_cache, on_progress=on_progress,

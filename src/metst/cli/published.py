@@ -89,7 +89,7 @@ def rerun_published(test: PublishedTest, *, output: Path) -> tuple[dict[str, Any
     from metst.datasets import load_dataset
     from metst.reproduction import evaluate_published, read_features, write_evaluation
 
-    with console.status(f"reading {test.labels}"):
+    with console.status(escape(f"reading {test.labels}")):
         data_set = load_dataset(test.labels, kind=test.data_set, errata=test.errata)
     with console.status("reading the features"):
         windows = read_features(test.features)

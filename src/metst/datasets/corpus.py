@@ -86,6 +86,8 @@ def _listed(path: Path) -> list[tuple[Path, Path]]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read as a list of paths in UTF-8: {error}") from error
+    if any("\0" in line for line in lines):
+        raise UsageError(f"{path} cannot be read as a list of paths: save it as text in UTF-8")
     recordings = [path.parent / line for line in lines if line]
     if not recordings:
         raise UsageError(f"{path} names no recording: expected one path per line")
@@ -96,7 +98,7 @@ def _below(root: Path, *, output: Path) -> Iterator[tuple[Path, Path]]:
     results = output.resolve()
     for folder, folders, files in os.walk(root):
         here = Path(folder)
-        if here.resolve() == results or _RESULT in files:
+        if here != root and (here.resolve() == results or _RESULT in files):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))

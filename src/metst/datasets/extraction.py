@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from metst.datasets import DataSet, Label, Video
     from metst.results.motion import Measured, Motion
 
+NO_VIDEO = ": there is no video "
+"""Between where a label stands and the name of its video, in what is told of features."""
+
 _ROW = ".row.json"
 """How the name of a file ends that holds a video's row of the index until all are measured."""
 
@@ -226,7 +229,7 @@ def _row(task: VideoTask, *, on_progress: OnProgress | None) -> FeatureVideo:
 def _without_video(data_set: DataSet) -> list[str]:
     known = {(video.subject, video.name) for video in data_set.videos}
     return [
-        f"{label.source}: there is no video {label.subject}/{label.video}"
+        f"{label.source}{NO_VIDEO}{label.subject}/{label.video}"
         for label in data_set.labels
         if (label.subject, label.video) not in known
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from metst.datasets.extraction import NO_VIDEO
 from metst.datasets.features import (
     INDEX_FILE,
     FeatureIndex,
@@ -54,7 +55,10 @@ def merge_features(folders: Sequence[Path], output: Path) -> FeatureIndex:
     places = _places(folders, indexes)
     make_folder(output)
     videos = tuple(_copied(*each, number, output=output) for number, each in enumerate(places))
-    left_out = dict.fromkeys(line for index in indexes for line in index.left_out)
+    there = {f"{video.subject}/{video.video}" for video in videos}
+    left_out = dict.fromkeys(
+        line for index in indexes for line in index.left_out if line.rpartition(NO_VIDEO)[2] not in there
+    )
     merged = indexes[0].model_copy(update={"videos": videos, "left_out": tuple(left_out)})
     write_features_index(output, merged)
     return merged

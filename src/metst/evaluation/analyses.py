@@ -80,12 +80,22 @@ def do_analysis(task: AnalysisTask) -> None:
     MetstError
         The recording cannot be analysed, or its folder not be written.
     """
-    if printable(task.path) != str(task.path):
-        raise UsageError(f"{printable(task.path)}: its name is not in UTF-8: rename it")
+    check_name(task.path)
     model = loaded(task.choices)
     if task.again or not is_done(task, model=model):
-        _clear(task.folder)
         analyze_into(task, model=model)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no table could hold, before the work.
+
+    Raises
+    ------
+    UsageError
+        It is not in UTF-8.
+    """
+    if printable(path) != str(path):
+        raise UsageError(f"{printable(path)}: its name is not in UTF-8: rename it")
 
 
 def printable(path: Path) -> str:
@@ -126,7 +136,9 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
     from metst.results import overview_of, write_analysis, write_overview
 
     path, folder, choices = task.path, task.folder, task.choices
+    check_name(path)
     analysis = analyze(path, model=model, rate_hz=choices.rate_hz, cache=choices.cache, on_progress=on_progress)
+    _clear(folder)  # what an earlier analysis left is not taken for part of this one, wherever this one stops
     write_analysis(analysis, folder, motion_format=choices.motion_format)
     write_report(analysis, folder / REPORT_FILE, video=path, blur=choices.blur, on_progress=on_progress)
     if choices.overlay:

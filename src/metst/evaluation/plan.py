@@ -186,9 +186,12 @@ def read_plan(run: Path) -> Plan:
     path = run / PLAN_FILE
     try:
         return Plan.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: give another folder ({error})") from error
+    except ValidationError as error:
+        # What it lacks of each kind of row would fill the screen and help nobody.
         raise DataError(
-            f"{path} is no plan of an evaluation that can be read: give another folder ({error})"
+            f"{path} is no plan of an evaluation that this version can read: give another folder"
         ) from error
 
 

@@ -59,8 +59,9 @@ def table_notes(tables: Mapping[str, IntervalTable], *, listed: Iterable[tuple[s
             )
     truth = _names(tables["truth"])
     for name, table in tables.items():
-        alone = [key for key in _names(table) if key not in truth]
-        others = [key for key in (*truth, *listed) if key not in _names(table)]
+        own = _names(table)
+        alone = [key for key in own if key not in truth]
+        others = [key for key in (*truth, *listed) if key not in own]
         close = close_names(alone, others) if name != "truth" else {}
         if close:
             pairs = [f"{'/'.join(mine)} perhaps {'/'.join(theirs)}" for mine, theirs in close.items()]

@@ -67,8 +67,9 @@ def read_features(paths: str | Path | Sequence[str | Path]) -> Features:
     videos: list[list[Float32Array]] = []
     faults = _Faults(", ".join(map(str, files)))
     for file in files:
+        seen: set[int] = set()
         for windows in _lists(read_pickle(file), file=file):
-            videos.append(list(_windows(windows, video=len(videos) + 1, faults=faults)))
+            videos.append(list(_windows(windows, video=len(videos) + 1, faults=faults, seen=seen)))
     shapes = {array.shape for windows in videos for array in windows}
     if len(shapes) > 1:
         faults.add(f"windows of {len(shapes)} shapes, {' and '.join(map(str, sorted(shapes)))}: expected one")
@@ -134,9 +135,8 @@ def _what(content: Any) -> str:
     return "an array" if isinstance(content, PickledArray) else type(content).__name__
 
 
-def _windows(windows: Sequence[Any], *, video: int, faults: _Faults) -> Iterator[Float32Array]:
-    """The windows that are what they should be, ``(C, k)``."""
-    seen: set[int] = set()
+def _windows(windows: Sequence[Any], *, video: int, faults: _Faults, seen: set[int]) -> Iterator[Float32Array]:
+    """The windows that are what they should be, ``(C, k)``, each array of the file (``seen`` so far) once."""
     for number, window in enumerate(windows, start=1):
         where = f"video {video}, window {number}"
         if not isinstance(window, PickledArray) or window.values is None:

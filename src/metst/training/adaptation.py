@@ -297,7 +297,8 @@ def _described(
     base: ModelInfo, *, recipe: SimulationRecipe, parts: Recordings, subjects: Sequence[str], seed: int
 ) -> ModelInfo:
     """What an adapted model is, but for its decoding."""
-    known = base.training_subjects if subjects else None
+    # Whoever the base was trained on stays known; the people on the recordings are, only where they are named.
+    known = base.training_subjects if subjects or base.training_subjects else None
     here = "the recording that weights learnt from" if parts.fitted == parts.learnt else "recordings kept for that"
     return base.model_copy(
         update={
