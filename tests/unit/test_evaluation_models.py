@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from helpers.command_line import run
 from helpers.feature_folders import simulated_folder
 from metst.datasets.features import read_features_index
 from metst.errors import UsageError
