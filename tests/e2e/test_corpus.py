@@ -206,3 +206,13 @@ def test_names_that_look_like_markup_are_printed_as_they_are(
     code, _, err = run(capsys, "analyze", clip, "-o", tmp_path / "out[/v2]")
     assert code == 0, err
     assert str(Path("out[/v2]") / "clip [final]" / "report.html") in err.replace("\n", "")
+
+
+def test_folders_that_are_links_are_searched_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "v.mp4").touch()
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "s1").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "all")
+    found = find_recordings([tmp_path / "all"], output=tmp_path / "out")
+    assert [each.name for each in found] == ["s1/v"]

@@ -1,5 +1,6 @@
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -638,3 +639,10 @@ def test_a_list_of_videos(write):
         read_videos_csv(write("subject\n"))
     with pytest.raises(DataError, match="1 fault: row 3, column video: expected a text, got ''"):
         read_videos_csv(write("subject,video\ns,v\ns,\n"))
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    table.write_text("subject,video,onset,offset,emotion,onset\ns,v,1,9,positive,5\n")
+    with pytest.raises(DataError, match="column onset is there 2 times"):
+        read_intervals_csv(table)

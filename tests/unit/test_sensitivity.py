@@ -4,6 +4,7 @@ import inspect
 import itertools
 import json
 import math
+import os
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +19,14 @@ from typer.testing import CliRunner, Result
 
 from helpers.analyses import make_analysis
 from metst.cli.calibrate import calibrate as command
-from metst.errors import FaceError, OutputError, UsageError
+from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.models.checkpoint import load_model
 from metst.results import Analysis, Condition
 from metst.sensitivity import calibration
 from metst.sensitivity.calibration import Calibration
 from metst.sensitivity.calibration_page import write_page
 from metst.sensitivity.footage import look_at
+from metst.sensitivity.many import CalibrationTask, do_calibration, read_figures
 from metst.sensitivity.moments import Moment, find_sections, quiet_frames, quiet_moments
 from metst.sensitivity.psychometric import Curve, fit_curve, poisson_interval, resampled_curves, wilson
 from metst.sensitivity.recording_quality import Conditions, give_advice
@@ -404,3 +406,14 @@ def test_the_command_has_the_defaults_of_the_settings() -> None:
         seed=options["seed"],
     )
     assert chosen == CalibrateSettings()
+
+
+def test_what_a_table_could_not_hold_is_refused_before_the_work(tmp_path: Path) -> None:
+    name = Path(os.fsdecode(b"b\xe9.mp4"))
+    task = CalibrationTask(tmp_path / name, tmp_path / "out", "metst-event", CalibrateSettings())
+    with pytest.raises(UsageError, match="not in UTF-8"):
+        do_calibration(task)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "calibration.json").write_text("[]")
+    with pytest.raises(DataError, match="no figures of a calibration"):
+        read_figures(tmp_path / "out")

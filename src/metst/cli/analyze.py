@@ -22,6 +22,7 @@ from metst.cli.options import (
     on_machines,
     one_by_one,
     reachable,
+    reachable_model,
 )
 from metst.evaluation.analyses import OVERLAY_FILE, REPORT_FILE, AnalysisTask, Choices, MotionFormat
 from metst.evaluation.executors import Executor
@@ -70,8 +71,10 @@ def analyze(
     from metst.datasets.corpus import find_recordings
     from metst.evaluation.analyses import loaded
 
-    choices = Choices(model, expected_per_min, rate_hz=fps, motion_format=motion_format, overlay=overlay,
-                      blur=not show_identity, cache=use_cache)  # fmt: skip
+    choices = Choices(
+        reachable_model(model, where), expected_per_min, rate_hz=fps, motion_format=motion_format, overlay=overlay,
+        blur=not show_identity, cache=use_cache,
+    )  # fmt: skip
     introduce(loaded(choices), expected_per_min=expected_per_min)
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)

@@ -20,6 +20,7 @@ from metst.cli.options import (
     on_machines,
     one_by_one,
     reachable,
+    reachable_model,
     setting,
 )
 from metst.cli.synthesize import numbers, words
@@ -91,7 +92,7 @@ def calibrate(
         crf=crf,
         seed=seed,
     )
-    where, output = one_by_one(where), reachable(output, where)
+    where, output, model = one_by_one(where), reachable(output, where), reachable_model(model, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     alone = [each.path for each in recordings] == inputs[:1] and where.kind == "local"
     tasks = [

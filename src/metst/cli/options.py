@@ -121,6 +121,11 @@ def reachable(path: Path, where: Executor) -> Path:
     return path.absolute() if where.kind == "dask" else path
 
 
+def reachable_model(model: str, where: Executor) -> str:
+    """The same of a checkpoint folder; a name of the package stays one."""
+    return str(reachable(Path(model), where)) if Path(model).is_dir() else model
+
+
 def setting(settings: type[Settings], name: str, *options: str, at_least: float | None = None) -> OptionInfo:
     """The option that sets a field of settings: its help and its range are those of the field.
 

@@ -96,8 +96,13 @@ def _listed(path: Path) -> list[tuple[Path, Path]]:
 
 def _below(root: Path, *, output: Path) -> Iterator[tuple[Path, Path]]:
     results = output.resolve()
-    for folder, folders, files in os.walk(root):
+    seen: set[Path] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
         here = Path(folder)
+        if here.resolve() in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(here.resolve())
         if here != root and (here.resolve() == results or _RESULT in files):
             folders.clear()
             continue

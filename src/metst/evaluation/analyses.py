@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metst.errors import DataError, MetstError, UsageError
+from metst.errors import DataError, MetstError
 from metst.evaluation.executors import Executor, check_executor, run_tasks
+from metst.spelling.names import check_name, printable
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
@@ -84,23 +85,6 @@ def do_analysis(task: AnalysisTask) -> None:
     model = loaded(task.choices)
     if task.again or not is_done(task, model=model):
         analyze_into(task, model=model)
-
-
-def check_name(path: Path) -> None:
-    """Refuse a name that no table could hold, before the work.
-
-    Raises
-    ------
-    UsageError
-        It is not in UTF-8.
-    """
-    if printable(path) != str(path):
-        raise UsageError(f"{printable(path)}: its name is not in UTF-8: rename it")
-
-
-def printable(path: Path) -> str:
-    """A path as text of any program: bytes that are no UTF-8 are written out."""
-    return str(path).encode(errors="backslashreplace").decode()
 
 
 def loaded(choices: Choices) -> Model:

@@ -151,6 +151,8 @@ def _csv_cells(path: Path, *, needed: Sequence[str]) -> _Cells:
     # A name in another case is the column's, unless that one is there as well.
     spelled = [known.get(plain_name(name), name) if known.get(plain_name(name)) not in spelled else name
                for name in spelled]  # fmt: skip
+    if doubled := [name for name in known.values() if spelled.count(name) > 1]:
+        raise DataError(f"{path}: column {doubled[0]} is there {spelled.count(doubled[0])} times: leave one")
     columns = {name: [row[place] for _, row in rows] for place, name in enumerate(spelled)}
     return _Cells(columns, [at for at, _ in rows], text.notes)
 

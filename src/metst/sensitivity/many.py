@@ -17,6 +17,7 @@ from metst.sensitivity.calibration import Calibration, calibrate
 from metst.sensitivity.calibration_page import write_page
 from metst.sensitivity.settings import CalibrateSettings
 from metst.sensitivity.summary import FIGURES_FILE, FILES, Summary, model_facts, summarise, write_calibration
+from metst.spelling.names import check_name, printable
 from metst.storage import csv_bytes, json_key, make_folder, write_whole
 from metst.video import content_hash, probe_video
 
@@ -76,6 +77,7 @@ def calibrate_into(task: CalibrationTask, *, on_progress: OnProgress | None = No
     MetstError
         As :func:`do_calibration`.
     """
+    check_name(task.path)
     probe_video(task.path, rate_hz=task.rate_hz)
     make_folder(task.folder)  # before the work, which would be lost without it
     found = calibrate(
@@ -106,6 +108,8 @@ def read_figures(folder: Path) -> dict[str, Any]:
         figures: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): calibrate the recording again") from error
+    if not isinstance(figures, dict) or not isinstance(figures.get("source"), dict):
+        raise DataError(f"{path} holds no figures of a calibration: calibrate the recording again")
     return figures
 
 
@@ -149,7 +153,7 @@ def write_overall(tasks: Sequence[CalibrationTask], errors: dict[int, str], path
     found: list[dict[str, Any]] = []
     rows: list[list[Any]] = []
     for position, task in enumerate(tasks):
-        line: dict[str, Any] = {"input": str(task.path), "folder": str(task.folder)}
+        line: dict[str, Any] = {"input": printable(task.path), "folder": str(task.folder)}
         if position in errors:
             rows.append([line["input"], "", "", "", "", "", "", errors[position]])
             found.append({"input": line["input"], "error": errors[position]})

@@ -6,6 +6,9 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
+
+from metst.errors import UsageError
 
 _DIGITS = re.compile(r"\d+")  # numbers in names, which may have zeros in front
 
@@ -36,3 +39,20 @@ def close_names(
 
 def _loose(key: tuple[str, str]) -> tuple[str, str]:
     return loose_spelling(key[0]), loose_spelling(key[1])
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no table could hold, before the work.
+
+    Raises
+    ------
+    UsageError
+        It is not in UTF-8.
+    """
+    if printable(path) != str(path):
+        raise UsageError(f"{printable(path)}: its name is not in UTF-8: rename it")
+
+
+def printable(path: Path) -> str:
+    """A path as text of any program: bytes that are no UTF-8 are written out."""
+    return str(path).encode(errors="backslashreplace").decode()
