@@ -224,11 +224,3 @@ def test_an_entry_of_an_earlier_version_is_found(tmp_path: Path) -> None:
     assert found is not None
     assert_same(found.motion, kept.motion)
     assert found.problems == PROBLEMS
-
-
-def test_once_an_entry_does_not_fit_all_older_ones_go(aged: MotionCache) -> None:
-    newest, *older = aged.entries()
-    with newest.path.open("ab") as file:
-        file.write(bytes(2 * newest.size))
-    assert len(aged.prune(max_bytes=2.5 * newest.size)) == 1 + len(older)
-    assert aged.entries() == []

@@ -164,12 +164,11 @@ class MotionCache:
         list of Entry
             What was deleted.
         """
-        now, kept_bytes, full = datetime.now(UTC), 0, False
+        now, kept_bytes = datetime.now(UTC), 0
         gone = []
         for entry in self.entries():
             old = older_than_days is not None and (now - entry.used).total_seconds() > _DAY_S * older_than_days
-            # Once one does not fit, all that were used before it go.
-            full = full or (max_bytes is not None and kept_bytes + entry.size > max_bytes)
+            full = max_bytes is not None and kept_bytes + entry.size > max_bytes
             if everything or old or full:
                 entry.path.unlink(missing_ok=True)
                 gone.append(entry)
