@@ -33,7 +33,7 @@ from metst.training.folds import Fold, inner_split
 from metst.training.labelled_recipe import LabelledLesson, LabelledRecipe
 from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, is_done, training_folder
 from metst.training.loop import Batch, Loss, Losses, Optimisation, Training, fit_network, fresh_network, one_thread
-from metst.training.losses import CERTAIN
+from metst.training.losses import CERTAIN, summed_cross_entropy
 from metst.training.operating_point import ANY_PEAK, best_threshold, fit_logistic
 from metst.training.predictions import Candidate, write_predictions
 from metst.training.windows import IGNORED
@@ -210,12 +210,10 @@ def labelled_loss(*, class_weight: float, neutral_weight: float) -> Loss:
             spotting = functional.binary_cross_entropy(probability, score, weight=weight, reduction="sum")
             spotting = spotting / weight.sum().clamp_min(1)
             counted = label.masked_fill(weight == 0, IGNORED)
-            entropy = functional.cross_entropy(
-                logits.float().transpose(1, 2), counted, weight=weights.to(label.device), ignore_index=IGNORED,
-                reduction="sum",
-            )  # fmt: skip
-            heavy = weights.to(label.device)[counted.clamp_min(0)] * (counted != IGNORED)
-            recognition = entropy / heavy.sum().clamp_min(torch.finfo(heavy.dtype).tiny)
+            by_class = weights.to(label.device)
+            heavy = by_class[counted.clamp_min(0)] * (counted != IGNORED)
+            summed = summed_cross_entropy(logits.float(), counted, weights=by_class)
+            recognition = summed / heavy.sum().clamp_min(torch.finfo(heavy.dtype).tiny)
         return {"loss": spotting + class_weight * recognition, "spotting": spotting, "recognition": recognition}
 
     return loss

@@ -45,19 +45,19 @@ def joint_loss(class_weights: Float32Array, *, recipe: Recipe) -> Loss:
         motion, score, label = batch
         predicted, logits = network(motion)
         spotting = functional.mse_loss(predicted.float(), score)
-        recognition = weighted_cross_entropy(logits.float(), label, weights=weights.to(label.device))
+        summed = summed_cross_entropy(logits.float(), label, weights=weights.to(label.device))
+        recognition = summed / (label != IGNORED).sum().clamp_min(1)
         total = recipe.spotting_weight * spotting + recipe.recognition_weight * recognition
         return {"loss": total, "spotting": spotting, "recognition": recognition}
 
     return loss
 
 
-def weighted_cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor) -> Tensor:
-    """Mean over the frames that count, each by the weight of its class; 0 where all weigh nothing."""
-    total = functional.cross_entropy(
+def summed_cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor) -> Tensor:
+    """Sum over the frames whose class counts, each by the weight of its class; what it is divided by differs."""
+    return functional.cross_entropy(
         logits.transpose(1, 2), label, weight=weights, ignore_index=IGNORED, reduction="sum"
     )
-    return total / (label != IGNORED).sum().clamp_min(1)
 
 
 def simulated_loss(*, class_weight: float, neutral_weight: float) -> Loss:
