@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SITE := build/site
+SUPPLY := build/supply
 
 $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -m venv $(VENV)
@@ -10,7 +11,7 @@ $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable '.[live,onnx,train]'
 	touch $@
 
-.PHONY: demo test test-slow test-explore lint docs examples pictures release-check
+.PHONY: demo test test-slow test-explore lint docs examples pictures release-check lock audit test-versions
 demo: $(VENV)/.done
 	$(BIN)/metst demo
 
@@ -45,5 +46,28 @@ examples: $(VENV)/.done
 pictures: $(VENV)/.done
 	$(BIN)/python docs/make_pictures.py
 
-release-check: $(VENV)/.done
+release-check: $(VENV)/.done $(SUPPLY)/.done
 	.ci/release-check
+
+# What is delivered: tools of their own environment, for locks, audit, the bill of materials and other versions.
+$(SUPPLY)/.done: pyproject.toml
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(SUPPLY)/bin/python -m pip install --quiet --group supply
+	touch $@
+
+# Hashes of all that an installation brings, for the versions in constraints.txt and every platform.  PyTorch and what it
+# brings are not in it (the override takes it out): each machine takes the build for its processor.
+LOCK = $(SUPPLY)/bin/uv pip compile pyproject.toml --quiet --no-annotate --universal --python-version 3.11 \
+  --generate-hashes --constraint constraints.txt --custom-compile-command 'make lock'
+lock: $(SUPPLY)/.done
+	$(LOCK) --output-file locks/plain.txt
+	echo "torch ; python_version < '3'" | $(LOCK) --all-extras --override - --output-file locks/extras.txt
+
+# Asks the registry what is known of the locked versions: the only step here that needs it to answer more than files.
+audit: $(SUPPLY)/.done
+	for file in locks/plain.txt locks/extras.txt; do \
+	  $(SUPPLY)/bin/pip-audit --strict --require-hashes --disable-pip --requirement $$file || exit; done
+
+test-versions: $(SUPPLY)/.done
+	.ci/versions

