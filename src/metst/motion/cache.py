@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ from metst.config import AnalyzeSettings
 from metst.errors import DataError, OutputError
 from metst.results.motion import Measured
 from metst.results.motion_file import array_digest, motion_bytes, motion_of, name_in
-from metst.storage import PART_SUFFIX, json_key, make_folder, write_whole
+from metst.storage import json_key, make_folder, write_whole
+from metst.storage.leftovers import sweep
 
 FORMAT = 3
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
@@ -41,9 +41,6 @@ _SUFFIX = ".motion.safetensors"
 
 _DAY_S = 86400.0  # seconds
 _OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
-
-_ABANDONED_S = _DAY_S
-"""A part of a file that is older belongs to a process that has died: writing takes moments.  Set by hand."""
 
 _log = logging.getLogger(__name__)
 
@@ -128,8 +125,8 @@ class MotionCache:
         """Keep a result: whole or not at all."""
         problems = [problem.replace(f"{name}: ", _OWN_NAME, 1) for problem in measured.problems]
         try:
-            make_folder(self.folder)
-            write_whole(self._path(key), motion_bytes(measured.motion, name=name, problems=problems))
+            make_folder(self.folder, private=True)
+            write_whole(self._path(key), motion_bytes(measured.motion, name=name, problems=problems), private=True)
         except OutputError as error:
             if not self._told:
                 self._told = True
@@ -174,15 +171,8 @@ class MotionCache:
                 gone.append(entry)
             else:
                 kept_bytes += entry.size
-        self._drop_abandoned()
+        sweep(self.folder)
         return gone
-
-    def _drop_abandoned(self) -> None:
-        """Parts of files whose process has died."""
-        for path in self._files(f".*{PART_SUFFIX}"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                    path.unlink()
 
     def _files(self, pattern: str) -> list[Path]:
         return list(self.folder.glob(pattern)) if self.folder.is_dir() else []
