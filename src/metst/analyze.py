@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -78,6 +79,8 @@ def analyze(
     motion = _usable(measured.motion, name=path.name)
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
     source = _source(path, info=info, grid=scores.grid, content=content)
+    if measured.changed:  # of that content it may not be
+        source = replace(source, content_hash="", changed=True)
     return _analysis(source, measured, scores=scores, model=loaded, settings=settings, started=started)
 
 

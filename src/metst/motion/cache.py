@@ -97,14 +97,15 @@ class MotionCache:
         key : str
             Of :func:`motion_key`.
         compute : callable
-            Runs stages 1 to 3.
+            Runs stages 1 to 3.  What it found in a recording that was changed meanwhile is not kept.
         name : str
             The recording's file name, for people.
         """
         if (found := self.read(key, name=name)) is not None:
             return found
         result = compute()
-        self.write(key, result, name=name)
+        if not result.changed:
+            self.write(key, result, name=name)
         return result
 
     def read(self, key: str, *, name: str) -> Measured | None:

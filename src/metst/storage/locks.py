@@ -27,14 +27,15 @@ _log = logging.getLogger(__name__)
 def only_writer(folder: Path) -> Iterator[None]:
     """Keep every other metst, and other threads of this one, from writing into a folder of results.
 
-    The folder is made.  The lock goes with the process: one that was killed keeps nobody out.  Blocks within blocks are
-    one.
+    The folder is made, and goes again if nothing was written.  The lock goes with the process: one that was killed
+    keeps nobody out.  Blocks within blocks are one.
 
     Raises
     ------
     OutputError
         Another one writes there, or the folder cannot be made or written to.
     """
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
     lock = FileLock(folder.resolve() / _LOCK_FILE, timeout=0, is_singleton=True)
     if lock.is_locked:
@@ -62,6 +63,9 @@ def only_writer(folder: Path) -> Iterator[None]:
         with suppress(OSError):
             path.unlink(missing_ok=True)  # while it is held: who waits for it sees that it has no name any more
         lock.release()
+        with suppress(OSError):  # those that are not empty stay
+            for each in made:
+                each.rmdir()
 
 
 def _holder(folder: Path) -> str:
