@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from metst.errors import DataError, MetstError, VideoError
 from metst.evaluation.executors import Executor, check_executor, run_tasks
 from metst.spelling.names import check_name, printable
+from metst.storage.leftovers import sweep
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
@@ -25,6 +26,8 @@ REPORT_FILE = "report.html"
 """The page of an analysis, in its folder."""
 OVERLAY_FILE = "overlay.mp4"
 """The video that shows the motion."""
+CORPUS_PAGE, CORPUS_TABLE = "corpus.html", "summary.csv"
+"""Files over all recordings, in the folder for the results."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +291,11 @@ def analyze_all(
         The executor is not at hand, or its cluster refuses the work.
     """
     check_executor(executor)
-    failures = run_tasks(do_analysis, tasks, executor=executor, on_progress=on_progress, counted="recordings")
+    try:
+        failures = run_tasks(do_analysis, tasks, executor=executor, on_progress=on_progress, counted="recordings")
+    except BaseException:  # workers were stopped with this process, and could not tidy up
+        for task in tasks:
+            sweep(task.folder)
+        raise
     errors = {failure.task: failure.message for failure in failures}
     return [line_of(task, error=errors.get(position)) for position, task in enumerate(tasks)]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -73,7 +74,13 @@ def default_folder() -> Path:
 
 @lru_cache(maxsize=8)
 def open_cache(folder: Path) -> MotionCache:
-    """The cache in a folder, one per process: what it has to say, it says once."""
+    """The cache in a folder, one per process: what it has to say, it says once.
+
+    The user's own, which earlier versions left open to all, is closed to others.
+    """
+    if FOLDER_VARIABLE not in os.environ and folder == default_folder():
+        with suppress(OSError):
+            folder.chmod(stat.S_IRWXU)
     return MotionCache(folder)
 
 
@@ -142,6 +149,13 @@ class MotionCache:
                 used = datetime.fromtimestamp(status.st_mtime, UTC)
                 found.append(Entry(path, name_in(path), status.st_size, used))
         return sorted(found, key=lambda entry: (entry.used, entry.path.name), reverse=True)
+
+    def forget(self, contents: Set[str]) -> list[Entry]:
+        """Delete all entries of recordings with these hashes of their content; what was deleted."""
+        gone = [each for each in self.entries() if each.path.name.split("-")[0] in contents]
+        for entry in gone:
+            entry.path.unlink(missing_ok=True)
+        return gone
 
     def prune(
         self, *, older_than_days: float | None = None, max_bytes: float | None = None, everything: bool = False

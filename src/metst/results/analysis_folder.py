@@ -113,6 +113,10 @@ _MOTION_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
 }
 
 
+FILES = frozenset({*_CONTENTS, *(f"motion.{format}" for format in _MOTION_CONTENTS)})
+"""Names of all files that may stand beside the header."""
+
+
 class AnalysisHeader(BaseModel):
     """``analysis.json``: what does not fit in a table, and what the columns of the tables mean."""
 

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from metst.errors import OutputError
 from metst.storage import make_folder, remedy
 
-_LOCK_FILE = ".metst-lock"
+LOCK_FILE = ".metst-lock"
 """Held by the one that writes into a folder of results; the number of its process is in it."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
@@ -37,7 +37,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     """
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     make_folder(folder)
-    lock = FileLock(folder.resolve() / _LOCK_FILE, timeout=0, is_singleton=True)
+    lock = FileLock(folder.resolve() / LOCK_FILE, timeout=0, is_singleton=True)
     if lock.is_locked:
         yield
         return
@@ -70,5 +70,5 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 def _holder(folder: Path) -> str:
     with suppress(OSError, ValueError):
-        return f"process {int((folder / _LOCK_FILE).read_text(encoding='ascii'))}"
+        return f"process {int((folder / LOCK_FILE).read_text(encoding='ascii'))}"
     return "or another thread of this one"
