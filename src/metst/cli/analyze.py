@@ -93,13 +93,13 @@ def analyze(
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     tasks = [AnalysisTask(each.path, output / each.name, choices, again=again) for each in recordings]
-    if [task.path for task in tasks] == inputs[:1] and where.kind == "local":
+    if alone := [task.path for task in tasks] == inputs[:1] and where.kind == "local":
         lines = [_analyze_one(tasks[0])]
     else:
         lines = _analyze_all(tasks, output=output, where=replace(where, folder=output / "slurm"))
     if as_json:
         print_json(lines)
-    _list_problems(lines, alone=len(lines) == 1, quiet=quiet)
+    _list_problems(lines, alone=alone, quiet=quiet)
     if any(_problems(line) for line in lines):
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 

@@ -69,10 +69,8 @@ class Found:
     @property
     def others(self) -> list[str]:
         """Names of what it did not write, and what therefore stays; folders of other results are not meant."""
-        names = [
-            path.name for path in self.folder.iterdir() if path.name not in _OURS | {LOCK_FILE} and not _is_part(path)
-        ]
-        return sorted(name for name in names if not any(_results_in(self.folder / name)))
+        rest = [path for path in self.folder.iterdir() if path.name not in _OURS | {LOCK_FILE} and not _is_part(path)]
+        return sorted(path.name for path in rest if not any(_results_in(path)))
 
 
 def _is_part(path: Path) -> bool:
