@@ -22,7 +22,7 @@ from metst.cli.console import console
 from metst.cli.convert import convert
 from metst.cli.datasets import datasets
 from metst.cli.demo import demo
-from metst.cli.ending import Ending, sweep_workers, tidy_ending
+from metst.cli.ending import AT_THE_KEYBOARD, Ending, sweep_workers, tidy_ending
 from metst.cli.evaluate import evaluate
 from metst.cli.export import export
 from metst.cli.extract import extract
@@ -94,6 +94,8 @@ def _run(ending: Ending) -> NoReturn:
     except BrokenPipeError:
         code = 1
     except (KeyboardInterrupt, typer.Abort):
+        code = ending.code
+    if code == AT_THE_KEYBOARD or ending.asked:
         code = ending.code
         sweep_workers()
     sys.exit(code or 0)

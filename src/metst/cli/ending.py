@@ -14,6 +14,9 @@ from types import FrameType
 _ASKED = ("SIGTERM", "SIGHUP")
 """Signals that ask a process to go; ``SIGHUP``: its terminal is gone."""
 
+AT_THE_KEYBOARD = 128 + signal.SIGINT
+"""Exit code of what was interrupted there: 128 and the number of the signal, as shells have it."""
+
 _PATIENCE_S = 5.0
 """Seconds for tidying up before the same signal counts once more.  Set by hand."""
 
@@ -27,8 +30,13 @@ class Ending:
 
     @property
     def code(self) -> int:
-        """Exit code: 128 and the number of the signal, as shells have it."""
+        """Exit code: as for :data:`AT_THE_KEYBOARD`, with the number of what came."""
         return 128 + self.number
+
+    @property
+    def asked(self) -> bool:
+        """Whether one came that asks a process to go."""
+        return self.number != signal.SIGINT
 
     def take(self, number: int, _frame: FrameType | None) -> None:
         """Stop as at the keyboard, so that everything that tidies up there does it here as well."""
