@@ -77,7 +77,7 @@ def analyze(
     )  # fmt: skip
     motion = _usable(measured.motion, name=path.name)
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
-    source = _source(path, info=info, grid=scores.grid, content=content)
+    source = _source(path, info=info, grid=scores.grid, content=content, changed=measured.changed)
     return _analysis(source, measured, scores=scores, model=loaded, settings=settings, started=started)
 
 
@@ -125,8 +125,11 @@ def _why_unusable(reasons: tuple[str, ...]) -> str:
     return f"no frame with a usable face ({most}): use footage that shows one from the front"
 
 
-def _source(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str) -> Source:
-    """The recording as it was read: its length and rate are those of the decoded timestamps."""
+def _source(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str, changed: bool) -> Source:
+    """The recording as it was read: its length and rate are those of the decoded timestamps.
+
+    Of one that was changed meanwhile nobody knows the content.
+    """
     from metst.results import Source
 
     return Source(
@@ -138,5 +141,6 @@ def _source(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str) -> Sou
         duration_s=grid.duration_s,
         rate_hz=1 / grid.frame_s if grid.frame_s else 0.0,
         codec=info.codec,
-        content_hash=content,
+        content_hash="" if changed else content,
+        changed=changed,
     )

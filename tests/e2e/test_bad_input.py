@@ -14,6 +14,7 @@ import pytest
 from helpers.command_line import run
 from metst.datasets.corpus import find_recordings
 from metst.models.checkpoint import load_model
+from metst.storage import unsealed
 from metst.synthesis.portrait import portrait
 from metst.video import write_video
 
@@ -62,7 +63,7 @@ def _damaged(folder: Path, picture: np.ndarray) -> bytes:
 def changed_starter(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     """A copy of a packaged model whose description was changed by hand."""
     shutil.copytree(load_model("starter").folder, folder)
-    card = json.loads((folder / "model.json").read_text())
+    card = unsealed((folder / "model.json").read_bytes())
     change(card)
     (folder / "model.json").write_text(json.dumps(card))
     return folder

@@ -19,7 +19,10 @@ from metst.evaluation.analyses import AnalysisTask, Choices, analyze_into, is_do
 from metst.video import write_video
 
 # What a run says of itself: when it was, and how long it took.
-OF_THE_RUN = re.compile(rb'("created": "[^"]*"|"seconds": [\d.e-]+|analysed [\d :-]+|analysis took</th><td>[\d.]+)')
+OF_THE_RUN = re.compile(
+    rb'("created": "[^"]*"|"seconds": [\d.e-]+|"sha256_of_the_rest": "\w+"'
+    rb"|analysed [\d :-]+|analysis took</th><td>[\d.]+)"
+)
 GOOD = ("b/face", "b/frames", "face", "face-2")
 
 

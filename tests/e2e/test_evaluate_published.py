@@ -11,6 +11,7 @@ import torch
 from helpers import dataset_folders as make
 from helpers.command_line import run
 from helpers.reference_values import released_state
+from metst.storage import unsealed
 
 WINDOWS, CHANNELS = 5, 10
 
@@ -68,7 +69,7 @@ def test_what_a_model_was_trained_on_is_said_in_red(
     for subject in ("006", "007"):
         folder = tmp_path / "models" / subject
         run(capsys, "convert", released / "weights" / f"subject_{subject}.pkl", folder, "--data-set", "samm-lv")
-        info = json.loads((folder / "model.json").read_text())
+        info = unsealed((folder / "model.json").read_bytes())
         (folder / "model.json").write_text(json.dumps(info | {"training_subjects": ["006", "009"]}))
     arguments = [*options(released, checkpoints=tmp_path / "models"), "-o", tmp_path / "out"]
     code, _, err = run(capsys, *arguments)

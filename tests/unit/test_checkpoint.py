@@ -27,7 +27,7 @@ from metst.models import checkpoint
 from metst.models.checkpoint import known_models, load_model, save_model
 from metst.models.convert import convert_released
 from metst.models.networks import StateTransitionNetwork
-from metst.storage import fingerprint
+from metst.storage import fingerprint, unsealed
 
 ROUNDING = 32
 """Units of rounding between torch and the engine; 4 were seen."""
@@ -59,7 +59,7 @@ def saved(tmp_path: Path, network: StateTransitionNetwork) -> Path:
 
 def edit_json(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
     path = folder / "model.json"
-    content = json.loads(path.read_text())
+    content = unsealed(path.read_bytes())
     change(content)
     path.write_text(json.dumps(content))
 
@@ -172,12 +172,12 @@ def test_a_folder_that_is_no_checkpoint_is_never_replaced(tmp_path: Path, networ
 def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(
     saved: Path, network: StateTransitionNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Path, data: str, encoding: str) -> int:
+    def full(self: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
     before = load_model(saved).info
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_text", full)
+        patched.setattr(Path, "write_bytes", full)
         with pytest.raises(OutputError, match="the disk is full"):
             save_model(saved, network=network, info=INFO, overwrite=True)
     assert load_model(saved).info == before
@@ -195,6 +195,7 @@ def test_a_move_that_fails_puts_the_old_checkpoint_back(
         return move(self, target)
 
     with monkeypatch.context() as patched:
+        patched.setattr("metst.storage._exchanged", lambda *_: False)  # as where the system cannot
         patched.setattr(Path, "replace", fail_on_the_new_one)
         with pytest.raises(OutputError, match="no permission to write there"):
             save_model(saved, network=network, info=INFO, overwrite=True)

@@ -19,6 +19,7 @@ from metst.evaluation.page import summary_tables, write_run_report
 from metst.evaluation.plan import Plan, fold_folder, make_plan
 from metst.evaluation.run import run_plan
 from metst.models.checkpoint import load_model
+from metst.storage import unsealed
 from metst.training.predictions import event_rows, predict
 
 
@@ -33,7 +34,7 @@ def copy_of(folder: Path, **changes: Any) -> Path:
     source = load_model("starter").folder
     folder.mkdir()
     shutil.copy(source / "weights.safetensors", folder)
-    about = json.loads((source / "model.json").read_text()) | changes
+    about = unsealed((source / "model.json").read_bytes()) | changes
     (folder / "model.json").write_text(json.dumps(about))
     return folder
 
@@ -73,7 +74,7 @@ def test_what_is_scored_is_not_scored_again_and_another_model_is_refused(feature
     at = done.stat().st_mtime_ns
     assert evaluated(features, tmp_path / "run", row)[1] == first
     assert done.stat().st_mtime_ns == at
-    about = json.loads((folder / "model.json").read_text())
+    about = unsealed((folder / "model.json").read_bytes())
     about["decode"]["peak_threshold"] = 0.3
     (folder / "model.json").write_text(json.dumps(about))
     with pytest.raises(UsageError, match="not the one that this evaluation was planned with"):

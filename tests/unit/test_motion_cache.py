@@ -183,7 +183,7 @@ def test_pruning_by_age_size_and_all(aged: MotionCache) -> None:
 
 
 def test_pruning_removes_what_dead_processes_left_but_not_what_others_write(aged: MotionCache) -> None:
-    old, new = aged.folder / ".x.1.part", aged.folder / ".x.2.part"
+    old, new = aged.folder / ".metst-1.part", aged.folder / ".metst-2.part"
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (time.time() - 2 * 86400,) * 2)

@@ -4,7 +4,12 @@ import csv
 import json
 import os
 import stat
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +21,8 @@ from helpers.analyses import make_analysis
 from metst.errors import DataError, OutputError, UsageError
 from metst.results import Analysis, Gap, Motion, event_table, read_analysis, write_analysis
 from metst.results.motion_file import motion_bytes, motion_of
-from metst.storage import write_whole
+from metst.results.tables import face_table, frame_table, motion_table, table_of
+from metst.storage import unsealed, write_whole
 from metst.timeline import Intervals, TimeGrid
 
 GAPS = ((2.0, 3.0, "no face"), (3.0, 3.5, "scene cut"), (9.0, 10.0, "no face"))
@@ -30,6 +36,13 @@ def analysis() -> Analysis:
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
+
+
+def of_earlier_version(folder: Path) -> None:
+    """Without hashes, as earlier versions wrote it."""
+    header = unsealed((folder / "analysis.json").read_bytes())
+    del header["sha256"], header["custody"], header["source"]["changed"]
+    (folder / "analysis.json").write_text(json.dumps(header))
 
 
 # The tables, read without pandas
@@ -172,6 +185,7 @@ def test_results_of_an_earlier_version_are_read(analysis: Analysis, tmp_path: Pa
     tensors = {"time_s": analysis.grid.time_s, "motion": motion.displacement.values, "quality": motion.quality,
                "conditions": motion.conditions, "centres_px": motion.centres}  # fmt: skip
     safetensors.numpy.save_file(tensors, tmp_path / "motion.safetensors", metadata={"regions": "[]"})
+    of_earlier_version(tmp_path)
     again = read_analysis(tmp_path).motion
     for name in ("quality", "conditions", "centres", "face_quality"):
         np.testing.assert_array_equal(getattr(again, name), getattr(motion, name))
@@ -202,6 +216,7 @@ def test_a_file_of_motion_that_is_not_one_is_refused(
     change(tensors)
     tensors = {name: np.ascontiguousarray(each) for name, each in tensors.items()}
     safetensors.numpy.save_file(tensors, tmp_path / "motion.safetensors")
+    of_earlier_version(tmp_path)
     with pytest.raises(DataError, match=rf"{message}.*analyse the recording again"):
         read_analysis(tmp_path)
 
@@ -228,12 +243,12 @@ def test_a_relative_rule_has_no_threshold() -> None:
 
 
 def damaged_schema(folder: Path) -> None:
-    header = json.loads((folder / "analysis.json").read_text())
+    header = unsealed((folder / "analysis.json").read_bytes())
     (folder / "analysis.json").write_text(json.dumps(header | {"schema": 99}))
 
 
 def damaged_header(folder: Path) -> None:
-    header = json.loads((folder / "analysis.json").read_text())
+    header = unsealed((folder / "analysis.json").read_bytes())
     (folder / "analysis.json").write_text(json.dumps(header | {"source": {"name": "x"}}))
 
 
@@ -274,10 +289,144 @@ def test_damage_is_one_clear_line(
     analysis: Analysis, tmp_path: Path, damage: Callable[[Path], object], message: str
 ) -> None:
     write_analysis(analysis, tmp_path)
+    of_earlier_version(tmp_path)
     damage(tmp_path)
     with pytest.raises(DataError, match=message) as caught:
         read_analysis(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+# One whole
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("motion_format", ["csv", "safetensors"])
+def test_no_flipped_bit_is_read_as_another_value(tmp_path: Path, motion_format: str) -> None:
+    write_analysis(make_analysis(duration_s=3, events=2), tmp_path, motion_format=motion_format)
+    expected = written(read_analysis(tmp_path))
+    refused = 0
+    for path in sorted(tmp_path.iterdir()):
+        content = path.read_bytes()
+        bits = 8 * len(content)
+        for bit in range(7, bits, max(1, bits // 160) | 1):  # an odd step meets every place of a byte
+            path.write_bytes(flipped(content, bit))
+            found = read_or_refused(tmp_path)
+            assert found == expected or str(path) in found, f"{path.name}, bit {bit}"
+            refused += isinstance(found, str)
+        path.write_bytes(content)
+    assert refused > 500
+    assert written(read_analysis(tmp_path)) == expected
+
+
+def read_or_refused(folder: Path) -> list[bytes] | str:
+    try:
+        return written(read_analysis(folder))
+    except DataError as error:
+        return str(error)
+
+
+def written(analysis: Analysis) -> list[bytes]:
+    """All that an analysis says, as bytes."""
+    tables = [table_of(event_table(analysis)), frame_table(analysis), face_table(analysis), motion_table(analysis)]
+    parts = [b"".join(table.csv_parts()) for table in tables]
+    rest = [analysis.source, analysis.model, analysis.settings, analysis.problems, analysis.created, analysis.custody,
+            analysis.version, analysis.seconds, analysis.events.classes, analysis.scores.channels]  # fmt: skip
+    return [*parts, repr(rest).encode()]
+
+
+def test_tables_that_were_changed_by_hand_are_named_and_can_be_read_on_purpose(
+    analysis: Analysis, tmp_path: Path
+) -> None:
+    write_analysis(analysis, tmp_path)
+    label = analysis.events.label[0]
+    replaced("events.csv", f",{label},", ",others,")(tmp_path)
+    with pytest.raises(DataError, match=r"events\.csv is not the one that analysis\.json was .*--unchecked"):
+        read_analysis(tmp_path)
+    assert read_analysis(tmp_path, check=False).events.label[0] == "others"
+    of_earlier_version(tmp_path)
+    assert read_analysis(tmp_path).events.label[0] == "others"  # nobody can tell
+
+
+@pytest.mark.parametrize("stop", range(6))
+def test_an_analysis_that_is_replaced_is_the_old_one_the_new_one_or_none(
+    analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """A process is killed before one of the steps that put a file in its place."""
+    write_analysis(analysis, tmp_path)
+    old, steps, step = written(analysis), [0], Path.replace
+    new = make_analysis(duration_s=12, gaps=GAPS, seed=1)
+
+    class Killed(BaseException):
+        pass
+
+    def counted(self: Path, target: Path) -> Path:
+        if steps[0] == stop:
+            raise Killed
+        steps[0] += 1
+        return step(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", counted)
+        with suppress(Killed):
+            write_analysis(new, tmp_path)
+    if stop == 5:
+        assert written(read_analysis(tmp_path)) == written(new) != old
+    else:
+        with pytest.raises(DataError, match=r"analysis\.json is missing"):
+            read_analysis(tmp_path)
+    write_analysis(new, tmp_path)
+    assert written(read_analysis(tmp_path)) == written(new)
+    assert not list(tmp_path.glob(".*"))
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from metst.storage.locks import only_writer
+with only_writer(Path(sys.argv[1])):
+    print("in", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_second_writer_is_told_who_writes(analysis: Analysis, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "in\n"
+        with pytest.raises(OutputError, match=rf"another metst \(process {writer.pid}\) writes into .*out: wait"):
+            write_analysis(analysis, tmp_path / "out")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".metst-lock"]
+        writer.kill()
+    write_analysis(analysis, tmp_path / "out")  # the lock of a dead process keeps nobody out
+    assert written(read_analysis(tmp_path / "out")) == written(analysis)
+    assert not (tmp_path / "out" / ".metst-lock").exists()
+
+
+def test_two_threads_write_one_folder_and_one_is_refused_or_waits_its_turn(tmp_path: Path) -> None:
+    two = [make_analysis(duration_s=2, seed=seed) for seed in range(2)]
+    start = threading.Barrier(2)
+
+    def write(analysis: Analysis) -> str:
+        start.wait()
+        try:
+            write_analysis(analysis, tmp_path)
+        except OutputError as error:
+            return str(error)
+        return ""
+
+    for _ in range(10):
+        with ThreadPoolExecutor(2) as pool:
+            said = list(pool.map(write, two))
+        assert "" in said
+        assert all("writes into" in each for each in said if each)
+        assert written(read_analysis(tmp_path)) in [written(each) for each in two]
+        assert not list(tmp_path.glob(".*"))
 
 
 # Whole files

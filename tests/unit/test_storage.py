@@ -70,7 +70,7 @@ def test_no_link_leads_a_writer_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "frames.csv.part").symlink_to(precious)
     write_whole(target, b"new")
     assert (precious.read_text(), target.read_bytes()) == ("kept", b"new")
-    monkeypatch.setattr("metst.storage.secrets.token_hex", lambda _: "known")
+    monkeypatch.setattr("metst.storage.leftovers.secrets.token_hex", lambda _: "known")
     with whole_file(target) as part:
         pass
     part.symlink_to(precious)  # even where the name could be foretold

@@ -22,18 +22,17 @@ from metst.cli.console import console
 from metst.cli.convert import convert
 from metst.cli.datasets import datasets
 from metst.cli.demo import demo
+from metst.cli.ending import AT_THE_KEYBOARD, Ending, sweep_workers, tidy_ending
 from metst.cli.evaluate import evaluate
 from metst.cli.export import export
 from metst.cli.extract import extract
 from metst.cli.features import features
 from metst.cli.live import live
+from metst.cli.purge import purge
 from metst.cli.score import score
 from metst.cli.synthesize import synthesize
 from metst.cli.train import train
 from metst.errors import MetstError, UsageError
-
-_INTERRUPTED = 130
-"""Exit code of what was interrupted at the keyboard: 128 and the number of the signal, as shells have it."""
 
 app = typer.Typer(
     add_completion=False,
@@ -55,6 +54,7 @@ for command in (
     convert,
     export,
     cache,
+    purge,
 ):
     app.command()(command)
 app.add_typer(datasets, name="datasets")
@@ -80,6 +80,11 @@ def _options(
 
 def main() -> None:
     """Run the command line; every expected error becomes one line and an exit code."""
+    with tidy_ending() as ending:
+        _run(ending)
+
+
+def _run(ending: Ending) -> NoReturn:
     try:
         code = app(standalone_mode=False)
     except MetstError as error:
@@ -89,7 +94,10 @@ def main() -> None:
     except BrokenPipeError:
         code = 1
     except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
+        code = ending.code
+    if code == AT_THE_KEYBOARD or ending.asked:
+        code = ending.code
+        sweep_workers()
     sys.exit(code or 0)
 
 

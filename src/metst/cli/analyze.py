@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,14 +25,20 @@ from metst.cli.options import (
     reachable,
     reachable_model,
 )
-from metst.evaluation.analyses import OVERLAY_FILE, REPORT_FILE, AnalysisTask, Choices, MotionFormat
+from metst.evaluation.analyses import (
+    CORPUS_PAGE,
+    CORPUS_TABLE,
+    OVERLAY_FILE,
+    REPORT_FILE,
+    AnalysisTask,
+    Choices,
+    MotionFormat,
+)
 from metst.evaluation.executors import Executor
 
 if TYPE_CHECKING:
     from metst.results import Analysis
 
-CORPUS_PAGE, CORPUS_TABLE = "corpus.html", "summary.csv"
-"""Files over all recordings, in the folder for the results."""
 _TOLD = 20
 """Recordings whose candidates are told on the screen, at most; set by hand."""
 
@@ -58,6 +65,12 @@ def analyze(
     use_cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep the motion (no pictures) for the next run, and use it.")
     ] = True,
+    person: Annotated[str, typer.Option(help="Name or code of the person: kept in the results, see purge.")] = "",
+    consent: Annotated[str, typer.Option(help="Reference to the consent: kept in the results.")] = "",
+    delete_by: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day on which the results may be there: purge --expired."),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Of several recordings, run those too that are done.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -73,19 +86,20 @@ def analyze(
 
     choices = Choices(
         reachable_model(model, where), expected_per_min, rate_hz=fps, motion_format=motion_format, overlay=overlay,
-        blur=not show_identity, cache=use_cache,
+        blur=not show_identity, cache=use_cache, person=person, consent=consent,
+        delete_by=None if delete_by is None else delete_by.date(),
     )  # fmt: skip
     introduce(loaded(choices), expected_per_min=expected_per_min)
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     tasks = [AnalysisTask(each.path, output / each.name, choices, again=again) for each in recordings]
-    if [task.path for task in tasks] == inputs[:1] and where.kind == "local":
+    if alone := [task.path for task in tasks] == inputs[:1] and where.kind == "local":
         lines = [_analyze_one(tasks[0])]
     else:
         lines = _analyze_all(tasks, output=output, where=replace(where, folder=output / "slurm"))
     if as_json:
         print_json(lines)
-    _list_problems(lines, alone=len(lines) == 1, quiet=quiet)
+    _list_problems(lines, alone=alone, quiet=quiet)
     if any(_problems(line) for line in lines):
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 

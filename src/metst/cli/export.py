@@ -30,6 +30,9 @@ def export(
     data_set: Annotated[Part | None, typer.Option(help="megc: write cas_pred.csv or samm_pred.csv.")] = None,
     names: Annotated[Path | None, typer.Option(help="megc: CSV with the columns input, subject, video.")] = None,
     drop_others: Annotated[bool, typer.Option("--drop-others", help="megc: leave out the class others.")] = False,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="megc: read tables as they are, also those that were changed by hand.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -37,11 +40,14 @@ def export(
     """Write what other programs read: a network as an ONNX file, or results as a challenge submission."""
     talk(quiet=quiet, verbose=verbose)
     if to == "onnx":
-        if data_set is not None or names is not None or drop_others:
-            raise UsageError("--data-set, --names and --drop-others belong to --format megc")
+        if data_set is not None or names is not None or drop_others or unchecked:
+            raise UsageError("--data-set, --names, --drop-others and --unchecked belong to --format megc")
         _network(sources, output, batch=batch, overwrite=overwrite)
     else:
-        _submission(sources, output, part=data_set, names=names, drop_others=drop_others, overwrite=overwrite)
+        _submission(
+            sources, output, part=data_set, names=names, drop_others=drop_others, overwrite=overwrite,
+            check=not unchecked,
+        )  # fmt: skip
 
 
 def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -> None:
@@ -57,7 +63,14 @@ def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -
 
 
 def _submission(
-    sources: list[str], output: Path, *, part: Part | None, names: Path | None, drop_others: bool, overwrite: bool
+    sources: list[str],
+    output: Path,
+    *,
+    part: Part | None,
+    names: Path | None,
+    drop_others: bool,
+    overwrite: bool,
+    check: bool,
 ) -> None:
     from metst.formats.megc import name_results, submission_path, write_submission
     from metst.results import read_analysis
@@ -66,7 +79,7 @@ def _submission(
     path = submission_path(output, part=part)
     named = name_results(folders, names=names)
     with console.status(f"reading {len(folders)} results"):
-        analyses = [(name, read_analysis(folder)) for name, folder in zip(named, folders, strict=True)]
+        analyses = [(name, read_analysis(folder, check=check)) for name, folder in zip(named, folders, strict=True)]
     done = write_submission(analyses, path, drop_others=drop_others, overwrite=overwrite)
     for folder, (subject, video) in zip(folders, done.names, strict=True):
         console.print(escape(f"{folder}: subject {subject}, video {video}"))

@@ -21,7 +21,7 @@ from metst.datasets.features import (
     write_features_index,
 )
 from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
-from metst.motion.measured import measure_motion
+from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion_file import motion_bytes
 from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
 from metst.timeline import TimeGrid
@@ -244,9 +244,12 @@ def _measured(
     on_progress: OnProgress | None,
 ) -> Measured:
     info, content = probe_video(video.path, rate_hz=rate_hz), content_hash(video.path)
-    return measure_motion(
+    measured = measure_motion(
         info, settings=settings, content=content, rate_hz=rate_hz, landmarks=None, cache=cache, on_progress=on_progress
     )
+    if measured.changed:
+        raise DataError(f"{video.path.name}: {CHANGED}")
+    return measured
 
 
 def _stored(video: Video, motion: Motion, path: Path, *, rate_hz: float | None) -> FeatureVideo:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from metst.errors import DataError, MetstError
+from metst.errors import DataError, MetstError, VideoError
 from metst.evaluation.executors import Executor, check_executor, run_tasks
 from metst.spelling.names import check_name, printable
+from metst.storage.leftovers import sweep
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
     from metst.models.checkpoint import Model
-    from metst.results import Analysis, AnalysisHeader
+    from metst.results import Analysis, AnalysisHeader, Custody
 
 MotionFormat = Literal["csv", "safetensors"]
 """Formats of the file of motion."""
@@ -24,6 +26,8 @@ REPORT_FILE = "report.html"
 """The page of an analysis, in its folder."""
 OVERLAY_FILE = "overlay.mp4"
 """The video that shows the motion."""
+CORPUS_PAGE, CORPUS_TABLE = "corpus.html", "summary.csv"
+"""Files over all recordings, in the folder for the results."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Choices:
         Blur faces in the report, and cover the eyes in that video.
     cache : bool
         Keep and use the motion of recordings.
+    person, consent : str
+        Whose recordings they are, and a reference to the consent; empty: what an earlier analysis was told.
+    delete_by : date, optional
+        The last day on which the results may be there.
     """
 
     model: str = "metst-event"
@@ -55,12 +63,21 @@ class Choices:
     overlay: bool = False
     blur: bool = True
     cache: bool = True
+    person: str = ""
+    consent: str = ""
+    delete_by: date | None = None
 
     @property
     def outputs(self) -> dict[str, Any]:
         """What decides the files, but neither the model nor its settings: those are in ``analysis.json``."""
         chosen = asdict(self)
         return {name: chosen[name] for name in ("rate_hz", "motion_format", "overlay", "blur")}
+
+    @property
+    def custody(self) -> dict[str, Any]:
+        """What was said of whose it is and until when, by name."""
+        said = {"person": self.person, "consent": self.consent, "delete_by": self.delete_by}
+        return {name: each for name, each in said.items() if each}
 
 
 @dataclass(frozen=True)
@@ -109,36 +126,71 @@ def _loaded(name: str, expected_per_min: float | None) -> Model:
 def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | None = None) -> Analysis:
     """Analyse one recording and write all of its folder; the overview comes last.
 
+    What an earlier analysis of the same content was told of person, consent and deletion stays, where nothing new is
+    said.
+
     Raises
     ------
     MetstError
-        As :func:`do_analysis`.
+        As :func:`do_analysis`; also when another process writes into the folder, or the recording is changed while its
+        pictures are drawn.
     """
     from metst.analyze import analyze
     from metst.report import write_report
     from metst.report.overlay import write_overlay
-    from metst.results import overview_of, write_analysis, write_overview
+    from metst.results import discard, overview_of, write_analysis, write_overview
+    from metst.storage.locks import only_writer
+    from metst.video import check_untouched, content_stamp
 
     path, folder, choices = task.path, task.folder, task.choices
     check_name(path)
-    analysis = analyze(path, model=model, rate_hz=choices.rate_hz, cache=choices.cache, on_progress=on_progress)
-    _clear(folder)  # what an earlier analysis left is not taken for part of this one, wherever this one stops
-    write_analysis(analysis, folder, motion_format=choices.motion_format)
-    write_report(analysis, folder / REPORT_FILE, video=path, blur=choices.blur, on_progress=on_progress)
-    if choices.overlay:
-        write_overlay(
-            analysis, folder / OVERLAY_FILE, video=path, rate_hz=choices.rate_hz, cover_eyes=choices.blur,
-            on_progress=on_progress,
-        )  # fmt: skip
-    write_overview(overview_of(analysis, outputs=choices.outputs), folder)
+    stamp = content_stamp(path)
+    with only_writer(folder):
+        analysis = analyze(path, model=model, rate_hz=choices.rate_hz, cache=choices.cache, on_progress=on_progress)
+        analysis = replace(analysis, custody=_custody(task, content=analysis.source.content_hash))
+        _clear(folder)  # what an earlier analysis left is not taken for part of this one, wherever this one stops
+        write_analysis(analysis, folder, motion_format=choices.motion_format)
+        write_report(analysis, folder / REPORT_FILE, video=path, blur=choices.blur, on_progress=on_progress)
+        if choices.overlay:
+            write_overlay(
+                analysis, folder / OVERLAY_FILE, video=path, rate_hz=choices.rate_hz, cover_eyes=choices.blur,
+                on_progress=on_progress,
+            )  # fmt: skip
+        if not analysis.source.changed:  # else it was told already
+            try:
+                check_untouched(path, stamp=stamp, during="its pictures were drawn")
+            except VideoError:
+                discard(folder, REPORT_FILE, OVERLAY_FILE)
+                raise
+        write_overview(overview_of(analysis, outputs=choices.outputs), folder)
     return analysis
 
 
+def _custody(task: AnalysisTask, *, content: str) -> Custody:
+    """What is said now of whose the recording is, and else what was said when the same content was analysed before."""
+    from metst.results import Custody, read_header
+
+    before = Custody()
+    try:
+        header = read_header(task.folder)
+    except DataError:
+        pass
+    else:
+        before = header.custody if content and header.source.content_hash == content else before
+    return replace(before, **task.choices.custody)
+
+
 def is_done(task: AnalysisTask, *, model: Model) -> bool:
-    """Whether the folder holds this analysis: of the same content, model, settings and version, with all its files."""
+    """Whether the folder holds this analysis: of the same content, model, settings and version, with all its files.
+
+    Raises
+    ------
+    DataError
+        It does, but a table was changed since: who did that on purpose does not want it overwritten.
+    """
     from metst.analyze import resolved_settings
     from metst.config import AnalyzeSettings
-    from metst.results import read_header, read_overview
+    from metst.results import check_files, read_header, read_overview
     from metst.storage import json_key
     from metst.video import content_hash
 
@@ -147,13 +199,18 @@ def is_done(task: AnalysisTask, *, model: Model) -> bool:
     except DataError:
         return False
     settings = resolved_settings(AnalyzeSettings(), model=model)
-    return (
+    custody = asdict(header.custody)
+    same = (
         overview.outputs == task.choices.outputs
         and json_key([header.model, header.settings]) == json_key([model.describe(), settings])
         and header.version == _version()
+        and custody | task.choices.custody == custody
         and _has_files(task, header)
         and header.source.content_hash == content_hash(task.path)
     )
+    if same:
+        check_files(task.folder, header)
+    return same
 
 
 def _version() -> str:
@@ -175,16 +232,12 @@ def _clear(folder: Path) -> None:
     MetstError
         It cannot be taken away.
     """
-    from metst.errors import OutputError
+    from metst.results import discard
     from metst.results.overview import OVERVIEW_FILE
-    from metst.storage import PART_SUFFIX, remedy
+    from metst.storage import PART_SUFFIX
 
-    try:
-        (folder / OVERVIEW_FILE).unlink(missing_ok=True)
-        for part in folder.glob(f".*{PART_SUFFIX}"):  # of a worker that was killed
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot prepare the folder {folder}: {remedy(error)}") from error
+    discard(folder, OVERVIEW_FILE, REPORT_FILE, OVERLAY_FILE)
+    discard(folder, *(part.name for part in folder.glob(f".*{PART_SUFFIX}")))  # of a worker that was killed
 
 
 def line_of(task: AnalysisTask, *, error: str | None) -> dict[str, Any]:
@@ -238,6 +291,11 @@ def analyze_all(
         The executor is not at hand, or its cluster refuses the work.
     """
     check_executor(executor)
-    failures = run_tasks(do_analysis, tasks, executor=executor, on_progress=on_progress, counted="recordings")
+    try:
+        failures = run_tasks(do_analysis, tasks, executor=executor, on_progress=on_progress, counted="recordings")
+    except BaseException:  # workers were stopped with this process, and could not tidy up
+        for task in tasks:
+            sweep(task.folder)
+        raise
     errors = {failure.task: failure.message for failure in failures}
     return [line_of(task, error=errors.get(position)) for position, task in enumerate(tasks)]

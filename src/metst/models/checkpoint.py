@@ -2,13 +2,14 @@
 
 ``model.json`` says all that is needed to use the weights as they were trained: the network,
 its classes, how motion becomes its input, how its scores are decoded, and where it comes
-from.  Reading and scoring need no torch; what is asked for is built then.
+from; the hash of the weights, and one of all the rest: no bit of either file changes unseen.
+Reading and scoring need no torch; what is asked for is built then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata, resources
@@ -19,8 +20,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from metst.config import ModelInfo
-from metst.errors import CheckpointError, UsageError
-from metst.storage import faults_in_words, fingerprint, whole_folder
+from metst.errors import CheckpointError, DataError, UsageError
+from metst.storage import faults_in_words, fingerprint, json_key, sealed, unsealed, whole_folder
 
 if TYPE_CHECKING:
     from metst.models.engine import Engine
@@ -212,11 +213,17 @@ def _packaged_folder() -> Path:
 
 def _read_info(path: Path) -> ModelInfo:
     try:
-        return ModelInfo.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent} is no checkpoint: {INFO_FILE} is missing") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+    try:
+        with suppress(ValueError):  # what is no JSON is told below
+            content = json_key(unsealed(content))
+        return ModelInfo.model_validate_json(content)
+    except DataError as error:
+        raise CheckpointError(f"{path}: {error}; get or convert the checkpoint again") from error
     except ValidationError as error:
         raise CheckpointError(f"{path} is not valid: {faults_in_words(error)}") from error
 
@@ -246,5 +253,5 @@ def _write(folder: Path, *, network: StateTransitionNetwork, info: ModelInfo) ->
     (folder / WEIGHTS_FILE).write_bytes(weights)
     filled = {"metst_version": metadata.version("metst"), "weights_sha256": fingerprint(weights)}
     info = info.model_copy(update=filled)
-    (folder / INFO_FILE).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / INFO_FILE).write_bytes(sealed(info.model_dump_json(indent=2)))
     return info

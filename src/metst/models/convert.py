@@ -6,13 +6,14 @@ import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metst.config import STAGES, InputSettings, ModelInfo, NetworkConfig, PublishedDecodeSettings, ScoringSettings
 from metst.errors import CheckpointError, UsageError
 from metst.labels import CLASSES
-from metst.models.checkpoint import check_target, save_model, torch_for
+from metst.models.checkpoint import check_target, load_model, save_model, torch_for
 from metst.models.engine.tensors import check_tensors, some
 from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, SCALE, DataSetFacts
 from metst.storage import fingerprint
@@ -118,6 +119,8 @@ def convert_released(
         raise UsageError(f"unknown data set {data_set!r}: expected one of {', '.join(DATA_SETS)}")
     if not released.is_file():
         raise UsageError(f"no file {released}: give a released checkpoint")
+    if not overwrite and (done := _done_before(Path(folder), released, data_set=read)) is not None:
+        return done
     check_target(Path(folder), overwrite=overwrite)
     name, state, unused = _read_released(released)
     provenance = {
@@ -128,6 +131,20 @@ def convert_released(
     info = _released_info(PUBLISHED[name], read, provenance)
     network = build_network(PUBLISHED[name], state, where=str(released))
     return save_model(folder, network=network, info=info, overwrite=overwrite).info
+
+
+def _done_before(folder: Path, released: Path, *, data_set: DataSetFacts) -> ModelInfo | None:
+    """What this very conversion has written there already: it may have been stopped before it could say so."""
+    if not folder.is_dir():
+        return None
+    try:
+        info = load_model(folder).info
+    except (CheckpointError, UsageError):
+        return None
+    same = info.provenance.get("converted_from_sha256") == fingerprint(released)
+    again = info if not same else _released_info(info.network, data_set, info.provenance)
+    told = again.model_copy(update={"metst_version": metadata.version("metst"), "weights_sha256": info.weights_sha256})
+    return info if same and info == told else None
 
 
 def _released_info(network: NetworkConfig, read: DataSetFacts, provenance: dict[str, str]) -> ModelInfo:

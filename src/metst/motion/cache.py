@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,8 @@ from metst.config import AnalyzeSettings
 from metst.errors import DataError, OutputError
 from metst.results.motion import Measured
 from metst.results.motion_file import array_digest, motion_bytes, motion_of, name_in
-from metst.storage import PART_SUFFIX, json_key, make_folder, write_whole
+from metst.storage import json_key, make_folder, write_whole
+from metst.storage.leftovers import sweep
 
 FORMAT = 3
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
@@ -41,9 +42,6 @@ _SUFFIX = ".motion.safetensors"
 
 _DAY_S = 86400.0  # seconds
 _OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
-
-_ABANDONED_S = _DAY_S
-"""A part of a file that is older belongs to a process that has died: writing takes moments.  Set by hand."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +74,13 @@ def default_folder() -> Path:
 
 @lru_cache(maxsize=8)
 def open_cache(folder: Path) -> MotionCache:
-    """The cache in a folder, one per process: what it has to say, it says once."""
+    """The cache in a folder, one per process: what it has to say, it says once.
+
+    The user's own, which earlier versions left open to all, is closed to others.
+    """
+    if FOLDER_VARIABLE not in os.environ and folder == default_folder():
+        with suppress(OSError):
+            folder.chmod(stat.S_IRWXU)
     return MotionCache(folder)
 
 
@@ -100,14 +104,15 @@ class MotionCache:
         key : str
             Of :func:`motion_key`.
         compute : callable
-            Runs stages 1 to 3.
+            Runs stages 1 to 3.  What it found in a recording that was changed meanwhile is not kept.
         name : str
             The recording's file name, for people.
         """
         if (found := self.read(key, name=name)) is not None:
             return found
         result = compute()
-        self.write(key, result, name=name)
+        if not result.changed:
+            self.write(key, result, name=name)
         return result
 
     def read(self, key: str, *, name: str) -> Measured | None:
@@ -128,8 +133,8 @@ class MotionCache:
         """Keep a result: whole or not at all."""
         problems = [problem.replace(f"{name}: ", _OWN_NAME, 1) for problem in measured.problems]
         try:
-            make_folder(self.folder)
-            write_whole(self._path(key), motion_bytes(measured.motion, name=name, problems=problems))
+            make_folder(self.folder, private=True)
+            write_whole(self._path(key), motion_bytes(measured.motion, name=name, problems=problems), private=True)
         except OutputError as error:
             if not self._told:
                 self._told = True
@@ -144,6 +149,13 @@ class MotionCache:
                 used = datetime.fromtimestamp(status.st_mtime, UTC)
                 found.append(Entry(path, name_in(path), status.st_size, used))
         return sorted(found, key=lambda entry: (entry.used, entry.path.name), reverse=True)
+
+    def forget(self, contents: Set[str]) -> list[Entry]:
+        """Delete all entries of recordings with these hashes of their content; what was deleted."""
+        gone = [each for each in self.entries() if each.path.name.split("-")[0] in contents]
+        for entry in gone:
+            entry.path.unlink(missing_ok=True)
+        return gone
 
     def prune(
         self, *, older_than_days: float | None = None, max_bytes: float | None = None, everything: bool = False
@@ -174,15 +186,8 @@ class MotionCache:
                 gone.append(entry)
             else:
                 kept_bytes += entry.size
-        self._drop_abandoned()
+        sweep(self.folder)
         return gone
-
-    def _drop_abandoned(self) -> None:
-        """Parts of files whose process has died."""
-        for path in self._files(f".*{PART_SUFFIX}"):
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _ABANDONED_S:
-                    path.unlink()
 
     def _files(self, pattern: str) -> list[Path]:
         return list(self.folder.glob(pattern)) if self.folder.is_dir() else []

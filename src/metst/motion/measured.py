@@ -9,7 +9,10 @@ from metst.face import track_face
 from metst.motion.cache import default_folder, motion_key, open_cache
 from metst.motion.trajectory import extract_motion
 from metst.results.motion import Measured
-from metst.video import read_frames
+from metst.video import content_stamp, is_unchanged, read_frames
+
+CHANGED = "the recording was changed while it was read: this may be of neither content; analyse it again"
+"""The problem that is told of such a recording."""
 
 if TYPE_CHECKING:
     from metst.arrays import FloatArray, OnProgress
@@ -27,13 +30,19 @@ def measure_motion(
     cache: bool | str | Path,
     on_progress: OnProgress | None,
 ) -> Measured:
-    """Stages 1 to 3, or what an earlier analysis kept of them; ``content`` is the hash of the recording."""
+    """Stages 1 to 3, or what an earlier analysis kept of them; ``content`` is the hash of the recording.
+
+    It is hashed again after it was decoded: what was changed meanwhile is marked, and not kept.
+    """
+    stamp = content_stamp(info.path)
 
     def compute() -> Measured:
         problems: list[str] = []
         frames = read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append)
         track = track_face(frames, settings=settings.face, landmarks=landmarks)
         motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
+        if content and not is_unchanged(info.path, stamp=stamp, content=content):
+            return Measured(motion, (*problems, f"{info.path.name}: {CHANGED}"), changed=True)
         return Measured(motion, tuple(problems))
 
     if cache is False:

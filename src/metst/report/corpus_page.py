@@ -13,8 +13,17 @@ from metst.report.html import page_style, page_template
 from metst.storage import csv_bytes, write_whole
 
 SUMMARY_COLUMNS = ("name", "input", "folder", "duration_s", "events", "events_per_min", "classes", "usable_share",
-                   "conditions", "model", "problems")  # fmt: skip
+                   "conditions", "model", "problems", "person", "consent", "delete_by")  # fmt: skip
 """Columns of ``summary.csv``; folders are relative to its own."""
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a file is such a table, of this version or an earlier one."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline().startswith(",".join(SUMMARY_COLUMNS[:4]))
+    except (OSError, ValueError):
+        return False
 
 
 def write_summary(lines: Sequence[dict[str, Any]], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from metst.models.checkpoint import INFO_FILE, Model, load_model
 from metst.models.convert import convert_released
 from metst.published.facts import DATA_SETS, TrainedOn
 from metst.reproduction.author_caches import Features
+from metst.storage import temporary_folder
 
 RELEASED_SUFFIXES = (".pkl", ".pth", ".pt")
 """How released checkpoints end; the authors write the first, the others are PyTorch's custom."""
@@ -77,9 +77,9 @@ def fold_model(path: Path, *, data_set: TrainedOn) -> Iterator[Model]:
     if path.is_dir():
         yield load_model(path)
         return
-    with tempfile.TemporaryDirectory(prefix="metst-") as folder:
-        convert_released(path, Path(folder) / "model", data_set=data_set)
-        yield load_model(Path(folder) / "model")
+    with temporary_folder() as folder:
+        convert_released(path, folder / "model", data_set=data_set)
+        yield load_model(folder / "model")
 
 
 def check_model(model: Model, features: Features, *, data_set: TrainedOn, where: Path) -> PublishedDecodeSettings:

@@ -1,13 +1,21 @@
 """Stage 6: what an analysis found, and the files it becomes.
 
 One folder per video: ``events.csv``, ``frames.csv``, ``face.csv``, ``motion.csv`` (or
-``motion.safetensors``) and ``analysis.json``.  Frame numbers in these files count from 1 and
-intervals include both ends; every time is the timestamp of the frame beside it.
-:func:`read_analysis` gives back what :func:`write_analysis` was given.
+``motion.safetensors``) and ``analysis.json``, which holds the hashes of the others.  Frame
+numbers in these files count from 1 and intervals include both ends; every time is the
+timestamp of the frame beside it.  :func:`read_analysis` gives back what :func:`write_analysis`
+was given.
 """
 
-from metst.results.analysis import Analysis, Gap, Source
-from metst.results.analysis_folder import AnalysisHeader, read_analysis, read_header, write_analysis
+from metst.results.analysis import Analysis, Custody, Gap, Source
+from metst.results.analysis_folder import (
+    AnalysisHeader,
+    check_files,
+    discard,
+    read_analysis,
+    read_header,
+    write_analysis,
+)
 from metst.results.flags import Condition, Flags, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS, Measured, Motion
 from metst.results.overview import Overview, overview_of, read_overview, write_overview
@@ -20,12 +28,15 @@ __all__ = [
     "AnalysisHeader",
     "Block",
     "Condition",
+    "Custody",
     "Flags",
     "Gap",
     "Measured",
     "Motion",
     "Overview",
     "Source",
+    "check_files",
+    "discard",
     "event_table",
     "face_conditions",
     "in_words",

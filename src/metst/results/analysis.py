@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from metst.arrays import BoolArray
@@ -13,7 +14,10 @@ from metst.timeline import Intervals, Series, TimeGrid
 
 @dataclass(frozen=True)
 class Source:
-    """The recording that was analysed; ``path`` as it was given, sizes in pixels as displayed."""
+    """The recording that was analysed; ``path`` as it was given, sizes in pixels as displayed.
+
+    ``changed``: somebody wrote to it while it was read, and what was found may belong to neither content.
+    """
 
     name: str
     path: str
@@ -24,6 +28,37 @@ class Source:
     rate_hz: float
     codec: str
     content_hash: str = ""
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class Custody:
+    """Whose recording it is, and how long its results may be kept; all of it as the user said it, or empty.
+
+    Parameters
+    ----------
+    person : str
+        Name or code of the person.
+    consent : str
+        Reference to the consent.
+    delete_by : date, optional
+        The last day on which the results may be there.
+    """
+
+    person: str = ""
+    consent: str = ""
+    delete_by: date | None = None
+
+    def expired(self, today: date) -> bool:
+        """Whether that day is over."""
+        return self.delete_by is not None and self.delete_by < today
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What was said, by name; days as ISO 8601 has them."""
+        words = {"person": self.person, "consent": self.consent}
+        words["delete_by"] = "" if self.delete_by is None else self.delete_by.isoformat()
+        return {name: each for name, each in words.items() if each}
 
 
 @dataclass(frozen=True)
@@ -59,6 +94,8 @@ class Analysis:
         Version of the product; ISO 8601 date and time.
     seconds : float
         How long the analysis took.
+    custody : Custody
+        Whose it is, and until when.
 
     Raises
     ------
@@ -76,6 +113,7 @@ class Analysis:
     version: str
     created: str
     seconds: float
+    custody: Custody = Custody()
 
     def __post_init__(self) -> None:
         count = len(self.scores)

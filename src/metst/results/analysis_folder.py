@@ -1,11 +1,14 @@
-"""The folder of one analysis: written file by file, read back whole."""
+"""The folder of one analysis: one whole, which is there when ``analysis.json`` is.
+
+That file is written last and holds the hash of each of the others, and one of its own values.  Whoever reads the folder
+checks them: no half of one analysis beside half of another, no bit that changed, is taken for what was found.
+"""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +17,38 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metst.arrays import Float32Array
 from metst.errors import DataError, OutputError, UsageError
-from metst.results.analysis import Analysis, Gap, Source
+from metst.results.analysis import Analysis, Custody, Gap, Source
 from metst.results.motion import FACE_CHANNELS, Motion
-from metst.results.motion_file import motion_bytes, read_motion_file
+from metst.results.motion_file import motion_bytes, motion_of
 from metst.results.tables import (
     COLUMNS,
     TIME_DIGITS,
     condition_columns,
     event_table,
+    events_in,
     face_table,
     frame_table,
     motion_columns,
     motion_table,
-    read_events,
-    read_table,
+    table_in,
     table_of,
 )
-from metst.storage import faults_in_words, make_folder, write_parts, write_whole
+from metst.storage import faults_in_words, fingerprint, remedy, sealed, unsealed, write_parts, write_whole
+from metst.storage.locks import only_writer
 from metst.timeline import Series, TimeGrid, frame_for_people
 
 SCHEMA = 1
 """Version of the layout of the folder."""
 
+HEADER_FILE = "analysis.json"
+"""What says that the others belong together; see :class:`AnalysisHeader`."""
+
 
 def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str = "csv") -> None:
     """Write the files of one analysis.
+
+    The header of an earlier one goes first and the new one comes last: a process that dies in between leaves a folder
+    that is no analysis, never parts of two.
 
     Parameters
     ----------
@@ -54,27 +64,41 @@ def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str
     UsageError
         Unknown motion format.
     OutputError
-        A file cannot be written.  Each file is written whole or not at all, and all the others
-        are written nevertheless; ``analysis.json`` lists those that are there.
+        A file cannot be written, or another process writes into the folder.  Each file is written whole or not at
+        all, and all the others are written nevertheless; ``analysis.json`` lists those that are there.
     """
     if motion_format not in _MOTION_CONTENTS:
         raise UsageError(f"unknown motion format {motion_format!r}: expected {' or '.join(_MOTION_CONTENTS)}")
     folder = Path(folder)
-    make_folder(folder)
     contents = _CONTENTS | {f"motion.{motion_format}": _MOTION_CONTENTS[motion_format]}
     failures: list[OutputError] = []
-    written: list[str] = []
-    for name, content in contents.items():
+    written: dict[str, str] = {}
+    with only_writer(folder):
+        discard(folder, HEADER_FILE)
+        for name, content in contents.items():
+            try:
+                written[name] = write_parts(folder / name, content(analysis))
+            except OutputError as error:
+                failures.append(error)
+        write_whole(folder / HEADER_FILE, _header_json(analysis, hashes=written))
+        if failures:
+            raise OutputError(f"{failures[0]} ({len(written) + 1} of {len(contents) + 1} files are in {folder})")
+        discard(folder, *(f"motion.{other}" for other in _MOTION_CONTENTS.keys() - {motion_format}))
+
+
+def discard(folder: Path, *names: str) -> None:
+    """Take away files of an earlier analysis, which nobody must take for part of a new one.
+
+    Raises
+    ------
+    OutputError
+        One cannot be taken away.
+    """
+    for name in names:
         try:
-            write_parts(folder / name, content(analysis))
-            written.append(name)
-        except OutputError as error:
-            failures.append(error)
-    write_whole(folder / "analysis.json", _header_json(analysis, files=written))
-    if failures:
-        raise OutputError(f"{failures[0]} ({len(written) + 1} of {len(contents) + 1} files are in {folder})")
-    for other in _MOTION_CONTENTS.keys() - {motion_format}:  # an earlier run's would contradict this one
-        (folder / f"motion.{other}").unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder / name} of an earlier analysis cannot be replaced: {remedy(error)}") from error
 
 
 # The tables of a folder, and the file of motion in either format: what each becomes.
@@ -87,6 +111,10 @@ _MOTION_CONTENTS: dict[str, Callable[[Analysis], Iterable[bytes]]] = {
     "csv": lambda analysis: motion_table(analysis).csv_parts(),
     "safetensors": lambda analysis: [motion_bytes(analysis.motion)],
 }
+
+
+FILES = frozenset({*_CONTENTS, *(f"motion.{format}" for format in _MOTION_CONTENTS)})
+"""Names of all files that may stand beside the header."""
 
 
 class AnalysisHeader(BaseModel):
@@ -109,9 +137,16 @@ class AnalysisHeader(BaseModel):
     settings: dict[str, Any]
     files: tuple[str, ...]
     columns: dict[str, dict[str, str]]
+    custody: Custody = Custody()
+    sha256: dict[str, str] = {}
+
+    @property
+    def checked(self) -> bool:
+        """Whether it tells the hashes of its files; those of earlier versions do not."""
+        return bool(self.sha256)
 
 
-def _header_json(analysis: Analysis, *, files: list[str]) -> bytes:
+def _header_json(analysis: Analysis, *, hashes: dict[str, str]) -> bytes:
     header = AnalysisHeader(
         schema=SCHEMA,
         version=analysis.version,
@@ -131,10 +166,12 @@ def _header_json(analysis: Analysis, *, files: list[str]) -> bytes:
         score_channels=analysis.scores.channels,
         regions=analysis.motion.displacement.channels,
         settings=analysis.settings,
-        files=tuple(files),
+        files=tuple(hashes),
         columns=COLUMNS,
+        custody=analysis.custody,
+        sha256=hashes,
     )
-    return header.model_dump_json(indent=2).encode() + b"\n"
+    return sealed(header.model_dump_json(indent=2))
 
 
 def _gap_for_people(gap: Gap, grid: TimeGrid) -> dict[str, Any]:
@@ -148,31 +185,39 @@ def _gap_for_people(gap: Gap, grid: TimeGrid) -> dict[str, Any]:
     }
 
 
-def read_analysis(folder: str | Path) -> Analysis:
+def read_analysis(folder: str | Path, *, check: bool = True) -> Analysis:
     """Read what :func:`write_analysis` wrote.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder.
+    check : bool
+        Refuse tables that are not those that were written.  Without it, what was changed by hand is read as it is.
 
     Raises
     ------
     DataError
-        A file is missing, damaged, does not fit the others, or comes from a newer version.
+        A file is missing, damaged, not the one that was written, does not fit the others, or comes from a newer
+        version.
     """
     folder = Path(folder)
     header = read_header(folder)
-    for name in _CONTENTS:
-        _require(name, folder=folder, header=header)
-    frames = read_table(folder / "frames.csv", columns=["time_s", *header.score_channels])
+    files = _Files(folder, header, check)
+    frames = table_in(files.read("frames.csv"), path=folder / "frames.csv", columns=["time_s", *header.score_channels])
     grid = TimeGrid(frames.numbers["time_s"])
     return Analysis(
         source=header.source,
         scores=_series(grid, frames.floats(header.score_channels), header.score_channels),
-        motion=_read_motion(folder, header, grid=grid),
-        events=read_events(folder / "events.csv", classes=header.classes),
+        motion=_read_motion(files, grid=grid),
+        events=events_in(files.read("events.csv"), path=folder / "events.csv", classes=header.classes),
         model=header.model,
         settings=header.settings,
         problems=header.problems,
         version=header.version,
         created=header.created,
         seconds=header.seconds,
+        custody=header.custody,
     )
 
 
@@ -182,15 +227,17 @@ def read_header(folder: Path) -> AnalysisHeader:
     Raises
     ------
     DataError
-        It is missing, damaged, or comes from a newer version.
+        It is missing, damaged, not the one that was written, or comes from a newer version.
     """
-    path = folder / "analysis.json"
+    path = folder / HEADER_FILE
     try:
-        content = json.loads(path.read_bytes())
+        content = unsealed(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: expected a folder that `metst analyze` wrote") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}; analyse the recording again") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise DataError(f"{path} has schema {schema!r}, this version reads {SCHEMA}: use the version that wrote it")
@@ -200,22 +247,65 @@ def read_header(folder: Path) -> AnalysisHeader:
         raise DataError(f"{path}: {faults_in_words(error)}; analyse the recording again") from error
 
 
-def _require(name: str, *, folder: Path, header: AnalysisHeader) -> None:
-    """A file that could not be written may still be there from an earlier run: it does not belong to this one."""
-    if name not in header.files:
-        raise DataError(f"{folder / name} does not belong to this analysis: it could not be written; analyse again")
+def check_files(folder: Path, header: AnalysisHeader) -> None:
+    """Make sure that the files of a folder are those that its header was written with.
+
+    Raises
+    ------
+    DataError
+        One is missing or is not.
+    """
+    files = _Files(folder, header, True)
+    for name in header.files:
+        files.read(name)
 
 
-def _read_motion(folder: Path, header: AnalysisHeader, *, grid: TimeGrid) -> Motion:
+@dataclass(frozen=True)
+class _Files:
+    """The files of a folder: what is checked is what was read."""
+
+    folder: Path
+    header: AnalysisHeader
+    check: bool
+
+    def read(self, name: str) -> bytes:
+        """All of a file, if it is the one that the header was written with.
+
+        One that could not be written may still be there from an earlier run: it does not belong to this one.
+        """
+        path = self.folder / name
+        if name not in self.header.files:
+            raise DataError(f"{path} does not belong to this analysis: it could not be written; analyse again")
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise DataError(f"{path} is missing: analyse the recording again") from error
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror}): analyse the recording again") from error
+        if self.check and self.header.checked and fingerprint(data) != self.header.sha256.get(name):
+            raise DataError(
+                f"{path} is not the one that {HEADER_FILE} was written with (changed by hand, damaged or half-written):"
+                " analyse the recording again, or read it as it is with --unchecked (in Python: check=False)"
+            )
+        return data
+
+
+def _read_motion(files: _Files, *, grid: TimeGrid) -> Motion:
     """Motion from either file of motion, and where the face was from its table."""
-    face = read_table(folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason")
+    folder, header = files.folder, files.header
+    face = table_in(
+        files.read("face.csv"), path=folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason"
+    )
     _same_length(len(face.words), of="face", grid=grid, folder=folder)
     if "motion.csv" in header.files:
-        motion = _motion_from_table(folder, header, grid=grid)
+        motion = _motion_from_table(files, grid=grid)
     else:
-        path = folder / "motion.safetensors"
-        _require(path.name, folder=folder, header=header)
-        motion = read_motion_file(path, remedy="analyse the recording again", regions=header.regions)
+        data = files.read("motion.safetensors")
+        try:
+            motion = motion_of(data, regions=header.regions).motion
+        except DataError as error:
+            path = folder / "motion.safetensors"
+            raise DataError(f"{path} cannot be read as motion ({error}): analyse the recording again") from error
         _same_length(len(motion), of="motion", grid=grid, folder=folder)
     return replace(
         motion,
@@ -225,13 +315,14 @@ def _read_motion(folder: Path, header: AnalysisHeader, *, grid: TimeGrid) -> Mot
     )
 
 
-def _motion_from_table(folder: Path, header: AnalysisHeader, *, grid: TimeGrid) -> Motion:
-    columns, flags = motion_columns(header.regions), condition_columns(header.regions)
-    table = read_table(folder / "motion.csv", columns=[*columns, *flags])
+def _motion_from_table(files: _Files, *, grid: TimeGrid) -> Motion:
+    regions, path = files.header.regions, files.folder / "motion.csv"
+    columns, flags = motion_columns(regions), condition_columns(regions)
+    table = table_in(files.read(path.name), path=path, columns=[*columns, *flags])
     values = table.floats(columns)
-    _same_length(len(values), of="motion", grid=grid, folder=folder)
-    values = values.reshape(len(values), len(header.regions), -1)
-    motion = Motion.bare(_series(grid, values[:, :, :2], header.regions), quality=values[:, :, 2])
+    _same_length(len(values), of="motion", grid=grid, folder=files.folder)
+    values = values.reshape(len(values), len(regions), -1)
+    motion = Motion.bare(_series(grid, values[:, :, :2], regions), quality=values[:, :, 2])
     return replace(motion, centres=values[:, :, 3:], conditions=table.floats(flags).astype(np.uint8))
 
 

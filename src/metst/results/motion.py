@@ -163,7 +163,11 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What stages 1 to 3 found in a recording: its motion, and what was wrong while it was decoded."""
+    """What stages 1 to 3 found in a recording: its motion, and what was wrong while it was decoded.
+
+    ``changed``: somebody wrote to it meanwhile, so that nobody knows what content this is the motion of.
+    """
 
     motion: Motion
     problems: tuple[str, ...] = ()
+    changed: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from metst.config import Settings
 from metst.errors import DataError
 from metst.results.analysis import Analysis
 from metst.results.flags import WORDS, face_conditions
-from metst.storage import faults_in_words, write_whole
+from metst.storage import faults_in_words, json_key, sealed, unsealed, write_whole
 
 OVERVIEW_FILE = "overview.json"
 """The line, in the folder of an analysis."""
@@ -35,6 +36,9 @@ class Overview(Settings):
     model: str = Field(description="name of the model")
     problems: tuple[str, ...] = Field(description="what was wrong with the recording, for people")
     outputs: dict[str, Any] = Field(description="what was asked of the files beside this one")
+    person: str = Field("", description="whose recording it is, as the user said")
+    consent: str = Field("", description="reference to the consent, as the user said")
+    delete_by: str = Field("", description="last day on which the results may be there, ISO 8601")
 
     @property
     def events(self) -> int:
@@ -66,6 +70,7 @@ def overview_of(analysis: Analysis, *, outputs: dict[str, Any]) -> Overview:
         model=analysis.model["name"],
         problems=analysis.problems,
         outputs=outputs,
+        **analysis.custody.said,
     )
 
 
@@ -77,7 +82,7 @@ def write_overview(overview: Overview, folder: Path) -> None:
     OutputError
         It cannot be written.
     """
-    write_whole(folder / OVERVIEW_FILE, (overview.model_dump_json(indent=1) + "\n").encode())
+    write_whole(folder / OVERVIEW_FILE, sealed(overview.model_dump_json(indent=1)))
 
 
 def read_overview(folder: Path) -> Overview:
@@ -90,8 +95,13 @@ def read_overview(folder: Path) -> Overview:
     """
     path = folder / OVERVIEW_FILE
     try:
-        return Overview.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        with suppress(ValueError):  # what is no JSON is told below
+            data = json_key(unsealed(data))
+        return Overview.model_validate_json(data)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): analyse the recording again") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}; analyse the recording again") from error
     except ValidationError as error:
         raise DataError(f"{path} is not valid ({faults_in_words(error)}): analyse the recording again") from error

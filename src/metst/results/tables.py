@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -199,40 +200,48 @@ class ReadColumns:
         return np.stack([self.numbers[name] for name in columns], axis=1).astype(np.float32)
 
 
-def read_table(path: Path, *, columns: Iterable[str], text: str = "") -> ReadColumns:
+def table_in(data: bytes, *, path: Path, columns: Iterable[str], text: str = "") -> ReadColumns:
     """Read the named columns as numbers, and the column ``text``, whose words never mean "missing".
+
+    Parameters
+    ----------
+    data : bytes
+        All of a CSV file.
+    path : Path
+        Where it lies, for people.
+    columns : iterable of str
+        Those of numbers.
+    text : str
+        That of words; empty: none.
 
     Raises
     ------
     DataError
-        The file is missing, lacks a column, or holds something else.
+        It lacks a column, or is something else.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
+        header, *rows = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
         if any(len(row) != len(header) for row in rows):
             raise ValueError("a row has not as many cells as the header")
         cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}
         numbers = {name: np.array([float(cell or "nan") for cell in cells[name]], np.float64) for name in columns}
         return ReadColumns(numbers, tuple(cells[text]) if text else ())
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: analyse the recording again") from error
-    except (OSError, ValueError, KeyError, csv.Error) as error:
+    except (ValueError, KeyError, csv.Error) as error:
         why = f"no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DataError(f"{path} is not as it was written ({why}): analyse the recording again") from error
 
 
-def read_events(path: Path, *, classes: tuple[str, ...]) -> Intervals:
+def events_in(data: bytes, *, path: Path, classes: tuple[str, ...]) -> Intervals:
     """Read ``events.csv``; the frames count, the seconds are for people.
 
     Raises
     ------
     DataError
-        As :func:`read_table`.
+        As :func:`table_in`.
     """
     frames = ["onset_frame", "apex_frame", "offset_frame"]
     probability = [f"p_{name}" for name in classes]
-    table = read_table(path, columns=[*frames, "confidence", *probability], text="label")
+    table = table_in(data, path=path, columns=[*frames, "confidence", *probability], text="label")
     if not all(np.isfinite(column).all() for column in table.numbers.values()):
         raise DataError(f"{path} has empty cells: analyse the recording again")
     first, middle, last = (table.numbers[name].astype(np.int64) for name in frames)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from metst.sensitivity.moments import find_sections
 from metst.sensitivity.recording_quality import Conditions, measure_conditions
 from metst.sensitivity.settings import CalibrateSettings
 from metst.sensitivity.trials import Outcome, Trial, judge, plan_trials
+from metst.storage import temporary_folder
 from metst.synthesis.inject import PlantedFields, inject_events
 from metst.timeline import Intervals
 from metst.video import write_video
@@ -167,14 +167,14 @@ def _run(
     rows: list[Row] = []
     stray, done = 0, 0
     runs = trials[-1].run + 1
-    with tempfile.TemporaryDirectory(prefix="metst-calibrate-") as work:
+    with temporary_folder() as work:
         for run in range(runs):
             for stretch, (section, frames) in zip(stretches, footage.parts(), strict=True):
                 numbers = {moment.number for moment in section.moments}
                 mine = [trial for trial in trials if trial.run == run and trial.moment in numbers]
                 images = (frame.rgb for frame in frames)
                 found, free = _pass(
-                    mine, images=images, stretch=stretch, model=model, crf=settings.crf, file=Path(work) / "pass.mp4"
+                    mine, images=images, stretch=stretch, model=model, crf=settings.crf, file=work / "pass.mp4"
                 )
                 rows += found
                 stray += free

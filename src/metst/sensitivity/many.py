@@ -18,8 +18,9 @@ from metst.sensitivity.calibration_page import write_page
 from metst.sensitivity.settings import CalibrateSettings
 from metst.sensitivity.summary import FIGURES_FILE, FILES, Summary, model_facts, summarise, write_calibration
 from metst.spelling.names import check_name, printable
-from metst.storage import csv_bytes, json_key, make_folder, write_whole
-from metst.video import content_hash, probe_video
+from metst.storage import csv_bytes, json_key, write_whole
+from metst.storage.locks import only_writer
+from metst.video import check_untouched, content_hash, content_stamp, probe_video
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
@@ -79,14 +80,16 @@ def calibrate_into(task: CalibrationTask, *, on_progress: OnProgress | None = No
     """
     check_name(task.path)
     probe_video(task.path, rate_hz=task.rate_hz)
-    make_folder(task.folder)  # before the work, which would be lost without it
-    found = calibrate(
-        task.path, model=task.model, settings=task.settings, rate_hz=task.rate_hz, cache=task.cache,
-        on_progress=on_progress,
-    )  # fmt: skip
-    summary = summarise(found)
-    write_page(found, summary, task.folder / PAGE_FILE)
-    write_calibration(found, summary, task.folder)
+    stamp = content_stamp(task.path)
+    with only_writer(task.folder):  # before the work, which would be lost without the folder
+        found = calibrate(
+            task.path, model=task.model, settings=task.settings, rate_hz=task.rate_hz, cache=task.cache,
+            on_progress=on_progress,
+        )  # fmt: skip
+        check_untouched(task.path, stamp=stamp, during="it was calibrated")
+        summary = summarise(found)
+        write_page(found, summary, task.folder / PAGE_FILE)
+        write_calibration(found, summary, task.folder)
     return found, summary
 
 

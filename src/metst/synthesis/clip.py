@@ -16,14 +16,15 @@ from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
 from metst.regions import LANDMARK_COUNT
 from metst.results import Block, table_of
-from metst.storage import faults_in_words, make_folder, write_parts, write_whole
+from metst.storage import faults_in_words, write_parts, write_whole
+from metst.storage.locks import only_writer
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.inject import animate_portrait, inject_events, truth_intervals
 from metst.synthesis.portrait import portrait, portrait_landmarks
 from metst.synthesis.recipe import ClipRecipe
 from metst.timeline import TimeGrid, frame_for_people, frames_for_people
 from metst.video import read_colour_stream, read_frames, write_video
-from metst.video.hashing import content_hash
+from metst.video.hashing import Stamp, content_hash, content_stamp, is_unchanged
 
 _FEWEST_FRAMES = 2
 """From one to the next something can move."""
@@ -84,11 +85,11 @@ def write_clip(
     made = _planned(recipe, footage=footage, head_model=head_model)
     grid = TimeGrid(made.time_s)
     truth = truth_table(made.events, grid=grid, video=video.name)
-    make_folder(folder)
-    counted = _counted(made.images, total=len(grid), on_progress=on_progress)
-    write_video(video, _then_remove(counted, beside), times_s=made.time_s.tolist(), crf=recipe.crf, codec=recipe.codec)
-    write_whole(beside[0], made.recipe.model_dump_json(indent=2).encode())
-    write_parts(beside[1], table_of(truth).csv_parts())
+    with only_writer(folder):
+        counted = _then_remove(_counted(made.images, total=len(grid), on_progress=on_progress), beside)
+        write_video(video, counted, times_s=made.time_s.tolist(), crf=recipe.crf, codec=recipe.codec)
+        write_whole(beside[0], made.recipe.model_dump_json(indent=2).encode())
+        write_parts(beside[1], table_of(truth).csv_parts())
     return Clip(video, beside[1], made.events, grid)
 
 
@@ -135,7 +136,7 @@ def _planned(recipe: ClipRecipe, *, footage: Path | None, head_model: Path | Non
 
 
 def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator) -> _Planned:
-    found = content_hash(footage)
+    stamp, found = content_stamp(footage), content_hash(footage)
     if recipe.footage_hash not in ("", found):
         raise DataError(f"{footage} is not the footage of this recipe, which was {recipe.footage}: give that file")
     if recipe.head is not None or recipe.size is not None:
@@ -143,9 +144,17 @@ def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator
     time_s, landmarks = _track(footage)
     events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
     source = (frame.rgb for frame in read_colour_stream(footage))
-    images = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
+    planted = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
+    images = _of_one_content(planted, footage=footage, stamp=stamp, content=found)
     recorded = recipe.model_copy(update={"footage": str(footage.absolute()), "footage_hash": found})
     return _Planned(recorded, time_s, events, images)
+
+
+def _of_one_content(images: Iterator[Image], *, footage: Path, stamp: Stamp, content: str) -> Iterator[Image]:
+    """All images; then an error if somebody wrote to the footage meanwhile: the clip is not put in its place."""
+    yield from images
+    if not is_unchanged(footage, stamp=stamp, content=content):
+        raise DataError(f"{footage} was changed while it was read: nothing was written; run again")
 
 
 def truth_table(

@@ -18,7 +18,7 @@ from metst.arrays import OnProgress
 from metst.config import DEFAULT_SEED, AnalyzeSettings, DecodeSettings, ModelInfo
 from metst.errors import DataError, UsageError
 from metst.models.checkpoint import Model, check_target, load_model, save_model, torch_for
-from metst.motion.measured import measure_motion
+from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion import Motion
 from metst.storage import make_folder, write_whole
 from metst.timeline import MINUTE_S
@@ -135,10 +135,13 @@ def measured_recordings(
         if content in found:
             raise UsageError(f"{path} is the same recording as {found[content]}: give each once")
         found[content] = path
-        motion = measure_motion(
+        measured = measure_motion(
             info, settings=AnalyzeSettings(), content=content, rate_hz=rate_hz, landmarks=None, cache=cache,
             on_progress=None,
-        ).motion  # fmt: skip
+        )  # fmt: skip
+        if measured.changed:
+            raise DataError(f"{path}: {CHANGED}")
+        motion = measured.motion
         if not any(True for _ in background_stretches(motion, min_quality=min_quality)):
             raise DataError(
                 f"{path}: no stretch of {SHORTEST_BACKGROUND_S:g} s with a usable face: leave it out, or record longer"

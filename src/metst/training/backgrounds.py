@@ -6,7 +6,6 @@ compressed and measured as any video is, so that training meets the faults there
 
 from __future__ import annotations
 
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from metst.motion.cache import FORMAT
 from metst.motion.measured import measure_motion
 from metst.results.motion import Motion
 from metst.results.motion_file import motion_bytes, read_motion_file
-from metst.storage import fingerprint, json_key, make_folder, write_whole
+from metst.storage import fingerprint, json_key, make_folder, temporary_folder, write_whole
 from metst.synthesis.heads.background_scenes import BackgroundScene, draw_background
 from metst.synthesis.heads.load import load_head_model
 from metst.synthesis.heads.model import HeadModel
@@ -80,8 +79,8 @@ def _name(drawn: BackgroundScene, *, seconds: float) -> str:
 def _make(path: Path, drawn: BackgroundScene, *, seconds: float, seed: int, model: HeadModel) -> None:
     time_s = np.arange(round(seconds * drawn.rate_hz)) / drawn.rate_hz
     images = render_scene(drawn.scene, time_s=time_s, events=(), rng_seed=seed, model=model)
-    with tempfile.TemporaryDirectory() as work:
-        video = Path(work) / "background.mp4"
+    with temporary_folder() as work:
+        video = work / "background.mp4"
         write_video(video, images, times_s=time_s.tolist(), crf=drawn.crf)
         motion = measure_motion(
             probe_video(video), settings=AnalyzeSettings(), content="", rate_hz=None, landmarks=None, cache=False,

@@ -18,7 +18,7 @@ what cannot be analysed; ``writer`` writes mp4; ``hashing`` tells recordings apa
 """
 
 from metst.video.decoder import VideoInfo
-from metst.video.hashing import content_hash
+from metst.video.hashing import Stamp, check_untouched, content_hash, content_stamp, is_unchanged
 from metst.video.measurable import check_measurable
 from metst.video.reading import ColourFrame, Frame, probe_video, read_colour_frames, read_colour_stream, read_frames
 from metst.video.writer import write_video
@@ -26,9 +26,13 @@ from metst.video.writer import write_video
 __all__ = [
     "ColourFrame",
     "Frame",
+    "Stamp",
     "VideoInfo",
     "check_measurable",
+    "check_untouched",
     "content_hash",
+    "content_stamp",
+    "is_unchanged",
     "probe_video",
     "read_colour_frames",
     "read_colour_stream",

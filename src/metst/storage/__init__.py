@@ -2,34 +2,41 @@
 
 Two processes may write one file at the same time: each writes a file of its own beside it, whose name nobody else has,
 and puts it in place when it is whole.  A reader sees one of the two, or what was there before; never a part.
+
+What is not whole yet is its owner's alone (0600, folders 0700), and its name says whose it is: the machine, the process
+and when that started.  What a dead process left is deleted by the next one that writes into the folder.
 """
 
 from __future__ import annotations
 
 import csv
+import ctypes
 import errno
 import hashlib
 import io
 import json
 import math
 import os
-import secrets
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metst.errors import OutputError
+from metst.errors import DataError, OutputError
+from metst.storage.leftovers import PART_SUFFIX as PART_SUFFIX
+from metst.storage.leftovers import name_beside
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-PART_SUFFIX = ".part"
-"""How the name of a file ends that is not whole yet; it starts with a dot."""
+_SEAL = "sha256_of_the_rest"
+"""The value in a JSON file that tells whether any other was changed."""
 
-_TOKEN_BYTES = 8
-"""Random bytes in the name of such a file: enough that no two writers ever draw the same."""
+_HERE, _EXCHANGE = -100, 2
+"""``AT_FDCWD`` and ``RENAME_EXCHANGE`` of Linux, ``fcntl.h`` and ``linux/fs.h``."""
 
 FAULTS_SHOWN = 10
 """Faults named in one line: a file that is wrong throughout would fill the screen.  Set by hand."""
@@ -49,41 +56,64 @@ _REMEDIES = {
 """What to do about the system's errors, by its numbers."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write a file whole or not at all: a reader sees the old content or the new, never a part.
 
     Links are followed; a device is written to directly.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : bytes
+        All of it.
+    private : bool
+        Nobody but its owner may read it.
 
     Raises
     ------
     OutputError
         No space, no permission, a folder in the way, ...
     """
-    write_parts(path, [data])
+    write_parts(path, [data], private=private)
 
 
-def write_parts(path: Path, parts: Iterable[bytes]) -> None:
+def write_parts(path: Path, parts: Iterable[bytes], *, private: bool = False) -> str:
     """As :func:`write_whole`, without holding the whole of it.
+
+    Returns
+    -------
+    str
+        :func:`fingerprint` of what was written.
 
     Raises
     ------
     OutputError
         As :func:`write_whole`.
     """
+    digest = hashlib.sha256()
+
+    def told() -> Iterator[bytes]:
+        for part in parts:
+            digest.update(part)
+            yield part
+
     with _told(path):
         if path.exists() and not path.is_file():
             with path.open("wb") as handle:
-                handle.writelines(parts)
+                handle.writelines(told())
         else:
-            with whole_file(path) as part, part.open("wb") as handle:
-                handle.writelines(parts)
+            with whole_file(path, private=private) as part, os.fdopen(_opened(part), "wb") as handle:
+                handle.writelines(told())
+    return digest.hexdigest()
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A path for what can only write to a path: what lies there becomes the file when the block ends without an error.
 
-    An empty file is there already, with the permissions of any new file.  Links are followed.
+    An empty file is there already; until it is whole, only its owner may read it, then it has the permissions of any
+    new file, unless it is to stay private.  Links to the file are followed, no other.
 
     Yields
     ------
@@ -100,11 +130,15 @@ def whole_file(path: Path) -> Iterator[Path]:
         target = path.resolve()
         if target.exists() and not target.is_file():
             raise OutputError(f"{path} is not a file that can be replaced; give another name")
-        part = _beside(target)
-        part.touch(exist_ok=False)  # made by nobody else, and no link to elsewhere
+        part = name_beside(target)
+        os.close(_opened(part, os.O_CREAT | os.O_EXCL))  # made by nobody else
     try:
+        with _told(path):
+            usual = _closed(part)
         yield part
         with _told(path):
+            if not private:
+                part.chmod(usual)
             _flush(part)
             part.replace(target)
             _flush_folder(target.parent)
@@ -113,11 +147,24 @@ def whole_file(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def _opened(part: Path, flags: int = 0) -> int:
+    """Open a file for writing, but none that a link leads to."""
+    return os.open(part, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | flags, 0o666)
+
+
+def _closed(path: Path) -> int:
+    """Take all permissions but the owner's; what they were."""
+    usual = stat.S_IMODE(path.stat().st_mode)
+    path.chmod(stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
+    return usual
+
+
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill with files, which takes the place of ``folder`` when the block ends without an error.
 
-    What was there goes once the new one is in its place, and comes back if it cannot be.
+    Where the system can, they change places in one step.  Else what was there stands aside for a moment, and comes back
+    if the new one cannot be put there; if this process dies in that moment, the next that writes there brings it back.
 
     Yields
     ------
@@ -129,13 +176,15 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     OutputError
         It cannot be made, filled or put in its place.
     """
-    new = _beside(folder)
+    new = name_beside(folder)
     try:
         with _told(folder):
             new.mkdir(parents=True)
+            usual = _closed(new)
             yield new
             for file in new.iterdir():
                 _flush(file)
+            new.chmod(usual)
             _put(new, folder)
             _flush_folder(folder.parent)
     finally:
@@ -143,22 +192,50 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _put(new: Path, folder: Path) -> None:
+    """The new folder in the place of the old one, which then has the name of the new one or is gone."""
     if not folder.exists():
         new.replace(folder)
-        return
-    old = _beside(folder)
-    folder.replace(old)
+    elif not _exchanged(new, folder):
+        old = name_beside(folder, aside=True)
+        folder.replace(old)
+        try:
+            new.replace(folder)
+        except OSError:
+            old.replace(folder)
+            raise
+        shutil.rmtree(old)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two paths have changed places, in one step: not every system and disk can do it."""
     try:
-        new.replace(folder)
-    except OSError:
-        old.replace(folder)
-        raise
-    shutil.rmtree(old)
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
 
 
-def _beside(path: Path) -> Path:
-    """A name in the same folder that nobody else has; as long for every path, since a system limits its length."""
-    return path.with_name(f".metst-{secrets.token_hex(_TOKEN_BYTES)}{PART_SUFFIX}")
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for files that are needed for a while, which nobody else may enter.
+
+    Yields
+    ------
+    Path
+        Empty, where the system has such folders; gone after the block.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    folder = name_beside(Path(tempfile.gettempdir()) / "work")
+    with _told(folder, "make the folder"):
+        folder.mkdir(mode=stat.S_IRWXU)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _flush(file: Path, flags: int = os.O_RDWR) -> None:
@@ -176,8 +253,8 @@ def _flush_folder(folder: Path) -> None:
         _flush(folder, os.O_RDONLY)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder for results, and those above it, where there is none.
+def make_folder(folder: Path, *, private: bool = False) -> None:
+    """Make a folder for results, and those above it, where there is none; nobody but its owner may enter a private one.
 
     Raises
     ------
@@ -185,7 +262,7 @@ def make_folder(folder: Path) -> None:
         It cannot be made.
     """
     with _told(folder, "make the folder"):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=stat.S_IRWXU if private else 0o777, parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -246,6 +323,36 @@ def fingerprint(*parts: bytes | Path) -> str:
 def json_key(value: Any) -> bytes:
     """Plain values as JSON in one order of names: equal values give equal bytes, for :func:`fingerprint`."""
     return json.dumps(value, sort_keys=True).encode()
+
+
+def sealed(text: str) -> bytes:
+    """The text of a JSON object, as a file has it, with one more value that tells whether any other was changed."""
+    seal = fingerprint(json_key(json.loads(text)))
+    return f'{text.rstrip().removesuffix("}").rstrip()},\n  "{_SEAL}": "{seal}"\n}}\n'.encode()
+
+
+def unsealed(data: bytes) -> Any:
+    """What a JSON file says, without its seal; files of earlier versions have none.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON.
+    DataError
+        It is not what was sealed.
+    """
+    try:
+        value = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        return value
+    rest = {name: each for name, each in value.items() if name != _SEAL}
+    if value.get(_SEAL, seal := fingerprint(json_key(rest))) != seal:
+        raise DataError(
+            f"it is not what was written: changed or damaged (who changed it on purpose takes its line {_SEAL} out)"
+        )
+    return rest
 
 
 def faults(error: ValidationError) -> list[tuple[str, str]]:

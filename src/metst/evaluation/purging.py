@@ -1,0 +1,186 @@
+"""Results that are to go: found, told and deleted, with the motion that is kept of their recordings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from metst.errors import DataError, OutputError, UsageError
+from metst.evaluation.analyses import (
+    CORPUS_PAGE,
+    CORPUS_TABLE,
+    OVERLAY_FILE,
+    REPORT_FILE,
+    AnalysisTask,
+    Choices,
+    line_of,
+)
+from metst.motion.cache import MotionCache
+from metst.report.corpus_page import is_summary, write_corpus_page, write_summary
+from metst.results import Custody, discard, read_header
+from metst.results.analysis_folder import FILES, HEADER_FILE
+from metst.results.overview import OVERVIEW_FILE
+from metst.spelling.names import composed
+from metst.storage import remedy
+from metst.storage.leftovers import leftovers, sweep
+from metst.storage.locks import LOCK_FILE, only_writer
+
+_OURS = frozenset({*FILES, HEADER_FILE, OVERVIEW_FILE, REPORT_FILE, OVERLAY_FILE})
+"""All that an analysis writes into its folder."""
+
+_SIGNS = (HEADER_FILE, OVERVIEW_FILE, "face.csv")
+"""What no other program calls its files so that a folder with one of them holds an analysis, or what is left of one."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder of results.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Of the recording; that of the folder where nobody can tell.
+    custody : Custody, optional
+        Whose it is, and until when; None where nobody can tell.
+    content : str
+        Hash of the recording; empty where nobody can tell.
+    problem : str
+        Why nobody can tell.
+    """
+
+    folder: Path
+    name: str
+    custody: Custody | None
+    content: str
+    problem: str = ""
+
+    @property
+    def files(self) -> list[Path]:
+        """What an analysis wrote."""
+        return sorted(path for path in self.folder.iterdir() if path.name in _OURS or _is_part(path))
+
+    @property
+    def others(self) -> list[str]:
+        """Names of what it did not write, and what therefore stays; folders of other results are not meant."""
+        rest = [path for path in self.folder.iterdir() if path.name not in _OURS | {LOCK_FILE} and not _is_part(path)]
+        return sorted(path.name for path in rest if not any(_results_in(path)))
+
+
+def _is_part(path: Path) -> bool:
+    return path.name.startswith(".metst-") and path.name != LOCK_FILE
+
+
+def find_results(roots: Iterable[Path]) -> list[Found]:
+    """All folders of results at or below some folders, links not followed.
+
+    Raises
+    ------
+    UsageError
+        One of them is no folder.
+    """
+    found: dict[Path, Found] = {}
+    for root in roots:
+        if not root.is_dir():
+            raise UsageError(f"{root} is no folder: give folders of results, or one that holds them")
+        found |= {folder.resolve(): _found(folder) for folder in _results_in(root)}
+    return list(found.values())
+
+
+def _results_in(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        if not set(_SIGNS).isdisjoint(files):
+            yield Path(folder)
+
+
+def _found(folder: Path) -> Found:
+    try:
+        header = read_header(folder)
+    except DataError as error:
+        return Found(folder, folder.name, None, "", str(error))
+    return Found(folder, header.source.name, header.custody, header.source.content_hash)
+
+
+def chosen(found: Sequence[Found], *, person: str | None, expired_on: date | None) -> list[Found]:
+    """Those of one person, those whose last day is before a day, or both at once; without either, all."""
+    told = [each for each in found if each.custody is not None]
+    if person is not None:
+        told = [each for each in told if each.custody and composed(each.custody.person) == composed(person)]
+    if expired_on is not None:
+        told = [each for each in told if each.custody and each.custody.expired(expired_on)]
+    return list(found) if person is None and expired_on is None else told
+
+
+def delete(found: Sequence[Found], *, cache: MotionCache) -> list[str]:
+    """Delete results, their recordings' motion in the cache, and their lines in tables over several recordings.
+
+    Returns
+    -------
+    list of str
+        What could not be deleted, and why.
+    """
+    problems = []
+    for each in found:
+        try:
+            with only_writer(each.folder):
+                discard(each.folder, *(path.name for path in each.files if path.is_file() or path.is_symlink()))
+                for folder in leftovers(each.folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # what is not empty stays
+                each.folder.rmdir()
+        except OutputError as error:
+            problems.append(str(error))
+    cache.forget({each.content for each in found if each.content})
+    tables = {above for each in found for above in each.folder.resolve().parents if is_summary(above / CORPUS_TABLE)}
+    for root in sorted(tables):
+        try:
+            _tell_the_rest(root)
+        except OutputError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _tell_the_rest(root: Path) -> None:
+    """Write the table and the page over several recordings anew, of those that are left."""
+    lines = [_line(folder) for folder in _results_in(root)]
+    if not lines:
+        discard(root, CORPUS_TABLE, CORPUS_PAGE)
+        with suppress(OSError):
+            root.rmdir()
+        return
+    write_summary(lines, root / CORPUS_TABLE)
+    write_corpus_page(lines, root / CORPUS_PAGE, report=REPORT_FILE)
+
+
+def _line(folder: Path) -> dict[str, Any]:
+    try:
+        path, error = Path(read_header(folder).source.path), None
+    except DataError as fault:
+        path, error = folder, str(fault)
+    return line_of(AnalysisTask(path, folder, Choices()), error=error)
+
+
+def sweep_all(roots: Iterable[Path], *, dry: bool) -> list[Path]:
+    """Delete what dead processes left in some folders and those below; or only name it.
+
+    Raises
+    ------
+    OutputError
+        A folder cannot be read.
+    """
+    gone: list[Path] = []
+    for root in roots:
+        try:
+            for folder, folders, _ in os.walk(root):
+                gone += leftovers(Path(folder)) if dry else sweep(Path(folder))
+                folders[:] = [name for name in folders if not _is_part(Path(name))]
+        except OSError as error:
+            raise OutputError(f"cannot look through {root}: {remedy(error)}") from error
+    return gone
