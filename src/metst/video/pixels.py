@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import cast
 
 import av
-import cv2
 import numpy as np
 from av.buffer import Buffer
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from metst.arrays import AnyArray, UInt8Array
+from metst.video.combing import one_field
 
 # FFmpeg's names of such pixel formats: bits above 8, and the order of bytes, are groups.
 _OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
@@ -44,7 +44,7 @@ class Converter:
             self._rotation, self._turn = frame.rotation, _turn(tiny)
         picture = self._rgb(frame) if self._colour else self._grey(frame)
         if frame.interlaced_frame:
-            picture = _one_field(picture)
+            picture = one_field(picture)
         transposed, down, right = self._turn
         picture = picture.swapaxes(0, 1) if transposed else picture
         # The copy lets the decoder have its buffer back, which a view would keep alive.
@@ -69,16 +69,6 @@ class Converter:
         # A negative line size: FFmpeg stores the rows from the bottom up.
         rows = rows[::-1] if plane.line_size < 0 else rows
         return rows >> (bits - 8) if bits > 8 else rows
-
-
-def _one_field(picture: AnyArray) -> UInt8Array:
-    """Even rows as they are, odd rows averaged from them: the two fields show two moments."""
-    whole = np.array(picture, dtype=np.uint8)
-    field = whole[::2]
-    between = len(field) - 1
-    whole[1 : 2 * between : 2] = cv2.addWeighted(field[:-1], 0.5, field[1:], 0.5, 0) if between > 0 else 0
-    whole[2 * between + 1 :: 2] = field[between]
-    return whole
 
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:
