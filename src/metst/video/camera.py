@@ -12,6 +12,7 @@ import numpy as np
 
 from metst.errors import VideoError
 from metst.video.guard import PictureGuard
+from metst.video.pixels import rgb_to_grey
 from metst.video.reading import Frame
 
 _MISSES_ALLOWED = 30  # in a row, before a camera counts as lost: about a second; set by hand
@@ -73,7 +74,7 @@ class Camera:
                 misses += 1
                 time.sleep(_MISS_PAUSE_S)
                 continue
-            whole = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+            whole = picture if picture.ndim == 2 else rgb_to_grey(picture[..., ::-1])
             grey, cut = guard.take(np.asarray(whole, np.uint8), time_s=time_s)
             yield Frame(index, time_s, grey, cut)
             index, misses, last_s = index + 1, 0, time_s

@@ -21,11 +21,13 @@ import numpy.typing as npt
 from metst.arrays import AnyArray, Image, UInt8Array
 from metst.errors import VideoError
 from metst.video.clock import Report
+from metst.video.pixels import rgb_to_grey
 
 DeepImage = UInt8Array | npt.NDArray[np.uint16]
 
 # Of formats that OpenCV reads and cameras or converters write; the choice is by hand.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_JPEG_SUFFIXES = frozenset({".jpeg", ".jpg"})
 _DIGITS = re.compile(r"([0-9]+)")  # of a name, between what is no number
 _LARGEST_STEP = 10  # from one image to the next, as where every tenth is kept; larger ones count time; set by hand
 _LEAST_STEPS, _CLOCK_JITTER = 9, 0.25  # to tell a clock from frame numbers; share of a step; set by hand
@@ -165,7 +167,10 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise VideoError(f"{path.name} cannot be read: {error.strerror}") from error
-    mode = (cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_ANYDEPTH
+    # A JPEG holds luma: taken as stored.  Of the others each decoder of OpenCV has its own way to grey.
+    luma = not colour and path.suffix.lower() in _JPEG_SUFFIXES
+    mode = cv2.IMREAD_GRAYSCALE if luma else cv2.IMREAD_ANYCOLOR if not colour else cv2.IMREAD_COLOR
+    mode |= cv2.IMREAD_ANYDEPTH
     # A damaged image is told of by an error of ours; OpenCV would print as well.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -178,7 +183,8 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         raise VideoError(f"{path.name} cannot be decoded, it is damaged or not an image")
     if image.dtype not in (np.uint8, np.uint16):
         raise VideoError(f"{path.name} holds {image.dtype} values, expected 8- or 16-bit integers")
-    picture: AnyArray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image)
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if image.ndim == 3 else np.asarray(image)
+    picture: AnyArray = rgb if colour or rgb.ndim == 2 else rgb_to_grey(rgb)
     return picture
 
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import cast
 
 import av
+import cv2
 import numpy as np
 from av.buffer import Buffer
 from av.video.reformatter import ColorRange, VideoReformatter
@@ -16,6 +17,17 @@ from metst.video.combing import one_field
 
 # FFmpeg's names of such pixel formats: bits above 8, and the order of bytes, are groups.
 _OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
+
+
+_EIGHT_BITS = 8
+
+
+def rgb_to_grey(picture: AnyArray) -> AnyArray:
+    """Full-range luma of a colour picture ``(H, W, 3)`` RGB, 8 or 16 bits (ITU-R BT.601, as OpenCV rounds it).
+
+    The one way from colours to grey: of RGB video, still images, cameras and pictures that a caller feeds.
+    """
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
 
 
 @lru_cache(maxsize=64)
@@ -54,6 +66,11 @@ class Converter:
         return self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
     def _grey(self, frame: av.VideoFrame) -> AnyArray:
+        if frame.format.is_rgb or frame.format.has_palette:
+            deep_rgb = max(part.bits for part in frame.format.components) > _EIGHT_BITS
+            colours = self._reformatter.reformat(frame, format="rgb48le" if deep_rgb else "rgb24", threads=1)
+            luma = rgb_to_grey(colours.to_ndarray())
+            return luma >> _EIGHT_BITS if deep_rgb else luma
         layout = _luma_layout(frame.format.name)
         if layout is None:
             # Equal ranges on both sides make swscale keep luma as stored.  16 bits in between,
