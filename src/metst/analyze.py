@@ -133,7 +133,7 @@ def _source(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str) -> Sou
 
     return Source(
         name=path.name,
-        path=str(path),
+        path=path.name,
         width=info.width,
         height=info.height,
         frames=len(grid),

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metst.errors import OutputError
+from metst.spelling.formulas import harmless
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -203,9 +204,9 @@ def remedy(error: Exception) -> str:
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed."""
+    """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed, and no text that is a formula."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    csv.writer(text, lineterminator="\n").writerows([*map(harmless, row)] for row in (columns, *rows))
     return text.getvalue().encode()
 
 

@@ -13,7 +13,11 @@ from metst.timeline import Intervals, Series, TimeGrid
 
 @dataclass(frozen=True)
 class Source:
-    """The recording that was analysed; ``path`` as it was given, sizes in pixels as displayed."""
+    """The recording that was analysed; sizes in pixels as displayed.
+
+    ``path`` is its name as well: the folders above it are told to nobody that the results are handed to.  What has
+    the same ``content_hash`` is the same recording.
+    """
 
     name: str
     path: str

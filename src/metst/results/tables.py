@@ -16,6 +16,7 @@ from metst.arrays import AnyArray, Float32Array, Float64Array, FloatArray
 from metst.errors import DataError
 from metst.results.flags import WORDS, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS
+from metst.spelling.formulas import as_meant, harmless
 from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _shortened(values: AnyArray) -> Float64Array:
 
 
 def _quoted(text: str) -> str:
+    text = harmless(text)
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
 
 
@@ -209,7 +211,7 @@ def read_table(path: Path, *, columns: Iterable[str], text: str = "") -> ReadCol
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
+            header, *rows = ([*map(as_meant, row)] for row in csv.reader(file, strict=True))
         if any(len(row) != len(header) for row in rows):
             raise ValueError("a row has not as many cells as the header")
         cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}

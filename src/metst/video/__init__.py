@@ -16,7 +16,8 @@ Decoding is lazy and takes constant memory.  Three decisions hold everywhere:
 their timestamps and ``index`` for what vanished from AVI; ``seeking`` gets single pictures;
 ``folder`` reads images; ``guard`` looks at every picture, from whichever door: ``repeats`` notices
 those that stand still, ``combing`` two moments in one; ``measurable`` refuses what cannot be
-analysed and tells what rate a recording has and how many frames it lost; ``writer`` writes mp4; ``hashing`` tells recordings apart.
+analysed and tells what rate a recording has and how many frames it lost; ``writer`` writes mp4;
+``hashing`` tells recordings apart.
 """
 
 from metst.video.decoder import VideoInfo
