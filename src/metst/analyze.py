@@ -87,8 +87,9 @@ def _analysis(
     """All that was found, and how; ``started`` is of :func:`time.perf_counter`."""
     from metst.inference import decode_events
     from metst.results import Analysis, usable_problem
+    from metst.video import loss_problem
 
-    note = usable_problem(measured.motion.reason, name=source.name)
+    notes = loss_problem(scores.grid, name=source.name), usable_problem(measured.motion.reason, name=source.name)
     return Analysis(
         source=source,
         scores=scores,
@@ -96,7 +97,7 @@ def _analysis(
         events=decode_events(scores, model=model),
         model=model.describe(),
         settings=resolved_settings(settings, model=model),
-        problems=(*measured.problems, *([note] if note else [])),
+        problems=(*measured.problems, *filter(None, notes)),
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,
@@ -131,15 +132,16 @@ def _source(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str, change
     Of one that was changed meanwhile nobody knows the content.
     """
     from metst.results import Source
+    from metst.video import rate_and_loss
 
     return Source(
         name=path.name,
-        path=str(path),
+        path=path.name,
         width=info.width,
         height=info.height,
         frames=len(grid),
         duration_s=grid.duration_s,
-        rate_hz=1 / grid.frame_s if grid.frame_s else 0.0,
+        rate_hz=rate_and_loss(grid)[0],
         codec=info.codec,
         content_hash="" if changed else content,
         changed=changed,

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import cv2
 import numpy as np
 
 from metst.arrays import FloatArray, IntArray, UInt8Array
@@ -28,13 +27,15 @@ from metst.motion import MotionFrame, MotionTracker
 from metst.regions import REGION_NAMES
 from metst.timeline import Intervals, Series, TimeGrid, join_intervals
 from metst.video import Frame
+from metst.video.guard import PictureGuard
+from metst.video.pixels import rgb_to_grey
 
 _R = TypeVar("_R")  # what a stage gives
 
 STAGES = ("face", "motion", "network", "decode")
 """Whose time is taken, in the order of a frame's way."""
 
-_TO_GREY = {"bgr": cv2.COLOR_BGR2GRAY, "rgb": cv2.COLOR_RGB2GRAY}  # by the order of channels
+_ORDERS = {"bgr": -1, "rgb": 1}  # of the channels: the step that reads them as red, green, blue
 _TIMES_KEPT_S = 1.0  # beyond what the decision of an event can take; set by hand
 
 
@@ -119,6 +120,11 @@ class Stream:
     landmarks : (T, 68, 2) array, optional
         Landmarks in pixels, in place of the face tracker's, by ``Frame.index``; NaN where there is no face.
 
+    Attributes
+    ----------
+    problems : list of str
+        What was wrong with the pictures of :meth:`feed_picture`, such as repeats: complete after :meth:`close`.
+
     Raises
     ------
     UsageError
@@ -150,6 +156,8 @@ class Stream:
         self._motion = MotionTracker(settings.motion)
         self._scores = ScoreStream(self.model)
         self._clock = _Clock(kept_s=self._events.delay_s + _TIMES_KEPT_S)
+        self.problems: list[str] = []
+        self._guard = PictureGuard(lambda _kind, message: self.problems.append(message))
         self._scored = 0
         self._closed = False
         self._seconds = dict.fromkeys(STAGES, 0.0)
@@ -183,7 +191,7 @@ class Stream:
         return self._update(scores, events, face=face, motion=motion)
 
     def feed_picture(self, picture: UInt8Array, *, time_s: float, order: Literal["bgr", "rgb"] = "bgr") -> Update:
-        """Take the next picture, as cameras give it.
+        """Take the next picture, as cameras give it; freezes and combing are looked for, as in files.
 
         Parameters
         ----------
@@ -199,14 +207,16 @@ class Stream:
         DataError, UsageError
             As :meth:`feed`; an unknown order is a UsageError.
         """
-        if order not in _TO_GREY:
+        if order not in _ORDERS:
             raise UsageError(f"unknown order of channels {order!r}: expected 'bgr' or 'rgb'")
-        grey = picture
+        whole = picture
         if _is_colour(picture):
-            grey = np.asarray(cv2.cvtColor(picture, _TO_GREY[order]), np.uint8)
+            whole = np.asarray(rgb_to_grey(picture[..., :: _ORDERS[order]]), np.uint8)
         elif not _is_grey(picture):
             raise DataError(f"expected a picture (H, W) or (H, W, 3) of uint8, got {_described(picture)}")
-        return self.feed(Frame(self.frames, time_s, grey))
+        self._require_open()
+        grey, cut = self._guard.take(whole, time_s=time_s)
+        return self.feed(Frame(self.frames, time_s, grey, cut))
 
     def close(self) -> Update:
         """End the stream: what was held back becomes final.
@@ -218,6 +228,7 @@ class Stream:
         """
         self._require_open()
         self._closed = True
+        self._guard.close()
         rest = self._timed("network", self._scores.close)
         decided = self._timed("decode", lambda: self._events.feed(rest))
         last = self._timed("decode", self._events.close)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from metst.errors import DataError, UsageError
 from metst.results import Analysis
+from metst.spelling.formulas import as_meant
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
 
@@ -113,7 +114,9 @@ def _read_names(path: Path) -> list[tuple[str, str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
             header = reader.fieldnames or ()
-            rows = [(reader.line_num, [(row.get(name) or "").strip() for name in NAMES_COLUMNS]) for row in reader]
+            rows = [
+                (reader.line_num, [as_meant(row.get(name) or "").strip() for name in NAMES_COLUMNS]) for row in reader
+            ]
     except FileNotFoundError as error:
         raise UsageError(f"no file {path}: expected {expected}") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:

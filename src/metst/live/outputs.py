@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TextIO
 from metst.decode import NEUTRAL
 from metst.errors import OutputError, UsageError
 from metst.live.rows import EventRow, columns, event_json, frame_rows
+from metst.spelling.formulas import harmless
 from metst.storage import make_folder, remedy
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Tables:
             self._usable.append(update.motion.valid)
         try:
             for row in rows:
-                csv.writer(self._events, lineterminator="\n").writerow(row.values())
+                csv.writer(self._events, lineterminator="\n").writerow(map(harmless, row.values()))
             csv.writer(self._frames, lineterminator="\n").writerows(frame_rows(update, usable=self._usable))
         except OSError as error:
             raise OutputError(f"cannot write {self._frames.name}: {remedy(error)}") from error
@@ -158,5 +159,5 @@ def _table(path: Path, *, header: list[str]) -> TextIO:
     if path.exists():
         raise UsageError(f"{path} is there already: give another folder")
     file = path.open("x", encoding="utf-8", newline="", buffering=1)
-    csv.writer(file, lineterminator="\n").writerow(header)
+    csv.writer(file, lineterminator="\n").writerow(map(harmless, header))
     return file

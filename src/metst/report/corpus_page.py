@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import quote
 
 from metst.report.html import page_style, page_template
+from metst.spelling.names import without_their_place
 from metst.storage import csv_bytes, write_whole
 
 SUMMARY_COLUMNS = ("name", "input", "folder", "duration_s", "events", "events_per_min", "classes", "usable_share",
                    "conditions", "model", "problems", "person", "consent", "delete_by")  # fmt: skip
-"""Columns of ``summary.csv``; folders are relative to its own."""
+"""Columns of ``summary.csv``; folders are relative to its own, inputs to the folder that they share."""
 
 
 def is_summary(path: Path) -> bool:
@@ -41,7 +42,17 @@ def write_summary(lines: Sequence[dict[str, Any]], path: Path) -> None:
     OutputError
         It cannot be written.
     """
-    write_whole(path, csv_bytes(SUMMARY_COLUMNS, (_row(line, root=path.parent) for line in lines)))
+    write_whole(path, csv_bytes(SUMMARY_COLUMNS, (_row(line, root=path.parent) for line in _without_places(lines))))
+
+
+def _without_places(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines that name recordings by what is below the folder they share, also in their errors."""
+    named = without_their_place([line["input"] for line in lines])
+    result = [line | {"input": name} for line, name in zip(lines, named, strict=True)]
+    for line, new in zip(lines, result, strict=True):
+        if "error" in line:
+            new["error"] = line["error"].replace(line["input"], new["input"])
+    return result
 
 
 def _row(line: dict[str, Any], *, root: Path) -> list[Any]:
@@ -74,6 +85,7 @@ def write_corpus_page(lines: Sequence[dict[str, Any]], path: Path, *, report: st
     OutputError
         It cannot be written.
     """
+    lines = _without_places(lines)
     done = [line for line in lines if "error" not in line]
     page = page_template("metst.report", "corpus.html.j2").render(
         lines=lines,

@@ -14,9 +14,11 @@ from metst.timeline import Intervals, Series, TimeGrid
 
 @dataclass(frozen=True)
 class Source:
-    """The recording that was analysed; ``path`` as it was given, sizes in pixels as displayed.
+    """The recording that was analysed; sizes in pixels as displayed.
 
-    ``changed``: somebody wrote to it while it was read, and what was found may belong to neither content.
+    ``path`` is its name as well: the folders above it are told to nobody that the results are handed to.  What has
+    the same ``content_hash`` is the same recording.  ``changed``: somebody wrote to it while it was read, and what was
+    found may belong to neither content.
     """
 
     name: str

@@ -17,6 +17,7 @@ from metst.arrays import AnyArray, Float32Array, Float64Array, FloatArray
 from metst.errors import DataError
 from metst.results.flags import WORDS, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS
+from metst.spelling.formulas import as_meant, harmless
 from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def _shortened(values: AnyArray) -> Float64Array:
 
 
 def _quoted(text: str) -> str:
+    text = harmless(text)
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
 
 
@@ -220,7 +222,8 @@ def table_in(data: bytes, *, path: Path, columns: Iterable[str], text: str = "")
         It lacks a column, or is something else.
     """
     try:
-        header, *rows = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
+        rows_read = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
+        header, *rows = ([*map(as_meant, row)] for row in rows_read)
         if any(len(row) != len(header) for row in rows):
             raise ValueError("a row has not as many cells as the header")
         cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}

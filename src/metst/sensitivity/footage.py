@@ -21,6 +21,7 @@ from metst.synthesis.action_units import FacePose
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import TimeGrid
 from metst.video import ColourFrame, Frame, read_colour_stream
+from metst.video.pixels import rgb_to_grey
 
 KEPT_BYTES: Final = 1_000_000_000
 """Pictures of the sections up to this size stay in memory; larger recordings are decoded once per pass."""
@@ -138,7 +139,7 @@ class _Taken:
         for frame in self._frames:
             self.last = frame
             self.times_s.append(frame.time_s)
-            yield Frame(frame.index, frame.time_s, np.asarray(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY), np.uint8))
+            yield Frame(frame.index, frame.time_s, np.asarray(rgb_to_grey(frame.rgb), np.uint8))
 
 
 def look_at(grey: Image, *, landmarks: Float64Array) -> Light:

@@ -17,7 +17,7 @@ from metst.sensitivity.calibration import Calibration, calibrate
 from metst.sensitivity.calibration_page import write_page
 from metst.sensitivity.settings import CalibrateSettings
 from metst.sensitivity.summary import FIGURES_FILE, FILES, Summary, model_facts, summarise, write_calibration
-from metst.spelling.names import check_name, printable
+from metst.spelling.names import check_name, printable, without_their_place
 from metst.storage import csv_bytes, json_key, write_whole
 from metst.storage.locks import only_writer
 from metst.video import check_untouched, content_hash, content_stamp, probe_video
@@ -155,17 +155,18 @@ def write_overall(tasks: Sequence[CalibrationTask], errors: dict[int, str], path
     """
     found: list[dict[str, Any]] = []
     rows: list[list[Any]] = []
-    for position, task in enumerate(tasks):
+    names = without_their_place([printable(task.path) for task in tasks])
+    for position, (name, task) in enumerate(zip(names, tasks, strict=True)):
         line: dict[str, Any] = {"input": printable(task.path), "folder": str(task.folder)}
         if position in errors:
-            rows.append([line["input"], "", "", "", "", "", "", errors[position]])
+            rows.append([name, "", "", "", "", "", "", errors[position].replace(line["input"], name)])
             found.append({"input": line["input"], "error": errors[position]})
             continue
         figures = read_figures(task.folder)
         alarms, problems = figures["false_alarms"]["recording"]["per_minute"], "; ".join(figures["problems"])
         for each in figures["found_9_in_10"]:
             ends = [each[name] for name in ("duration_s", "amplitude", "low", "high")]
-            rows.append([line["input"], task.folder.relative_to(path.parent).as_posix(), *ends, alarms, problems])
+            rows.append([name, task.folder.relative_to(path.parent).as_posix(), *ends, alarms, problems])
         found.append(line | figures)
     write_whole(path, csv_bytes(_COLUMNS, rows))
     return found

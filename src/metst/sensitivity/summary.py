@@ -139,7 +139,7 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
     raw, curve = calibration.raw, summary.curve
     value = {
         "format": 1,
-        "source": asdict(raw.source) | {"path": Path(raw.source.path).name},
+        "source": asdict(raw.source),
         "model": model_facts(raw.model),
         "metst_version": raw.version,
         "created": raw.created,

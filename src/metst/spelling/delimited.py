@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 from metst.errors import DataError
+from metst.spelling.formulas import as_meant
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What stands between cells, and its name."""
@@ -71,7 +72,7 @@ def read_text_table(path: Path, *, columns: Collection[str], numbers: Collection
         body = text[ordered.end() :] if ordered else text
         separator = ordered[1] if ordered else _separator(body, columns=columns, path=path)
         reader = csv.reader(StringIO(body, newline=""), delimiter=separator)
-        rows = [(lines_before + reader.line_num, tuple(cells)) for cells in reader]
+        rows = [(lines_before + reader.line_num, tuple(map(as_meant, cells))) for cells in reader]
     except (OSError, csv.Error, TypeError, ValueError) as error:
         raise DataError(f"{path} cannot be read as a CSV table in UTF-8: {error}") from error
     rows = [(number, cells) for number, cells in rows if any(cell.strip() for cell in cells)]

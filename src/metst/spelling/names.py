@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from metst.errors import UsageError
 
+_SHARED_PARTS = 2  # of a path, such as / and home, which say nothing of what is below; set by hand
 _DIGITS = re.compile(r"\d+")  # numbers in names, which may have zeros in front
 
 
@@ -56,3 +58,18 @@ def check_name(path: Path) -> None:
 def printable(path: Path) -> str:
     """A path as text of any program: bytes that are no UTF-8 are written out."""
     return str(path).encode(errors="backslashreplace").decode()
+
+
+def without_their_place(paths: Sequence[str]) -> list[str]:
+    """Paths below the folder that all of them share, or else their names: where that lies is told to nobody.
+
+    Results are handed on; the folders of the machine they were made on, with a user's or a ward's name, are not.
+    """
+    try:
+        shared = Path(os.path.commonpath([str(Path(path).parent) for path in paths])) if paths else Path()
+    except ValueError:  # some from the root and some from here
+        return [Path(path).name for path in paths]
+    vague = len(paths) > 1 and len(shared.parts) <= _SHARED_PARTS and shared.is_absolute()
+    if vague or any(".." in Path(path).parts for path in paths):
+        return [Path(path).name for path in paths]
+    return [Path(path).relative_to(shared).as_posix() for path in paths]

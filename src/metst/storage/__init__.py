@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metst.errors import DataError, OutputError
+from metst.spelling.formulas import harmless
 from metst.storage.leftovers import PART_SUFFIX as PART_SUFFIX
 from metst.storage.leftovers import name_beside
 
@@ -280,9 +281,9 @@ def remedy(error: Exception) -> str:
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed."""
+    """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed, and no text that is a formula."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    csv.writer(text, lineterminator="\n").writerows([*map(harmless, row)] for row in (columns, *rows))
     return text.getvalue().encode()
 
 

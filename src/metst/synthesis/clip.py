@@ -78,6 +78,8 @@ def write_clip(
     video, beside = folder / "planted.mp4", (folder / "recipe.json", folder / "truth.csv")
     if footage is None and recipe.footage:
         footage = Path(recipe.footage)
+        if not footage.exists():
+            raise UsageError(f"the recipe was made of {footage.name}, which is not here: name that file as well")
     if head_model is not None and (footage is not None or recipe.head is None):
         raise UsageError("a head model is only for a clip with a rendered head: ask for a head, or leave out the model")
     if footage is not None and _same_file(video, footage):
@@ -146,7 +148,7 @@ def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator
     source = (frame.rgb for frame in read_colour_stream(footage))
     planted = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
     images = _of_one_content(planted, footage=footage, stamp=stamp, content=found)
-    recorded = recipe.model_copy(update={"footage": str(footage.absolute()), "footage_hash": found})
+    recorded = recipe.model_copy(update={"footage": footage.name, "footage_hash": found})
     return _Planned(recorded, time_s, events, images)
 
 

@@ -53,7 +53,7 @@ class ClipRecipe(Settings):
     head: dict[str, Any] | None = Field(
         None, description="settings of a rendered head, those of metst.synthesis.heads; a portrait when absent"
     )
-    footage: str = Field("", description="video that is planted into; a portrait or a head when empty")
+    footage: str = Field("", description="name of the video that is planted into; a portrait or a head when empty")
     footage_hash: str = Field("", description="hash of its content; another file is refused")
 
     @model_validator(mode="after")

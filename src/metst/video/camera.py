@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from metst.errors import VideoError
+from metst.video.guard import PictureGuard
+from metst.video.pixels import rgb_to_grey
 from metst.video.reading import Frame
 
 _MISSES_ALLOWED = 30  # in a row, before a camera counts as lost: about a second; set by hand
@@ -56,6 +58,13 @@ class Camera:
         VideoError
             The camera has stopped to give pictures.
         """
+        guard = PictureGuard(lambda _kind, message: self.problems.append(f"{self.name}: {message}"))
+        try:
+            yield from self._frames(guard)
+        finally:
+            guard.close()
+
+    def _frames(self, guard: PictureGuard) -> Iterator[Frame]:
         index, misses, last_s = 0, 0, -1.0
         while misses <= _MISSES_ALLOWED:
             grabbed = self._device.grab()
@@ -65,8 +74,9 @@ class Camera:
                 misses += 1
                 time.sleep(_MISS_PAUSE_S)
                 continue
-            grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-            yield Frame(index, time_s, np.asarray(grey, np.uint8))
+            whole = picture if picture.ndim == 2 else rgb_to_grey(picture[..., ::-1])
+            grey, cut = guard.take(np.asarray(whole, np.uint8), time_s=time_s)
+            yield Frame(index, time_s, grey, cut)
             index, misses, last_s = index + 1, 0, time_s
         raise VideoError(f"{self.name} gives no pictures any more: check its connection")
 

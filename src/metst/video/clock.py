@@ -55,7 +55,8 @@ class Clock:
     frames which cannot be decoded keep their numbers.  Where a packet need not be a frame (VP8,
     interlaced video), decoded frames are counted.  Where timestamps fail, which is reported:
 
-    * none on one frame: one nominal frame after the frame before, or half-way to the next;
+    * none on the first frames: nominal frames before the first that has one, which may be before 0;
+    * none on a later one: one nominal frame after the frame before, or half-way to the next;
     * one fits neither what came before nor what follows (a damaged stream): as if there were none;
     * they start again (files glued together) or leap by more than an hour: they go on one nominal
       frame after the last;
@@ -73,6 +74,9 @@ class Clock:
         Nominal frames per second.
     report : callable
         Takes the kind of a problem and a line of text.
+    first_timed : callable, optional
+        Asked when the first frame has no timestamp: how many frames have none before the first that has, and
+        that timestamp in ticks; ``None`` where none has.
     """
 
     def __init__(
@@ -82,12 +86,15 @@ class Clock:
         source: Source,
         rate_hz: float,
         report: Report,
+        first_timed: Callable[[], tuple[int, int] | None] = lambda: None,
     ):
         self.damaged = False
         self._stream = stream
         self._source = source
         self._rate_hz = rate_hz
         self._report = report
+        self._first_timed = first_timed
+        self._ahead: deque[_Packet | None] = deque()
         # VP8 sends pictures that are never shown as packets of their own: they are not lost frames.
         self._packet_is_frame = stream.codec_context.name != "vp8"
         self._tick = stream.time_base or Fraction(1, av.time_base)
@@ -98,6 +105,7 @@ class Clock:
         self._index = -1
         self._last: float | None = None
         self._last_dts: int | None = None
+        self._untimed_left = 0  # of the first frames, which have no timestamp
 
     def seconds(self, ticks: float) -> float:
         """Ticks to seconds in one division, correctly rounded for whole ticks."""
@@ -115,18 +123,17 @@ class Clock:
 
     def mended(self, packets: Iterable[_Packet | None]) -> Iterator[_Packet | None]:
         """Pass packets on as soon as enough of the next are known to take false timestamps off."""
-        ahead: deque[_Packet | None] = deque()
+        ahead = self._ahead
         previous: int | None = None
         for packet in packets:
             ahead.append(packet)
             if len(ahead) > _REORDERED:
-                previous = yield from self._mend_first(ahead, previous)
+                previous = yield from self._mend_first(previous)
         while ahead:
-            previous = yield from self._mend_first(ahead, previous)
+            previous = yield from self._mend_first(previous)
 
-    def _mend_first(
-        self, ahead: deque[_Packet | None], previous: int | None
-    ) -> Generator[_Packet | None, None, int | None]:
+    def _mend_first(self, previous: int | None) -> Generator[_Packet | None, None, int | None]:
+        ahead = self._ahead
         packet = ahead.popleft()
         if packet is not None:
             self._drop_outliers(packet, previous, [later.dts for later in ahead if later and later.dts is not None])
@@ -199,15 +206,38 @@ class Clock:
             if self._delay is None and frame.dts is not None and self._due:
                 self._delay = frame.dts - self._due[0]
             stamp = None if frame.dts is None or self._delay is None else frame.dts - self._delay
-        elif stamp is None:
-            self._report("no timestamp", f"frame {self._index + 1} has no usable timestamp, the nominal rate is used")
         if stamp is not None:
             return stamp
         if self._last is None:
-            return self._due[0] if self._due else 0
+            return self._before_first_timed()
+        if self._untimed_left:
+            self._untimed_left -= 1
+            return self._last + self._step
+        if self._source == "presentation":
+            self._report("no timestamp", f"frame {self._index + 1} has no usable timestamp, the nominal rate is used")
         # Decoding times are regular; the next of presentation times must stay later than this one.
-        later = [due for due in self._due if due > self._last] if self._source == "presentation" else []
+        later = [due for due in self._known_stamps() if due > self._last] if self._source == "presentation" else []
         return min([self._last + self._step, *((self._last + due) / 2 for due in later)])
+
+    def _known_stamps(self) -> Iterator[int]:
+        """Presentation times of the packets that are being decoded, and of the next ones."""
+        yield from self._due
+        yield from (packet.pts + self._shift for packet in self._ahead if packet and packet.pts is not None)
+
+    def _before_first_timed(self) -> float:
+        """Ticks of the first frame, which has no timestamp."""
+        if self._source == "decoding" or (found := self._first_timed()) is None:
+            if self._source == "presentation":
+                self._report("no timestamp", "the first frames have no usable timestamp, the nominal rate is used")
+            return self._due[0] if self._due else 0
+        untimed, stamp = found
+        self._untimed_left = untimed - 1
+        self._report(
+            "no timestamp",
+            f"the first {untimed} frame(s) have no timestamp: they are placed one nominal frame apart before the "
+            f"first that has one, at {self.seconds(stamp):.3f} s",
+        )
+        return stamp - untimed * self._step
 
     def _lost_before(self, stamp: float, *, one_packet_each: bool) -> int:
         """Take the packets up to this frame's off the list; how many others there were."""

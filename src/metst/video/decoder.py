@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
@@ -29,6 +30,7 @@ _ALL_FRAMES_S = 0.5  # within it of a picture that is wanted, nothing is skipped
 UNKNOWN_RATE_HZ = 25.0  # only spaces frames whose own timestamps are missing or wrong
 _VARIES = 0.02  # share by which mean and base rate of a variable rate differ
 _OTHER_RATE = 0.01  # share by which a given rate differs from the header's, to be worth a word
+_MOST_UNTIMED = 1000  # frames without a timestamp at the start, after which none is expected any more
 _MISSING_S, _MISSING_FRAMES = 0.2, 3  # at the end, to be worth a word: more than both
 _MISCOUNTED_FRAMES = 1.5  # fewer than an AVI header says, to be worth a word
 # Formats that FFmpeg "plays" although they are no video: text drawn as a terminal screen.
@@ -191,7 +193,26 @@ def make_clock(
     if rate_hz and mean_hz and abs(mean_hz / rate_hz - 1) > _OTHER_RATE:
         report("rate", f"the rate given, {rate_hz:g} Hz, is not used: its timestamps say {mean_hz:g} Hz")
     source: Source = "decoding" if stores_decoding_times(container) else "presentation"
-    return Clock(stream, source=source, rate_hz=mean_hz or rate_hz or UNKNOWN_RATE_HZ, report=report)
+    known_hz = mean_hz or rate_hz or UNKNOWN_RATE_HZ
+    return Clock(stream, source=source, rate_hz=known_hz, report=report, first_timed=partial(_first_timed, path))
+
+
+def _first_timed(path: Path) -> tuple[int, int] | None:
+    """How many frames have no timestamp before the first that has one, and that timestamp, ticks."""
+    with open_video(path, threads=1) as (container, stream):
+        untimed = 0
+        for packet in _packets(container, stream, ignore):
+            try:
+                frames = stream.decode(packet)
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                if frame.pts is not None:
+                    return (untimed, frame.pts) if untimed else None
+                untimed += 1
+                if untimed > _MOST_UNTIMED:
+                    return None
+    return None
 
 
 def _packets(

@@ -1,15 +1,18 @@
 """Folders of still images: the frame number in each name, gaps, bit depth.
 
 Order and time come from the number in the name relative to the first, so that a missing image
-is a jump in both.
+is a jump in both.  Where names hold a clock, or several numbers that run, the images are taken in
+natural order of all numbers and counted; that the rate decides, and gaps cannot be seen, is told.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import cv2
 import numpy as np
@@ -18,12 +21,17 @@ import numpy.typing as npt
 from metst.arrays import AnyArray, Image, UInt8Array
 from metst.errors import VideoError
 from metst.video.clock import Report
+from metst.video.pixels import rgb_to_grey
 
 DeepImage = UInt8Array | npt.NDArray[np.uint16]
 
 # Of formats that OpenCV reads and cameras or converters write; the choice is by hand.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+_JPEG_SUFFIXES = frozenset({".jpeg", ".jpg"})
 _DIGITS = re.compile(r"([0-9]+)")  # of a name, between what is no number
+_LARGEST_STEP = 10  # from one image to the next, as where every tenth is kept; larger ones count time; set by hand
+_LEAST_STEPS, _CLOCK_JITTER = 9, 0.25  # to tell a clock from frame numbers; share of a step; set by hand
+_DENSE = 0.9  # share that makes a rule: of the numbers in a span, of the steps that are alike; set by hand
 _GAPS_NAMED = 5  # in a report, the first; set by hand
 _DEPTH_SAMPLES = 4  # images, at least, whose values tell the bit depth; set by hand
 _DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras use
@@ -46,15 +54,35 @@ def list_images(folder: Path, *, report: Report) -> list[tuple[int, Path]]:
         The folder cannot be read or holds no images.
     """
     paths = image_files(folder)
-    numbers = _frame_numbers(paths)
-    if not numbers:
+    values = _numbers_in_names(paths)
+    if not values:
         report("no numbers", "file names carry no frame number: taken in order of name, gaps cannot be seen")
         return list(enumerate(sorted(paths)))
-    if left_out := len(paths) - len(numbers):
+    if left_out := len(paths) - len(values):
         report("other names", f"{left_out} image(s) do not fit the numbering of the others and are left out")
-    ordered = sorted(numbers.items())
-    _report_gaps([number for number, _ in ordered], report)
-    return [(number - ordered[0][0], path) for number, path in ordered]
+    files = [values[key] for key in sorted(values)]
+    numbers = _frame_numbers(sorted(values))
+    if numbers is None:
+        report(
+            "several numbers",
+            "file names hold several numbers that run, or a clock: all images are taken in their natural order, one "
+            "after the other at the rate given; gaps cannot be seen",
+        )
+        return list(enumerate(files))
+    ordered = sorted(zip(numbers, files, strict=True))
+    rising = [number for number, _ in ordered]
+    unit = _clock_step(rising)
+    if unit is None:
+        _report_gaps(rising, report)
+        return [(number - rising[0], path) for number, path in ordered]
+    report(
+        "clock",
+        "the numbers in file names are times, not frames: the images are taken in their order at the rate given"
+        + (f", {unit} for each frame" if unit else ", one after the other; gaps cannot be seen"),
+    )
+    counted = [(number - rising[0]) // unit for number in rising] if unit else list(range(len(rising)))
+    _report_gaps(counted, report)
+    return [(count, path) for count, (_, path) in zip(counted, ordered, strict=True)]
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -74,25 +102,48 @@ def image_files(folder: Path) -> list[Path]:
     return paths
 
 
-def _frame_numbers(paths: Sequence[Path]) -> dict[int, Path]:
-    """Files by frame number, of the largest set of names that are alike but for their numbers.
-
-    A name may hold several numbers (``006_1_0001.jpg``, ``frame12_t0.400.png``): the frame's is
-    the one with the most distinct values, among equals the one of the smallest span, then the last.
-    """
-    alike: dict[tuple[str, ...], list[tuple[tuple[int, ...], Path]]] = {}
+def _numbers_in_names(paths: Sequence[Path]) -> dict[tuple[int, ...], Path]:
+    """Files by the numbers in their names, of the largest set of names that are alike but for these."""
+    alike: dict[tuple[str, ...], dict[tuple[int, ...], Path]] = {}
     for path in sorted(paths):
         parts = _DIGITS.split(path.stem)
-        alike.setdefault((*parts[::2], path.suffix.lower()), []).append((tuple(map(int, parts[1::2])), path))
+        group = alike.setdefault((*parts[::2], path.suffix.lower()), {})
+        group.setdefault(tuple(map(int, parts[1::2])), path)
     largest = max(alike.values(), key=len)
-    columns = list(zip(*(values for values, _ in largest), strict=True))
-    if not columns:
-        return {}
-    best = max(range(len(columns)), key=lambda k: (len(set(columns[k])), min(columns[k]) - max(columns[k]), k))
-    numbers: dict[int, Path] = {}
-    for values, path in sorted(largest):
-        numbers.setdefault(values[best], path)
-    return numbers
+    return {} if () in largest else largest
+
+
+def _frame_numbers(names: Sequence[tuple[int, ...]]) -> list[int] | None:
+    """The one number of each name that counts frames; names are in natural order, all of one length.
+
+    A name may hold several numbers (``006_1_0001.jpg``, ``frame12_t0.400.png``): the frame's differs in all names
+    and keeps them in natural order, or leaves hardly a number out; among such columns it is the one of the smallest
+    span, then the last.  ``None`` where there is none: minutes and seconds, parts and their frames.
+    """
+    columns = [list(column) for column in zip(*names, strict=True)]
+    count = len(names)
+    spans = [max(column) - min(column) for column in columns]
+    fit = [
+        place
+        for place, column in enumerate(columns)
+        if len(set(column)) == count and (column == sorted(column) or _DENSE * spans[place] < count)
+    ]
+    return columns[min(fit, key=lambda place: (spans[place], -place))] if fit else None
+
+
+def _clock_step(numbers: Sequence[int]) -> int | None:
+    """What a clock in rising numbers counts from one frame to the next; 0 where that varies, ``None`` for no clock.
+
+    Frame numbers are multiples of one step, or have holes of any size; the steps of a clock are all about the same.
+    """
+    steps = [after - before for before, after in pairwise(numbers)]
+    if len(steps) < _LEAST_STEPS:
+        return None
+    common, usual = math.gcd(*steps), median(steps)
+    if common == min(steps):
+        return common if common > _LARGEST_STEP else None
+    alike = sum(abs(step - usual) <= _CLOCK_JITTER * usual for step in steps)
+    return 0 if usual > 1 / _CLOCK_JITTER and alike >= _DENSE * len(steps) else None
 
 
 def _report_gaps(numbers: Sequence[int], report: Report) -> None:
@@ -116,7 +167,10 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise VideoError(f"{path.name} cannot be read: {error.strerror}") from error
-    mode = (cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_ANYDEPTH
+    # A JPEG holds luma: taken as stored.  Of the others each decoder of OpenCV has its own way to grey.
+    luma = not colour and path.suffix.lower() in _JPEG_SUFFIXES
+    mode = cv2.IMREAD_GRAYSCALE if luma else cv2.IMREAD_ANYCOLOR if not colour else cv2.IMREAD_COLOR
+    mode |= cv2.IMREAD_ANYDEPTH
     # A damaged image is told of by an error of ours; OpenCV would print as well.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
@@ -129,7 +183,8 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         raise VideoError(f"{path.name} cannot be decoded, it is damaged or not an image")
     if image.dtype not in (np.uint8, np.uint16):
         raise VideoError(f"{path.name} holds {image.dtype} values, expected 8- or 16-bit integers")
-    picture: AnyArray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image)
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if image.ndim == 3 else np.asarray(image)
+    picture: AnyArray = rgb if colour or rgb.ndim == 2 else rgb_to_grey(rgb)
     return picture
 
 

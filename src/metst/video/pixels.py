@@ -13,9 +13,21 @@ from av.buffer import Buffer
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from metst.arrays import AnyArray, UInt8Array
+from metst.video.combing import one_field
 
 # FFmpeg's names of such pixel formats: bits above 8, and the order of bytes, are groups.
 _OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
+
+
+_EIGHT_BITS = 8
+
+
+def rgb_to_grey(picture: AnyArray) -> AnyArray:
+    """Full-range luma of a colour picture ``(H, W, 3)`` RGB, 8 or 16 bits (ITU-R BT.601, as OpenCV rounds it).
+
+    The one way from colours to grey: of RGB video, still images, cameras and pictures that a caller feeds.
+    """
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
 
 
 @lru_cache(maxsize=64)
@@ -44,7 +56,7 @@ class Converter:
             self._rotation, self._turn = frame.rotation, _turn(tiny)
         picture = self._rgb(frame) if self._colour else self._grey(frame)
         if frame.interlaced_frame:
-            picture = _one_field(picture)
+            picture = one_field(picture)
         transposed, down, right = self._turn
         picture = picture.swapaxes(0, 1) if transposed else picture
         # The copy lets the decoder have its buffer back, which a view would keep alive.
@@ -54,6 +66,11 @@ class Converter:
         return self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
 
     def _grey(self, frame: av.VideoFrame) -> AnyArray:
+        if frame.format.is_rgb or frame.format.has_palette:
+            deep_rgb = max(part.bits for part in frame.format.components) > _EIGHT_BITS
+            colours = self._reformatter.reformat(frame, format="rgb48le" if deep_rgb else "rgb24", threads=1)
+            luma = rgb_to_grey(colours.to_ndarray())
+            return luma >> _EIGHT_BITS if deep_rgb else luma
         layout = _luma_layout(frame.format.name)
         if layout is None:
             # Equal ranges on both sides make swscale keep luma as stored.  16 bits in between,
@@ -69,16 +86,6 @@ class Converter:
         # A negative line size: FFmpeg stores the rows from the bottom up.
         rows = rows[::-1] if plane.line_size < 0 else rows
         return rows >> (bits - 8) if bits > 8 else rows
-
-
-def _one_field(picture: AnyArray) -> UInt8Array:
-    """Even rows as they are, odd rows averaged from them: the two fields show two moments."""
-    whole = np.array(picture, dtype=np.uint8)
-    field = whole[::2]
-    between = len(field) - 1
-    whole[1 : 2 * between : 2] = cv2.addWeighted(field[:-1], 0.5, field[1:], 0.5, 0) if between > 0 else 0
-    whole[2 * between + 1 :: 2] = field[between]
-    return whole
 
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:

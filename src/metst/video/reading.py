@@ -18,7 +18,7 @@ from metst.timeline import TimeGrid
 from metst.video.clock import Report, check_rate, ignore, needed_rate
 from metst.video.decoder import Picture, VideoInfo, nothing_decoded, probe_stream, stream_pictures
 from metst.video.folder import FULL_DEPTH, bit_depth, list_images, read_image, to_eight_bits
-from metst.video.repeats import Repeats
+from metst.video.guard import PictureGuard
 from metst.video.seeking import pictures_at
 
 OnProblem = Callable[[str], None]
@@ -98,7 +98,8 @@ def read_frames(
     Index and time increase from frame to frame.  Damage does not end the reading: what can be
     decoded is given, and each loss is told to ``on_problem``.  A picture of another size than
     the first is resized to the first's.  Of interlaced video one field is kept, and the rows of
-    the other are averaged from it.  Frames that repeat the picture before them are counted.
+    the other are averaged from it; where the file does not say so, from where combed pictures are
+    noticed.  Frames that repeat the picture before them, also encoded anew, are counted.
 
     Parameters
     ----------
@@ -126,12 +127,11 @@ def read_frames(
 
 
 def _grey_frames(pictures: Iterator[tuple[Picture, bool]], problems: _Problems) -> Iterator[Frame]:
-    repeats = Repeats()
-    for (index, time_s, grey), resized in pictures:
-        thawed = repeats.ends_freeze(grey, time_s=time_s)
-        cut = "change of resolution" if resized else "frozen picture" if thawed else ""
-        yield Frame(index, time_s, grey, cut)
-    repeats.close(problems.report)
+    guard = PictureGuard(problems.report)
+    for (index, time_s, picture), resized in pictures:
+        grey, cut = guard.take(picture, time_s=time_s)
+        yield Frame(index, time_s, grey, "change of resolution" if resized else cut)
+    guard.close()
     problems.close()
 
 

@@ -1,0 +1,48 @@
+"""What every picture goes through on its way in, from a file, a folder, a camera or a caller's own loop."""
+
+from __future__ import annotations
+
+from metst.arrays import Image
+from metst.video.clock import Report
+from metst.video.combing import Combing, one_field
+from metst.video.repeats import Repeats
+
+
+class PictureGuard:
+    """Finds frozen and combed pictures in a stream of grey ones, in constant memory.
+
+    Parameters
+    ----------
+    report : callable
+        Takes the kind of a problem and a line of text.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._repeats, self._combing = Repeats(), Combing()
+
+    def take(self, picture: Image, *, time_s: float) -> tuple[Image, str]:
+        """Next picture, as it is to be measured, and why nothing may be measured from the one before to it, if so.
+
+        Parameters
+        ----------
+        picture : (H, W) uint8
+            Grey.
+        time_s : float
+            Its timestamp.
+        """
+        thawed = self._repeats.ends_freeze(picture, time_s=time_s)
+        combed = self._combing.begins(picture)
+        if combed:
+            self._report(
+                "interlaced",
+                f"is interlaced, which its file does not say: from {time_s:.3f} s on motion is measured on one field, "
+                "half the rows; better de-interlace it first (FFmpeg: -vf bwdif)",
+            )
+        if self._combing.noticed:
+            picture = one_field(picture)
+        return picture, "frozen picture" if thawed else "change to one field" if combed else ""
+
+    def close(self) -> None:
+        """Report what can only be told at the end."""
+        self._repeats.close(self._report)
