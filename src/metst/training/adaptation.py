@@ -45,6 +45,8 @@ _GAIN, _DISTURBED = (0.7, 1.4), 0.3
 # Minutes that threshold and confidence are fitted on; and of the lab's own recordings, that are enough for them: what
 # is missing is simulated, but never more than this share.
 _FIT_MIN, _ENOUGH_MIN, _LEAST_SHARE = 30.0, 1.0, 0.25
+_ADAPTED = "-adapted"
+"""Behind the name of a network that was adapted, once or more often."""
 # Of the recordings, to check on, and of the others, to fit threshold and confidence on.
 _PARTS = 3
 
@@ -265,12 +267,12 @@ def _fine_tuned(
 
 def adaptation_recipe(info: ModelInfo, *, steps: int, recordings: int) -> SimulationRecipe:
     """What a model learns further: the recipe of the packaged model, gentler, and nearer to what was recorded."""
-    own = RECIPES["metst-event"]
+    own, name = RECIPES["metst-event"], f"{info.name.removesuffix(_ADAPTED)}{_ADAPTED}"
     assert isinstance(info.decode, DecodeSettings)
     return own.model_copy(
         update={
-            "name": f"{info.name}-adapted",
-            "network": info.network.model_copy(update={"name": f"{info.name}-adapted"}),
+            "name": name,
+            "network": info.network.model_copy(update={"name": name}),
             "input": info.input,
             "scoring": info.scoring,
             "simulation": own.simulation.model_copy(update={"background_gain": _GAIN, "disturbed_share": _DISTURBED}),
