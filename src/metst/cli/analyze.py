@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, named, print_json, progress, table, talk
+from metst.cli.console import (
+    FINISHED_WITH_PROBLEMS,
+    console,
+    introduce,
+    named,
+    print_json,
+    progress,
+    table,
+    talk,
+    tell_folders,
+)
 from metst.cli.options import (
     AsJson,
     ExpectedRate,
@@ -25,7 +35,7 @@ from metst.cli.options import (
     reachable_model,
 )
 from metst.evaluation.analyses import OVERLAY_FILE, REPORT_FILE, AnalysisTask, Choices, MotionFormat
-from metst.evaluation.executors import Executor
+from metst.evaluation.executors import Executor, alone
 
 if TYPE_CHECKING:
     from metst.results import Analysis
@@ -78,9 +88,10 @@ def analyze(
     introduce(loaded(choices), expected_per_min=expected_per_min)
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
+    tell_folders(recordings)
     tasks = [AnalysisTask(each.path, output / each.name, choices, again=again) for each in recordings]
     if [task.path for task in tasks] == inputs[:1] and where.kind == "local":
-        lines = [_analyze_one(tasks[0])]
+        lines = [_analyze_one(tasks[0], where)]
     else:
         lines = _analyze_all(tasks, output=output, where=replace(where, folder=output / "slurm"))
     if as_json:
@@ -135,11 +146,20 @@ def _analyze_all(tasks: list[AnalysisTask], *, output: Path, where: Executor) ->
     return lines
 
 
-def _analyze_one(task: AnalysisTask) -> dict[str, Any]:
-    from metst.evaluation.analyses import analyze_into, line_of, loaded
+def _analyze_one(task: AnalysisTask, where: Executor) -> dict[str, Any]:
+    from metst.evaluation.analyses import analyze_into, do_analysis, line_of, loaded
 
-    with progress(task.path.name) as on_progress:
-        analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
+    if where.separate:
+        from metst.results import read_analysis
+        from metst.video import probe_video
+
+        probe_video(task.path, rate_hz=task.choices.rate_hz)  # a wrong call is told as such
+        with progress("analyze") as on_progress:
+            alone(do_analysis, replace(task, again=True), executor=where, on_progress=on_progress, counted="recordings")
+        analysis = read_analysis(task.folder)
+    else:
+        with progress(task.path.name) as on_progress:
+            analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
     _tell(analysis, task.folder)
     if task.choices.overlay:
         console.print(escape(f"Overlay: {task.folder / OVERLAY_FILE}"))
