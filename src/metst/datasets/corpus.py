@@ -179,7 +179,7 @@ class _Earlier:
         self._held: dict[str, dict[str, tuple[str, str]]] = {}
 
     def named_like(self, wanted: Path) -> dict[str, tuple[str, str]]:
-        """Those with this name or with it and a number: name and content of the recording, by the name in lower case."""
+        """Those with this name or with it and a number: name and content of the recording, by folded name."""
         key = wanted.as_posix().casefold()
         if key not in self._held:
             alike = re.compile(rf"{re.escape(wanted.name.casefold())}(-(\d+))?")
