@@ -131,8 +131,8 @@ def test_what_changed_or_is_not_whole_is_done_again(
     (output / "b" / "frames" / ".metst-1.part").touch()  # as a killed worker leaves it
     before = written(output)
     analyze(capsys, moved, output)
-    changed = sorted(name for name, when in written(output).items() if when != before[name])
-    assert changed == ["b/frames", "face-2"]
+    changed = sorted(name for name, when in written(output).items() if when != before.get(name))
+    assert changed == ["b/frames", "face-3"]  # what was found in another recording of that name stays
     assert not list(output.rglob("*.part"))
 
 
@@ -142,6 +142,64 @@ def test_two_workers_find_what_one_finds(
     code, _, _ = analyze(capsys, corpus, tmp_path / "two", "--workers", "2", "--no-cache")
     assert code == 3
     assert content(tmp_path / "two") == content(done)
+
+
+def test_results_of_a_recording_are_never_those_of_another_of_its_name(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In as many calls as one likes, from wherever; the same recording finds its own again."""
+    labs = [tmp_path / name for name in ("one", "two", "three")]
+    for lab, name in zip(labs, ("face.mp4", "b/face.mp4", "face.mkv"), strict=True):
+        lab.mkdir()
+        shutil.copyfile(corpus / name, lab / "talk.mp4")
+    output = tmp_path / "out"
+
+    def call(lab: Path) -> tuple[str, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(lab)
+            code, out, err = run(capsys, "analyze", "talk.mp4", "-o", output, "--json")
+        assert code == 0
+        return Path(json.loads(out)[0]["folder"]).name, err
+
+    folders = []
+    for lab in labs:
+        folder, err = call(lab)
+        folders.append(folder)
+        told = f"talk holds the results of another recording: those of talk.mp4 go to {folder}"
+        assert (told in err) == (folder != "talk")
+    assert folders == ["talk", "talk-2", "talk-3"]
+    for lab, folder in reversed(list(zip(labs, folders, strict=True))):
+        found, err = call(lab)
+        assert found == folder
+        assert "another recording" not in err
+    before = written(output)
+    code, out, _ = run(capsys, "analyze", labs[2] / "talk.mp4", labs[1], labs[0], "-o", output, "--json")
+    assert code == 0
+    assert [Path(line["folder"]).name for line in json.loads(out)] == folders[::-1]
+    assert written(output) == before
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_one_recording_with_workers_has_one_of_them(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    """Whether it is the only one or not, a recording is analysed by a process with one thread."""
+
+    def here(*_: object, **__: object) -> None:
+        raise AssertionError("analysed in the process of the command")
+
+    video = corpus / "face.mkv"
+    (tmp_path / "in.txt").write_text(str(video))
+    code, lines, _ = analyze(capsys, tmp_path / "in.txt", tmp_path / "many", "--workers", "1", "--no-cache")
+    assert (code, len(lines)) == (0, 1)
+    monkeypatch.setattr("metst.evaluation.analyses.analyze_into", here)
+    code, lines, _ = analyze(capsys, video, tmp_path / "one", "--workers", workers, "--no-cache")
+    assert (code, [Path(line["folder"]).name for line in lines]) == (0, ["face"])
+    assert content(tmp_path / "one" / "face") == content(tmp_path / "many" / "face")
+    assert not (tmp_path / "one" / "summary.csv").exists()
+    for name, fault in (("none.mp4", 2), ("bad[1].mp4", 1)):
+        code, out, err = run(capsys, "analyze", corpus / name, "-o", tmp_path / "no", "--workers", workers, "-q")
+        assert (code, out, len(err.strip().splitlines())) == (fault, "", 1)
 
 
 def test_a_list_names_recordings_from_its_own_folder(

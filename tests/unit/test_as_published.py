@@ -31,7 +31,7 @@ from metst.regions import REGION_NAMES
 from metst.timeline import Series, TimeGrid
 from metst.training.folds import Fold
 from metst.training.lesson import Lesson
-from metst.training.recipes import Recipe, WindowPlan, published_recipe
+from metst.training.recipes import PUBLISHED_RECIPES, Recipe, WindowPlan, published_recipe
 from metst.training.recordings import run_fold
 from metst.training.windows import TrainingWindows, training_windows
 
@@ -138,6 +138,32 @@ def test_what_is_left_behind_the_last_window_has_no_score_and_no_part_in_the_cur
     assert score_motion(whole, model=goes_on).valid.all()
 
 
+@pytest.mark.parametrize("rate_hz", [24.0, 25.0, 29.97, 30.0, 50.0, 60.0, 200.0])
+@pytest.mark.parametrize("network_hz", [200 / 7, 30.0])
+@pytest.mark.parametrize("seconds", [65 / 30, 2.5, 4.1])
+def test_every_row_of_the_network_is_in_the_curve_whatever_the_rate_of_the_video(
+    rate_hz: float, network_hz: float, seconds: float
+) -> None:
+    """65 frames at 30 Hz are among them: the last row lies between two frames, and is held for the nearest."""
+    whole = motion(round(seconds * rate_hz), rate_hz=rate_hz)
+    fake = model(input=model().info.input.model_copy(update={"rate_hz": network_hz}))
+    read = network_input(whole, settings=fake.info.input).values
+    rows = (len(read) // 5) * 5
+    for chunk_frames in (7, 1000):
+        scores = score_motion(whole, model=fake, chunk_frames=chunk_frames)
+        curve = network_scores(scores, model=fake)
+        assert len(curve) == rows
+        assert curve.valid.all()
+    time_s = np.arange(rows) / network_hz
+    assert scores.valid[scores.grid.frame_at(time_s)].all()
+    behind = np.flatnonzero(whole.grid.time_s > time_s[-1] + 1e-9)[1:]
+    assert not scores.valid[behind].any()
+    # The frame behind the last row has its values as they are: of the last window, against its first frame.
+    held = int(whole.grid.frame_at(time_s[-1]))
+    if whole.grid.time_s[held] > time_s[-1] + 1e-9:
+        assert scores.values[held, 0] == pytest.approx(read[rows - 1, 0] - read[rows - 10, 0], abs=1e-6)
+
+
 def test_a_gap_is_no_gap_and_pieces_of_a_video_are_the_whole() -> None:
     whole = motion(83, rate_hz=30.0)
     valid = np.ones(83, bool)
@@ -242,4 +268,15 @@ def test_an_evaluation_counts_as_published_when_asked(tmp_path: Path, capsys: py
         assert variant["recipe"]["as_published"] == ("raw" in variant["greedy"]) == (name == "theirs")
         hits, missed = (variant["greedy"]["spotting"][count] for count in ("tp", "fn"))
         assert hits + missed == sum(len(video.micro) for video in read_features_index(root).videos)
-        assert (tmp_path / name / "report.html").is_file()
+        page = (tmp_path / name / "report.html").read_text()
+        for text in (page, err):
+            words = "Greedy of metst, as published, strategy 1 is counted as the authors"
+            assert (words in text) == (name == "theirs")
+
+
+def test_an_unknown_recipe_is_told_all_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "evaluate", tmp_path, "--recipe", "metst-pluss", "-o", tmp_path / "run")
+    assert code == 2
+    assert "'metst-pluss'" in err
+    for name in (*PUBLISHED_RECIPES, "metst-event"):
+        assert name in err.partition("expected")[2]

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers.reference_values import tensor_shapes
 from helpers.rounding import assert_within_rounding
+from metst.cli.options import reachable_model
 from metst.config import (
     DecodeSettings,
     InputSettings,
@@ -23,6 +25,8 @@ from metst.config import (
     ScoringSettings,
 )
 from metst.errors import CheckpointError, OutputError, UsageError
+from metst.evaluation.executors import Executor
+from metst.evaluation.models import scored_model
 from metst.models import checkpoint
 from metst.models.checkpoint import known_models, load_model, save_model
 from metst.models.convert import convert_released
@@ -213,6 +217,26 @@ def test_weights_and_description_must_be_of_the_same_network(tmp_path: Path, net
     other = INFO.model_copy(update={"network": CONFIG.model_copy(update={"width": 16})})
     with pytest.raises(UsageError, match="width=16"):
         save_model(tmp_path / "model", network=network, info=other)
+
+
+def test_a_packaged_name_goes_before_a_folder_that_is_called_so(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    packaged = load_model("starter").info
+    shutil.copytree(saved, tmp_path / "starter")
+    monkeypatch.chdir(tmp_path)
+    assert load_model("starter").info == packaged
+    assert "the packaged one, not the folder of this name; for the folder write ./starter" in caplog.text
+    caplog.clear()
+    own = load_model(saved).info
+    for folder in ("./starter", str(tmp_path / "starter"), Path("starter")):
+        assert load_model(folder).info == own
+    assert not caplog.text
+    assert scored_model("starter").model == "starter"
+    assert scored_model("./starter").model == str(tmp_path / "starter")
+    elsewhere = Executor("dask")
+    assert reachable_model("starter", elsewhere) == "starter"
+    assert reachable_model("./starter", elsewhere) == str(tmp_path / "starter")
 
 
 def test_an_unknown_name_lists_the_known_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:

@@ -13,12 +13,13 @@ from helpers.feature_folders import simulated_folder
 from metst.datasets.features import read_features_index
 from metst.errors import UsageError
 from metst.evaluation.executors import Executor
-from metst.evaluation.models import ScoredModel, check_models, scored_model
+from metst.evaluation.models import ScoredModel, check_models, scored_model, scored_models
 from metst.evaluation.outcome import evaluate_run
 from metst.evaluation.page import summary_tables, write_run_report
 from metst.evaluation.plan import Plan, fold_folder, make_plan
 from metst.evaluation.run import run_plan
 from metst.models.checkpoint import load_model
+from metst.reproduction.subject_checkpoints import was_trained_on
 from metst.storage import unsealed
 from metst.training.predictions import event_rows, predict
 
@@ -91,6 +92,49 @@ def test_a_model_that_saw_a_tested_subject_is_refused_or_said_in_red(features: P
     write_run_report(result, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert '<p class="seen" role="note">This model was trained on subjects that are tested here (s1)' in page
+
+
+@pytest.mark.parametrize(
+    ("seen", "tested", "same"),
+    [
+        ("lab.01", "other.01", False),
+        ("lab.01", "01", False),
+        ("lab.01", "Lab.01", True),
+        ("Jose\u0301.2", "jos\u00e9.2", True),
+        ("spNO.1", "1", True),
+        ("subject_006", "006", True),
+        ("006", "6", False),
+    ],
+)
+def test_subjects_are_told_apart_by_their_whole_name(seen: str, tested: str, same: bool, tmp_path: Path) -> None:
+    """What stands before a dot is part of a lab's name; only what the authors of the data sets write is none."""
+    for one, other in ((seen, tested), (tested, seen)):
+        model = load_model(copy_of(tmp_path / one, training_subjects=[one]))
+        assert was_trained_on(model, other) == same
+
+
+def named_model(folder: Path) -> str:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return str(copy_of(folder))
+
+
+def test_models_whose_folders_have_one_name_are_rows_of_one_table(
+    features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = ("lab/one/best", "lab/two/best", "lab two/best", "lab/alone", "starter")
+    monkeypatch.chdir(tmp_path)
+    models = [named_model(tmp_path / "at" / place) for place in places]
+    rows = scored_models([*models, "starter"])
+    assert [row.name for row in rows] == [
+        "one/best, as it is", "two/best, as it is", "lab two/best, as it is", "alone, as it is",
+        "at/starter, as it is", "starter, as it is",
+    ]  # fmt: skip
+    assert [row.model for row in rows] == [*models, "starter"]
+    plan, result = evaluated(features, tmp_path / "run", *rows)
+    assert list(result["variants"]) == [row.name for row in rows]
+    assert len(list((tmp_path / "run" / "predictions").iterdir())) == len(plan.variants)
+    with pytest.raises(UsageError, match="is named twice"):
+        scored_models([models[0], "starter", models[0]])
 
 
 def test_a_model_that_does_not_say_whom_it_saw_is_scored_and_the_page_says_so(features: Path, tmp_path: Path) -> None:

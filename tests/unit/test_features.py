@@ -3,7 +3,9 @@
 import json
 import pickle
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from helpers import dataset_folders as make
 from helpers import feature_folders as small
 from metst.cli import app
+from metst.config import AnalyzeSettings
 from metst.datasets import DataSet, Video, load_dataset
 from metst.datasets import extraction as module
 from metst.datasets.extraction import extract_features
@@ -189,6 +192,7 @@ def test_the_rate_of_a_video_file_is_its_own(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(module, "_measured", measured)
     (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "1.png").touch()
     (tmp_path / "clip.mp4").touch()
     videos = (
         Video("a", "clip", tmp_path / "clip.mp4", rate_hz=25.0),
@@ -323,7 +327,51 @@ def test_videos_measured_elsewhere_give_the_same_folder(tmp_path: Path) -> None:
     assert there == here
     files = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
     assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == files
-    assert sorted(files) == ["0000.safetensors", "0001.safetensors", "0002.safetensors", INDEX_FILE]
+    rows, motion = ([f"000{number}.{kind}" for number in range(3)] for kind in ("row.json", "safetensors"))
+    assert sorted(files) == sorted([*rows, *motion, INDEX_FILE])
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_without_the_cache_too_a_video_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at any video, the same command goes on; finished, it measures what is new, changed or damaged."""
+    data_set, measure, seen = load_dataset(make.samm_lv(tmp_path / "samm")), module.measure_motion, list[str]()
+    whole = extract_features(data_set, tmp_path / "whole", cache=False)
+
+    class KilledError(BaseException):
+        pass
+
+    def counted(info, **rest):
+        if len(seen) == stop:
+            raise KilledError
+        seen.append(info.path.name)
+        return measure(info, **rest)
+
+    monkeypatch.setattr(module, "measure_motion", counted)
+    out = tmp_path / "out"
+    for stop in (1, 2, 3):
+        with pytest.raises(KilledError) if stop < 3 else nullcontext():
+            extract_features(data_set, out, cache=False)
+    assert seen == ["006_1", "007_2", "007_3"]
+    assert read_features_index(out) == whole
+
+    def again(**changes: Any) -> list[str]:
+        seen.clear()
+        assert extract_features(data_set, out, cache=False, **changes).videos[1:] == whole.videos[1:]
+        return seen
+
+    stop = -1
+    assert again() == []
+    image = tmp_path / "samm" / "SAMM_longvideos" / "006_1" / "006_1_0001.jpg"
+    image.write_bytes(image.read_bytes() + b"more")
+    assert again() == ["006_1"]
+    (out / "0001.safetensors").write_bytes(b"damaged")
+    assert again() == ["007_2"]
+    (out / "0002.row.json").write_text("{}")
+    assert again() == ["007_3"]
+    assert again(settings=AnalyzeSettings(motion={"anchor_interval_s": 4})) == ["006_1", "007_2", "007_3"]
+    (out / "9999.row.json").write_text("{}")
+    again(settings=AnalyzeSettings(motion={"anchor_interval_s": 4}))
+    assert not (out / "9999.row.json").exists()
 
 
 def test_parts_put_together_are_the_whole(tmp_path: Path) -> None:

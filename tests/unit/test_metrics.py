@@ -11,6 +11,7 @@ from metst.metrics import (
     interval_iou,
     match_intervals,
     read_intervals_csv,
+    read_lengths_csv,
     read_videos_csv,
     score_tables,
     tables_for_people,
@@ -639,6 +640,29 @@ def test_a_list_of_videos(write):
         read_videos_csv(write("subject\n"))
     with pytest.raises(DataError, match="1 fault: row 3, column video: expected a text, got ''"):
         read_videos_csv(write("subject,video\ns,v\ns,\n"))
+
+
+@pytest.mark.parametrize("scorer", ["strict", "greedy", "many-to-many", "megc"])
+def test_intervals_that_end_after_the_last_frame_count_as_written_with_a_note(write, scorer):
+    """Where the length of the video is known; the figures are those of the unclipped intervals either way."""
+    truth = [("s", "v", 91, 100, "negative"), ("s", "w", 1, 9, "positive")]
+    found = [("s", "v", 92, 111, "negative"), ("s", "w", -3, 14, "positive"), ("s", "x", 5, 99, "positive")]
+    lengths = read_lengths_csv(write("subject,video,frames\ns,v,100\ns,w,10\ns,x,\n"))
+    assert lengths == {("s", "v"): 100, ("s", "w"): 10, ("s", "x"): None}
+    options = {"scorer": scorer, "iou": 0.4, "bootstrap": 0}
+    known = score_tables(found, truth, videos=lengths, **options)
+    unknown = score_tables(found, truth, videos=list(lengths), **options)
+    told = [note for note in known["notes"] if note not in unknown["notes"]]
+    words = "they count as written, as in the published programs"
+    assert told == [f"predictions: intervals that end after the last frame: 2, the latest by 11; {words}"]
+    assert {name: value for name, value in known.items() if name != "notes"} == {
+        name: value for name, value in unknown.items() if name != "notes"
+    }
+    # 9 of 20 frames of one, 9 of 18 of the other: as written; clipped to 100 frames the first would be 9 of 10.
+    assert known["spotting"]["tp"] == 2
+    assert score_tables(found, truth, **(options | {"iou": 0.5}))["spotting"]["tp"] == 1
+    with pytest.raises(DataError, match=r"row 2, column frames: expected a whole number of frames from 1.*'1\.5'"):
+        read_lengths_csv(write("subject,video,frames\ns,v,1.5\n"))
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:

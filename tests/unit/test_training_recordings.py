@@ -106,6 +106,7 @@ def test_recipes_change_by_name_and_say_what_they_do_not_know() -> None:
     recipe = changed_recipe(published_recipe("metst-plus"), {"epochs": 2, "network.width": 16})
     assert (recipe.epochs, recipe.network.width, recipe.network.name) == (2, 16, "metst-plus-changed")
     assert changed_recipe(recipe, {}) == recipe
+    assert changed_recipe(recipe, {"network.width": 8}).network.name == "metst-plus-changed"
     with pytest.raises(UsageError, match=r"no .network\.wide.: .*network\.width"):
         changed_recipe(recipe, {"network.wide": 3})
     with pytest.raises(UsageError, match="epochs"):

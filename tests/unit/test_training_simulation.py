@@ -20,7 +20,7 @@ from metst.results import Motion
 from metst.synthesis.trajectories import SimulationSettings
 from metst.timeline import Series, TimeGrid
 from metst.training.layout import METRICS_FILE
-from metst.training.material import Material, clip_batch
+from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch
 from metst.training.operating_point import fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES
@@ -367,7 +367,8 @@ def test_training_and_calibration_see_other_backgrounds(tmp_path: Path, monkeypa
     seen: list[set[int]] = []
     real = Material.of
 
-    def of(recipe: object, *, backgrounds: Sequence[Motion], seed: int) -> Material:
+    def of(recipe: object, *, backgrounds: Sequence[Motion], seed: int, shortest_s: float) -> Material:
+        assert shortest_s == SHORTEST_BACKGROUND_S  # what the packaged weights were made with
         seen.append({recorded.index(each) for each in backgrounds})
         return real(recipe, backgrounds=backgrounds, seed=seed)  # type: ignore[arg-type]
 

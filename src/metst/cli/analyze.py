@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, named, print_json, progress, table, talk
+from metst.cli.console import (
+    FINISHED_WITH_PROBLEMS,
+    console,
+    introduce,
+    named,
+    print_json,
+    progress,
+    table,
+    talk,
+    tell_folders,
+)
 from metst.cli.options import (
     AsJson,
     ExpectedRate,
@@ -34,7 +44,7 @@ from metst.evaluation.analyses import (
     Choices,
     MotionFormat,
 )
-from metst.evaluation.executors import Executor
+from metst.evaluation.executors import Executor, alone
 
 if TYPE_CHECKING:
     from metst.results import Analysis
@@ -92,14 +102,15 @@ def analyze(
     introduce(loaded(choices), expected_per_min=expected_per_min)
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
+    tell_folders(recordings)
     tasks = [AnalysisTask(each.path, output / each.name, choices, again=again) for each in recordings]
-    if alone := [task.path for task in tasks] == inputs[:1] and where.kind == "local":
-        lines = [_analyze_one(tasks[0])]
+    if one := [task.path for task in tasks] == inputs[:1] and where.kind == "local":
+        lines = [_analyze_one(tasks[0], where)]
     else:
         lines = _analyze_all(tasks, output=output, where=replace(where, folder=output / "slurm"))
     if as_json:
         print_json(lines)
-    _list_problems(lines, alone=alone, quiet=quiet)
+    _list_problems(lines, alone=one, quiet=quiet)
     if any(_problems(line) for line in lines):
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
@@ -149,11 +160,20 @@ def _analyze_all(tasks: list[AnalysisTask], *, output: Path, where: Executor) ->
     return lines
 
 
-def _analyze_one(task: AnalysisTask) -> dict[str, Any]:
-    from metst.evaluation.analyses import analyze_into, line_of, loaded
+def _analyze_one(task: AnalysisTask, where: Executor) -> dict[str, Any]:
+    from metst.evaluation.analyses import analyze_into, do_analysis, line_of, loaded
 
-    with progress(task.path.name) as on_progress:
-        analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
+    if where.separate:
+        from metst.results import read_analysis
+        from metst.video import probe_video
+
+        probe_video(task.path, rate_hz=task.choices.rate_hz)  # a wrong call is told as such
+        with progress("analyze") as on_progress:
+            alone(do_analysis, replace(task, again=True), executor=where, on_progress=on_progress, counted="recordings")
+        analysis = read_analysis(task.folder)
+    else:
+        with progress(task.path.name) as on_progress:
+            analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
     _tell(analysis, task.folder)
     if task.choices.overlay:
         console.print(escape(f"Overlay: {task.folder / OVERLAY_FILE}"))

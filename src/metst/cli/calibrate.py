@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, named, print_json, progress, table, talk
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, named, print_json, progress, table, talk, tell_folders
 from metst.cli.options import (
     AsJson,
     ModelName,
@@ -24,7 +24,7 @@ from metst.cli.options import (
     setting,
 )
 from metst.cli.synthesize import numbers, words
-from metst.evaluation.executors import Executor, check_executor, run_tasks
+from metst.evaluation.executors import Executor, alone, check_executor, run_tasks
 from metst.sensitivity.settings import CalibrateSettings
 
 if TYPE_CHECKING:
@@ -94,40 +94,66 @@ def calibrate(
     )
     where, output, model = one_by_one(where), reachable(output, where), reachable_model(model, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
-    alone = [each.path for each in recordings] == inputs[:1] and where.kind == "local"
+    by_itself = [each.path for each in recordings] == inputs[:1] and where.kind == "local"
+    if not by_itself:
+        tell_folders(recordings)
     tasks = [
-        CalibrationTask(each.path, output if alone else output / each.name, model, settings, rate_hz=fps, cache=cache)
+        CalibrationTask(
+            each.path, output if by_itself else output / each.name, model, settings, rate_hz=fps, cache=cache
+        )
         for each in recordings
     ]
-    figures = _one(tasks[0]) if alone else _all(tasks, output=output, where=replace(where, folder=output / "slurm"))
+    figures = (
+        _one(tasks[0], where)
+        if by_itself
+        else _all(tasks, output=output, where=replace(where, folder=output / "slurm"))
+    )
     if as_json:
         print_json(figures)
     if any("error" in each or each["problems"] for each in ([figures] if isinstance(figures, dict) else figures)):
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
 
-def _one(task: CalibrationTask) -> dict[str, Any]:
+def _one(task: CalibrationTask, where: Executor) -> dict[str, Any]:
     """Calibrate one recording and say what was found."""
-    from metst.sensitivity.calibration_page import lead
-    from metst.sensitivity.many import PAGE_FILE, calibrate_into
-    from metst.sensitivity.summary import as_dict
+    from metst.sensitivity.many import calibrate_into, read_figures
 
-    with progress(task.path.name) as on_progress:
-        found, summary = calibrate_into(task, on_progress=on_progress)
-    rows = [
-        [
-            f"{point['amplitude']:g}",
-            f"{point['found']} of {point['trials']}",
-            f"{point['low']:.0%} - {point['high']:.0%}",
-        ]
-        for point in summary.points
-    ]
+    if where.separate:
+        from metst.video import probe_video
+
+        probe_video(task.path, rate_hz=task.rate_hz)  # a wrong call is told as such, and before there is a worker
+        with progress("calibrate") as on_progress:
+            alone(calibrate_into, task, executor=where, on_progress=on_progress, counted="recordings")
+    else:
+        with progress(task.path.name) as on_progress:
+            calibrate_into(task, on_progress=on_progress)
+    figures = read_figures(task.folder)
+    _tell(task, figures)
+    return figures
+
+
+def _tell(task: CalibrationTask, figures: dict[str, Any]) -> None:
+    from metst.sensitivity.calibration_page import lead
+    from metst.sensitivity.many import PAGE_FILE
+    from metst.sensitivity.summary import Threshold
+
+    points, thresholds = figures["points"], figures["found_9_in_10"]
+    rows = [[f"{point['amplitude']:g}", found_of(point), interval_of(point)] for point in points]
     table(f"{task.path.name}: planted movements found", ["amplitude", "found", "95 % interval"], rows)
-    console.print(lead(summary))
-    for problem in found.raw.problems:
+    console.print(lead(Threshold(**thresholds[len(thresholds) // 2]), points=points))
+    for problem in figures["problems"]:
         console.print(f"[yellow]note:[/yellow] {escape(problem)}")
     console.print(escape(f"Page: {task.folder / PAGE_FILE}"))
-    return as_dict(found, summary)
+
+
+def found_of(point: dict[str, Any]) -> str:
+    """How many of the movements of an amplitude were found."""
+    return f"{point['found']} of {point['trials']}"
+
+
+def interval_of(point: dict[str, Any]) -> str:
+    """The 95 % interval of their share."""
+    return f"{point['low']:.0%} - {point['high']:.0%}"
 
 
 def _all(tasks: list[CalibrationTask], *, output: Path, where: Executor) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
+    from metst.datasets.corpus import Recording
     from metst.models.checkpoint import Model
 
 # A message is one line, however narrow the terminal: what reads a log must not meet half of it.
@@ -69,6 +70,13 @@ def progress(title: str) -> Iterator[OnProgress]:
 def named(path: Path, message: str) -> str:
     """A message that names its input, once."""
     return message if path.name in message else f"{path}: {message}"
+
+
+def tell_folders(recordings: Iterable[Recording]) -> None:
+    """Say whose results go to another folder than their name says."""
+    for note in (each.note for each in recordings):
+        if note:
+            console.print(f"[yellow]note:[/yellow] {escape(note)}")
 
 
 def print_json(value: Any) -> None:

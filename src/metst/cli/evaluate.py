@@ -170,7 +170,7 @@ def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
 def _cross_validate(features: Path, plan: Plan, *, output: Path, executor: Executor) -> dict[str, Any]:
     """Train and test, print what came of it, and return it."""
     from metst.evaluation.outcome import evaluate_run
-    from metst.evaluation.page import summary_tables, write_run_report
+    from metst.evaluation.page import authors_greedy, summary_tables, write_run_report
     from metst.evaluation.run import run_plan
 
     with progress("evaluate") as on_progress:
@@ -182,6 +182,8 @@ def _cross_validate(features: Path, plan: Plan, *, output: Path, executor: Execu
     for title, columns, rows in summary_tables(result):
         table(title, list(columns), [list(row) for row in rows])
     console.print("strict: one to one, all videos; greedy: as in published results, videos with micro-expressions only")
+    if words := authors_greedy(result):
+        console.print(f"[yellow]note:[/yellow] {escape(words)}")
     for name, values in result["variants"].items():
         if seen := values.get("trained_on_tested"):
             console.print(f"[red]{escape(name)}: trained on subjects that are tested ({escape(', '.join(seen))})[/red]")

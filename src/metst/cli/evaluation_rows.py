@@ -51,7 +51,7 @@ class Asked:
 
     def _rows(self) -> tuple[Row, ...]:
         """Recipes in the order they were given, then models as they are."""
-        from metst.evaluation.models import scored_model
+        from metst.evaluation.models import scored_models
         from metst.training.labelled_recipe import LABELLED
 
         recipes = self.recipes or ([] if self.models else [DEFAULT_RECIPE])
@@ -64,7 +64,7 @@ class Asked:
         if self._changes and not recipes:
             raise UsageError("--epochs and --width change a recipe, and there is none: give one with --recipe")
         trained = [row for recipe in recipes for row in self._variants(recipe)]
-        return (*trained, *map(scored_model, self.models))
+        return (*trained, *scored_models(self.models))
 
     @property
     def published(self) -> bool:
@@ -82,8 +82,11 @@ class Asked:
         from metst.evaluation.plan import LabelledVariant, Variant, read_grid
         from metst.models.checkpoint import DEFAULT_MODEL
         from metst.training.labelled_recipe import LABELLED, labelled_recipe
-        from metst.training.recipes import changed_recipe, published_recipe
+        from metst.training.recipes import PUBLISHED_RECIPES, changed_recipe, published_recipe
 
+        if recipe not in (*PUBLISHED_RECIPES, LABELLED):
+            known = ", ".join((*PUBLISHED_RECIPES, LABELLED))
+            raise UsageError(f"unknown recipe {recipe!r} for recordings: expected one of {known}")
         if recipe == LABELLED:
             if self.grid is not None:
                 raise UsageError(f"--grid is a table of variants of a published recipe, not of {LABELLED}")

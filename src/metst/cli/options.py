@@ -123,7 +123,9 @@ def reachable(path: Path, where: Executor) -> Path:
 
 def reachable_model(model: str, where: Executor) -> str:
     """The same of a checkpoint folder; a name of the package stays one."""
-    return str(reachable(Path(model), where)) if Path(model).is_dir() else model
+    from metst.models.checkpoint import is_packaged
+
+    return model if is_packaged(model) or not Path(model).is_dir() else str(reachable(Path(model), where))
 
 
 def setting(settings: type[Settings], name: str, *options: str, at_least: float | None = None) -> OptionInfo:

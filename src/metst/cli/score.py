@@ -27,7 +27,7 @@ VideoRate = Annotated[
     float | None, typer.Option("--fps", help="Frame rate, in frames per second: durations in seconds.")
 ]
 VideoList = Annotated[
-    Path | None, typer.Option(help="CSV: subject, video of all videos, also those without any event.")
+    Path | None, typer.Option(help="CSV: subject, video (and frames) of all videos, also those without any event.")
 ]
 Resamples = Annotated[int, typer.Option(min=0, help="Resamples of the subjects for confidence intervals.")]
 
@@ -49,10 +49,10 @@ def score(
 ) -> None:
     """Compare predicted intervals with the truth under a named scorer."""
     talk(quiet=quiet, verbose=verbose)
-    from metst.metrics import read_videos_csv, score_tables, tables_for_people
+    from metst.metrics import read_lengths_csv, score_tables, tables_for_people
 
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
-    listed = read_videos_csv(videos) if videos is not None else ()
+    listed = read_lengths_csv(videos) if videos is not None else ()
     result = score_tables(
         predictions,
         truth,

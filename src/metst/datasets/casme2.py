@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import folder_of, folders, frame_folder
+from metst.datasets.folders import folder_of, videos_by_subject
 from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
 from metst.datasets.sheets import Row, Sheet, cell_text, check_merged, headers, whole_number
-from metst.datasets.types import DataSet, Journal, Source, Video
+from metst.datasets.types import DataSet, Journal, Video
 
 RATE_HZ = 30.0
 """Frame rate of the recordings, as their owners give it."""
@@ -73,17 +73,10 @@ def load_casme2(root: Path, *, errata: bool, sheets: LabelSheets) -> DataSet:
 
 
 def _videos(root: Path, *, journal: Journal) -> list[Video]:
-    parent = folder_of(root, children=SUBJECT)
-    if parent is None:
-        journal.fault(Source(root.name), expected="folders like rawpic/s15/15_0101disgustingteeth", got="none")
-        return []
-    videos = (
-        frame_folder(folder, subject=subject.name, name=folder.name, rate_hz=RATE_HZ, root=root, journal=journal)
-        for subject in folders(parent)
-        if re.fullmatch(SUBJECT, subject.name)
-        for folder in folders(subject)
-    )
-    return [video for video in videos if video is not None]
+    return videos_by_subject(
+        folder_of(root, children=SUBJECT), subjects=SUBJECT, rate_hz=RATE_HZ, root=root,
+        example="folders like rawpic/s15/15_0101disgustingteeth", journal=journal,
+    )  # fmt: skip
 
 
 def _rows(sheet: Sheet, *, journal: Journal) -> list[Row]:

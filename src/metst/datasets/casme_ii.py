@@ -7,15 +7,14 @@ Frame numbers are those in the images' names.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import folder_of, folders, frame_folder
+from metst.datasets.folders import folder_of, videos_by_subject
 from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, action_units, note_unlabelled
 from metst.datasets.sheets import Row, find_table
-from metst.datasets.types import DataSet, Journal, Source, Video
+from metst.datasets.types import DataSet, Journal, Video
 
 RATE_HZ = 200.0
 """Frame rate of the recordings, as their owners give it."""
@@ -48,17 +47,10 @@ def load_casme_ii(root: Path, *, errata: bool, sheets: LabelSheets) -> DataSet:
 
 
 def _videos(root: Path, *, journal: Journal) -> list[Video]:
-    parent = folder_of(root, children=SUBJECT)
-    if parent is None:
-        journal.fault(Source(root.name), expected="folders of frames like CASME2_RAW/sub01/EP02_01f", got="none")
-        return []
-    videos = (
-        frame_folder(folder, subject=subject.name, name=folder.name, rate_hz=RATE_HZ, root=root, journal=journal)
-        for subject in folders(parent)
-        if re.fullmatch(SUBJECT, subject.name, re.IGNORECASE)
-        for folder in folders(subject)
-    )
-    return [video for video in videos if video is not None]
+    return videos_by_subject(
+        folder_of(root, children=SUBJECT), subjects=f"(?i:{SUBJECT})", rate_hz=RATE_HZ, root=root,
+        example="folders of frames like CASME2_RAW/sub01/EP02_01f", journal=journal,
+    )  # fmt: skip
 
 
 def _entry(row: Row, *, reader: Reader) -> Entry | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from metst.datasets.folders import VIDEO_SUFFIXES
-from metst.errors import UsageError
+from metst.errors import MetstError, UsageError
+from metst.spelling.names import printable
+from metst.video import content_hash
 from metst.video.folder import IMAGE_SUFFIXES
 
 LIST_SUFFIX = ".txt"
@@ -17,14 +21,36 @@ LIST_SUFFIX = ".txt"
 
 _RESULT = "analysis.json"
 """File by which a folder of results is known: overlays in it are no recordings."""
+_RESULTS = (_RESULT, "calibration.json")
+"""Files in a folder of results that say of which recording they are."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording, and the folder for what is found in it, relative to that of all results."""
+    """One recording, and the folder for what is found in it.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        Folder, relative to that of all results.
+    avoided : str
+        Folder that it would have, were there not the results of another recording in it; empty where it has that, and
+        where its own results were found.
+    """
 
     path: Path
     name: str
+    avoided: str = ""
+
+    @property
+    def note(self) -> str:
+        """What people are told of its folder; empty where there is nothing to tell."""
+        if not self.avoided:
+            return ""
+        return (
+            f"{self.avoided} holds the results of another recording: those of {printable(self.path)} go to {self.name}"
+        )
 
 
 def find_recordings(inputs: Sequence[Path], *, output: Path) -> list[Recording]:
@@ -46,7 +72,8 @@ def find_recordings(inputs: Sequence[Path], *, output: Path) -> list[Recording]:
     -------
     list of Recording
         In the order of the inputs, within a folder in that of the names.  Below a folder the names are those of the
-        paths there, else those of the files; a number keeps equal names apart.
+        paths there, else those of the files; a number keeps equal names apart, also those of earlier calls: results
+        of a recording with another content are never replaced, and those of the same content are found again.
 
     Raises
     ------
@@ -62,7 +89,7 @@ def find_recordings(inputs: Sequence[Path], *, output: Path) -> list[Recording]:
         else:
             below = list(_below(path, output=output))
         found += below or [(path, Path(path.resolve().stem or "input"))]
-    return [Recording(path, name) for (path, _), name in zip(found, _apart([name for _, name in found]), strict=True)]
+    return list(_apart(found, output=output))
 
 
 def _is_corpus(path: Path) -> bool:
@@ -115,14 +142,70 @@ def _below(root: Path, *, output: Path) -> Iterator[tuple[Path, Path]]:
                 yield here / name, (here / name).relative_to(root).with_suffix("")
 
 
-def _apart(names: Sequence[Path]) -> Iterator[str]:
-    """The names, with a number where one was there before, whatever its case."""
-    taken: set[str] = set()
-    times: Counter[str] = Counter()
-    for name in map(Path.as_posix, names):
-        chosen = name
-        while chosen.casefold() in taken:
+def _apart(found: Sequence[tuple[Path, Path]], *, output: Path) -> Iterator[Recording]:
+    """Recordings with their names, with a number where one was there before, whatever its case."""
+    earlier, taken, times = _Earlier(output), set[str](), Counter[str]()
+    for path, wanted in found:
+        name = wanted.as_posix()
+        held = earlier.named_like(wanted)
+        if held and (own := _own(path, held, taken=taken)):
+            taken.add(own.casefold())
+            yield Recording(path, own)
+            continue
+        chosen, avoided = name, ""
+        while chosen.casefold() in taken or chosen.casefold() in held:
+            avoided = avoided or (chosen if chosen.casefold() not in taken else "")
             times[name.casefold()] += 1
             chosen = f"{name}-{times[name.casefold()] + 1}"
         taken.add(chosen.casefold())
-        yield chosen
+        yield Recording(path, chosen, avoided)
+
+
+def _own(path: Path, held: Mapping[str, tuple[str, str]], *, taken: Set[str]) -> str:
+    """The folder among some that holds the results of this recording; empty where none does."""
+    try:
+        content = content_hash(path)
+    except MetstError:  # whoever reads it says why it cannot be read
+        return ""
+    return next((name for name, of in held.values() if of == content and name.casefold() not in taken), "")
+
+
+class _Earlier:
+    """Folders of results of earlier calls."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self._folders: dict[Path, list[str]] = {}
+        self._held: dict[str, dict[str, tuple[str, str]]] = {}
+
+    def named_like(self, wanted: Path) -> dict[str, tuple[str, str]]:
+        """Those with this name or with it and a number: name and content of the recording, by folded name."""
+        key = wanted.as_posix().casefold()
+        if key not in self._held:
+            alike = re.compile(rf"{re.escape(wanted.name.casefold())}(-(\d+))?")
+            numbered = [
+                (int(match[2] or 1), (wanted.parent / name).as_posix())
+                for name in self._names(wanted.parent)
+                if (match := alike.fullmatch(name.casefold()))
+            ]
+            contents = {name: _content_of(self._output / name) for _, name in sorted(numbered)}
+            self._held[key] = {name.casefold(): (name, content) for name, content in contents.items() if content}
+        return self._held[key]
+
+    def _names(self, parent: Path) -> list[str]:
+        if parent not in self._folders:
+            try:
+                self._folders[parent] = [entry.name for entry in (self._output / parent).iterdir() if entry.is_dir()]
+            except OSError:  # there is none, or whoever writes there says why it cannot
+                self._folders[parent] = []
+        return self._folders[parent]
+
+
+def _content_of(folder: Path) -> str:
+    """Hash of the recording whose results a folder holds; empty where it holds none."""
+    for name in _RESULTS:
+        try:
+            return str(json.loads((folder / name).read_bytes())["source"]["content_hash"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""

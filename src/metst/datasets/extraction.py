@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydantic import Field, ValidationError
 
-from metst.config import AnalyzeSettings
+from metst.config import AnalyzeSettings, Settings
 from metst.datasets.features import (
     INDEX_FILE,
     FeatureIndex,
@@ -21,6 +22,7 @@ from metst.datasets.features import (
     write_features_index,
 )
 from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
+from metst.motion.cache import motion_key
 from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion_file import motion_bytes
 from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
@@ -37,7 +39,14 @@ NO_VIDEO = ": there is no video "
 """Between where a label stands and the name of its video, in what is told of features."""
 
 _ROW = ".row.json"
-"""How the name of a file ends that holds a video's row of the index until all are measured."""
+"""How the name of a file ends that holds a video's row of the index, without labels, beside its motion."""
+
+
+class MeasuredRow(Settings):
+    """What a video was found to be, and what decided it: a later extraction takes it, where that is the same."""
+
+    decided_by: str = Field(description="names content, settings and version; empty for what could not be measured")
+    row: FeatureVideo
 
 
 @dataclass(frozen=True)
@@ -86,8 +95,9 @@ def extract_features(
     """Measure the motion of all videos of a data set.
 
     A video that cannot be read, or that shows no face, stays in the index with what was wrong: its
-    micro-expressions are still there to be missed.  Run again, videos measured before come from the cache.
-    An earlier ``features.json`` goes first: whatever stops the work, no index speaks of other files.
+    micro-expressions are still there to be missed.  Run again, in a folder that was finished or after a stop, videos
+    that lie there measured alike are not measured again, with or without the cache.  An earlier ``features.json`` goes
+    first: whatever stops the work, no index speaks of other files.
 
     Parameters
     ----------
@@ -118,18 +128,17 @@ def extract_features(
     """
     settings = settings or AnalyzeSettings()
     _check_videos(data_set, rate_hz=rate_hz)
-    _clear(folder)
     tasks = [
         VideoTask(video, folder / motion_name(number), settings, rate_hz, cache)
         for number, video in enumerate(data_set.videos)
     ]
+    _clear(folder, tasks)
     if run is None:
         _one_after_the_other(tasks, on_progress=on_progress)
     else:
         run(measure_video, tasks)
     index = _index(data_set, tasks, settings=settings)
     write_features_index(folder, index)
-    _drop_rows(folder)
     return index
 
 
@@ -138,7 +147,8 @@ def _index(data_set: DataSet, tasks: Sequence[VideoTask], *, settings: AnalyzeSe
     videos: list[FeatureVideo] = []
     left_out = _without_video(data_set)
     for task in tasks:
-        row, outside = _labelled(FeatureVideo.model_validate_json(task.row_path.read_bytes()), data_set.labels)
+        measured = MeasuredRow.model_validate_json(task.row_path.read_bytes())
+        row, outside = _labelled(measured.row, data_set.labels)
         videos.append(row)
         left_out += outside
     return FeatureIndex(data_set=data_set.kind, settings=settings, metst_version=version("metst"),
@@ -153,9 +163,25 @@ def measure_video(task: VideoTask, *, on_progress: OnProgress | None = None) -> 
     OutputError
         They cannot be written.
     """
-    if not task.row_path.exists():
+    if not _is_measured(task):
         row = _row(task, on_progress=on_progress)
-        write_whole(task.row_path, row.model_dump_json().encode())
+        measured = MeasuredRow(decided_by=_decided_by(task) if row.file else "", row=row)
+        write_whole(task.row_path, measured.model_dump_json().encode())
+
+
+def _is_measured(task: VideoTask) -> bool:
+    """Whether its motion lies there, of the same content, measured with the same settings and version."""
+    try:
+        found = MeasuredRow.model_validate_json(task.row_path.read_bytes())
+        same = found.row.key == (task.video.subject, task.video.name) and found.row.file == task.path.name
+        return same and found.decided_by == _decided_by(task) and fingerprint(task.path) == found.row.sha256
+    except (OSError, ValidationError, VideoError):  # not there, of another version, or it cannot be read any more
+        return False
+
+
+def _decided_by(task: VideoTask) -> str:
+    key = motion_key(content_hash(task.video.path), settings=task.settings, rate_hz=_told_rate(task))
+    return f"{key}-{task.video.frames}"
 
 
 def _one_after_the_other(tasks: Sequence[VideoTask], *, on_progress: OnProgress | None) -> None:
@@ -165,17 +191,15 @@ def _one_after_the_other(tasks: Sequence[VideoTask], *, on_progress: OnProgress 
             on_progress("videos", done, len(tasks))
 
 
-def _drop_rows(folder: Path) -> None:
-    for path in folder.glob(f"*{_ROW}"):
-        path.unlink(missing_ok=True)
-
-
-def _clear(folder: Path) -> None:
-    """Make the folder, without an index of an earlier extraction."""
+def _clear(folder: Path, tasks: Sequence[VideoTask]) -> None:
+    """Make the folder, without an index of an earlier extraction and without rows of videos that are no more."""
     make_folder(folder)
+    rows = {task.row_path.name for task in tasks}
     try:
         (folder / INDEX_FILE).unlink(missing_ok=True)
-        _drop_rows(folder)
+        for path in folder.glob(f"*{_ROW}"):
+            if path.name not in rows:
+                path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot prepare the folder {folder}: {error}") from error
 
@@ -207,9 +231,7 @@ def _event(label: Label) -> TrueEvent:
 
 def _row(task: VideoTask, *, on_progress: OnProgress | None) -> FeatureVideo:
     """One video measured and written, or what is wrong with it."""
-    video = task.video
-    # Only a folder of frames needs to be told its rate: a video file knows it.
-    rate_hz = (video.rate_hz or task.rate_hz) if video.path.is_dir() else None
+    video, rate_hz = task.video, _told_rate(task)
     try:
         measured = _measured(video, rate_hz, settings=task.settings, cache=task.cache, on_progress=on_progress)
     except (VideoError, FaceError, DataError) as error:
@@ -224,6 +246,11 @@ def _row(task: VideoTask, *, on_progress: OnProgress | None) -> FeatureVideo:
     faceless = () if measured.motion.displacement.valid.any() else ("no frame with a usable face",)
     row = _stored(video, measured.motion, task.path, rate_hz=rate_hz)
     return row.model_copy(update={"problems": (*measured.problems, *faceless)})
+
+
+def _told_rate(task: VideoTask) -> float | None:
+    """Only a folder of frames needs to be told its rate: a video file knows it."""
+    return (task.video.rate_hz or task.rate_hz) if task.video.path.is_dir() else None
 
 
 def _without_video(data_set: DataSet) -> list[str]:

@@ -130,6 +130,38 @@ def frame_folder(
     return Video(subject, name, folder, rate_hz, images[-1][0] + 1, int(number[1]) if number else None)
 
 
+def videos_by_subject(
+    parent: Path | None, *, subjects: str, rate_hz: float, root: Path, example: str, journal: Journal
+) -> list[Video]:
+    """Folders of images in folders of subjects, as videos.
+
+    Parameters
+    ----------
+    parent : Path or None
+        Holds the folders of subjects; None, and a fault, where there is none.
+    subjects : str
+        Pattern of their whole names.
+    rate_hz : float
+        Of all videos.
+    root : Path
+        Of the data set.
+    example : str
+        How the folders are expected to lie, in words.
+    journal : Journal
+        Takes the faults.
+    """
+    if parent is None:
+        journal.fault(Source(root.name), expected=example, got="none")
+        return []
+    videos = (
+        frame_folder(folder, subject=subject.name, name=folder.name, rate_hz=rate_hz, root=root, journal=journal)
+        for subject in folders(parent)
+        if re.fullmatch(subjects, subject.name)
+        for folder in folders(subject)
+    )
+    return [video for video in videos if video is not None]
+
+
 def check_subject_names(videos: Iterable[Video], *, root: Path, journal: Journal) -> None:
     """Two subjects whose names differ in case only would be one person on both sides of a split."""
     seen: dict[str, str] = {}

@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import folder_of, folders, frame_folder
+from metst.datasets.folders import folder_of, videos_by_subject
 from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, action_units, label_kind, note_unlabelled
 from metst.datasets.sheets import Row, find_table
-from metst.datasets.types import DataSet, Journal, Source, Video
+from metst.datasets.types import DataSet, Journal, Video
 from metst.published.facts import DATA_SETS
 
 RATE_HZ = DATA_SETS["samm-lv"].video_rate_hz
@@ -51,17 +51,10 @@ def load_samm(root: Path, *, errata: bool, sheets: LabelSheets) -> DataSet:
 
 
 def _videos(root: Path, *, journal: Journal) -> list[Video]:
-    parent = folder_of(root, children=SUBJECT)
-    if parent is None:
-        journal.fault(Source(root.name), expected="folders of frames like 006/006_1_2", got="none")
-        return []
-    videos = (
-        frame_folder(folder, subject=subject.name, name=folder.name, rate_hz=RATE_HZ, root=root, journal=journal)
-        for subject in folders(parent)
-        if re.fullmatch(SUBJECT, subject.name)
-        for folder in folders(subject)
-    )
-    return [video for video in videos if video is not None]
+    return videos_by_subject(
+        folder_of(root, children=SUBJECT), subjects=SUBJECT, rate_hz=RATE_HZ, root=root,
+        example="folders of frames like 006/006_1_2", journal=journal,
+    )  # fmt: skip
 
 
 def _entry(row: Row, *, reader: Reader) -> Entry | None:

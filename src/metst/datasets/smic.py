@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from metst.datasets.errata import Entry
-from metst.datasets.folders import folders, folders_of, frame_folder
+from metst.datasets.folders import folders_of, videos_by_subject
 from metst.datasets.label_sheets import Form, LabelSheets
 from metst.datasets.reading import Columns, Reader, note_unlabelled
 from metst.datasets.sheets import Row, find_table, whole_number
-from metst.datasets.types import DataSet, Journal, Source, Video
+from metst.datasets.types import DataSet, Journal, Video
 from metst.published.facts import Kind
 from metst.spelling.names import loose_spelling
 
@@ -71,20 +71,11 @@ def _named(path: Path) -> set[str]:
 
 
 def _videos(root: Path, *, camera: Camera, journal: Journal) -> list[Video]:
-    parent = _camera_folder(root, camera=camera)
-    if parent is None:
-        name = camera.upper()
-        journal.fault(Source(root.name), expected=f"folders like SMIC-{name}-E/{name}/s01/s1_ne_01", got="none")
-        return []
-    videos = (
-        frame_folder(
-            folder, subject=subject.name, name=folder.name, rate_hz=RATE_HZ[camera], root=root, journal=journal
-        )
-        for subject in folders(parent)
-        if re.fullmatch(SUBJECT, subject.name)
-        for folder in folders(subject)
-    )
-    return [video for video in videos if video is not None]
+    name = camera.upper()
+    return videos_by_subject(
+        _camera_folder(root, camera=camera), subjects=SUBJECT, rate_hz=RATE_HZ[camera], root=root,
+        example=f"folders like SMIC-{name}-E/{name}/s01/s1_ne_01", journal=journal,
+    )  # fmt: skip
 
 
 def _camera_folder(root: Path, *, camera: Camera, named: bool = False) -> Path | None:

@@ -180,6 +180,27 @@ def run_all(
         raise MetstError(f"{len(failures)} of {len(tasks)} {counted} failed ({words}{more})")
 
 
+def alone(
+    function: Callable[[Task], Any],
+    task: Task,
+    *,
+    executor: Executor,
+    counted: str,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Run a function on one task by a worker of its own, as each of several has one.
+
+    Raises
+    ------
+    MetstError
+        The task failed.
+    UsageError, Exception
+        As :func:`run_tasks`.
+    """
+    for failure in run_tasks(function, [task], executor=executor, on_progress=on_progress, counted=counted):
+        raise MetstError(failure.message)
+
+
 def check_executor(executor: Executor) -> None:
     """Make sure that what an executor needs is there, before anything is written for it.
 

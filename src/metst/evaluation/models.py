@@ -16,7 +16,7 @@ from metst.arrays import OnProgress
 from metst.config import Settings
 from metst.datasets.features import features_fingerprint, read_features_index
 from metst.errors import UsageError
-from metst.models.checkpoint import INFO_FILE, WEIGHTS_FILE, Model, load_model
+from metst.models.checkpoint import INFO_FILE, WEIGHTS_FILE, Model, is_packaged, load_model
 from metst.reproduction.subject_checkpoints import was_trained_on
 from metst.storage import fingerprint, json_key, write_whole
 from metst.training.folds import Fold
@@ -26,10 +26,14 @@ _HASH_DIGITS = 10
 """Of a model's SHA-256 in the name of its folder: enough to tell the few models of one evaluation apart."""
 
 
+_LONGEST_NAME = 80
+"""Letters of a row's name: what a file may be called on every system, and a page can show.  Set by hand."""
+
+
 class NamedRow(Settings):
     """One row of the table: whatever it is, it has a name and files that are called so."""
 
-    name: str = Field(min_length=1, max_length=80, description="what it is called; its files, too")
+    name: str = Field(min_length=1, max_length=_LONGEST_NAME, description="what it is called; its files, too")
 
     @property
     def slug(self) -> str:
@@ -42,6 +46,10 @@ class ScoredModel(NamedRow):
 
     model: str = Field(description="name of a packaged model, or its checkpoint folder")
     sha256: str = Field(description="of its description and its weights: another model in its place is refused")
+
+    def called(self, name: str) -> ScoredModel:
+        """The same with a name that says what kind of row it is."""
+        return self.model_copy(update={"name": f"{name}, as it is"[-_LONGEST_NAME:]})
 
     @property
     def training(self) -> str:
@@ -65,25 +73,42 @@ class ScoredModel(NamedRow):
         return _planned(self.model, self.sha256)
 
 
-def scored_model(model: str) -> ScoredModel:
-    """A model as a row.
+def scored_models(models: Sequence[str]) -> tuple[ScoredModel, ...]:
+    """Models as rows of one table.
+
+    Each is called like its folder; where that is no name of its own, so much of the path goes before it that it is one.
 
     Parameters
     ----------
-    model : str
-        Name of a packaged model, or a checkpoint folder.
+    models : sequence of str
+        Names of packaged models, or checkpoint folders.
 
     Raises
     ------
     UsageError
-        There is neither such a folder nor such a name.
+        There is neither such a folder nor such a name, or one is named twice.
     CheckpointError
-        It is damaged.
+        One is damaged.
     """
+    rows = [scored_model(model) for model in models]
+    places = [row.model for row in rows]
+    for place in places:
+        if places.count(place) > 1:
+            raise UsageError(f"model {place} is named twice: once is enough")
+    depth, deepest = 1, max((len(Path(place).parts) for place in places), default=1)
+    while len({row.slug for row in rows}) < len(rows) and depth < deepest:
+        depth += 1
+        slugs = [row.slug for row in rows]
+        rows = [row.called("/".join(Path(row.model).parts[-depth:])) if slugs.count(row.slug) > 1 else row
+                for row in rows]  # fmt: skip
+    return tuple(rows)
+
+
+def scored_model(model: str) -> ScoredModel:
+    """A model as a row; see :func:`scored_models`."""
     found = load_model(model)
-    folder = Path(model)
-    place = str(folder.resolve()) if folder.is_dir() else model
-    return ScoredModel(name=f"{Path(place).name}, as it is"[-80:], model=place, sha256=_sha256(found))
+    place = model if is_packaged(model) else str(Path(model).resolve())
+    return ScoredModel(name="unnamed", model=place, sha256=_sha256(found)).called(Path(place).name)
 
 
 def _sha256(model: Model) -> str:

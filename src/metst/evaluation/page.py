@@ -45,6 +45,7 @@ def write_run_report(result: dict[str, Any], path: Path) -> None:
         result=result,
         folds=len(result["folds"]),
         summary=summary_tables(result),
+        greedy=authors_greedy(result),
         variants=[_variant(name, values, key=f"v{i}") for i, (name, values) in enumerate(result["variants"].items())],
         style=page_style(),
     )
@@ -77,6 +78,18 @@ def summary_tables(result: dict[str, Any]) -> list[TextTable]:
         title = f"Strict, minus {result['differences'][0]['minus']}, paired by subject"
         tables.append(TextTable(title, columns, list(_differences(result["differences"]))))
     return tables
+
+
+def authors_greedy(result: dict[str, Any]) -> str:
+    """Whose figures of the scorer greedy are counted by another rule than those of the other rows; empty for none."""
+    names = [name for name, values in result["variants"].items() if "raw" in values["greedy"]]
+    if not names:
+        return ""
+    return (
+        f"Greedy of {', '.join(names)} is counted as the authors' programs count: in frames of the network, intervals"
+        " not clipped to the video, and a detection that the strategy deletes is deleted after the matching, so that"
+        " its hit becomes a miss. Of other rows it is deleted before: compare these with each other by strict."
+    )
 
 
 def _differences(compared: Sequence[dict[str, Any]]) -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,7 @@ from metst.config import DecodeSettings
 from metst.decode import EventStream, decode_published, decode_scores, score_channels
 from metst.decode.odds import pooled_shares
 from metst.errors import UsageError
-from metst.inference.passes import Engine, ScoringModel
+from metst.inference.passes import Engine, ScoringModel, rows_of_windows
 from metst.inference.score_stream import Delay, ScoreStream, check_motion
 from metst.inference.signal import QualityHold, network_input, resample, uniform_grid
 from metst.timeline import Intervals, Series, join_series
@@ -150,7 +150,11 @@ def network_scores(scores: Series, *, model: ScoringModel) -> Series:
     if model.info.scoring.remainder == "scored":
         return sampled
     scored = np.flatnonzero(sampled.valid)
-    return sampled.part(slice(0, scored[-1] + 1 if len(scored) else 0))
+    rows = int(scored[-1]) + 1 if len(scored) else 0
+    if model.info.input.gaps == "still":
+        # One stretch: its windows are known.  A frame of a slow video may be the nearest to a row behind them, too.
+        rows = min(rows, rows_of_windows(len(grid), scoring=model.info.scoring))
+    return sampled.part(slice(0, rows))
 
 
 def decode_events(scores: Series, *, model: ScoringModel) -> Intervals:

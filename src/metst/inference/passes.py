@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from metst.arrays import Float32Array
-from metst.config import ModelInfo
+from metst.config import ModelInfo, ScoringSettings
 
 
 class Engine(Protocol):
@@ -195,6 +195,11 @@ class WindowPass:
             columns.append(_columns(*result)[self._covered - start :])
             self._covered = start + frames
         return np.concatenate(columns)
+
+
+def rows_of_windows(frames: int, *, scoring: ScoringSettings) -> int:
+    """Frames of a stretch that whole windows cover, from its first on."""
+    return scoring.window + (frames - scoring.window) // scoring.hop * scoring.hop if frames >= scoring.window else 0
 
 
 def _columns(score: Float32Array, logits: Float32Array) -> Float32Array:

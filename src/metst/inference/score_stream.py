@@ -255,7 +255,8 @@ class _BackToVideo:
     columns : int
         Columns of the rows.
     goes_on : bool
-        Frames behind the last row have its values; else they are NaN.
+        Frames behind the last row have its values; else they are NaN, but for the one that is nearest to it: a video
+        whose rate is no multiple of the grid's has no frame on the row.
     """
 
     def __init__(self, start_s: float, *, rate_hz: float, columns: int, goes_on: bool) -> None:
@@ -265,6 +266,7 @@ class _BackToVideo:
         self._time_s = np.zeros(0)  # of the frames that have no row yet
         self._rows = np.zeros((0, columns), dtype=np.float32)
         self._first = 0  # frame of the grid that `_rows` starts with
+        self._taken_s = -math.inf  # the last frame that has its row
 
     @property
     def held_frames(self) -> int:
@@ -285,13 +287,22 @@ class _BackToVideo:
         self._rows = np.concatenate([self._rows, rows])
         if self._goes_on:
             return self._take(len(self._time_s))
-        places = self._places()
-        behind = places > len(self._rows) - 1 + _ON_THE_ROW
+        behind = self._behind_the_last()
         if behind.all():
             return self.without_scores()
         time_s, values = self._take(len(self._time_s))
         values[behind] = np.nan
         return time_s, values
+
+    def _behind_the_last(self) -> BoolArray:
+        """Which frames lie behind the last row and are not the nearest to it; of two as near the first is."""
+        places, last = self._places(), len(self._rows) - 1
+        behind = np.asarray(places > last + _ON_THE_ROW)
+        if last >= 0 and behind.any():
+            first = int(np.argmax(behind))
+            before = places[first - 1] if first else (self._taken_s - self._start_s) * self._rate_hz - self._first
+            behind[first] = places[first] - last >= last - before
+        return behind
 
     def nothing(self) -> tuple[Float64Array, Float32Array]:
         """No frame yet."""
@@ -314,6 +325,7 @@ class _BackToVideo:
         after = np.minimum(before + 1, last)
         values = (1 - share) * self._rows[before] + share * self._rows[after]
         time_s, self._time_s = self._time_s[:count], self._time_s[count:].copy()
+        self._taken_s = float(time_s[-1])
         # The next frame lies at or behind the row before this one.
         self._rows, self._first = self._rows[before[-1] :].copy(), self._first + int(before[-1])
         return time_s, values.astype(np.float32)

@@ -77,10 +77,18 @@ from metst.metrics.interval_tables import (
     Table,
     checked_table,
     read_intervals_csv,
+    read_lengths_csv,
     read_videos_csv,
 )
 from metst.metrics.matching import SCORERS, Events, close_pairs, interval_iou, match_intervals
-from metst.metrics.notes import comparison_notes, emotion_counts, emotion_notes, resampling_notes, table_notes
+from metst.metrics.notes import (
+    comparison_notes,
+    emotion_counts,
+    emotion_notes,
+    length_notes,
+    resampling_notes,
+    table_notes,
+)
 from metst.metrics.resampling import Bootstrap, differences, intervals
 from metst.metrics.text_tables import tables_for_people
 from metst.metrics.videos import Videos, counted_rule, place_tables
@@ -92,6 +100,7 @@ __all__ = [
     "interval_iou",
     "match_intervals",
     "read_intervals_csv",
+    "read_lengths_csv",
     "read_videos_csv",
     "score_tables",
     "tables_for_people",
@@ -108,7 +117,7 @@ def score_tables(
     against: Table | None = None,
     threshold: float | None = None,
     rate_hz: float | None = None,
-    videos: Iterable[tuple[str, str]] = (),
+    videos: Iterable[tuple[str, str]] | Mapping[tuple[str, str], int | None] = (),
     bootstrap: int | Bootstrap = 1000,
 ) -> dict[str, Any]:
     """Compare predicted intervals with the truth; the module says what is counted and what the result holds.
@@ -116,7 +125,8 @@ def score_tables(
     Parameters
     ----------
     predictions, truth : DataFrame, path of a CSV file, or rows
-        Columns ``subject, video, onset, offset, emotion``; frames from 1 (predictions may begin earlier), inclusive.
+        Columns ``subject, video, onset, offset, emotion``; frames from 1 (predictions may begin earlier and end after
+        the last), inclusive.
         Predictions may have a column ``confidence`` (any finite numbers, higher is surer).
     scorer : {"strict", "greedy", "many-to-many", "megc"}
         How hits are counted.
@@ -131,7 +141,8 @@ def score_tables(
     rate_hz : float, optional
         Frames per second of all videos: bands of duration are then in seconds.
     videos : iterable of (subject, video)
-        Videos of the split that no table names; their subjects are resampled as well.
+        Videos of the split that no table names; their subjects are resampled as well.  A mapping of them to their
+        numbers of frames (or None) lets it be said how many intervals end after the last frame.
     bootstrap : int or Bootstrap
         Number of resamples of the subjects for 95 % confidence intervals (0 for none).
 
@@ -157,7 +168,9 @@ def score_tables(
     result |= _curve(events, confidence=tables["predictions"].confidence, videos=every, rules=rules)
     result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap)
     few = resampling_notes(result["subjects"], resamples=bootstrap.resamples)
-    return result | _words(sides, tables=tables, rules=rules, notes=[*table_notes(tables, listed=every.names), *few])
+    lengths = videos if isinstance(videos, Mapping) else {}
+    notes = [*table_notes(tables, listed=every.names), *length_notes(tables, lengths=lengths), *few]
+    return result | _words(sides, tables=tables, rules=rules, notes=notes)
 
 
 def _checked(predictions: Table, truth: Table, *, against: Table | None) -> dict[str, IntervalTable]:

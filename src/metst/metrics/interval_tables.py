@@ -20,6 +20,8 @@ COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 """Columns that every table of intervals has."""
 CONFIDENCE = "confidence"
 """Column that predictions may have."""
+FRAMES = "frames"
+"""Column that a list of videos may have: how many there are of each."""
 
 
 class DataFrame(Protocol):
@@ -38,8 +40,9 @@ _EXPECTED = {
     **dict.fromkeys(("subject", "video", "emotion"), "a text"),
     **dict.fromkeys(("onset", "offset"), "a whole frame number from 1"),
     CONFIDENCE: "a finite number",
+    FRAMES: "a whole number of frames from 1, or nothing",
 }
-_NUMBERS = ("onset", "offset", CONFIDENCE)  # columns with numbers
+_NUMBERS = ("onset", "offset", CONFIDENCE, FRAMES)  # columns with numbers
 _LAST_FRAME = 10**9
 _MISSING = ("NAType", "NaTType")  # pandas' marks of an empty cell
 _FAULTS_SHOWN = 50
@@ -122,6 +125,22 @@ def read_videos_csv(path: str | PathLike[str]) -> list[tuple[str, str]]:
     UsageError, DataError
         As from :func:`read_intervals_csv`.
     """
+    return list(read_lengths_csv(path))
+
+
+def read_lengths_csv(path: str | PathLike[str]) -> dict[tuple[str, str], int | None]:
+    """Read a list of videos with their numbers of frames, where a column ``frames`` says them.
+
+    Returns
+    -------
+    dict of (subject, video) to int or None
+        In the order of the file; None where nothing is said.
+
+    Raises
+    ------
+    UsageError, DataError
+        As from :func:`read_intervals_csv`.
+    """
     needed = COLUMNS[:2]
     table = _csv_cells(Path(path), needed=needed)
     _require(table, needed=needed, name=str(path))
@@ -132,9 +151,19 @@ def read_videos_csv(path: str | PathLike[str]) -> list[tuple[str, str]]:
         for i, cell in enumerate(cells[column])
         if not cell
     ]
+    texts = [_text(cell) for cell in table.columns.get(FRAMES, [""] * len(table.rows))]
+    numbers = _numbers(np.array(texts, dtype=object))
+    sound = [not text or (1 <= number <= _LAST_FRAME and number == int(number))
+             for text, number in zip(texts, numbers, strict=True)]  # fmt: skip
+    faults += [
+        _Fault(table.rows[i], FRAMES, f"expected {_EXPECTED[FRAMES]}, got {texts[i]!r}")
+        for i, good in enumerate(sound)
+        if not good
+    ]
     if faults:
         _raise(faults, name=str(path))
-    return list(zip(*cells.values(), strict=True))
+    lengths = [int(number) if text else None for text, number in zip(texts, numbers, strict=True)]
+    return dict(zip(zip(*cells.values(), strict=True), lengths, strict=True))
 
 
 def _csv_cells(path: Path, *, needed: Sequence[str]) -> _Cells:

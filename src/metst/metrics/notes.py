@@ -12,7 +12,7 @@ from metst.metrics.comparison import Comparison, Rules
 from metst.metrics.interval_tables import IntervalTable
 from metst.metrics.resampling import FEWEST_SUBJECTS
 from metst.spelling.alike import first_rows
-from metst.spelling.names import close_names
+from metst.spelling.names import close_names, composed
 
 
 def emotion_counts(table: IntervalTable) -> dict[str, int]:
@@ -68,6 +68,21 @@ def table_notes(tables: Mapping[str, IntervalTable], *, listed: Iterable[tuple[s
             yield (
                 f"{name} and truth: {len(pairs)} video{'s' * (len(pairs) > 1)} that would meet but for case, zeros in "
                 f"front or the form of letters: {first_rows(pairs)}"
+            )
+
+
+def length_notes(
+    tables: Mapping[str, IntervalTable], *, lengths: Mapping[tuple[str, str], int | None]
+) -> Iterator[str]:
+    """Intervals that end after the last frame of their video, of tables by name; ``lengths`` in frames, where known."""
+    known = {(composed(subject), composed(video)): length for (subject, video), length in lengths.items() if length}
+    for name, table in tables.items():
+        keys = zip(table.subject, table.video, strict=True)
+        beyond = np.array([int(last) - known.get(key, last) for key, last in zip(keys, table.offset, strict=True)])
+        if late := int((beyond > 0).sum()):
+            yield (
+                f"{name}: intervals that end after the last frame: {late}, the latest by {beyond.max()}; they count as "
+                "written, as in the published programs"
             )
 
 

@@ -8,6 +8,7 @@ Reading and scoring need no torch; what is asked for is built then.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from metst.storage import faults_in_words, fingerprint, json_key, sealed, unseal
 if TYPE_CHECKING:
     from metst.models.engine import Engine
     from metst.models.networks import StateTransitionNetwork
+
+logger = logging.getLogger(__name__)
 
 _Tensor = TypeVar("_Tensor")
 
@@ -138,13 +141,19 @@ def known_models() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in _packaged_folder().glob(f"*/{INFO_FILE}")))
 
 
+def is_packaged(model: str | Path) -> bool:
+    """Whether this names a checkpoint of the package; a path names its folder, where there is one."""
+    return str(model) in known_models() and (isinstance(model, str) or not model.is_dir())
+
+
 def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
     """Find a checkpoint and check that it is whole.
 
     Parameters
     ----------
     model : str or Path
-        A checkpoint folder, or the name of a checkpoint that comes with the package.
+        The name of a checkpoint that comes with the package, or a checkpoint folder.  A name goes before a folder
+        that is called so: ``./NAME`` is the folder.
 
     Raises
     ------
@@ -154,11 +163,15 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
         When a file is missing or damaged, or ``model.json`` is not valid.
     """
     folder = Path(model)
-    if not folder.is_dir():
-        if str(model) not in known_models():
-            known = ", ".join(known_models()) or "none"
-            raise UsageError(f"no checkpoint {str(model)!r}: give a checkpoint folder or a known name ({known})")
+    if is_packaged(model):
+        if folder.is_dir():
+            logger.warning(
+                "model %s: the packaged one, not the folder of this name; for the folder write ./%s", model, model
+            )
         folder = _packaged_folder() / str(model)
+    elif not folder.is_dir():
+        known = ", ".join(known_models()) or "none"
+        raise UsageError(f"no checkpoint {str(model)!r}: give a checkpoint folder or a known name ({known})")
     info = _read_info(folder / INFO_FILE)
     weights = folder / WEIGHTS_FILE
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +14,18 @@ from metst.models.checkpoint import INFO_FILE, Model, load_model
 from metst.models.convert import convert_released
 from metst.published.facts import DATA_SETS, TrainedOn
 from metst.reproduction.author_caches import Features
+from metst.spelling.names import composed
 from metst.storage import temporary_folder
 
 RELEASED_SUFFIXES = (".pkl", ".pth", ".pt")
 """How released checkpoints end; the authors write the first, the others are PyTorch's custom."""
 
 _PREFIX = "subject_"  # before the subject in the authors' file names
+_AUTHORS_SUBJECT = re.compile(rf"^({_PREFIX}|spno\.)")  # the same, and before the number of a subject of CAS(ME)³
 
 
 def subject_key(name: str) -> str:
-    """What tells subjects apart however they are written: ``spNO.1``, ``subject_1`` and ``1`` are one; 006 is not 6."""
+    """What tells subjects in the authors' files apart: ``spNO.1``, ``subject_1`` and ``1`` are one; 006 is not 6."""
     return name.casefold().removeprefix(_PREFIX).rpartition(".")[2]
 
 
@@ -108,6 +111,14 @@ def check_model(model: Model, features: Features, *, data_set: TrainedOn, where:
 
 
 def was_trained_on(model: Model, subject: str) -> bool | None:
-    """Whether a checkpoint was trained on a subject; None if it does not say, as released ones do not."""
+    """Whether a checkpoint was trained on a subject; None if it does not say, as released ones do not.
+
+    Names are compared as a lab wrote them, but for case and the form of letters; what the authors write before the
+    number of a subject of CAS(ME)³ or of a checkpoint is no part of a name.
+    """
     seen = model.info.training_subjects
-    return None if seen is None else subject_key(subject) in {subject_key(name) for name in seen}
+    return None if seen is None else _lab_key(subject) in {_lab_key(name) for name in seen}
+
+
+def _lab_key(name: str) -> str:
+    return _AUTHORS_SUBJECT.sub("", composed(name).casefold())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +11,20 @@ import numpy as np
 
 from metst.analyze import analyze
 from metst.arrays import OnProgress
-from metst.errors import FaceError, VideoError
+from metst.config import AnalyzeSettings
+from metst.errors import VideoError
+from metst.inference import decode_events, score_motion
+from metst.motion.measured import measure_motion
 from metst.results import Analysis
 from metst.sensitivity.footage import Footage, Stretch
-from metst.sensitivity.moments import find_sections
+from metst.sensitivity.moments import Section, find_sections
 from metst.sensitivity.recording_quality import Conditions, measure_conditions
 from metst.sensitivity.settings import CalibrateSettings
 from metst.sensitivity.trials import Outcome, Trial, judge, plan_trials
 from metst.storage import temporary_folder
 from metst.synthesis.inject import PlantedFields, inject_events
 from metst.timeline import Intervals
-from metst.video import write_video
+from metst.video import probe_video, write_video
 
 if TYPE_CHECKING:
     from metst.models.checkpoint import Model
@@ -118,22 +121,80 @@ def calibrate(
     settings, path = settings or CalibrateSettings(), Path(path)
     loaded = model if isinstance(model, Model) else load_model(model)
     raw = _long_enough(analyze(path, model=loaded, rate_hz=rate_hz, cache=cache, on_progress=on_progress))
-    footage = Footage(path, find_sections(raw, trials=settings.trials().count), rate_hz=rate_hz)
+    sections = find_sections(raw, trials=settings.trials().count)
+    moments = [moment for section in sections for moment in section.moments]
+    trials = plan_trials(moments, settings=settings.trials())
+    recording = Planned(path, (raw,), sections, rate_hz=rate_hz)
+    (found,) = carry_out(recording, trials, models=(loaded,), settings=settings, on_progress=on_progress)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A recording to be calibrated for one model or for several.
+
+    Parameters
+    ----------
+    path : Path
+    raw : tuple of Analysis
+        Of the recording as it is, by each model.
+    sections : tuple of Section
+        What is planted into.
+    rate_hz : float, optional
+        Frame rate of a frame folder.
+    """
+
+    path: Path
+    raw: tuple[Analysis, ...]
+    sections: tuple[Section, ...]
+    rate_hz: float | None = None
+
+
+def carry_out(
+    recording: Planned,
+    trials: Sequence[Trial],
+    *,
+    models: Sequence[Model],
+    settings: CalibrateSettings,
+    on_progress: OnProgress | None = None,
+) -> tuple[Calibration, ...]:
+    """Plant what is planned into one recording, and let each model find it in the same pictures.
+
+    Parameters
+    ----------
+    recording : Planned
+        What, and where.
+    trials : sequence of Trial
+        Of all passes; those at moments of other recordings are left to these.
+    models : sequence of Model
+        In the order of ``recording.raw``.
+    settings : CalibrateSettings
+        What is planted.
+    on_progress : callable, optional
+        Called as ``on_progress(stage, done, total)``.
+
+    Returns
+    -------
+    tuple of Calibration
+        One per model.
+    """
+    footage = Footage(recording.path, recording.sections, rate_hz=recording.rate_hz)
     stretches = _tracked(footage, on_progress=on_progress)
-    trials = plan_trials(footage.moments, settings=settings.trials())
-    rows, stray = _run(
-        trials, footage=footage, stretches=stretches, model=loaded, settings=settings, on_progress=on_progress
-    )
-    runs = trials[-1].run + 1
-    return Calibration(
-        raw=raw,
-        rows=tuple(rows),
-        moments=len(footage.moments),
-        runs=runs,
-        stray=stray,
-        planted_s=runs * sum(moment.end_s - moment.start_s for moment in footage.moments),
-        conditions=measure_conditions(raw, stretches=stretches, path=path),
-        settings=settings,
+    found = _run(trials, footage=footage, stretches=stretches, models=models, crf=settings.crf, on_progress=on_progress)
+    runs, length_s = trials[-1].run + 1, sum(moment.end_s - moment.start_s for moment in footage.moments)
+    conditions = measure_conditions(recording.raw[0], stretches=stretches, path=recording.path)
+    return tuple(
+        Calibration(
+            raw=raw,
+            rows=tuple(rows),
+            moments=len(footage.moments),
+            runs=runs,
+            stray=stray,
+            planted_s=runs * length_s,
+            conditions=conditions,
+            settings=settings,
+        )
+        for raw, (rows, stray) in zip(recording.raw, found, strict=True)
     )
 
 
@@ -155,17 +216,17 @@ def _tracked(footage: Footage, *, on_progress: OnProgress | None) -> list[Stretc
 
 
 def _run(
-    trials: list[Trial],
+    trials: Sequence[Trial],
     *,
     footage: Footage,
     stretches: list[Stretch],
-    model: Model,
-    settings: CalibrateSettings,
+    models: Sequence[Model],
+    crf: int,
     on_progress: OnProgress | None,
-) -> tuple[list[Row], int]:
-    """Rows of all trials, and the number of candidates that belong to none."""
-    rows: list[Row] = []
-    stray, done = 0, 0
+) -> list[tuple[list[Row], int]]:
+    """For each model the rows of all trials, and the number of candidates that belong to none."""
+    rows: list[list[Row]] = [[] for _ in models]
+    stray, done = [0] * len(models), 0
     runs = trials[-1].run + 1
     with temporary_folder() as work:
         for run in range(runs):
@@ -173,41 +234,52 @@ def _run(
                 numbers = {moment.number for moment in section.moments}
                 mine = [trial for trial in trials if trial.run == run and trial.moment in numbers]
                 images = (frame.rgb for frame in frames)
-                found, free = _pass(
-                    mine, images=images, stretch=stretch, model=model, crf=settings.crf, file=work / "pass.mp4"
-                )
-                rows += found
-                stray += free
+                passed = _pass(mine, images=images, stretch=stretch, models=models, crf=crf, file=work / "pass.mp4")
+                for number, (found, free) in enumerate(passed):
+                    rows[number] += found
+                    stray[number] += free
                 done += 1
                 _tell(on_progress, "planting and finding", done, runs * len(stretches))
-    return rows, stray
+    return list(zip(rows, stray, strict=True))
 
 
 def _pass(
-    trials: list[Trial], *, images: Iterator[np.ndarray], stretch: Stretch, model: Model, crf: int, file: Path
-) -> tuple[list[Row], int]:
-    """Plant the trials into one section, analyse it, compare."""
+    trials: list[Trial],
+    *,
+    images: Iterator[np.ndarray],
+    stretch: Stretch,
+    models: Sequence[Model],
+    crf: int,
+    file: Path,
+) -> list[tuple[list[Row], int]]:
+    """Plant the trials into one section, analyse it, compare: for each model rows and candidates of no trial."""
     events = [stretch.local(trial.event) for trial in trials]
     moving = [event for trial, event in zip(trials, events, strict=True) if trial.amplitude > 0]
     grid = stretch.grid
     planted = inject_events(images, landmarks=stretch.landmarks, time_s=grid.time_s, events=moving)
     write_video(file, planted, times_s=grid.time_s.tolist(), crf=crf, preset="veryfast")
-    candidates = found_in(file, model=model)
     peaks = _peaks(trials, stretch=stretch)
-    rows, taken = [], set()
-    for trial, event, peak in zip(trials, events, peaks, strict=True):
-        outcome, mine = judge(event, candidates=candidates, grid=grid)
-        taken.update(mine)
-        rows.append(Row(trial, outcome, peak, peak * stretch.face_px))
-    return rows, _inside(candidates, stretch=stretch) - len(taken)
+    passed = []
+    for candidates in found_in(file, models=models):
+        rows, taken = [], set()
+        for trial, event, peak in zip(trials, events, peaks, strict=True):
+            outcome, mine = judge(event, candidates=candidates, grid=grid)
+            taken.update(mine)
+            rows.append(Row(trial, outcome, peak, peak * stretch.face_px))
+        passed.append((rows, _inside(candidates, stretch=stretch) - len(taken)))
+    return passed
 
 
-def found_in(file: Path, *, model: Model) -> Intervals:
-    """Candidates in a planted recording; none where no frame of it can be used."""
-    try:
-        return analyze(file, model=model, cache=False).events
-    except FaceError:
-        return Intervals.empty(model.info.classes)
+def found_in(file: Path, *, models: Sequence[Model]) -> list[Intervals]:
+    """Candidates of each model in a planted recording, which is measured once; none where no frame can be used."""
+    info = probe_video(file)
+    motion = measure_motion(
+        info, settings=AnalyzeSettings(), content="", rate_hz=None, landmarks=None, cache=False, on_progress=None
+    ).motion
+    if not motion.displacement.valid.any():
+        return [Intervals.empty(model.info.classes) for model in models]
+    scores = [score_motion(motion.displacement, model=model, quality=motion.quality) for model in models]
+    return [decode_events(each, model=model) for each, model in zip(scores, models, strict=True)]
 
 
 def _inside(candidates: Intervals, *, stretch: Stretch) -> int:

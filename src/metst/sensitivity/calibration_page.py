@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from metst.report.drawing import ACCENT, INK, LINE, MUTED, Box, Drawing, Panel, 
 from metst.report.html import page_style, page_template
 from metst.sensitivity.calibration import Calibration
 from metst.sensitivity.recording_quality import give_advice
-from metst.sensitivity.summary import TARGET, Summary
+from metst.sensitivity.summary import TARGET, Summary, Threshold
 from metst.storage import write_whole
 
 # Sizes of the drawings, points: set by eye.
@@ -49,7 +50,7 @@ def write_page(calibration: Calibration, summary: Summary, path: Path) -> None:
         timing=summary.figures["timing"],
         classes=summary.figures["classes"],
         advice=give_advice(calibration.conditions),
-        lead=lead(summary),
+        lead=lead(summary.typical, points=summary.points),
         fewest=min(point["trials"] for point in summary.points),
         curve=Markup(draw_curve(summary)),
         durations=[Markup(svg) for svg in draw_durations(summary)],
@@ -58,11 +59,10 @@ def write_page(calibration: Calibration, summary: Summary, path: Path) -> None:
     write_whole(path, page.encode())
 
 
-def lead(summary: Summary) -> str:
-    """The main finding in one sentence."""
-    best = summary.typical
+def lead(best: Threshold, *, points: Sequence[dict[str, Any]]) -> str:
+    """The main finding in one sentence: the threshold for the middle of the durations, and all points."""
     if best.amplitude is None or best.px is None or best.face_units is None:
-        strongest = max(point["amplitude"] for point in summary.points)
+        strongest = max(point["amplitude"] for point in points)
         return (
             f"No movement up to {100 * strongest:.0f} % of a full contraction is found 9 times in 10, at"
             f" {best.duration_s:g} s. Do not rely on this recording for micro-expressions: see the advice below."
@@ -76,7 +76,7 @@ def lead(summary: Summary) -> str:
 
 def draw_curve(summary: Summary) -> str:
     """Detection probability over amplitude for the middle duration, with its band, and the points of all trials."""
-    label = f"Detection probability over amplitude. {lead(summary)}"
+    label = f"Detection probability over amplitude. {lead(summary.typical, points=summary.points)}"
     drawing = Drawing(_WIDTH, _HEIGHT, key="curve", label=label)
     panel = _axes(drawing, summary, box=_BOX, texts=True)
     _fill_band(panel, summary, duration_s=summary.typical.duration_s)

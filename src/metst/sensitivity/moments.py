@@ -55,14 +55,23 @@ class Section:
     moments: tuple[Moment, ...]
 
 
-def quiet_frames(analysis: Analysis) -> BoolArray:
-    """Frames ``(T,)`` with a usable face, no candidate, no blink, no speech, and little movement."""
+def quiet_frames(analysis: Analysis, *, others: Sequence[Analysis] = ()) -> BoolArray:
+    """Frames ``(T,)`` with a usable face, no candidate, no blink, no speech, and little movement.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        Of the recording.
+    others : sequence of Analysis
+        Of the same recording by other models, whose candidates count, too.
+    """
     grid = analysis.grid
     quiet = np.asarray(analysis.usable & analysis.motion.displacement.valid)
     busy = np.zeros(len(grid), bool)
-    for onset, offset in zip(analysis.events.onset, analysis.events.offset, strict=True):
-        start_s, end_s = grid.time_s[onset] - _AROUND_EVENT_S, grid.time_s[offset - 1] + _AROUND_EVENT_S
-        busy |= (grid.time_s >= start_s) & (grid.time_s <= end_s)
+    for events in (each.events for each in (analysis, *others)):
+        for onset, offset in zip(events.onset, events.offset, strict=True):
+            start_s, end_s = grid.time_s[onset] - _AROUND_EVENT_S, grid.time_s[offset - 1] + _AROUND_EVENT_S
+            busy |= (grid.time_s >= start_s) & (grid.time_s <= end_s)
     movement = recent_movement(analysis.motion.displacement)
     moved = np.where(np.isfinite(movement), movement, np.inf).mean(axis=1)
     disturbed = ((face_conditions(analysis.motion.conditions) & _DISTURBING) > 0) | (moved > QUIET_MOVEMENT) | ~quiet
@@ -71,17 +80,18 @@ def quiet_frames(analysis: Analysis) -> BoolArray:
     )
 
 
-def find_sections(analysis: Analysis, *, trials: int) -> tuple[Section, ...]:
+def find_sections(analysis: Analysis, *, trials: int, others: Sequence[Analysis] = ()) -> tuple[Section, ...]:
     """Sections of the recording that hold moments for ``trials`` movements, or all there are.
 
-    Those with many moments for their length come first: what lies between costs time and tells nothing.
+    Those with many moments for their length come first: what lies between costs time and tells nothing.  ``others``
+    are as for :func:`quiet_frames`.
 
     Raises
     ------
     FaceError
         There is not one quiet moment.
     """
-    grid, moments = analysis.grid, quiet_moments(analysis)
+    grid, moments = analysis.grid, quiet_moments(analysis, others=others)
     if not moments:
         raise FaceError(
             f"{analysis.source.name}: no quiet moment of {SLOT_S:g} s (a usable face, no candidate, no blink,"
@@ -100,10 +110,10 @@ def find_sections(analysis: Analysis, *, trials: int) -> tuple[Section, ...]:
     return _enough(sections, trials=trials)
 
 
-def quiet_moments(analysis: Analysis) -> tuple[Moment, ...]:
-    """All quiet moments of a recording, in order; none overlaps another."""
+def quiet_moments(analysis: Analysis, *, others: Sequence[Analysis] = ()) -> tuple[Moment, ...]:
+    """All quiet moments of a recording, in order; none overlaps another.  ``others``: :func:`quiet_frames`."""
     time_s, moments = analysis.grid.time_s, []
-    for run in true_runs(quiet_frames(analysis)):
+    for run in true_runs(quiet_frames(analysis, others=others)):
         start_s, end_s = float(time_s[run.start]), float(time_s[run.stop - 1])
         count = int((end_s - start_s) / SLOT_S)
         spare = (end_s - start_s - count * SLOT_S) / max(count, 1)

@@ -97,7 +97,12 @@ class Summary:
 
 def summarise(calibration: Calibration) -> Summary:
     """Fit the curve and count everything."""
-    rows, settings = calibration.rows, calibration.settings
+    return summarise_all((calibration,))
+
+
+def summarise_all(parts: Sequence[Calibration]) -> Summary:
+    """The same over several recordings, whose trials were planned together."""
+    rows, settings = [row for part in parts for row in part.rows], parts[0].settings
     amplitude = np.array([row.trial.amplitude for row in rows])
     duration_s = np.array([row.trial.duration_s for row in rows])
     found = np.array([row.outcome.found for row in rows])
@@ -112,7 +117,7 @@ def summarise(calibration: Calibration) -> Summary:
     lines = {each: _line(curve, curves, grid=grid, duration_s=each) for each in durations}
     moving = [row for row in rows if row.trial.amplitude > 0]
     per_amplitude = float(np.median([row.peak_units / row.trial.amplitude for row in moving]))
-    face_px = calibration.conditions.face_px
+    face_px = float(np.median([part.conditions.face_px for part in parts]))
     thresholds = tuple(
         _threshold(curve, curves, duration_s=each, most=strongest, per_amplitude=per_amplitude, face_px=face_px)
         for each in durations
@@ -126,7 +131,7 @@ def summarise(calibration: Calibration) -> Summary:
         lines=lines,
         thresholds=thresholds,
         figures={
-            "false_alarms": _false_alarms(calibration),
+            "false_alarms": _false_alarms(parts),
             "timing": _timing(moving),
             "classes": _classes(moving),
             "face_units_per_amplitude": per_amplitude,
@@ -136,7 +141,7 @@ def summarise(calibration: Calibration) -> Summary:
 
 def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
     """Everything but the single trials, as plain JSON values; infinite and missing numbers are null."""
-    raw, curve = calibration.raw, summary.curve
+    raw = calibration.raw
     value = {
         "format": 1,
         "source": asdict(raw.source),
@@ -148,6 +153,24 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
         "quiet_moments": calibration.moments,
         "passes": calibration.runs,
         "hit": f"apex of a candidate within the planted movement, or at most {TOLERANCE_S:g} s from its ends",
+        **_figures(summary),
+        "conditions": asdict(calibration.conditions),
+        "advice": [asdict(advice) for advice in give_advice(calibration.conditions)],
+        "problems": list(raw.problems),
+    }
+    clean: dict[str, Any] = finite(value)
+    return clean
+
+
+def figures_of(summary: Summary) -> dict[str, Any]:
+    """What was found, as :func:`as_dict` says it, without the recording."""
+    clean: dict[str, Any] = finite(_figures(summary))
+    return clean
+
+
+def _figures(summary: Summary) -> dict[str, Any]:
+    curve = summary.curve
+    return {
         "points": summary.points,
         "points_by_duration": summary.by_duration,
         "curve": {
@@ -159,12 +182,7 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
         },
         "found_9_in_10": [asdict(threshold) for threshold in summary.thresholds],
         **summary.figures,
-        "conditions": asdict(calibration.conditions),
-        "advice": [asdict(advice) for advice in give_advice(calibration.conditions)],
-        "problems": list(raw.problems),
     }
-    clean: dict[str, Any] = finite(value)
-    return clean
 
 
 def model_facts(described: dict[str, str]) -> dict[str, str]:
@@ -269,14 +287,15 @@ def _point(rows: Sequence[Row], *, amplitude: float, duration_s: float | None = 
     }
 
 
-def _false_alarms(calibration: Calibration) -> dict[str, Any]:
-    """Of the recording as it is, and of the quiet moments; counts per minute with exact 95 % intervals."""
-    raw = calibration.raw
-    placebo = [row for row in calibration.rows if row.trial.amplitude <= 0]
-    strays = calibration.stray
+def _false_alarms(parts: Sequence[Calibration]) -> dict[str, Any]:
+    """Of the recordings as they are, and of the quiet moments; counts per minute with exact 95 % intervals."""
+    candidates = sum(len(part.raw.events) for part in parts)
+    usable_s = sum(float(part.raw.usable.sum()) * part.raw.grid.frame_s for part in parts)
+    placebo = [row for part in parts for row in part.rows if row.trial.amplitude <= 0]
+    strays, planted_s = sum(part.stray for part in parts), sum(part.planted_s for part in parts)
     return {
-        "recording": _per_minute(len(raw.events), minutes=float(raw.usable.sum()) * raw.grid.frame_s / MINUTE_S),
-        "beside_planted": _per_minute(strays, minutes=calibration.planted_s / MINUTE_S),
+        "recording": _per_minute(candidates, minutes=usable_s / MINUTE_S),
+        "beside_planted": _per_minute(strays, minutes=planted_s / MINUTE_S),
         "placebo": {"trials": len(placebo), "found": sum(row.outcome.found for row in placebo)},
     }
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from metst.storage import make_folder, write_whole
 from metst.timeline import MINUTE_S
 from metst.training.adaptation_check import Check, check_gain
 from metst.training.layout import discard_state, training_folder
-from metst.training.material import SHORTEST_BACKGROUND_S, background_stretches, backgrounds_sha256
+from metst.training.material import SHORTEST_RECORDED_S, background_stretches, backgrounds_sha256
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
 from metst.video import content_hash, probe_video
@@ -45,6 +45,8 @@ _GAIN, _DISTURBED = (0.7, 1.4), 0.3
 # Minutes that threshold and confidence are fitted on; and of the lab's own recordings, that are enough for them: what
 # is missing is simulated, but never more than this share.
 _FIT_MIN, _ENOUGH_MIN, _LEAST_SHARE = 30.0, 1.0, 0.25
+_ADAPTED = "-adapted"
+"""Behind the name of a network that was adapted, once or more often."""
 # Of the recordings, to check on, and of the others, to fit threshold and confidence on.
 _PARTS = 3
 
@@ -142,9 +144,9 @@ def measured_recordings(
         if measured.changed:
             raise DataError(f"{path}: {CHANGED}")
         motion = measured.motion
-        if not any(True for _ in background_stretches(motion, min_quality=min_quality)):
+        if not any(True for _ in background_stretches(motion, min_quality=min_quality, shortest_s=SHORTEST_RECORDED_S)):
             raise DataError(
-                f"{path}: no stretch of {SHORTEST_BACKGROUND_S:g} s with a usable face: leave it out, or record longer"
+                f"{path}: no stretch of {SHORTEST_RECORDED_S:g} s with a usable face: leave it out, or record longer"
             )
         motions.append(motion)
         if on_progress is not None:
@@ -171,6 +173,12 @@ def adaptable(model: str | Path) -> Model:
     with torch_for("adapting a model"):
         import torch  # noqa: F401 - asked for before the work
     return found
+
+
+def kept_to_check(videos: Sequence[Path], recordings: Sequence[Motion], *, seed: int) -> tuple[Path, ...]:
+    """Which videos :func:`adapt_model` neither learns from nor fits on, of those whose motion it is given."""
+    kept = {id(each) for each in Recordings.parted(recordings, seed=seed).checked}
+    return tuple(path for path, each in zip(videos, recordings, strict=True) if id(each) in kept)
 
 
 def adapt_model(
@@ -226,7 +234,7 @@ def adapt_model(
     info = _described(model.info, recipe=recipe, parts=parts, subjects=subjects, seed=seed)
     info = fitted(
         Candidate.of(network, info), recipe=_to_fit(recipe, parts.fitted), backgrounds=parts.fitted, seed=seed + 1,
-        on_progress=on_progress,
+        shortest_s=SHORTEST_RECORDED_S, on_progress=on_progress,
     )  # fmt: skip
     check = check_gain(
         parts.checked, before=model, after=Candidate.of(network, info), simulation=recipe.simulation, seed=seed + 2
@@ -240,9 +248,21 @@ def _write(folder: Path, network: StateTransitionNetwork, *, info: ModelInfo, ch
     words, work = json.dumps(check.as_dict()), training_folder(folder)
     info = info.model_copy(update={"provenance": info.provenance | {"check": words}})
     save_model(folder, network=network, info=info, overwrite=True)
-    make_folder(work)
-    write_whole(work / CHECK_FILE, (words + "\n").encode())
+    write_check(folder, check.as_dict())
     discard_state(work)
+
+
+def write_check(folder: Path, check: dict[str, Any]) -> None:
+    """Write what an adaptation gained beside the folder of its model.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    work = training_folder(folder)
+    make_folder(work)
+    write_whole(work / CHECK_FILE, (json.dumps(check) + "\n").encode())
 
 
 def _fine_tuned(
@@ -258,7 +278,9 @@ def _fine_tuned(
     from metst.training.loop import fit_network, fresh_network
     from metst.training.simulation import simulated_training
 
-    training = simulated_training(recipe, steps=recipe.steps, seed=seed, backgrounds=backgrounds)
+    training = simulated_training(
+        recipe, steps=recipe.steps, seed=seed, backgrounds=backgrounds, shortest_s=SHORTEST_RECORDED_S
+    )
     training = replace(training, fingerprint=f"{training.fingerprint} from {model.info.weights_sha256}")
     network = fresh_network(recipe.network, seed=seed)
     network.load_state_dict(model.network.state_dict())
@@ -268,12 +290,12 @@ def _fine_tuned(
 
 def adaptation_recipe(info: ModelInfo, *, steps: int, recordings: int) -> SimulationRecipe:
     """What a model learns further: the recipe of the packaged model, gentler, and nearer to what was recorded."""
-    own = RECIPES["metst-event"]
+    own, name = RECIPES["metst-event"], f"{info.name.removesuffix(_ADAPTED)}{_ADAPTED}"
     assert isinstance(info.decode, DecodeSettings)
     return own.model_copy(
         update={
-            "name": f"{info.name}-adapted",
-            "network": info.network.model_copy(update={"name": f"{info.name}-adapted"}),
+            "name": name,
+            "network": info.network.model_copy(update={"name": name}),
             "input": info.input,
             "scoring": info.scoring,
             "simulation": own.simulation.model_copy(update={"background_gain": _GAIN, "disturbed_share": _DISTURBED}),

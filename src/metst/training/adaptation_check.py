@@ -17,7 +17,7 @@ from metst.results.motion import Motion
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion, SimulationSettings
 from metst.timeline import Intervals, Series, true_runs
-from metst.training.material import background_stretches, motion_series
+from metst.training.material import SHORTEST_RECORDED_S, background_stretches, motion_series
 from metst.training.operating_point import ANY_PEAK, best_threshold
 
 CHECK_AMPLITUDES = (0.05, 0.1, 0.2, 0.4)
@@ -119,7 +119,9 @@ def check_gain(
     stretches = [
         stretch
         for each in recordings
-        for stretch in background_stretches(each, min_quality=after.info.input.min_quality)
+        for stretch in background_stretches(
+            each, min_quality=after.info.input.min_quality, shortest_s=SHORTEST_RECORDED_S
+        )
     ]
     for amplitude in CHECK_AMPLITUDES:
         for drawn in _planted(stretches, amplitude=amplitude, simulation=simulation, seed=seed):

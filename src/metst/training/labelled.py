@@ -6,16 +6,15 @@ subject decides anything.
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from metst.arrays import OnProgress
 from metst.config import DecodeSettings, ModelInfo
@@ -23,19 +22,18 @@ from metst.datasets.features import FeatureIndex, FeatureVideo, read_features_in
 from metst.decode import decode_scores
 from metst.errors import UsageError
 from metst.inference import score_motion
-from metst.labels import CLASSES, NEUTRAL
+from metst.labels import CLASSES
 from metst.metrics import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, load_model, save_model
 from metst.models.networks import StateTransitionNetwork
-from metst.storage import write_whole
 from metst.training.clips import clip_batches, epoch_steps, labelled_stretches
 from metst.training.folds import Fold, inner_split
 from metst.training.labelled_recipe import LabelledLesson, LabelledRecipe
-from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, is_done, training_folder
-from metst.training.loop import Batch, Loss, Losses, Optimisation, Training, fit_network, fresh_network, one_thread
-from metst.training.losses import CERTAIN, summed_cross_entropy
+from metst.training.loop import Batch, Loss, Losses, Optimisation, Training, fit_network, fresh_network
+from metst.training.losses import class_weights, score_cross_entropy, summed_cross_entropy
 from metst.training.operating_point import ANY_PEAK, best_threshold, fit_logistic
-from metst.training.predictions import Candidate, write_predictions
+from metst.training.predictions import Candidate
+from metst.training.runs import run_to_done, train_all_but
 from metst.training.windows import IGNORED
 
 logger = logging.getLogger(__name__)
@@ -71,24 +69,18 @@ def run_labelled_fold(
     OutputError
         The folder cannot be written.
     """
-    index = read_features_index(lesson.features)
-    fingerprint = lesson.fingerprint(fold.train, test=fold.test)
-    if not is_done(folder, fingerprint):
-        started, test = time.perf_counter(), index.of(fold.test)
-        with one_thread():
-            model = _train(
-                folder, lesson, subjects=fold.train, output=folder / MODEL_FOLDER, fingerprint=fingerprint,
-                on_progress=on_progress,
-            )  # fmt: skip
-            rows = write_predictions(folder, lesson.features, test, model=model, on_progress=on_progress)
-        decode = model.info.decode
-        assert isinstance(decode, DecodeSettings)
-        done = {"fingerprint": fingerprint, "fold": fold.name, "recipe": lesson.recipe.name, "seed": lesson.seed,
-                "threshold": decode.peak_threshold, "edge_fraction": decode.edge_fraction, "videos": len(test),
-                "predictions": rows, "weights_sha256": model.info.weights_sha256,
-                "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip
-        write_whole(folder / DONE_FILE, (json.dumps(done, indent=1) + "\n").encode())
-    discard_state(folder)
+    run_to_done(folder, lesson, fold=fold, train=_train, about=partial(_about, lesson), on_progress=on_progress)
+
+
+def _about(lesson: LabelledLesson, model: Candidate) -> dict[str, Any]:
+    decode = model.info.decode
+    assert isinstance(decode, DecodeSettings)
+    return {
+        "recipe": lesson.recipe.name,
+        "seed": lesson.seed,
+        "threshold": decode.peak_threshold,
+        "edge_fraction": decode.edge_fraction,
+    }
 
 
 def train_labelled(
@@ -96,36 +88,9 @@ def train_labelled(
 ) -> ModelInfo:
     """Train on all subjects of a data set, or on all but some, and write a checkpoint.
 
-    Parameters
-    ----------
-    output : Path
-        Checkpoint folder to write.  The state, until it is done, and metrics lie beside it, in ``<output>.training``.
-    lesson, on_progress
-        As for :func:`run_labelled_fold`.
-    without : sequence of str
-        Subjects that training must not see.
-
-    Returns
-    -------
-    ModelInfo
-        What was written to ``model.json``.
-
-    Raises
-    ------
-    UsageError, DataError, OutputError
-        As for :func:`run_labelled_fold`.
+    Parameters, result and errors are those of :func:`metst.training.runs.train_all_but`.
     """
-    output = output.resolve()  # a name is needed, and "." has none
-    index = read_features_index(lesson.features)
-    index.of(tuple(without))
-    subjects = tuple(name for name in index.subjects if name not in without)
-    folder = training_folder(output)
-    model = _train(
-        folder, lesson, subjects=subjects, output=output, fingerprint=lesson.fingerprint(subjects),
-        on_progress=on_progress,
-    )  # fmt: skip
-    discard_state(folder)
-    return model.info
+    return train_all_but(output, lesson, without=without, train=_train, on_progress=on_progress)
 
 
 def _train(
@@ -133,12 +98,12 @@ def _train(
     lesson: LabelledLesson,
     *,
     subjects: tuple[str, ...],
-    output: Path,
+    model: Path,
     fingerprint: str,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress | None = None,
 ) -> Candidate:
     """Train on some subjects and write a checkpoint."""
-    check_target(output, overwrite=True)
+    check_target(model, overwrite=True)
     recipe, index = lesson.recipe, read_features_index(lesson.features)
     if len(subjects) < 2:
         raise UsageError(
@@ -162,7 +127,7 @@ def _train(
     fit_network(network, training, folder=folder, on_progress=on_progress)
     info = _described(lesson, index, subjects=subjects, kept=kept)
     info = _fitted(Candidate.of(network, info), lesson.features, index.of(kept), recipe=recipe)
-    return Candidate.of(network, save_model(output, network=network, info=info, overwrite=True).info)
+    return Candidate.of(network, save_model(model, network=network, info=info, overwrite=True).info)
 
 
 def _start(recipe: LabelledRecipe, *, seed: int) -> StateTransitionNetwork:
@@ -198,16 +163,14 @@ def labelled_loss(*, class_weight: float, neutral_weight: float) -> Loss:
         ``loss(network, (x, score, label, weight))`` gives ``"loss"``, ``"spotting"`` and ``"recognition"``, for the
         batches of :func:`metst.training.clips.clip_batches`.  A frame of weight 0 counts nowhere.
     """
-    weights = torch.ones(len(CLASSES))
-    weights[NEUTRAL] = neutral_weight
+    weights = class_weights(neutral_weight)
 
     def loss(network: nn.Module, batch: Batch) -> Losses:
         motion, score, label, weight = batch
         predicted, logits = network(motion)
         # Mixed precision ends at the network: torch refuses this cross-entropy inside of it.
         with torch.autocast(score.device.type, enabled=False):
-            probability = predicted.float().clamp(CERTAIN, 1 - CERTAIN)
-            spotting = functional.binary_cross_entropy(probability, score, weight=weight, reduction="sum")
+            spotting = score_cross_entropy(predicted, score, weight=weight, reduction="sum")
             spotting = spotting / weight.sum().clamp_min(1)
             counted = label.masked_fill(weight == 0, IGNORED)
             by_class = weights.to(label.device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -60,6 +62,21 @@ def summed_cross_entropy(logits: Tensor, label: Tensor, *, weights: Tensor) -> T
     )
 
 
+def score_cross_entropy(
+    predicted: Tensor, score: Tensor, *, weight: Tensor | None = None, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """Cross-entropy of the score ``(B, T)``, in single precision and finite also where the network is certain."""
+    probability = predicted.float().clamp(CERTAIN, 1 - CERTAIN)
+    return functional.binary_cross_entropy(probability, score, weight=weight, reduction=reduction)
+
+
+def class_weights(neutral_weight: float) -> Tensor:
+    """Weights of the classes ``(5,)``: 1, and that of neutral."""
+    weights = torch.ones(len(CLASSES))
+    weights[NEUTRAL] = neutral_weight
+    return weights
+
+
 def simulated_loss(*, class_weight: float, neutral_weight: float) -> Loss:
     """Cross-entropy of the score per frame, and of the class, mostly inside micro-expressions.
 
@@ -75,15 +92,14 @@ def simulated_loss(*, class_weight: float, neutral_weight: float) -> Loss:
     callable
         As :func:`joint_loss` does.
     """
-    weights = torch.ones(len(CLASSES))
-    weights[NEUTRAL] = neutral_weight
+    weights = class_weights(neutral_weight)
 
     def loss(network: nn.Module, batch: Batch) -> Losses:
         motion, score, label = batch
         predicted, logits = network(motion)
         # Mixed precision ends at the network: torch refuses this cross-entropy inside of it.
         with torch.autocast(score.device.type, enabled=False):
-            spotting = functional.binary_cross_entropy(predicted.float().clamp(CERTAIN, 1 - CERTAIN), score)
+            spotting = score_cross_entropy(predicted, score)
             recognition = functional.cross_entropy(
                 logits.float().transpose(1, 2), label, weight=weights.to(label.device)
             )

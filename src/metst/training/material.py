@@ -21,7 +21,12 @@ from metst.training.loop import Batch
 from metst.training.simulated_recipes import SimulationRecipe
 
 SHORTEST_BACKGROUND_S = 4.0
-"""A shorter stretch of a recorded background is not planted into; set by hand."""
+"""A shorter stretch of a rendered background is not planted into, seconds: there are always longer ones beside it, and
+the packaged weights were made so.  Set by hand."""
+SHORTEST_RECORDED_S = 2.0
+"""The same of a lab's own recordings, which may all be short, seconds: the longest movement (0.6 s) with the rest that
+is kept before and behind it (1 s) has room to lie in different places.  Training plays a stretch to and fro for as long
+as a clip lasts, so that its length sets no limit there.  Set by hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +47,20 @@ class Material:
     share: float
 
     @classmethod
-    def of(cls, recipe: SimulationRecipe, *, backgrounds: Sequence[Motion], seed: int) -> Material:
-        """Material by a recipe."""
+    def of(
+        cls,
+        recipe: SimulationRecipe,
+        *,
+        backgrounds: Sequence[Motion],
+        seed: int,
+        shortest_s: float = SHORTEST_BACKGROUND_S,
+    ) -> Material:
+        """Material by a recipe; stretches of backgrounds that are shorter are left out."""
         simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
         stretches = tuple(
             stretch
             for each in backgrounds
-            for stretch in background_stretches(each, min_quality=recipe.input.min_quality)
+            for stretch in background_stretches(each, min_quality=recipe.input.min_quality, shortest_s=shortest_s)
         )
         return cls(simulator, stretches, recipe.background_share if stretches else 0.0)
 
@@ -69,12 +81,12 @@ class Material:
         return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
 
 
-def background_stretches(recording: Motion, *, min_quality: float) -> Iterator[Background]:
-    """Unbroken stretches of a recording that are long enough to plant into."""
+def background_stretches(recording: Motion, *, min_quality: float, shortest_s: float) -> Iterator[Background]:
+    """Unbroken stretches of a recording that are long enough to plant into; a model starts afresh in each."""
     rate_hz = 1 / recording.grid.frame_s
     for run in true_runs(recording.displacement.valid):
         stretch = Background(recording.displacement.values[run], recording.quality[run], rate_hz, min_quality)
-        if stretch.seconds >= SHORTEST_BACKGROUND_S:
+        if stretch.seconds >= shortest_s:
             yield stretch
 
 

@@ -113,6 +113,10 @@ class Recipe(Settings):
         return self
 
 
+_CHANGED = "-changed"
+"""Behind the name of a network that a recipe was changed to have, once."""
+
+
 def _is_hundredths(gain: float) -> bool:
     return math.isclose(HUNDREDTHS * gain, round(HUNDREDTHS * gain), abs_tol=1e-9)
 
@@ -176,7 +180,7 @@ def changed_recipe(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         place[last] = value
     changed = isinstance(values["network"], dict) and values["network"] != recipe.network.model_dump()
     if changed and "network.name" not in changes:
-        values["network"]["name"] = f"{recipe.network.name}-changed"
+        values["network"]["name"] = f"{recipe.network.name.removesuffix(_CHANGED)}{_CHANGED}"
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

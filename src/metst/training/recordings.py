@@ -6,11 +6,11 @@ window of a data set without a published one, the epoch to stop at.
 
 from __future__ import annotations
 
-import json
 import math
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +24,13 @@ from metst.labels import CLASSES
 from metst.metrics.matching import interval_iou, match_intervals
 from metst.models.checkpoint import check_target, save_model
 from metst.models.networks import StateTransitionNetwork
-from metst.storage import write_whole
 from metst.training.folds import Fold, inner_split
-from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, is_done, training_folder
 from metst.training.lesson import Lesson
-from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network, one_thread
+from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import joint_loss
-from metst.training.predictions import Candidate, predict, write_predictions
+from metst.training.predictions import Candidate, predict
 from metst.training.recipes import HUNDREDTHS, Recipe, WindowPlan
+from metst.training.runs import run_to_done, train_all_but
 from metst.training.windows import (
     TrainingWindows,
     input_settings,
@@ -71,23 +70,19 @@ def run_fold(folder: Path, lesson: Lesson, *, fold: Fold, on_progress: OnProgres
     OutputError
         The folder cannot be written.
     """
-    index = read_features_index(lesson.features)
-    fingerprint = lesson.fingerprint(fold.train, test=fold.test)
-    if not is_done(folder, fingerprint):
-        started = time.perf_counter()
-        test = index.of(fold.test)
-        with one_thread():
-            candidate = train_candidate(
-                folder, lesson, subjects=fold.train, model=folder / MODEL_FOLDER, fingerprint=fingerprint,
-                on_progress=on_progress,
-            )  # fmt: skip
-            rows = write_predictions(folder, lesson.features, test, model=candidate, on_progress=on_progress)
-        done = {"fingerprint": fingerprint, "fold": fold.name, "recipe": lesson.recipe.name,
-                "strategy": lesson.strategy, "seed": lesson.seed, "k_p": _half_duration(candidate.info),
-                "videos": len(test), "predictions": rows, "weights_sha256": candidate.info.weights_sha256,
-                "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip
-        write_whole(folder / DONE_FILE, (json.dumps(done, indent=1) + "\n").encode())
-    discard_state(folder)
+    run_to_done(
+        folder, lesson, fold=fold, train=train_candidate, about=partial(_about, lesson), on_progress=on_progress
+    )
+
+
+def _about(lesson: Lesson, model: Candidate) -> dict[str, Any]:
+    assert isinstance(model.info.decode, PublishedDecodeSettings)
+    return {
+        "recipe": lesson.recipe.name,
+        "strategy": lesson.strategy,
+        "seed": lesson.seed,
+        "k_p": model.info.decode.k_p,
+    }
 
 
 def train_recordings(
@@ -95,36 +90,9 @@ def train_recordings(
 ) -> ModelInfo:
     """Train on all subjects of a data set, or on all but some, and write a checkpoint.
 
-    Parameters
-    ----------
-    output : Path
-        Checkpoint folder to write.  The state, until it is done, and metrics lie beside it, in ``<output>.training``.
-    lesson, on_progress
-        As for :func:`run_fold`.
-    without : sequence of str
-        Subjects that training must not see.
-
-    Returns
-    -------
-    ModelInfo
-        What was written to ``model.json``.
-
-    Raises
-    ------
-    UsageError, DataError, OutputError
-        As for :func:`run_fold`.
+    Parameters, result and errors are those of :func:`metst.training.runs.train_all_but`.
     """
-    output = output.resolve()  # a name is needed, and "." has none
-    index = read_features_index(lesson.features)
-    index.of(tuple(without))
-    subjects = tuple(name for name in index.subjects if name not in without)
-    folder = training_folder(output)
-    candidate = train_candidate(
-        folder, lesson, subjects=subjects, model=output, fingerprint=lesson.fingerprint(subjects),
-        on_progress=on_progress,
-    )  # fmt: skip
-    discard_state(folder)
-    return candidate.info
+    return train_all_but(output, lesson, without=without, train=train_candidate, on_progress=on_progress)
 
 
 def train_candidate(
@@ -223,11 +191,6 @@ def _described(lesson: Lesson, *, subjects: Sequence[str], plan: WindowPlan, k_p
             "recipe": recipe.model_dump_json(), "strategy": str(lesson.strategy), "seed": str(lesson.seed),
         },
     )  # fmt: skip
-
-
-def _half_duration(info: ModelInfo) -> int:
-    assert isinstance(info.decode, PublishedDecodeSettings)
-    return info.decode.k_p
 
 
 def _training(

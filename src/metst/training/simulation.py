@@ -25,7 +25,7 @@ from metst.training.backgrounds import recorded_backgrounds
 from metst.training.layout import discard_state, training_folder
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import simulated_loss
-from metst.training.material import Material, backgrounds_sha256, clip_batch, motion_series
+from metst.training.material import SHORTEST_BACKGROUND_S, Material, backgrounds_sha256, clip_batch, motion_series
 from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
@@ -175,9 +175,16 @@ def recipe_stages(recipe: SimulationRecipe) -> list[SimulationRecipe]:
     return [*(recipe_stages(RECIPES[recipe.after]) if recipe.after is not None else []), recipe]
 
 
-def simulated_training(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[Motion]) -> Training:
-    """One stage."""
-    material = Material.of(recipe, backgrounds=backgrounds, seed=seed)
+def simulated_training(
+    recipe: SimulationRecipe,
+    *,
+    steps: int,
+    seed: int,
+    backgrounds: Sequence[Motion],
+    shortest_s: float = SHORTEST_BACKGROUND_S,
+) -> Training:
+    """One stage; stretches of backgrounds that are shorter are left out."""
+    material = Material.of(recipe, backgrounds=backgrounds, seed=seed, shortest_s=shortest_s)
     measured = backgrounds_sha256(backgrounds)
     return Training(
         batch=_Ahead(lambda step: clip_batch(step, material=material, recipe=recipe, seed=seed), last=steps - 1),
@@ -212,10 +219,12 @@ def fitted(
     recipe: SimulationRecipe,
     backgrounds: Sequence[Motion],
     seed: int,
+    shortest_s: float = SHORTEST_BACKGROUND_S,
     on_progress: OnProgress | None = None,
 ) -> ModelInfo:
     """The description of a trained network with its decoding, and that of live use where it differs."""
-    info, source = model.info, Material.of(recipe, backgrounds=backgrounds, seed=seed)
+    info = model.info
+    source = Material.of(recipe, backgrounds=backgrounds, seed=seed, shortest_s=shortest_s)
 
     def fit(info: ModelInfo, stage: str) -> DecodeSettings:
         return fit_decoding(
