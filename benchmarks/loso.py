@@ -5,7 +5,9 @@ second; every third video of a subject without a micro-expression), checks it, m
 ``metst-plus`` and ``metst`` under all strategies.  With ``--simulated`` the motion is drawn instead, without pictures:
 faster, and good enough for times.  Scores on either are no benchmark scores.
 
-    python benchmarks/loso.py WORK [--simulated] [--subjects 8] [--seconds 4] [--epochs 3]
+With ``--features-only`` nothing is evaluated.
+
+    python benchmarks/loso.py WORK [--simulated] [--features-only] [--subjects 8] [--seconds 4] [--epochs 3]
 """
 
 from __future__ import annotations
@@ -220,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--simulated", action="store_true")
+    parser.add_argument("--features-only", action="store_true")
     parser.add_argument("--subjects", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--epochs", type=int, default=3)
@@ -238,7 +241,7 @@ def main() -> None:
             print(f"pictures: {time.perf_counter() - started:.0f} s")
         print(f"check: {timed(command('datasets', 'check', data)):.0f} s")
         print(f"extract: {timed(command('extract', data, '-o', features)):.0f} s")
-    for recipe in options.recipes:
+    for recipe in () if options.features_only else options.recipes:
         race(features, options.work, recipe=recipe, epochs=options.epochs)
         show(options.work, recipe)
 

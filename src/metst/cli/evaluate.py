@@ -47,7 +47,8 @@ StrategyOption = Annotated[str, typer.Option(help="Synergy strategy 0, 1 or 2; a
 RecipeOption = Annotated[
     list[str],
     typer.Option(
-        help=f"{', '.join(_RECIPES)}, or metst-event: the product's own network; may be repeated.",
+        help=f"{', '.join(_RECIPES)}; or metst-event, the product's own network, metst-event:from-nothing to have both"
+        " of its starts in one table; may be repeated.",
         rich_help_panel=_OWN,
         show_default="metst-plus without --model",
     ),

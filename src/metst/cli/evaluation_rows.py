@@ -52,14 +52,14 @@ class Asked:
     def _rows(self) -> tuple[Row, ...]:
         """Recipes in the order they were given, then models as they are."""
         from metst.evaluation.models import scored_models
-        from metst.training.labelled_recipe import LABELLED
+        from metst.training.labelled_recipe import LABELLED, LABELLED_FRESH
 
         recipes = self.recipes or ([] if self.models else [DEFAULT_RECIPE])
         if self.grid is not None and len(recipes) != 1:
             raise UsageError(f"--grid is a table of variants of one recipe: give one --recipe, not {len(recipes)}")
         if self.from_nothing and LABELLED not in recipes:
             raise UsageError(f"--from-nothing is for --recipe {LABELLED}: the published recipes start from nothing")
-        if self.as_published and all(recipe == LABELLED for recipe in recipes):
+        if self.as_published and all(recipe in (LABELLED, LABELLED_FRESH) for recipe in recipes):
             raise UsageError("--as-published is for the published recipes: give one with --recipe")
         if self._changes and not recipes:
             raise UsageError("--epochs and --width change a recipe, and there is none: give one with --recipe")
@@ -69,9 +69,10 @@ class Asked:
     @property
     def published(self) -> bool:
         """Whether any row trains by a published recipe, which has a strategy."""
-        from metst.training.labelled_recipe import LABELLED
+        from metst.training.labelled_recipe import LABELLED, LABELLED_FRESH
 
-        return any(recipe != LABELLED for recipe in self.recipes) or not (self.recipes or self.models)
+        own = (LABELLED, LABELLED_FRESH)
+        return any(recipe not in own for recipe in self.recipes) or not (self.recipes or self.models)
 
     @property
     def _changes(self) -> dict[str, Any]:
@@ -81,19 +82,17 @@ class Asked:
     def _variants(self, recipe: str) -> tuple[Variant | LabelledVariant, ...]:
         from metst.evaluation.plan import LabelledVariant, Variant, read_grid
         from metst.models.checkpoint import DEFAULT_MODEL
-        from metst.training.labelled_recipe import LABELLED, labelled_recipe
+        from metst.training.labelled_recipe import LABELLED, LABELLED_FRESH, labelled_recipe
         from metst.training.recipes import PUBLISHED_RECIPES, changed_recipe, published_recipe
 
-        if recipe not in (*PUBLISHED_RECIPES, LABELLED):
-            known = ", ".join((*PUBLISHED_RECIPES, LABELLED))
-            raise UsageError(f"unknown recipe {recipe!r} for recordings: expected one of {known}")
-        if recipe == LABELLED:
+        if recipe not in (known := (*PUBLISHED_RECIPES, LABELLED, LABELLED_FRESH)):
+            raise UsageError(f"unknown recipe {recipe!r} for recordings: expected one of {', '.join(known)}")
+        if recipe in (LABELLED, LABELLED_FRESH):
             if self.grid is not None:
                 raise UsageError(f"--grid is a table of variants of a published recipe, not of {LABELLED}")
-            own = labelled_recipe(
-                start=None if self.from_nothing else DEFAULT_MODEL, epochs=self.epochs, width=self.width
-            )
-            name = f"{recipe}, trained {'from nothing' if self.from_nothing else 'on'}"
+            fresh = self.from_nothing or recipe == LABELLED_FRESH
+            own = labelled_recipe(start=None if fresh else DEFAULT_MODEL, epochs=self.epochs, width=self.width)
+            name = f"{LABELLED}, trained {'from nothing' if fresh else 'on'}"
             return (LabelledVariant(name=name, recipe=own),)
         chosen = published_recipe(recipe)
         if self._changes:

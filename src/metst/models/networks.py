@@ -180,7 +180,10 @@ class Mamba(nn.Module):
 
 
 class MambaBlock(nn.Module):
-    """``x + DropPath(LN(Mamba(LN(x))))``, without an MLP."""
+    """``x + DropPath(LN(Mamba(LN(x))))``, without an MLP.
+
+    A sample that skips the block in training is not computed.
+    """
 
     def __init__(self, width: int, *, config: NetworkConfig, drop_path: float) -> None:
         super().__init__()
@@ -193,11 +196,18 @@ class MambaBlock(nn.Module):
         """``(B, T, width)`` to the same shape."""
         if x.shape[1] == 0:  # the layers before still hold back the first frames
             return x
-        branch: Tensor = self.norm_out(self.mixer(self.norm_in(x), memory))
-        if self.training and self.drop_path > 0:
-            kept = torch.rand(x.shape[0], 1, 1, device=x.device) >= self.drop_path
-            branch = branch * kept / (1 - self.drop_path)
-        return x + branch
+        if not (self.training and self.drop_path > 0):
+            return x + self._branch(x, memory)
+        kept = torch.rand(x.shape[0], device=x.device) >= self.drop_path
+        scale = 1 / (1 - self.drop_path)
+        rows = kept.nonzero().flatten()
+        if len(rows) == 0 or memory.past or not memory.last:  # weights want a gradient, and what is kept all samples
+            return x + self._branch(x, memory) * (scale * kept)[:, None, None]
+        return x.index_add(0, rows, self._branch(x.index_select(0, rows), memory), alpha=scale)
+
+    def _branch(self, x: Tensor, memory: Memory) -> Tensor:
+        out: Tensor = self.norm_out(self.mixer(self.norm_in(x), memory))
+        return out
 
 
 class BlockStack(nn.ModuleList):

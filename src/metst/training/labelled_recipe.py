@@ -17,6 +17,8 @@ from metst.storage import fingerprint, json_key
 
 LABELLED = "metst-event"
 """Name of the recipe: that of the network."""
+LABELLED_FRESH = f"{LABELLED}:from-nothing"
+"""Name of the same recipe from fresh weights, where both stand in one table."""
 
 # Peaks of the learning rate, set by hand: weights that know much already are moved less than fresh ones.
 _FINE_TUNING_RATE, _FRESH_RATE = 3e-4, 2e-3

@@ -20,6 +20,7 @@ from metst.models.scan.rows import (
     Span,
     advance,
     block_count,
+    count_remembered,
     load_block,
     load_fastest,
     load_state,
@@ -31,18 +32,18 @@ from metst.models.scan.rows import (
 )
 
 Gradients = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
-"""Of ``u, delta, z (B, T, D)``; ``bias (B, D)``, ``rate (B, N, D)``, ``B, C (blocks, B, T, N)``, ``skip (B, D)``.
+"""Of ``u, delta, z (B, T, D)``; ``bias (B, D)``, ``rate (B, N, D)``, ``B, C (blocks, B, N, T)``, ``skip (B, D)``.
 
 Where several tasks contribute to one value there is an axis for them, to be summed in a fixed order.
 """
 
 Sums = tuple[Array, Array, Array, Array, Array, Array]
 """Of one chunk: gradients of the state and the rates ``(N, LANES)``, what passes through decay and input
-``(CHUNK, LANES)``, and the gradients of ``B`` and ``C (N, CHUNK)``."""
+``(CHUNK, LANES)``, and the gradients of ``B`` and ``C (N, steps)``."""
 
 Given = tuple[Array, Array, Array, Array, Array, Array]
-"""Of one chunk: rates ``(N, LANES)``; step sizes, drive and gradient of the output ``(CHUNK, LANES)``; ``B`` and
-``C (N, CHUNK)``."""
+"""Of one chunk: rates of the remembered states ``(n, LANES)``; step sizes, drive and gradient of the output
+``(CHUNK, LANES)``; ``B`` and ``C (N, steps)``."""
 
 
 def _make_sweep(bounded: bool) -> Callable[..., None]:
@@ -55,7 +56,7 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
     ``(CHUNK, LANES)``.
 
     With the state index outside, what is kept of a chunk fits the first-level cache, and the row of a state stays in
-    registers over all steps.
+    registers over all steps.  States that are not remembered are left to :func:`_sweep_forgotten`.
     """
 
     @hot_loop_with_sums
@@ -91,12 +92,37 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
 _sweep_bounded, _sweep = _make_sweep(True), _make_sweep(False)
 
 
-@compiled
-def _turn(target: Array, source: Array) -> None:
-    """``target`` from the transposed ``source``, as far as both reach."""
-    for m in range(min(target.shape[0], source.shape[1])):
-        for k in range(min(target.shape[1], source.shape[0])):
-            target[m, k] = source[k, m]
+@hot_loop_with_sums
+def _sweep_forgotten(sums: Sums, given: Given, count: int) -> None:
+    """What the sweep leaves out: states that are ``drive_t B_t`` at each step and pass no gradient back.
+
+    All of them need ``sum_j drive_t grad_out_t``, and together they add ``grad_out_t sum_n B_t C_t`` to
+    ``through_input``; only the gradient that comes from behind the chunk is one's own.
+    """
+    grad_state, _, _, through_input, grad_B, grad_C = sums
+    rate, _, drive, grad_out, B, C = given
+    first, states, last = rate.shape[0], grad_state.shape[0], count - 1
+    common, direct = np.zeros(count, drive.dtype), np.zeros(count, drive.dtype)
+    for t in range(count):
+        total = drive.dtype.type(0)
+        for j in range(LANES):
+            total += drive[t, j] * grad_out[t, j]
+        common[t] = total
+    for n in range(first, states):
+        for t in range(count):
+            grad_B[n, t] = C[n, t] * common[t]
+            grad_C[n, t] = B[n, t] * common[t]
+            direct[t] += B[n, t] * C[n, t]
+    for t in range(count):
+        for j in range(LANES):
+            through_input[t, j] += direct[t] * grad_out[t, j]
+    for n in range(first, states):
+        b, total = B[n, last], drive.dtype.type(0)
+        for j in range(LANES):
+            through_input[last, j] += grad_state[n, j] * b
+            total += grad_state[n, j] * drive[last, j]
+            grad_state[n, j] = 0
+        grad_B[n, last] += total
 
 
 @compiled
@@ -175,7 +201,7 @@ def backward(
 ) -> None:
     """Gradients of the tasks ``tasks[0] .. tasks[1] - 1``.
 
-    ``saved`` is the initial state ``(B, N, D)``, the checkpoints and the output before the gate, as
+    ``B`` and ``C`` of ``inputs`` come turned, ``(B, N, T)``.  ``saved`` is the initial state ``(B, N, D)``, the checkpoints and the output before the gate, as
     :func:`~metst.models.scan.forward.forward` left them.  ``grad_state (B, N, D)`` comes as the gradient of the last
     state and leaves as that of the initial one; ``bias`` and ``skip`` of ``gradients`` come as zeros.
     """
@@ -189,8 +215,7 @@ def backward(
     step, drive, grad_out = workspace(CHUNK, u), workspace(CHUNK, u), workspace(CHUNK, u)
     through_decay, through_input = workspace(CHUNK, u), workspace(CHUNK, u)
     state, history, change = workspace(states, u), workspace(CHUNK, u), workspace(CHUNK, u)
-    B_turned, C_turned = np.empty((states, CHUNK), u.dtype), np.empty((states, CHUNK), u.dtype)
-    sum_B, sum_C = np.empty((states, CHUNK), u.dtype), np.empty((states, CHUNK), u.dtype)
+    least = workspace(1, u)
     for task in range(tasks[0], tasks[1]):
         i, block = task // blocks, task % blocks
         first = block * LANES
@@ -207,16 +232,17 @@ def backward(
             else:
                 load_state(state, initial, i, first)
             chunk_rate[:], through_decay[:], through_input[:] = 0, 0, 0
-            _turn(B_turned, B[i, begin : begin + span[2]])
-            _turn(C_turned, C[i, begin : begin + span[2]])
-            sums = (g, chunk_rate, through_decay, through_input, sum_B, sum_C)
-            kept, given = (state, history, change), (r, step, drive, grad_out, B_turned, C_turned)
+            steps = slice(begin, begin + span[2])
+            remembered = count_remembered(step, r, least, span[2])
+            sums = (g, chunk_rate, through_decay, through_input, grad_B[block, i, :, steps], grad_C[block, i, :, steps])
+            kept = (state, history, change)
+            given = (r[:remembered], step, drive, grad_out, B[i, :, steps], C[i, :, steps])
             if stays_normal(step, fastest, span[2]):
                 _sweep_bounded(sums, kept, given, span[2])
             else:
                 _sweep(sums, kept, given, span[2])
-            _turn(grad_B[block, i, begin : begin + span[2]], sum_B)
-            _turn(grad_C[block, i, begin : begin + span[2]], sum_C)
+            if remembered < states:
+                _sweep_forgotten(sums, given, span[2])
             total_rate += chunk_rate  # sums over long sequences lose fewer digits chunk by chunk
             _store_input_gradients(grad_u, grad_skip, through_decay, through_input, step, grad_out, u, skip, span)
             _store_step_gradients(grad_delta, grad_bias, through_decay, delta, bias, use_softplus, span)

@@ -17,6 +17,7 @@ from metst.models.scan.rows import (
     Span,
     advance,
     block_count,
+    count_remembered,
     load_block,
     load_fastest,
     load_state,
@@ -60,6 +61,19 @@ def _make_chunk(bounded: bool) -> Callable[..., None]:
 
 
 _chunk_bounded, _chunk = _make_chunk(True), _make_chunk(False)
+
+
+@hot_loop
+def _chunk_forgotten(state: Array, out: Array, drive: Array, B: Array, C: Array, span: Span, first: int) -> None:
+    """The same bits for the states from ``first`` on, whose change by the decay is -1."""
+    begin, count = span[1], span[2]
+    for n in range(first, state.shape[0]):
+        for t in range(count):
+            b, c = B[begin + t, n], C[begin + t, n]
+            for j in range(LANES):
+                value = advance(state[n, j], type(b)(-1), drive[t, j], b)
+                state[n, j] = value
+                out[t, j] = fma(value, c, out[t, j])
 
 
 @compiled
@@ -125,7 +139,7 @@ def forward(
     u, delta, z, bias, rate, B, C, skip = inputs
     length, states, blocks = u.shape[1], rate.shape[0], block_count(u.shape[2])
     h, r, fastest = workspace(states, u), workspace(states, u), workspace(1, u)
-    step, drive, out = workspace(CHUNK, u), workspace(CHUNK, u), workspace(CHUNK, u)
+    step, drive, out, least = workspace(CHUNK, u), workspace(CHUNK, u), workspace(CHUNK, u), workspace(1, u)
     for task in range(tasks[0], tasks[1]):
         i, first = task // blocks, task % blocks * LANES
         load_block(r, rate, first)
@@ -138,10 +152,12 @@ def forward(
             load_steps(step, drive, u, delta, bias, use_softplus, span)
             _start_output(out, u, skip, span)
             soon = _soon_needed(u, delta, y, span)
+            remembered = count_remembered(step, r, least, span[2])
             if stays_normal(step, fastest, span[2]):
-                _chunk_bounded(h, out, r, step, drive, B[i], C[i], span, soon)
+                _chunk_bounded(h, out, r[:remembered], step, drive, B[i], C[i], span, soon)
             else:
-                _chunk(h, out, r, step, drive, B[i], C[i], span, soon)
+                _chunk(h, out, r[:remembered], step, drive, B[i], C[i], span, soon)
+            _chunk_forgotten(h, out, drive, B[i], C[i], span, remembered)
             _store_output(y, ungated, out, z, span)
         if state.size:
             store_block(state[i], h, first)

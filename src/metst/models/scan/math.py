@@ -29,6 +29,9 @@ LN_2 = math.log(2.0)
 EXPONENT_LIMIT = 125.0
 """``2**-x`` is a normal number in single precision for x up to this."""
 
+_FORGOTTEN_SINGLE, _FORGOTTEN_DOUBLE = 26.0, 55.0
+"""``2**-x - 1`` is -1 for x from these on: two more than the bits of the precision, since exponents are rounded."""
+
 _X86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")  # has the SSE control register
 _FLUSH_BITS = 0x8040  # flush-to-zero and denormals-are-zero of the SSE control register
 _INT32, _ADDRESS = ir.IntType(32), ir.IntType(8).as_pointer()  # LLVM's types
@@ -193,6 +196,21 @@ def _compile_log_one_plus(w: Any) -> Any:
         return math.log1p(w)
 
     return single if w == types.float32 else double
+
+
+def forgetting_exponent(like: Number) -> Number:  # noqa: ARG001
+    """Least x for which :func:`decay_change` is sure to be -1 for ``-x``, in the precision of ``like``."""
+    return _FORGOTTEN_DOUBLE
+
+
+@overload(forgetting_exponent)
+def _compile_forgetting_exponent(like: Any) -> Any:
+    exponent = np.float32(_FORGOTTEN_SINGLE) if like == types.float32 else _FORGOTTEN_DOUBLE
+
+    def constant(like: Any) -> Any:  # noqa: ARG001
+        return exponent
+
+    return constant
 
 
 @compiled

@@ -168,7 +168,8 @@ def run_backward(
     u, states = operands.u, operands.A.shape[1]
     (batch, length, width), dtype = u.shape, u.dtype
     none, inputs = np.empty((0, 0, 0), dtype), operands.loop_inputs()
-    parts = (block_count(width), batch, length, states)
+    inputs = (*inputs[:5], *(np.ascontiguousarray(each.transpose(0, 2, 1)) for each in inputs[5:7]), inputs[7])
+    parts = (block_count(width), batch, states, length)
     gradients: Gradients = (
         np.empty_like(u),
         np.empty_like(u),
@@ -190,6 +191,8 @@ def run_backward(
     summed = (*gradients[:3], *(part.sum(axis=0) for part in gradients[3:]))
     named = dict(zip(names, summed, strict=True))
     named["A"] = np.ascontiguousarray(named["A"].T)
+    for name in ("B", "C"):
+        named[name] = np.ascontiguousarray(named[name].transpose(0, 2, 1))
     return {name: named[name] for name in operands.present()}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from metst.arrays import FloatArray
 from metst.models.scan.compile import compiled
-from metst.models.scan.math import EXPONENT_LIMIT, Number, fma, softplus
+from metst.models.scan.math import EXPONENT_LIMIT, Number, fma, forgetting_exponent, softplus
 
 Array = FloatArray
 
@@ -124,6 +124,28 @@ def stays_normal(step: Array, fastest: Array, count: int) -> bool:
         for j in range(LANES):
             inside &= step[t, j] * fastest[0, j] < limit
     return inside
+
+
+@compiled
+def count_remembered(step: Array, rate: Array, least: Array, count: int) -> int:
+    """How many states a chunk needs decays of; all behind them keep nothing from one step to the next.
+
+    There the change by the decay is -1 to the last bit in all channels of the block.  Mamba's rates start in rising
+    order and stay near it, so that one number says nearly all.  ``least (1, LANES)`` is written over.
+    """
+    for j in range(LANES):
+        least[0, j] = step[0, j]
+    for t in range(1, count):
+        for j in range(LANES):
+            least[0, j] = min(least[0, j], step[t, j])
+    limit = -forgetting_exponent(step[0, 0])
+    for n in range(rate.shape[0] - 1, -1, -1):
+        forgotten = True
+        for j in range(LANES):
+            forgotten &= least[0, j] * rate[n, j] <= limit
+        if not forgotten:
+            return n + 1
+    return 0
 
 
 @compiled
