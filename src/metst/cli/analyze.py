@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, named, print_json, progress, table, talk
+from metst.cli.console import console, ended_with, introduce, named, print_json, progress, table, talk
 from metst.cli.options import (
     AsJson,
     ExpectedRate,
@@ -86,8 +86,9 @@ def analyze(
     if as_json:
         print_json(lines)
     _list_problems(lines, alone=len(lines) == 1, quiet=quiet)
-    if any(_problems(line) for line in lines):
-        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+    problems = [problem for line in lines for problem in _problems(line)]
+    if code := ended_with(problems, failed=sum("error" in line for line in lines), of=len(lines)):
+        raise typer.Exit(code)
 
 
 def _problems(line: dict[str, Any]) -> list[str]:

@@ -20,7 +20,8 @@ from metst.datasets.features import (
     motion_name,
     write_features_index,
 )
-from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
+from metst.errors import OutputError, UsageError
+from metst.guard.faults import Fault, guarded
 from metst.motion.measured import measure_motion
 from metst.results.motion_file import motion_bytes
 from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
@@ -210,16 +211,19 @@ def _row(task: VideoTask, *, on_progress: OnProgress | None) -> FeatureVideo:
     video = task.video
     # Only a folder of frames needs to be told its rate: a video file knows it.
     rate_hz = (video.rate_hz or task.rate_hz) if video.path.is_dir() else None
-    try:
-        measured = _measured(video, rate_hz, settings=task.settings, cache=task.cache, on_progress=on_progress)
-    except (VideoError, FaceError, DataError) as error:
+    measured = guarded(
+        lambda: _measured(video, rate_hz, settings=task.settings, cache=task.cache, on_progress=on_progress),
+        name=f"{video.subject}-{video.name}",
+        let_through=(OutputError,),
+    )
+    if isinstance(measured, Fault):
         return FeatureVideo(
             subject=video.subject,
             video=video.name,
             frames=video.frames or 0,
             rate_hz=rate_hz or 0,
             file="",
-            problems=(str(error),),
+            problems=(measured.message,),
         )
     faceless = () if measured.motion.displacement.valid.any() else ("no frame with a usable face",)
     row = _stored(video, measured.motion, task.path, rate_hz=rate_hz)
