@@ -56,8 +56,11 @@ cameras for research have up to 30 million."""
 TABLE = Limit("a table of text", 64 * _MIB, "bytes")
 """Label sheets, score tables and lists; ten times the largest known, and set by hand like those below."""
 
-WORKBOOK = Limit("an unpacked workbook", 64 * _MIB, "bytes")
+WORKBOOK = Limit("an unpacked workbook", 32 * _MIB, "bytes")
 """A .xlsx file is a ZIP archive; what its parts say that they unpack to, together."""
+
+CELLS = Limit("a sheet", 4_000_000, "cells")
+"""Empty ones between two that are filled, and merged ones, count: readers make each."""
 
 SETTINGS = Limit("a file of settings", 64 * _MIB, "bytes")
 """JSON and TOML: model.json, recipes, grids, features.json."""
@@ -65,7 +68,7 @@ SETTINGS = Limit("a file of settings", 64 * _MIB, "bytes")
 CHECKPOINT = Limit("a released checkpoint", 1024 * _MIB, "bytes")
 """A .pkl file, and what its tensors say that they hold; the largest released one has 20 MB."""
 
-LIMITS = (PICTURE, TABLE, WORKBOOK, SETTINGS, CHECKPOINT)
+LIMITS = (PICTURE, TABLE, WORKBOOK, CELLS, SETTINGS, CHECKPOINT)
 """All of them, as the documentation lists them."""
 
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from metst.config import ModelInfo
 from metst.errors import CheckpointError, UsageError
+from metst.guard.limits import SETTINGS, check_file
 from metst.storage import faults_in_words, fingerprint, whole_folder
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def _packaged_folder() -> Path:
 
 
 def _read_info(path: Path) -> ModelInfo:
+    check_file(path, SETTINGS, error=CheckpointError)
     try:
         return ModelInfo.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:

@@ -6,7 +6,9 @@ is a jump in both.
 
 from __future__ import annotations
 
+import io
 import re
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,9 +16,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PillowImage
 
 from metst.arrays import AnyArray, Image, UInt8Array
 from metst.errors import VideoError
+from metst.guard.limits import PICTURE
 from metst.video.clock import Report
 
 DeepImage = UInt8Array | npt.NDArray[np.uint16]
@@ -116,6 +120,7 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise VideoError(f"{path.name} cannot be read: {error.strerror}") from error
+    _check_size(data, path=path)
     mode = (cv2.IMREAD_COLOR if colour else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_ANYDEPTH
     # A damaged image is told of by an error of ours; OpenCV would print as well.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -131,6 +136,26 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         raise VideoError(f"{path.name} holds {image.dtype} values, expected 8- or 16-bit integers")
     picture: AnyArray = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if colour else image)
     return picture
+
+
+def _check_size(data: UInt8Array, *, path: Path) -> None:
+    """Refuse a picture that claims to be huge; of a format that Pillow does not know, OpenCV's own limit holds.
+
+    Raises
+    ------
+    VideoError
+        It has more pixels than any camera.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about tags of the file, and its size, which is looked at here
+        try:
+            with PillowImage.open(io.BytesIO(data)) as picture:
+                pixels = picture.width * picture.height
+        except PillowImage.DecompressionBombError as error:
+            raise VideoError(f"{path.name}: {error}") from error
+        except Exception:  # noqa: BLE001 - not read here: whoever does says what is wrong with it
+            return
+    PICTURE.check(pixels, where=path.name, error=VideoError)
 
 
 def bit_depth(images: Sequence[tuple[int, Path]]) -> int:
