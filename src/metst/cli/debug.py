@@ -47,10 +47,11 @@ def _with_one_line(command: Callable[..., None], values: dict[str, Any]) -> None
         command(**values)
     except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):  # how commands end, and are called wrongly
         raise
+    except MetstError as error:
+        error.args = (fault_of(error, name=command.__name__).message,)
+        raise
     except Exception as error:
-        failed = MetstError(fault_of(error, name=command.__name__).message)
-        failed.exit_code = error.exit_code if isinstance(error, MetstError) else MetstError.exit_code
-        raise failed from error
+        raise MetstError(fault_of(error, name=command.__name__).message) from error
 
 
 def _beside(output: Path | None) -> Path:
