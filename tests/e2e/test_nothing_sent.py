@@ -29,7 +29,7 @@ QUICK = {
 """Commands that take seconds, and how they are called."""
 SLOW = {
     "corpus": "analyze a.mp4 frames -o {out} --fps 30 --overlay --workers 2",
-    "synthesize": "synthesize --seconds 12 --events 2 -o {out}/clip.mp4",
+    "synthesize": "synthesize --seconds 12 --count 2 -o {out}",
     "convert": "convert released.pkl {out}",
     "merge": "features merge features more -o {out}",
     "train": "train --features features --recipe metst --width 8 --epochs 1 -o {out}",
