@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ import pytest
 
 import metst
 from helpers.command_line import run
-from metst.errors import DataError, OutputError
+from helpers.dataset_folders import manifest
+from metst.datasets import load_dataset
+from metst.datasets.extraction import extract_features
+from metst.errors import DataError, OutputError, UsageError
+from metst.formats.megc import name_results
 from metst.guard.faults import Fault, all_or_none, fault_of, guarded
 from metst.guard.limits import LIMITS, PICTURE
 from metst.guard.silence import SWITCHES
+from metst.synthesis.clip import write_clip
 from metst.synthesis.portrait import portrait
+from metst.synthesis.recipe import ClipRecipe
 from metst.video import write_video
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -86,6 +93,19 @@ def test_all_faults_of_a_whole_are_named() -> None:
         all_or_none(work, [1, 2])
     with pytest.raises(DataError, match=r"^2 of 3 failed: 2: two is bad; 0: unexpected ZeroDivisionError"):
         all_or_none(work, [2, 1, 0])
+
+
+def test_a_name_that_is_no_utf_8_is_refused_before_the_work(tmp_path: Path) -> None:
+    footage = tmp_path / "caf\udce9.mp4"
+    with pytest.raises(UsageError, match="not in UTF-8"):
+        name_results([Path("caf\udce9_1")])
+    with pytest.raises(UsageError, match="not in UTF-8"):
+        write_clip(tmp_path / "clip", recipe=ClipRecipe(), footage=footage)
+    data_set = load_dataset(manifest(tmp_path / "set"))
+    videos = tuple(replace(video, name="caf\udce9") for video in data_set.videos)
+    with pytest.raises(UsageError, match="not in UTF-8"):
+        extract_features(replace(data_set, videos=videos), tmp_path / "out", rate_hz=30.0)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")

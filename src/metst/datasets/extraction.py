@@ -24,6 +24,7 @@ from metst.errors import OutputError, UsageError
 from metst.guard.faults import Fault, guarded
 from metst.motion.measured import measure_motion
 from metst.results.motion_file import motion_bytes
+from metst.spelling.names import check_name
 from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
 from metst.timeline import TimeGrid
 from metst.video import probe_video
@@ -111,7 +112,7 @@ def extract_features(
     Raises
     ------
     UsageError
-        The data set has no video, or a folder of frames and no rate.
+        The data set has no video, a folder of frames and no rate, or a name that is not in UTF-8.
     DataError
         A subject or video has a name that no file can have.
     OutputError
@@ -189,6 +190,7 @@ def _check_videos(data_set: DataSet, *, rate_hz: float | None) -> None:
         some = ", ".join(without[:FAULTS_SHOWN])
         raise UsageError(f"frame folders without a frame rate ({some}): give it with --fps")
     for video in data_set.videos:
+        check_name(Path(video.subject, video.name))
         file_name(video.subject, video.name)
 
 
