@@ -34,7 +34,7 @@ SLOW = {
     "merge": "features merge features more -o {out}",
     "train": "train --features features --recipe metst --width 8 --epochs 1 -o {out}",
     "evaluate": "evaluate features --recipe metst --width 8 --epochs 1 --workers 2 -o {out}",
-    "calibrate": "calibrate long.mp4 -o {out} --repeats 1 --amplitudes 0.5 --durations 0.4 --labels surprise",
+    "calibrate": "calibrate long.mp4 -o {out} --repeats 1 --amplitudes 0.5,1 --durations 0.4 --labels surprise",
     "adapt": "adapt long.mp4 longer.mp4 -o {out} --steps 1",
     "demo": "demo -o {out}",
 }
@@ -64,7 +64,7 @@ def more(work: Path) -> Path:
     from helpers.reference_values import released_state
 
     torch = pytest.importorskip("torch")
-    torch.save({f"module.{name}": value for name, value in released_state("metst").items()}, work / "released.pkl")
+    torch.save(released_state("metst"), work / "released.pkl")
     feature_folder(work / "features", subjects=2, videos=2, frames=150)
     feature_folder(work / "more", subjects=2, videos=2, frames=150)
     rng, picture = np.random.default_rng(0), portrait()[::2, ::2]

@@ -5,6 +5,7 @@ The bytes stand for a file.  Where a door takes several kinds of file, the first
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -22,11 +23,12 @@ from metst.metrics import score_tables
 from metst.metrics.interval_tables import read_videos_csv
 from metst.models.checkpoint import load_model
 from metst.models.convert import convert_released
-from metst.motion.cache import open_cache
+from metst.motion.cache import MotionCache, open_cache
 from metst.reproduction.unpickle import read_pickle
 from metst.results import overview_of, read_analysis, read_overview, write_analysis, write_overview
 from metst.results.motion_file import name_in, read_motion_file
 from metst.sensitivity.many import read_figures
+from metst.storage import fingerprint
 from metst.synthesis.recipe import read_recipe
 from metst.training import published_recipe
 from metst.video import probe_video, read_colour_frames, read_frames
@@ -40,6 +42,8 @@ _FRAMES = 8
 IMAGES = sorted(IMAGE_SUFFIXES)
 _SHEETS = (".xlsx", ".xls", ".csv", ".tsv", ".txt")
 RESULT_FILES = ("analysis.json", "events.csv", "frames.csv", "face.csv", "motion.csv", "overview.json")
+CACHE_KEY = "0" * 32
+"""Of the entry in the cache."""
 _COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 
 
@@ -133,7 +137,8 @@ def fuzz_safetensors(data: bytes) -> None:
         name_in(path)
         read_motion_file(path, remedy="measure again")
     else:
-        _file("model/model.json", (CORPUS / "settings" / "model.json").read_bytes()[1:])
+        told = json.loads((CORPUS / "settings" / "model.json").read_bytes()[1:])
+        _file("model/model.json", json.dumps(told | {"weights_sha256": fingerprint(content)}).encode())
         _file("model/weights.safetensors", content)
         model = load_model(str(_folder() / "model"))
         _ = model.engine
@@ -144,7 +149,7 @@ def fuzz_settings(data: bytes) -> None:
     which, content = _chosen(data, ["model", "grid", "recipe", "plan", "figures"])
     if which == "model":
         _file("settings/model.json", content)
-        _file("settings/weights.safetensors", b"")  # not read until the network is built
+        _file("settings/weights.safetensors", (CORPUS / "safetensors" / "weights").read_bytes()[1:])
         load_model(str(_folder() / "settings"))
     elif which == "grid":
         read_grid(_file("grid.toml", content), recipe=published_recipe("metst-plus"), strategy=1)
@@ -168,12 +173,17 @@ def fuzz_results(data: bytes) -> None:
         read_analysis(folder)
 
 
+def cache_of_doors() -> MotionCache:
+    """Where the entry is looked for."""
+    return open_cache(_folder() / "cache")
+
+
 def fuzz_cache(data: bytes) -> None:
     """An entry of the cache: damaged, it counts as absent."""
-    kept = open_cache(_folder() / "cache")
-    _file(f"cache/{'0' * 32}.safetensors", data)
+    kept = cache_of_doors()
+    _file(f"cache/{CACHE_KEY}.motion.safetensors", data)
     kept.entries()
-    kept.read("0" * 32, name="clip.mp4")
+    kept.read(CACHE_KEY, name="clip.mp4")
 
 
 def fuzz_formats(data: bytes) -> None:

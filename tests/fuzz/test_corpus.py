@@ -9,7 +9,18 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("openpyxl")
 
-from fuzz.doors import CORPUS, DOORS, Door, clean_up, fuzz_cache, fuzz_video, name_of, through
+from fuzz.doors import (
+    CACHE_KEY,
+    CORPUS,
+    DOORS,
+    Door,
+    cache_of_doors,
+    clean_up,
+    fuzz_cache,
+    fuzz_video,
+    name_of,
+    through,
+)
 from metst.errors import MetstError
 
 FILES = [(door, path) for door in DOORS for path in sorted((CORPUS / name_of(door)).iterdir())]
@@ -47,6 +58,14 @@ def test_damage_is_answered(door: Door, path: Path) -> None:
         for place in rng.integers(1, max(len(data), 2), 4):
             damaged[min(place, len(data) - 1)] ^= 1 << int(rng.integers(8))
         through(door, bytes(damaged[: int(rng.integers(1, len(data) + 1))] if rng.random() < 0.3 else damaged))
+
+
+def test_a_whole_entry_of_the_cache_is_found_and_a_cut_one_is_not() -> None:
+    data = (CORPUS / "cache" / "entry").read_bytes()
+    fuzz_cache(data)
+    assert cache_of_doors().read(CACHE_KEY, name="clip.mp4") is not None
+    fuzz_cache(data[:-1])
+    assert cache_of_doors().read(CACHE_KEY, name="clip.mp4") is None
 
 
 def test_an_error_of_another_kind_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,9 +81,11 @@ def guarded(work: Callable[[], Result], *, name: str, let_through: tuple[type[Ex
     """
     try:
         return work()
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, *let_through):
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - Rust's panics, which safetensors may raise, are no Exception
+    except BaseException as error:
+        if isinstance(error, let_through):
+            raise
         return fault_of(error, name=name)
 
 

@@ -149,7 +149,7 @@ def _check_size(data: UInt8Array, *, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about tags of the file, and its size, which is looked at here
         try:
-            with PillowImage.open(io.BytesIO(data)) as picture:
+            with PillowImage.open(io.BytesIO(data.tobytes())) as picture:
                 pixels = picture.width * picture.height
         except PillowImage.DecompressionBombError as error:
             raise VideoError(f"{path.name}: {error}") from error
