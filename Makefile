@@ -11,7 +11,7 @@ $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable '.[live,onnx,train]'
 	touch $@
 
-.PHONY: demo test test-slow test-explore lint docs examples pictures release-check lock audit test-versions
+.PHONY: demo test test-slow test-explore fuzz lint docs examples pictures release-check lock audit test-versions
 demo: $(VENV)/.done
 	$(BIN)/metst demo
 
@@ -25,6 +25,12 @@ test-slow: $(VENV)/.done
 # Drawn examples that no run has seen before, five times as many as `make test` tries.
 test-explore: $(VENV)/.done
 	for round in 1 2 3 4 5; do HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest -m hypothesis || exit; done
+
+# Each door for some minutes: what breaks one becomes a file of the corpus, which `make test` sends through it.
+MINUTES ?= 30
+fuzz: $(VENV)/.done
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python tests/fuzz/campaign.py --minutes $(MINUTES)
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check .

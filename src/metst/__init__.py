@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 # A module has this name too, and importing a module puts it here under its name.  Taken at once, the function stays:
 # nobody imports `metst.analyze` before this line.  It imports what is heavy when it is called.
 from metst.analyze import analyze
+from metst.guard.silence import be_silent
 
 if TYPE_CHECKING:
     from metst.config import AnalyzeSettings as AnalyzeSettings
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # Read when those are loaded: who loaded them before, or set something else, keeps that.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "14")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+be_silent()
 
 __all__ = [
     "Analysis",

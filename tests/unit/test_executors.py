@@ -79,9 +79,20 @@ def test_locally_every_task_runs_once_and_faults_are_told(work, tmp_path: Path) 
     assert run_tasks(work, [], executor=Executor()) == ()
 
 
-def test_other_errors_are_no_words(work, tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError):
-        run_tasks(work, [(tmp_path, "a", "bug")], executor=Executor(workers=1))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_unexpected_error_costs_its_own_task_only(
+    work, tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METST_DEBUG", str(tmp_path / "debug"))
+    tasks = [(tmp_path, "a", ""), (tmp_path, "b", "bug"), (tmp_path, "c", "")]
+    (failure,) = run_tasks(work, tasks, executor=Executor(workers=workers))
+    assert failure.task == 1
+    assert failure.message.startswith("unexpected ZeroDivisionError: b in ")
+    (written,) = (tmp_path / "debug").iterdir()
+    assert str(written) in failure.message
+    assert "Traceback" in written.read_text()
+    assert written.stat().st_mode & 0o777 == 0o600
+    assert done(tmp_path) == ["a", "c"]
 
 
 def test_a_killed_worker_costs_only_what_it_had_begun(work, tmp_path: Path) -> None:

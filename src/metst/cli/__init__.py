@@ -21,6 +21,7 @@ from metst.cli.calibrate import calibrate
 from metst.cli.console import console
 from metst.cli.convert import convert
 from metst.cli.datasets import datasets
+from metst.cli.debug import debuggable
 from metst.cli.demo import demo
 from metst.cli.ending import AT_THE_KEYBOARD, Ending, sweep_workers, tidy_ending
 from metst.cli.evaluate import evaluate
@@ -56,9 +57,12 @@ for command in (
     cache,
     purge,
 ):
-    app.command()(command)
-app.add_typer(datasets, name="datasets")
-app.add_typer(features, name="features")
+    app.command()(debuggable(command))
+for group, title in ((datasets, "datasets"), (features, "features")):
+    for each in group.registered_commands:
+        assert each.callback is not None
+        each.callback = debuggable(each.callback)
+    app.add_typer(group, name=title)
 
 
 def _print_version(wanted: bool) -> None:
@@ -79,7 +83,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; every expected error becomes one line and an exit code."""
+    """Run the command line; every error becomes one line and an exit code."""
     with tidy_ending() as ending:
         _run(ending)
 

@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 
 from metst.cli.calibrate import found_of, interval_of
-from metst.cli.console import console, print_json, progress, table, talk
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, table, talk
 from metst.cli.options import AsJson, ModelName, Quiet, Rate, Verbose
-from metst.errors import FaceError, UsageError
+from metst.errors import DataError, FaceError, UsageError
 
 if TYPE_CHECKING:
     from metst.models.checkpoint import Model
@@ -65,23 +65,34 @@ def adapt(
         raise UsageError(f"{len(videos)} recording: expected two or more, of which some are kept to check on")
     if subject and base.info.training_subjects is None:
         raise UsageError(f"--subject: {model} does not say whom it was trained on, so neither can what comes of it")
+    faults: list[str] = []
     with progress("adapt") as on_progress:
         recordings = measured_recordings(
-            videos, min_quality=base.info.input.min_quality, rate_hz=fps, cache=cache, on_progress=on_progress
-        )
+            videos, min_quality=base.info.input.min_quality, rate_hz=fps, cache=cache, on_fault=faults.append,
+            on_progress=on_progress,
+        )  # fmt: skip
+        if len(recordings) < 2:
+            raise DataError(
+                f"{len(recordings)} of {len(videos)} recordings can be used, of two or more: {'; '.join(faults)}"
+            )
         check = adapt_model(
-            output, recordings, model=base, steps=steps or DEFAULT_STEPS, seed=seed, subjects=subject,
+            output, list(recordings.values()), model=base, steps=steps or DEFAULT_STEPS, seed=seed, subjects=subject,
             on_progress=on_progress,
         )  # fmt: skip
     _show(check)
     result = check.as_dict()
     if calibrate:
-        kept = kept_to_check(videos, recordings, seed=seed)
+        kept = kept_to_check(recordings, seed=seed)
         result["calibrate"] = _calibrated(kept, before=base, after=load_model(output), rate_hz=fps, cache=cache)
         write_check(output, result)
     console.print(escape(f"{output}: give it to metst analyze, live or calibrate with --model"))
     if as_json:
         print_json(result)
+    console.quiet = False
+    for fault in faults:
+        console.print(f"[red]left out:[/red] {escape(fault)}")
+    if faults:
+        raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
 
 def _calibrated(

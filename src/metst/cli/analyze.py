@@ -12,8 +12,8 @@ import typer
 from rich.markup import escape
 
 from metst.cli.console import (
-    FINISHED_WITH_PROBLEMS,
     console,
+    ended_with,
     introduce,
     named,
     print_json,
@@ -111,8 +111,9 @@ def analyze(
     if as_json:
         print_json(lines)
     _list_problems(lines, alone=one, quiet=quiet)
-    if any(_problems(line) for line in lines):
-        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+    problems = [problem for line in lines for problem in _problems(line)]
+    if code := ended_with(problems, failed=sum("error" in line for line in lines), of=len(lines)):
+        raise typer.Exit(code)
 
 
 def _problems(line: dict[str, Any]) -> list[str]:

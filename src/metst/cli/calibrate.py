@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, named, print_json, progress, table, talk, tell_folders
+from metst.cli.console import console, ended_with, named, print_json, progress, table, talk, tell_folders
 from metst.cli.options import (
     AsJson,
     ModelName,
@@ -110,8 +110,11 @@ def calibrate(
     )
     if as_json:
         print_json(figures)
-    if any("error" in each or each["problems"] for each in ([figures] if isinstance(figures, dict) else figures)):
-        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+    each_one = [figures] if isinstance(figures, dict) else figures
+    failed = [each["error"] for each in each_one if "error" in each]
+    problems = [*failed, *(problem for each in each_one if "error" not in each for problem in each["problems"])]
+    if code := ended_with(problems, failed=len(failed), of=len(each_one)):
+        raise typer.Exit(code)
 
 
 def _one(task: CalibrationTask, where: Executor) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,15 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 FINISHED_WITH_PROBLEMS = 3
 """Exit code of a command that did its work and lists what was wrong with it."""
+_NOTHING_DONE = 1
+"""Exit code of a command all of whose inputs failed."""
+
+
+def ended_with(problems: Sequence[str], *, failed: int, of: int) -> int:
+    """Exit code of a command over several inputs: 0 without any problem, 1 where all of them failed, else 3."""
+    if not problems:
+        return 0
+    return _NOTHING_DONE if failed == of else FINISHED_WITH_PROBLEMS
 
 
 def load(name: str, *, expected_per_min: float | None) -> Model:

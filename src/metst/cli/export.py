@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from rich.markup import escape
 from metst.cli.console import console, talk
 from metst.cli.options import Quiet, Verbose
 from metst.errors import UsageError
+from metst.guard.faults import all_or_none
 
 Format = Literal["onnx", "megc"]
 Part = Literal["cas", "samm"]
@@ -79,7 +81,7 @@ def _submission(
     path = submission_path(output, part=part)
     named = name_results(folders, names=names)
     with console.status(f"reading {len(folders)} results"):
-        analyses = [(name, read_analysis(folder, check=check)) for name, folder in zip(named, folders, strict=True)]
+        analyses = list(zip(named, all_or_none(partial(read_analysis, check=check), folders), strict=True))
     done = write_submission(analyses, path, drop_others=drop_others, overwrite=overwrite)
     for folder, (subject, video) in zip(folders, done.names, strict=True):
         console.print(escape(f"{folder}: subject {subject}, video {video}"))

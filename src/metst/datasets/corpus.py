@@ -88,8 +88,16 @@ def find_recordings(inputs: Sequence[Path], *, output: Path) -> list[Recording]:
             below = _listed(path)
         else:
             below = list(_below(path, output=output))
-        found += below or [(path, Path(path.resolve().stem or "input"))]
+        found += below or [(path, Path(_stem(path) or "input"))]
     return list(_apart(found, output=output))
+
+
+def _stem(path: Path) -> str:
+    """Name of an input without its ending; that of ``.`` is its folder's."""
+    try:
+        return path.resolve().stem
+    except (OSError, RuntimeError):  # a link that leads to itself: whoever reads it says so
+        return path.stem
 
 
 def _is_corpus(path: Path) -> bool:

@@ -21,10 +21,12 @@ from metst.datasets.features import (
     motion_name,
     write_features_index,
 )
-from metst.errors import DataError, FaceError, OutputError, UsageError, VideoError
+from metst.errors import DataError, OutputError, UsageError, VideoError
+from metst.guard.faults import Fault, guarded
 from metst.motion.cache import motion_key
 from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion_file import motion_bytes
+from metst.spelling.names import check_name
 from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
 from metst.timeline import TimeGrid
 from metst.video import probe_video
@@ -120,7 +122,7 @@ def extract_features(
     Raises
     ------
     UsageError
-        The data set has no video, or a folder of frames and no rate.
+        The data set has no video, a folder of frames and no rate, or a name that is not in UTF-8.
     DataError
         A subject or video has a name that no file can have.
     OutputError
@@ -212,6 +214,7 @@ def _check_videos(data_set: DataSet, *, rate_hz: float | None) -> None:
         some = ", ".join(without[:FAULTS_SHOWN])
         raise UsageError(f"frame folders without a frame rate ({some}): give it with --fps")
     for video in data_set.videos:
+        check_name(Path(video.subject, video.name))
         file_name(video.subject, video.name)
 
 
@@ -232,16 +235,19 @@ def _event(label: Label) -> TrueEvent:
 def _row(task: VideoTask, *, on_progress: OnProgress | None) -> FeatureVideo:
     """One video measured and written, or what is wrong with it."""
     video, rate_hz = task.video, _told_rate(task)
-    try:
-        measured = _measured(video, rate_hz, settings=task.settings, cache=task.cache, on_progress=on_progress)
-    except (VideoError, FaceError, DataError) as error:
+    measured = guarded(
+        lambda: _measured(video, rate_hz, settings=task.settings, cache=task.cache, on_progress=on_progress),
+        name=f"{video.subject}-{video.name}",
+        let_through=(OutputError,),
+    )
+    if isinstance(measured, Fault):
         return FeatureVideo(
             subject=video.subject,
             video=video.name,
             frames=video.frames or 0,
             rate_hz=rate_hz or 0,
             file="",
-            problems=(str(error),),
+            problems=(measured.message,),
         )
     faceless = () if measured.motion.displacement.valid.any() else ("no frame with a usable face",)
     row = _stored(video, measured.motion, task.path, rate_hz=rate_hz)

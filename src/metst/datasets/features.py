@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 from metst.config import AnalyzeSettings, Settings
 from metst.datasets import Kind, LabelKind
 from metst.errors import DataError, UsageError
+from metst.guard.limits import SETTINGS, check_file
 from metst.labels import EMOTIONS
 from metst.results.motion import Motion
 from metst.results.motion_file import read_motion_file
@@ -161,6 +162,7 @@ def read_features_index(folder: Path) -> FeatureIndex:
         It is not valid, names a video twice or as no file can be called, or a label reaches beyond its video.
     """
     path = folder / INDEX_FILE
+    check_file(path, SETTINGS)
     try:
         index = FeatureIndex.model_validate_json(path.read_bytes())
     except OSError as error:

@@ -15,6 +15,7 @@ from metst.datasets.features import (
     write_features_index,
 )
 from metst.errors import DataError, UsageError
+from metst.guard.faults import all_or_none
 from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
 
 
@@ -49,7 +50,7 @@ def merge_features(folders: Sequence[Path], output: Path) -> FeatureIndex:
         raise UsageError(f"{len(folders)} folder of features: expected two or more")
     if (output / INDEX_FILE).exists():
         raise UsageError(f"{output} has features already: give another folder")
-    indexes = [read_features_index(folder) for folder in folders]
+    indexes = all_or_none(read_features_index, folders)
     for folder, index in zip(folders, indexes, strict=True):
         _check_alike(index, indexes[0], names=(folder, folders[0]))
     places = _places(folders, indexes)

@@ -5,16 +5,20 @@ openpyxl (.xlsx) and xlrd (.xls) are imported when a workbook is opened: they be
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from metst.datasets.types import Journal, Source
 from metst.errors import DataError, UsageError
+from metst.guard.limits import CELLS, WORKBOOK, check_file
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.names import composed
 
@@ -26,6 +30,9 @@ _EXACT = 2**53
 """Up to it every whole number is a float64."""
 _ZIP = b"PK\x03\x04"
 """What an .xlsx file starts with: it is a ZIP archive."""
+_CORNER = rb"\$?([A-Za-z]{1,9})\$?(\d{1,9})"
+_MERGED = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?\bref\s*=\s*[\"']" + _CORNER + b":" + _CORNER)
+"""Corners of merged cells in a sheet of an .xlsx file."""
 _TEXT_COLUMNS = ("subject", "video", "Filename", "onset", "OnsetFrame", "OnsetF", "apex", "ApexFrame", "offset",
                  "OffsetFrame", "OffsetF", "FirstF", "emotion", "Estimated Emotion", "clip", "label")  # fmt: skip
 """Columns by which the separator of a file of text is found."""
@@ -84,6 +91,8 @@ def read_workbook(path: Path) -> tuple[Sheet, ...]:
         sheets = read(path)
     except ImportError as error:
         raise UsageError(f"reading {path.name} needs the package {package}: pip install 'metst[train]'") from error
+    except DataError:
+        raise
     except Exception as error:  # in a damaged file each byte may break the reader at another place
         what = f"expected an .{kind} workbook, got a file that is none ({error or type(error).__name__})"
         raise DataError(f"{path} cannot be read: {what}") from error
@@ -107,8 +116,11 @@ def _read_xlsx(path: Path) -> list[Sheet]:
     import openpyxl
 
     with path.open("rb") as file, warnings.catch_warnings():
+        _check_archive(file, path=path)
         warnings.simplefilter("ignore")  # about styles and drop-down lists that are not read
         book = openpyxl.load_workbook(file, data_only=True)
+    for sheet in book.worksheets:
+        CELLS.check(sheet.max_row * sheet.max_column, where=f"{path}, sheet {sheet.title}")
     return [
         Sheet(
             Source(path.name, sheet.title),
@@ -119,10 +131,32 @@ def _read_xlsx(path: Path) -> list[Sheet]:
     ]
 
 
+def _check_archive(file: IO[bytes], *, path: Path) -> None:
+    """Refuse what would unpack, or spread over merged cells, to more than a sheet of labels has."""
+    with zipfile.ZipFile(file) as archive:
+        WORKBOOK.check(sum(entry.file_size for entry in archive.infolist()), where=str(path))
+        for entry in archive.infolist():
+            if entry.filename.endswith(".xml"):
+                areas = _MERGED.findall(archive.read(entry))
+                CELLS.check(sum(map(_area, areas)), where=f"{path}, {entry.filename}")
+
+
+def _area(corners: tuple[bytes, bytes, bytes, bytes]) -> int:
+    """Cells between two corners, such as A and 1, C and 12."""
+    left, top, right, bottom = corners
+    columns = _column(right) - _column(left) + 1
+    return max(columns, 0) * max(int(bottom) - int(top) + 1, 0)
+
+
+def _column(letters: bytes) -> int:
+    return functools.reduce(lambda number, letter: 26 * number + letter - ord("A") + 1, letters.upper(), 0)
+
+
 def _read_xls(path: Path) -> list[Sheet]:
     import xlrd
 
     # Only with formatting does xlrd tell of merged cells; what it would print goes nowhere.
+    check_file(path, WORKBOOK)
     book = xlrd.open_workbook(str(path), formatting_info=True, logfile=StringIO())
     return [
         Sheet(

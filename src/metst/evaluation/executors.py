@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from metst.errors import MetstError, UsageError
 from metst.evaluation.slurm import ATTEMPTS, IN_HAND, Outcome, SlurmSettings, open_queue, submitted
+from metst.guard.faults import Fault, guarded, tracebacks, traced_to
 from metst.storage import FAULTS_SHOWN
 from metst.threads import thread_limit
 
@@ -130,8 +131,8 @@ def run_tasks(
     Returns
     -------
     tuple of Failure
-        Tasks that raised an error of this product, or whose workers were killed again and again, in the order of the
-        tasks; the others went on.
+        Tasks that raised any error, or whose workers were killed again and again, in the order of the tasks; the others
+        went on.
 
     Raises
     ------
@@ -139,8 +140,6 @@ def run_tasks(
         Slurm refuses the jobs.
     UsageError
         What the executor needs is not installed, or its cluster does not answer.
-    Exception
-        Any other error of the function, as it is.
     """
     runs = {"local": _local, "dask": _dask, "slurm": _slurm}
     failures: dict[int, Failure] = {}
@@ -170,7 +169,7 @@ def run_all(
     ------
     MetstError
         Tasks failed: they are named (``names``, one per task), the others are done.
-    UsageError, Exception
+    UsageError
         As :func:`run_tasks`.
     """
     failures = run_tasks(function, tasks, executor=executor, on_progress=on_progress, counted=counted)
@@ -217,23 +216,20 @@ def check_executor(executor: Executor) -> None:
         _client(executor).close()
 
 
-def _guarded(function: Callable[[Any], None], task: Any, position: int) -> Outcome:
-    """Do one task; an error of this product becomes words, so that it crosses any process boundary.
+def _guarded(function: Callable[[Any], None], task: Any, position: int, *, traces: Path | None = None) -> Outcome:
+    """Do one task; any error becomes words, so that it crosses any process boundary.
 
     One at a time in a process: a Dask worker may have several threads, and training seeds what they share.
     """
-    try:
-        with _ONE_AT_A_TIME:
-            function(task)
-    except MetstError as error:
-        return position, str(error)
-    return position, None
+    with _ONE_AT_A_TIME, tracebacks(traces):
+        done = guarded(lambda: function(task), name=f"{getattr(function, '__name__', 'task')}-{position + 1}")
+    return position, done.message if isinstance(done, Fault) else None
 
 
-def _watched(function: Callable[[Any], None], task: Any, position: int, *, parent: int) -> Outcome:
+def _watched(function: Callable[[Any], None], task: Any, position: int, *, traces: Path | None, parent: int) -> Outcome:
     """As a worker on this machine: it ends when the process that started it does."""
     _end_with(parent)
-    return _guarded(function, task, position)
+    return _guarded(function, task, position, traces=traces)
 
 
 def _end_with(parent: int) -> None:
@@ -253,7 +249,7 @@ def _end_with(parent: int) -> None:
 
 def _local(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
     if executor.processes == 1 and not executor.separate:
-        yield from (_guarded(function, task, position) for position, task in enumerate(tasks))
+        yield from (_guarded(function, task, position, traces=traced_to()) for position, task in enumerate(tasks))
         return
     waiting = dict.fromkeys(range(len(tasks)))
     for _ in range(ATTEMPTS - 1):
@@ -276,7 +272,7 @@ def _pool(
     # One thread per worker: the processors are shared out among the tasks.
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
         jobs = (
-            joblib.delayed(_watched)(function, tasks[position], position, parent=os.getpid())
+            joblib.delayed(_watched)(function, tasks[position], position, traces=traced_to(), parent=os.getpid())
             for position in list(positions)
         )
         with contextlib.suppress(BrokenProcessPool):
@@ -293,7 +289,9 @@ def _dask(function: Callable[[Task], None], tasks: Sequence[Task], executor: Exe
 
         def hand_out(count: int) -> None:
             for position, task in itertools.islice(waiting, count):
-                future = client.submit(_guarded, function, task, position, pure=False, retries=ATTEMPTS - 1)
+                future = client.submit(
+                    _guarded, function, task, position, traces=traced_to(), pure=False, retries=ATTEMPTS - 1
+                )
                 positions[future.key] = position
                 running.add(future)
 
@@ -322,7 +320,9 @@ def _client(executor: Executor) -> Any:
 
 
 def _slurm(function: Callable[[Task], None], tasks: Sequence[Task], executor: Executor) -> Iterator[Outcome]:
-    yield from submitted(_queue(executor), partial(_guarded, function), tasks, most=_at_a_time(executor))
+    yield from submitted(
+        _queue(executor), partial(_guarded, function, traces=traced_to()), tasks, most=_at_a_time(executor)
+    )
 
 
 def _at_a_time(executor: Executor) -> int:

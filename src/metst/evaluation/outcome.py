@@ -176,7 +176,7 @@ def _history(folder: Path) -> dict[str, Any]:
         epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         if not [(epoch["loss"], epoch["validation"]) for epoch in epochs]:
             raise ValueError("it is empty")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise _damaged(path, error) from error
     return {"seconds": done["seconds"], "epochs": epochs}
 
@@ -187,7 +187,7 @@ def _done(folder: Path, *names: str) -> dict[str, Any]:
     try:
         done = json.loads(path.read_bytes())
         return {name: float(done[name]) for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise _damaged(path, error) from error
 
 

@@ -13,6 +13,7 @@ from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY, Settings, Strategy
 from metst.datasets.features import features_fingerprint, file_name, read_features_index
 from metst.errors import DataError, UsageError
 from metst.evaluation.models import NamedRow, ScoredModel
+from metst.guard.limits import SETTINGS, check_file
 from metst.storage import faults_in_words, fingerprint, json_key, make_folder, write_whole
 from metst.training.folds import Fold, grouped_k_fold, leave_one_subject_out
 from metst.training.labelled_recipe import LabelledLesson, LabelledRecipe
@@ -184,6 +185,7 @@ def read_plan(run: Path) -> Plan:
         There is none that can be read.
     """
     path = run / PLAN_FILE
+    check_file(path, SETTINGS)
     try:
         return Plan.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -206,11 +208,12 @@ def read_grid(path: Path, *, recipe: Recipe, strategy: Strategy) -> tuple[Varian
     UsageError
         The file is missing, is no TOML, or asks for what a recipe does not have.
     """
+    check_file(path, SETTINGS, error=UsageError)
     try:
         rows = tomllib.loads(path.read_text(encoding="utf-8")).get("variant")
     except FileNotFoundError:
         raise UsageError(f"no file {path}: expected a table of variants in TOML") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as TOML: {error}") from error
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise UsageError(f"{path} has no [[variant]]: expected one or more, each with a name")

@@ -15,6 +15,7 @@ from typing import Literal
 from metst.errors import DataError, UsageError
 from metst.results import Analysis
 from metst.spelling.formulas import as_meant
+from metst.spelling.names import check_name
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import frames_for_people
 
@@ -135,6 +136,7 @@ def _read_names(path: Path) -> list[tuple[str, str, str]]:
 
 
 def _name(folder: Path, *, listed: Mapping[str, Name], names: str | Path | None) -> Name:
+    check_name(folder)
     video = folder.resolve().name
     if names is not None:
         found = next((listed[key] for key in (str(folder), str(folder.resolve()), video) if key in listed), None)

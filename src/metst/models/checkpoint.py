@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 
 from metst.config import ModelInfo
 from metst.errors import CheckpointError, DataError, UsageError
+from metst.guard.limits import SETTINGS, check_file
 from metst.storage import faults_in_words, fingerprint, json_key, sealed, unsealed, whole_folder
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ def _packaged_folder() -> Path:
 
 
 def _read_info(path: Path) -> ModelInfo:
+    check_file(path, SETTINGS, error=CheckpointError)
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:

@@ -15,6 +15,7 @@ from metst.errors import CheckpointError, UsageError
 from metst.labels import CLASSES
 from metst.models.checkpoint import check_target, load_model, save_model, torch_for
 from metst.models.engine.tensors import check_tensors, some
+from metst.models.released_file import check_released
 from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, SCALE, DataSetFacts
 from metst.storage import fingerprint
 
@@ -208,6 +209,7 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
 
     expected = "expected a released checkpoint, the pickled state dict of one of the four published networks"
     try:
+        check_released(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle's protocol number: what counts is what was read
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -217,8 +219,9 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    except (RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        # what the unpickler meets in bytes that are no pickle, or half of one
+    except CheckpointError:
+        raise
+    except Exception as error:  # in bytes that are no pickle, or half of one, each may break the reader elsewhere
         raise CheckpointError(f"{path}: {expected}, but the file is damaged or of another kind") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise CheckpointError(f"{path}: {expected}, got {type(loaded).__name__} with other things than tensors")

@@ -109,7 +109,7 @@ def read_figures(folder: Path) -> dict[str, Any]:
     path = folder / FIGURES_FILE
     try:
         figures: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): calibrate the recording again") from error
     if not isinstance(figures, dict) or not isinstance(figures.get("source"), dict):
         raise DataError(f"{path} holds no figures of a calibration: calibrate the recording again")

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 from metst.errors import DataError
+from metst.guard.limits import TABLE, check_file
 from metst.spelling.formulas import as_meant
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -65,6 +66,7 @@ def read_text_table(path: Path, *, columns: Collection[str], numbers: Collection
     DataError
         If the file cannot be read, is neither UTF-8 nor UTF-16, or if two separators fit alike.
     """
+    check_file(path, TABLE)
     try:
         text, encoding = _decoded(path.read_bytes(), path=path)
         ordered = _SEPARATOR_LINE.match(text)

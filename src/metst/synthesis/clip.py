@@ -16,6 +16,7 @@ from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.face import FaceFrame, track_face
 from metst.regions import LANDMARK_COUNT
 from metst.results import Block, table_of
+from metst.spelling.names import check_name
 from metst.storage import faults_in_words, write_parts, write_whole
 from metst.storage.locks import only_writer
 from metst.synthesis.events import PlantedEvent, draw_schedule
@@ -138,6 +139,7 @@ def _planned(recipe: ClipRecipe, *, footage: Path | None, head_model: Path | Non
 
 
 def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator) -> _Planned:
+    check_name(footage)
     stamp, found = content_stamp(footage), content_hash(footage)
     if recipe.footage_hash not in ("", found):
         raise DataError(f"{footage} is not the footage of this recipe, which was {recipe.footage}: give that file")

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from metst.config import Codec, Settings
 from metst.errors import DataError, UsageError
+from metst.guard.limits import SETTINGS, check_file
 
 # What a clip may be; set by hand, to refuse slips of the pen before a file is begun.
 _SMALLEST_PX, _LARGEST_PX = 64, 8192
@@ -80,6 +81,7 @@ def read_recipe(file: Path) -> ClipRecipe:
     DataError
         It is no recipe.
     """
+    check_file(file, SETTINGS)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -7,8 +7,9 @@ anything else of a person but what the weights learnt.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ import numpy as np
 
 from metst.arrays import OnProgress
 from metst.config import DEFAULT_SEED, AnalyzeSettings, DecodeSettings, ModelInfo
-from metst.errors import DataError, UsageError
+from metst.errors import DataError, OutputError, UsageError
+from metst.guard.faults import Fault, guarded
 from metst.models.checkpoint import Model, check_target, load_model, save_model, torch_for
 from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion import Motion
@@ -100,15 +102,20 @@ def minutes(recordings: Sequence[Motion]) -> float:
     return sum(float(each.displacement.valid.sum()) * each.grid.frame_s for each in recordings) / MINUTE_S
 
 
+class _TwiceError(UsageError):
+    """A recording is given twice: the call is wrong, not the recording."""
+
+
 def measured_recordings(
     videos: Sequence[Path],
     *,
     min_quality: float,
     rate_hz: float | None = None,
     cache: bool = True,
+    on_fault: Callable[[str], None] | None = None,
     on_progress: OnProgress | None = None,
-) -> list[Motion]:
-    """Motion of recordings of one person each, in their order.
+) -> dict[Path, Motion]:
+    """Motion of recordings of one person each, by their paths and in their order.
 
     Parameters
     ----------
@@ -120,22 +127,25 @@ def measured_recordings(
         Of folders of frames.
     cache : bool
         Keep the motion, and take what was kept.
+    on_fault : callable, optional
+        Called with a line for each recording that is left out; an error when absent.
     on_progress : callable, optional
         Called as ``on_progress("recordings", done, total)``.
 
     Raises
     ------
     UsageError
-        A recording is given twice, or cannot be read.
-    DataError
-        One shows no face for long enough.
+        A recording is given twice.
+    VideoError, DataError
+        Without ``on_fault``: one cannot be read, or shows no face for long enough.
     """
     found: dict[str, Path] = {}
-    motions = []
-    for number, path in enumerate(videos, start=1):
+    motions: dict[Path, Motion] = {}
+
+    def measured(path: Path) -> Motion:
         info, content = probe_video(path, rate_hz=rate_hz), content_hash(path)
         if content in found:
-            raise UsageError(f"{path} is the same recording as {found[content]}: give each once")
+            raise _TwiceError(f"{path} is the same recording as {found[content]}: give each once")
         found[content] = path
         measured = measure_motion(
             info, settings=AnalyzeSettings(), content=content, rate_hz=rate_hz, landmarks=None, cache=cache,
@@ -148,7 +158,15 @@ def measured_recordings(
             raise DataError(
                 f"{path}: no stretch of {SHORTEST_RECORDED_S:g} s with a usable face: leave it out, or record longer"
             )
-        motions.append(motion)
+        return motion
+
+    for number, path in enumerate(videos, start=1):
+        ours = (_TwiceError, OutputError) if on_fault else (Exception,)
+        done = guarded(partial(measured, path), name=path.stem, let_through=ours)
+        if not isinstance(done, Fault):
+            motions[path] = done
+        elif on_fault is not None:
+            on_fault(f"{path}: {done.message.removeprefix(f'{path}: ')}")
         if on_progress is not None:
             on_progress("recordings", number, len(videos))
     return motions
@@ -175,10 +193,10 @@ def adaptable(model: str | Path) -> Model:
     return found
 
 
-def kept_to_check(videos: Sequence[Path], recordings: Sequence[Motion], *, seed: int) -> tuple[Path, ...]:
+def kept_to_check(recordings: Mapping[Path, Motion], *, seed: int) -> tuple[Path, ...]:
     """Which videos :func:`adapt_model` neither learns from nor fits on, of those whose motion it is given."""
-    kept = {id(each) for each in Recordings.parted(recordings, seed=seed).checked}
-    return tuple(path for path, each in zip(videos, recordings, strict=True) if id(each) in kept)
+    kept = {id(each) for each in Recordings.parted(list(recordings.values()), seed=seed).checked}
+    return tuple(path for path, each in recordings.items() if id(each) in kept)
 
 
 def adapt_model(

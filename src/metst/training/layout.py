@@ -50,7 +50,7 @@ def is_done(folder: Path, fingerprint: str) -> bool:
         found = done["fingerprint"]
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error!r}): delete its fold's folder and run again") from error
     if found != fingerprint:
         raise UsageError(f"{folder} holds a fold with other data or settings: give another folder")

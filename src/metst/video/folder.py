@@ -7,8 +7,10 @@ natural order of all numbers and counted; that the rate decides, and gaps cannot
 
 from __future__ import annotations
 
+import io
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +19,11 @@ from statistics import median
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as PillowImage
 
 from metst.arrays import AnyArray, Image, UInt8Array
 from metst.errors import VideoError
+from metst.guard.limits import PICTURE
 from metst.video.clock import Report
 from metst.video.pixels import rgb_to_grey
 
@@ -167,6 +171,7 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
         raise VideoError(f"{path.name} cannot be read: {error.strerror}") from error
+    _check_size(data, path=path)
     # A JPEG holds luma: taken as stored.  Of the others each decoder of OpenCV has its own way to grey.
     luma = not colour and path.suffix.lower() in _JPEG_SUFFIXES
     mode = cv2.IMREAD_GRAYSCALE if luma else cv2.IMREAD_ANYCOLOR if not colour else cv2.IMREAD_COLOR
@@ -186,6 +191,26 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
     rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)) if image.ndim == 3 else np.asarray(image)
     picture: AnyArray = rgb if colour or rgb.ndim == 2 else rgb_to_grey(rgb)
     return picture
+
+
+def _check_size(data: UInt8Array, *, path: Path) -> None:
+    """Refuse a picture that claims to be huge; of a format that Pillow does not know, OpenCV's own limit holds.
+
+    Raises
+    ------
+    VideoError
+        It has more pixels than any camera.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about tags of the file, and its size, which is looked at here
+        try:
+            with PillowImage.open(io.BytesIO(data.tobytes())) as picture:
+                pixels = picture.width * picture.height
+        except PillowImage.DecompressionBombError as error:
+            raise VideoError(f"{path.name}: {error}") from error
+        except Exception:  # noqa: BLE001 - not read here: whoever does says what is wrong with it
+            return
+    PICTURE.check(pixels, where=path.name, error=VideoError)
 
 
 def bit_depth(images: Sequence[tuple[int, Path]]) -> int:

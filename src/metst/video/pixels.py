@@ -13,6 +13,8 @@ from av.buffer import Buffer
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from metst.arrays import AnyArray, UInt8Array
+from metst.errors import VideoError
+from metst.guard.limits import PICTURE
 from metst.video.combing import one_field
 
 # FFmpeg's names of such pixel formats: bits above 8, and the order of bytes, are groups.
@@ -49,7 +51,14 @@ class Converter:
         self._turn = (False, 1, 1)
 
     def __call__(self, frame: av.VideoFrame) -> UInt8Array:
-        """Array of a frame: ``(H, W)``, or ``(H, W, 3)`` in colour."""
+        """Array of a frame: ``(H, W)``, or ``(H, W, 3)`` in colour.
+
+        Raises
+        ------
+        VideoError
+            It has more pixels than any camera.
+        """
+        PICTURE.check(frame.width * frame.height, where="a frame", error=VideoError)
         if frame.rotation != self._rotation:
             # Looking at side data makes a reference cycle that keeps the frame in memory: a tiny copy has them, too.
             tiny = self._reformatter.reformat(frame, width=16, height=16, format="gray", threads=1)

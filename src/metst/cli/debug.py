@@ -1,0 +1,60 @@
+"""``--debug`` of every command, and the one line that any error becomes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from metst.errors import MetstError
+from metst.guard.faults import fault_of, tracebacks
+
+_Debug = Annotated[
+    bool, typer.Option("--debug", help="Of each error, write its traceback (metst-debug-*.txt) beside the results.")
+]
+
+
+def debuggable(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option ``--debug``, and turn any error that leaves it into one of this product.
+
+    Parameters
+    ----------
+    command : callable
+        Of Typer.  Tracebacks go into the folder of its results (``output``), else into the working folder.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
+    together = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.values()), debug]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        wanted = values.pop("debug")
+        with tracebacks(_beside(values.get("output")) if wanted else None):
+            _with_one_line(command, values)
+
+    run.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in together}
+    return run
+
+
+def _with_one_line(command: Callable[..., None], values: dict[str, Any]) -> None:
+    try:
+        command(**values)
+    except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):  # how commands end, and are called wrongly
+        raise
+    except MetstError as error:
+        error.args = (fault_of(error, name=command.__name__).message,)
+        raise
+    except Exception as error:
+        raise MetstError(fault_of(error, name=command.__name__).message) from error
+
+
+def _beside(output: Path | None) -> Path:
+    if output is None:
+        return Path.cwd()
+    return (output.parent if output.suffix else output).absolute()

@@ -1,0 +1,154 @@
+"""Fuzz the doors with atheris, each for some minutes: ``python tests/fuzz/campaign.py --minutes 30 [DOOR ...]``.
+
+What breaks a door becomes a file ``found-...`` of its corpus, which every run of the tests sends through the door from
+then on.  The figures of all campaigns are added up in ``figures.json`` beside this file, and
+``docs/reliability.md`` shows them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import atheris
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures.json"
+"""Per door: CPU minutes, inputs, edges of code that they reached, findings."""
+DOCS = HERE.parents[1] / "docs" / "reliability.md"
+BEGIN, END = "<!-- fuzzed: begin -->", "<!-- fuzzed: end -->"
+"""Between them the page has the table."""
+
+# What is counted as code of a door.  Not what numba compiles: it would not recognise the code that counts itself.
+_INSTRUMENTED = (
+    *(
+        "metst.datasets",
+        "metst.spelling",
+        "metst.formats",
+        "metst.reproduction.unpickle",
+        "metst.results",
+        "metst.video",
+    ),
+    *("metst.metrics", "metst.models.convert", "metst.models.released_file", "metst.models.checkpoint", "metst.config"),
+    *("metst.motion.cache", "metst.evaluation.plan", "metst.training.recipes", "metst.synthesis.recipe", "metst.guard"),
+    *("metst.video", "openpyxl", "xlrd", "pickletools", "zipfile", "csv", "tomllib"),
+)
+_INPUT_S, _MEMORY_MB = 20, 3000
+"""Seconds and megabytes that one input may take; set by hand: both are far more than a file of a few kB needs."""
+_LONGEST = 65536  # bytes of an input
+_PROGRESS = re.compile(r"^#(\d+)\s.*?\bcov: (\d+)", re.MULTILINE)
+
+
+def fuzz(name: str, seconds: int, work: Path) -> None:
+    """In a process of its own: send inputs through a door until the time is over; keep those that break it."""
+    with atheris.instrument_imports(include=list(_INSTRUMENTED)):
+        from fuzz import doors
+    door = next(door for door in doors.DOORS if doors.name_of(door) == name)
+    seen: set[tuple[str, str]] = set()
+    warnings.simplefilter("ignore")
+
+    def one(data: bytes) -> None:
+        try:
+            doors.through(door, data)
+        except Exception as error:  # noqa: BLE001 - what no door may answer with
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            kind = (type(error).__name__, f"{where.filename}:{where.lineno}")
+            if kind not in seen:
+                seen.add(kind)
+                _keep(name, data)
+                print("FOUND", *kind, error, flush=True)
+
+    grown = work / "grown"
+    grown.mkdir(parents=True, exist_ok=True)
+    options = [f"-max_total_time={seconds}", f"-timeout={_INPUT_S}", f"-rss_limit_mb={_MEMORY_MB}",
+               f"-max_len={_LONGEST}", f"-artifact_prefix={work}/", "-print_final_stats=1"]  # fmt: skip
+    atheris.Setup([sys.argv[0], *options, str(grown), str(doors.CORPUS / name)], one)
+    atheris.Fuzz()
+
+
+def _keep(name: str, data: bytes) -> None:
+    digest = hashlib.sha256(data).hexdigest()[:12]
+    (HERE / "corpus" / name / f"found-{digest}").write_bytes(data)
+
+
+def campaign(name: str, minutes: float, work: Path) -> dict[str, Any]:
+    """Fuzz a door until the time is over, again after each input that ended the process; the figures of it."""
+    end, inputs, edges, findings = time.monotonic() + 60 * minutes, 0, 0, set[str]()
+    before_s = _cpu_s()
+    work.mkdir(parents=True, exist_ok=True)
+    while (left := int(end - time.monotonic())) > 0:
+        command = [sys.executable, __file__, "--door", name, str(left), str(work)]
+        log = work / "log.txt"
+        with log.open("w") as file:
+            subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=left + 300)
+        text = log.read_text(errors="replace")
+        progress = _PROGRESS.findall(text)
+        inputs += max((int(number) for number, _ in progress), default=0)
+        edges = max([edges, *(int(cov) for _, cov in progress)])
+        findings |= {line for line in text.splitlines() if line.startswith("FOUND")}
+        for path in [*work.glob("crash-*"), *work.glob("timeout-*"), *work.glob("oom-*")]:
+            findings.add(path.name.partition("-")[0])
+            _keep(name, path.read_bytes())
+            path.unlink()
+        if not progress:
+            raise RuntimeError(f"door {name}: {text[-2000:]}")
+    print(name, inputs, "inputs", edges, "edges", *sorted(findings), sep="\n  ", flush=True)
+    return {"minutes": (_cpu_s() - before_s) / 60, "inputs": inputs, "edges": edges, "findings": len(findings)}
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    """The figures as the page shows them."""
+    lines = ["| door | CPU minutes | inputs | edges reached | found and mended |", "|---|---:|---:|---:|---:|"]
+    for name, row in sorted(figures.items()):
+        cells = (
+            name.replace("_", " "),
+            f"{row['minutes']:.1f}",
+            f"{row['inputs']:,}",
+            f"{row['edges']:,}",
+            row["findings"],
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join([BEGIN, *lines, END])
+
+
+def main() -> None:
+    """Run the campaigns and add their figures up."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("doors", nargs="*")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--work", type=Path, default=HERE.parents[1] / "build" / "fuzz")
+    chosen = parser.parse_args()
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    for name in chosen.doors or sorted(path.name for path in (HERE / "corpus").iterdir()):
+        new, old = campaign(name, chosen.minutes, chosen.work / name), figures.get(name, {})
+        sums = {key: old.get(key, 0) + new[key] for key in ("minutes", "inputs", "findings")}
+        figures[name] = sums | {"edges": max(new["edges"], old.get("edges", 0))}
+        FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    text = DOCS.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    DOCS.write_text(before + table(figures) + rest.partition(END)[2], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(HERE.parent))
+    if sys.argv[1:2] == ["--door"]:
+        os.nice(10)
+        fuzz(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    else:
+        main()

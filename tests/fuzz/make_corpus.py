@@ -1,0 +1,122 @@
+"""Make the first files of the corpus: small, and all made here.  ``python tests/fuzz/make_corpus.py``."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openpyxl
+import torch
+import xlwt
+
+from fuzz.doors import CORPUS, IMAGES, RESULT_FILES, whole_results
+from helpers.analyses import make_analysis
+from metst.models.checkpoint import load_model, save_model
+from metst.models.networks import build_network, without_weights
+from metst.results.motion_file import motion_bytes
+from metst.synthesis.portrait import portrait
+from metst.video import write_video
+
+ROWS = [["subject", "video", "onset", "apex", "offset", "emotion"], ["1", "a", 10, 14, 20, "negative"],
+        ["1", "a", 40, 44, 52, "surprise"], ["2", "b", 5, 9, 19, "positive"]]  # fmt: skip
+TEXT = "\n".join(",".join(map(str, row)) for row in ROWS).encode() + b"\n"
+GRID = b'[[variant]]\nname = "slow"\nlearning_rate = 1e-4\n\n[[variant]]\nname = "wide"\n"network.width" = 16\n'
+FIGURES = b'{"source": {"rate_hz": 30.0, "content_hash": "0"}, "model": {}, "found_9_in_10": []}'
+RECIPE = b'{"format": 1, "footage": null, "seed": 3, "events": []}'
+
+
+def _keep(door: str, name: str, data: bytes, *, kind: int | None = None) -> None:
+    path = CORPUS / door / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((b"" if kind is None else bytes([kind])) + data)
+
+
+def _videos(work: Path) -> None:
+    picture = cv2.resize(portrait(), (64, 64))
+    for codec in ("h264", "mpeg4"):
+        write_video(work / "clip.mp4", [np.roll(picture, k, axis=1) for k in range(6)], rate_hz=30, codec=codec)
+        _keep("video", f"{codec}.mp4", (work / "clip.mp4").read_bytes())
+
+
+def _pictures() -> None:
+    picture = cv2.resize(portrait(), (24, 16))
+    for kind, suffix in enumerate(IMAGES):
+        _keep("images", suffix[1:], cv2.imencode(suffix, picture)[1].tobytes(), kind=kind)
+    deep = picture.astype(np.uint16) * 16
+    _keep("images", "deep", cv2.imencode(".png", deep)[1].tobytes(), kind=IMAGES.index(".png"))
+
+
+def _sheets() -> None:
+    book, old = openpyxl.Workbook(), xlwt.Workbook()
+    sheet = old.add_sheet("labels")
+    for number, row in enumerate(ROWS):
+        book.active.append(row)
+        for place, cell in enumerate(row):
+            sheet.write(number, place, cell)
+    book.active.merge_cells("A6:B7")
+    new, ancient = io.BytesIO(), io.BytesIO()
+    book.save(new)
+    old.save(ancient)
+    texts = [TEXT, TEXT.replace(b",", b"\t"), "\ufeffsep=;\n".encode() + TEXT.replace(b",", b";")]
+    for kind, data in enumerate([new.getvalue(), ancient.getvalue(), *texts]):
+        _keep("sheets", f"{kind}", data, kind=kind)
+    _keep("sheets", "utf-16", TEXT.decode().encode("utf-16"), kind=2)
+
+
+def _tables() -> None:
+    for kind in range(3):
+        _keep("score_tables", f"{kind}", TEXT, kind=kind)
+
+
+def _pickles() -> None:
+    nested = [[np.arange(6, dtype=np.float32).reshape(2, 3)], [(1, 2.5, "a", np.int64(3))]]
+    for protocol in (0, 2, 4, 5):
+        _keep("pickles", f"arrays-{protocol}", pickle.dumps(nested, protocol), kind=0)
+    tensors = {"module.block1.0.norm1.weight": torch.zeros(3), "module.x": torch.ones(2, 2)}
+    for as_zip in (True, False):
+        data = io.BytesIO()
+        torch.save(tensors, data, _use_new_zipfile_serialization=as_zip)
+        _keep("pickles", f"tensors-{int(as_zip)}", data.getvalue(), kind=1)
+
+
+def _checkpoint(work: Path) -> None:
+    info = load_model("starter").info
+    network = info.network.model_copy(update={"width": 4, "blocks": 3, "d_state": 2})
+    shapes = without_weights(network).state_dict()
+    weights = {name: torch.zeros(each.shape, dtype=each.dtype) for name, each in shapes.items()}
+    small = info.model_copy(update={"network": network})
+    save_model(work / "model", network=build_network(network, weights, where="corpus"), info=small)
+    _keep("settings", "model.json", (work / "model" / "model.json").read_bytes(), kind=0)
+    _keep("safetensors", "weights", (work / "model" / "weights.safetensors").read_bytes(), kind=1)
+    for kind, (name, data) in enumerate({"grid": GRID, "recipe": RECIPE, "plan": b"{}", "figures": FIGURES}.items(), 1):
+        _keep("settings", name, data, kind=kind)
+
+
+def _results() -> None:
+    for kind, name in enumerate(RESULT_FILES):
+        _keep("results", name, whole_results()[name], kind=kind)
+    analysis = make_analysis(duration_s=0.2, events=0)
+    motion = motion_bytes(analysis.motion, name="clip.mp4", problems=["clip.mp4: a problem"])
+    _keep("safetensors", "motion", motion, kind=0)
+    _keep("cache", "entry", motion)
+
+
+def main() -> None:
+    """Make them all."""
+    with tempfile.TemporaryDirectory() as folder:
+        _videos(Path(folder))
+        _pictures()
+        _sheets()
+        _tables()
+        _pickles()
+        _checkpoint(Path(folder))
+        _results()
+    _keep("formats", "names", b"input,subject,video\ns1_1,s1,1\ns2_1,s2,1\n")
+
+
+if __name__ == "__main__":
+    main()
