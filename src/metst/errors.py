@@ -4,6 +4,9 @@ Every message says what was expected, what came and what to do.  The command lin
 and leaves with :attr:`MetstError.exit_code`; nothing else of the library is caught there.
 """
 
+FAULTS_SHOWN = 10
+"""Faults named in one line: a file that is wrong throughout would fill the screen.  Set by hand."""
+
 
 class MetstError(Exception):
     """Base of all errors of the product; ``exit_code`` is what the command line leaves with."""

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError, field_validator
 
-from metst.errors import OutputError
+from metst.errors import FAULTS_SHOWN, OutputError
 from metst.storage import (
-    FAULTS_SHOWN,
     faults,
     faults_in_words,
     fingerprint,

@@ -21,13 +21,13 @@ from metst.datasets.features import (
     motion_name,
     write_features_index,
 )
-from metst.errors import DataError, OutputError, UsageError, VideoError
+from metst.errors import FAULTS_SHOWN, DataError, OutputError, UsageError, VideoError
 from metst.guard.faults import Fault, guarded
 from metst.motion.cache import motion_key
 from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion_file import motion_bytes
 from metst.spelling.names import check_name
-from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
+from metst.storage import fingerprint, make_folder, write_whole
 from metst.timeline import TimeGrid
 from metst.video import probe_video
 from metst.video.hashing import content_hash

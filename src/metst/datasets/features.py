@@ -17,12 +17,12 @@ from pydantic import Field, ValidationError, field_validator
 
 from metst.config import AnalyzeSettings, Settings
 from metst.datasets import Kind, LabelKind
-from metst.errors import DataError, UsageError
+from metst.errors import FAULTS_SHOWN, DataError, UsageError
 from metst.guard.limits import SETTINGS, check_file
 from metst.labels import EMOTIONS
 from metst.results.motion import Motion
 from metst.results.motion_file import read_motion_file
-from metst.storage import FAULTS_SHOWN, faults_in_words, fingerprint, write_whole
+from metst.storage import faults_in_words, fingerprint, write_whole
 
 INDEX_FILE = "features.json"
 """The index of a folder of features, beside the files of its videos."""

@@ -14,9 +14,9 @@ from metst.datasets.features import (
     read_features_index,
     write_features_index,
 )
-from metst.errors import DataError, UsageError
+from metst.errors import FAULTS_SHOWN, DataError, UsageError
 from metst.guard.faults import all_or_none
-from metst.storage import FAULTS_SHOWN, fingerprint, make_folder, write_whole
+from metst.storage import fingerprint, make_folder, write_whole
 
 
 def merge_features(folders: Sequence[Path], output: Path) -> FeatureIndex:

@@ -19,10 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from metst.errors import MetstError, UsageError
+from metst.errors import FAULTS_SHOWN, MetstError, UsageError
 from metst.evaluation.slurm import ATTEMPTS, IN_HAND, Outcome, SlurmSettings, open_queue, submitted
 from metst.guard.faults import Fault, guarded, tracebacks, traced_to
-from metst.storage import FAULTS_SHOWN
 from metst.threads import thread_limit
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from metst.errors import DataError, MetstError
-from metst.storage import FAULTS_SHOWN
+from metst.errors import FAULTS_SHOWN, DataError, MetstError
 
 Input = TypeVar("Input")
 Result = TypeVar("Result")

@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metst.errors import DataError, OutputError
+from metst.errors import FAULTS_SHOWN, DataError, OutputError
 from metst.spelling.formulas import harmless
 from metst.storage.leftovers import PART_SUFFIX as PART_SUFFIX
 from metst.storage.leftovers import name_beside
@@ -38,9 +38,6 @@ _SEAL = "sha256_of_the_rest"
 
 _HERE, _EXCHANGE = -100, 2
 """``AT_FDCWD`` and ``RENAME_EXCHANGE`` of Linux, ``fcntl.h`` and ``linux/fs.h``."""
-
-FAULTS_SHOWN = 10
-"""Faults named in one line: a file that is wrong throughout would fill the screen.  Set by hand."""
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full; free some space and run again",

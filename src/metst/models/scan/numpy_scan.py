@@ -168,7 +168,8 @@ def run_backward(
     u, states = operands.u, operands.A.shape[1]
     (batch, length, width), dtype = u.shape, u.dtype
     none, inputs = np.empty((0, 0, 0), dtype), operands.loop_inputs()
-    inputs = (*inputs[:5], *(np.ascontiguousarray(each.transpose(0, 2, 1)) for each in inputs[5:7]), inputs[7])
+    b, c = (np.ascontiguousarray(each.transpose(0, 2, 1)) for each in inputs[5:7])
+    inputs = (*inputs[:5], b, c, inputs[7])
     parts = (block_count(width), batch, states, length)
     gradients: Gradients = (
         np.empty_like(u),
