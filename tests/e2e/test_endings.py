@@ -92,7 +92,7 @@ def test_a_command_that_is_told_to_go_leaves_no_picture(clip: Path, places: dict
     assert unfinished(places) == []
 
 
-@pytest.mark.parametrize("name", ["synthesize", "calibrate"])
+@pytest.mark.parametrize("name", ["synthesize", pytest.param("calibrate", marks=pytest.mark.slow)])
 def test_what_a_killed_command_left_goes_with_the_next(clip: Path, places: dict[str, Path], name: str) -> None:
     running = start(places, *command(name, clip))
     begun(places, running)

@@ -31,7 +31,7 @@ from metst.models import checkpoint
 from metst.models.checkpoint import known_models, load_model, save_model
 from metst.models.convert import convert_released
 from metst.models.networks import StateTransitionNetwork
-from metst.storage import fingerprint, unsealed
+from metst.storage import fingerprint, sealed, unsealed
 
 ROUNDING = 32
 """Units of rounding between torch and the engine; 4 were seen."""
@@ -247,6 +247,41 @@ def test_an_unknown_name_lists_the_known_ones(tmp_path: Path, monkeypatch: pytes
         load_model("missing")
     with pytest.raises(UsageError, match="no checkpoint"):
         load_model(tmp_path / "nowhere")
+
+
+def loaded_or_refused(folder: Path) -> ModelInfo | str:
+    try:
+        return load_model(folder).info
+    except CheckpointError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", ["saved", "metst-event"])
+def test_no_flipped_bit_is_read_as_another_model(saved: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "flipped"
+    shutil.copytree(saved if name == "saved" else load_model(name).folder, folder)
+    expected, refused = load_model(folder).info, 0
+    for path, tried in ((folder / "model.json", 700), (folder / "weights.safetensors", 40)):
+        content = path.read_bytes()
+        for bit in range(7, 8 * len(content), max(1, 8 * len(content) // tried) | 1):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(changed)
+            found = loaded_or_refused(folder)
+            assert found == expected or (isinstance(found, str) and str(path) in found), bit
+            refused += isinstance(found, str)
+        path.write_bytes(content)
+    assert refused > 300
+
+
+def test_a_model_without_a_seal_is_read(saved: Path) -> None:
+    """Earlier versions wrote none, and who changes the file on purpose takes it out."""
+    edit_json(saved, lambda content: content.update(trained_on="something else"))
+    assert load_model(saved).info.trained_on == "something else"
+    content = (saved / "model.json").read_bytes()
+    (saved / "model.json").write_bytes(sealed(content.decode()).replace(b"something else", b"something elsa"))
+    with pytest.raises(CheckpointError, match=r"model\.json: it is not what was written.*sha256_of_the_rest"):
+        load_model(saved)
 
 
 def drop_weights(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import resource
 import stat
@@ -13,20 +14,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from pydantic import BaseModel, ValidationError, field_validator
 
-from metst.errors import FAULTS_SHOWN, OutputError
+from metst.errors import FAULTS_SHOWN, DataError, OutputError
 from metst.storage import (
+    _opened,
     faults,
     faults_in_words,
     fingerprint,
     finite,
     json_key,
+    make_folder,
+    sealed,
+    unsealed,
     whole_file,
     whole_folder,
     write_parts,
     write_whole,
 )
+from metst.storage.leftovers import name_beside
+from metst.storage.locks import only_writer
 
 TIMES = 200
 SIZE = 300_000
@@ -122,6 +130,80 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["frames.csv"]
+
+
+def test_what_is_private_stays_so_and_what_is_not_whole_is_private(tmp_path: Path) -> None:
+    write_whole(tmp_path / "motion", b"", private=True)
+    assert stat.S_IMODE((tmp_path / "motion").stat().st_mode) == 0o600
+    make_folder(tmp_path / "cache" / "motion", private=True)
+    assert stat.S_IMODE((tmp_path / "cache" / "motion").stat().st_mode) == 0o700
+    with whole_file(tmp_path / "video") as part, whole_folder(tmp_path / "model") as folder:
+        assert stat.S_IMODE(part.stat().st_mode) == 0o600
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert part.name.startswith(".metst-")
+        assert f"-{os.getpid()}-" in part.name
+    usual = tmp_path / "usual"
+    usual.mkdir()
+    assert (tmp_path / "model").stat().st_mode == usual.stat().st_mode
+
+
+def test_a_link_in_place_of_a_part_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+
+    def parts() -> Iterator[bytes]:
+        yield b"a"
+
+    def linked(target: Path) -> Path:
+        part = name_beside(target)
+        part.symlink_to(tmp_path / "precious")
+        return part
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metst.storage.name_beside", linked)
+        with pytest.raises(OutputError, match="cannot write"):
+            write_parts(tmp_path / "file", parts())
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        _opened(linked(tmp_path / "file"))
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_locks_go_with_their_folder_where_nothing_was_written(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    with only_writer(folder), only_writer(folder):
+        assert names(folder) == [".metst-lock"]
+    assert names(tmp_path) == []
+    with only_writer(folder):
+        (folder / "file").write_text("")
+    assert names(folder) == ["file"]
+
+
+def test_a_disk_without_locks_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(self: FileLock) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", none)
+    with only_writer(tmp_path):
+        (tmp_path / "file").write_text("")
+
+
+def test_a_seal_shows_every_change_of_a_value(tmp_path: Path) -> None:
+    text = '{\n  "a": [1, 2.5e-3, "x\\u00e9"],\n  "b": {"c": null}\n}'
+    data = sealed(text)
+    assert unsealed(data) == json.loads(text) == unsealed(text.encode())
+    assert json.loads(data) | {"a": 1} == {
+        "a": 1,
+        "b": {"c": None},
+        "sha256_of_the_rest": json.loads(data).popitem()[1],
+    }
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            found = unsealed(bytes(changed))
+        except (ValueError, DataError):
+            continue
+        # Without its own name the seal is a value more, which every reader of these files refuses or asks for.
+        assert found == json.loads(text) or set(found) - {"a", "b"}
 
 
 def half_a_file(path: Path, error: type[BaseException]) -> None:

@@ -1,0 +1,189 @@
+"""`metst purge`: results go with all that is kept of their recordings, and nothing else does."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.command_line import run
+from metst import cli
+from metst.motion.cache import FOLDER_VARIABLE, MotionCache
+from metst.results import read_analysis, read_header
+from metst.storage.locks import only_writer
+from metst.video import write_video
+
+PEOPLE = {"anna": "P01", "ben": "P02", "cora": ""}
+"""Recordings, and whose they are said to be."""
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def analysed(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
+    """Recordings, results and cache of three people."""
+    root = tmp_path_factory.mktemp("purge")
+    rng = np.random.default_rng(7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(root / "cache"))
+        (root / "in").mkdir()
+        for name, person in PEOPLE.items():
+            grain = rng.normal(0, 2, (12, 256, 256, 1))
+            pictures = np.clip(astronaut[:256, 100:356, None] + grain, 0, 255).astype(np.uint8).repeat(3, axis=3)
+            write_video(root / "in" / f"{name}.mp4", pictures, rate_hz=30)
+            said = ["--person", person, "--consent", f"form {name}"] if person else []
+            last = date.today() - timedelta(days=1) if name == "ben" else date.today()
+            words = [
+                "analyze",
+                root / "in" / f"{name}.mp4",
+                "-o",
+                root / "out",
+                *said,
+                "--delete-by",
+                last.isoformat(),
+                "-q",
+            ]
+            patch.setattr("sys.argv", ["metst", *map(str, words)])
+            with pytest.raises(SystemExit):
+                cli.main()
+    return root
+
+
+@pytest.fixture
+def root(analysed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to delete from."""
+    shutil.copytree(analysed, tmp_path / "root")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "root" / "cache"))
+    return tmp_path / "root"
+
+
+def left(root: Path) -> set[str]:
+    return {path.parent.name for path in (root / "out").rglob("analysis.json")}
+
+
+def kept(root: Path) -> set[str]:
+    return {entry.name.removesuffix(".mp4") for entry in MotionCache(root / "cache").entries()}
+
+
+def test_what_was_said_is_in_results_report_and_table(root: Path, capsys: Capsys) -> None:
+    custody = read_analysis(root / "out" / "ben").custody
+    assert (custody.person, custody.consent) == ("P02", "form ben")
+    assert custody.delete_by == date.today() - timedelta(days=1)
+    report = (root / "out" / "ben" / "report.html").read_text()
+    for word in ("P02", "form ben", str(custody.delete_by)):
+        assert f"<td>{word}</td>" in report
+    _, out, _ = run(capsys, "analyze", root / "in", "-o", root / "out", "--json", "-q")
+    assert {line["name"]: line["person"] for line in json.loads(out)} == {f"{n}.mp4": p for n, p in PEOPLE.items()}
+    with (root / "out" / "summary.csv").open(newline="") as file:
+        assert {row["consent"] for row in csv.DictReader(file)} == {"form anna", "form ben", ""}
+
+
+def test_what_was_said_stays_until_something_else_is_said(root: Path, capsys: Capsys) -> None:
+    ben = root / "in" / "ben.mp4"
+    before = read_header(root / "out" / "ben")
+    run(capsys, "analyze", ben, "-o", root / "out", "--again", "-q")
+    again = read_header(root / "out" / "ben")
+    assert again.created >= before.created
+    assert again.custody == before.custody
+    run(capsys, "analyze", ben, "-o", root / "out", "--consent", "withdrawn", "-q")
+    assert read_header(root / "out" / "ben").custody.said == {**before.custody.said, "consent": "withdrawn"}
+    shutil.copy(root / "in" / "anna.mp4", ben)  # another person's: nothing was said of that
+    run(capsys, "analyze", ben, "-o", root / "out", "-q")
+    assert read_header(root / "out" / "ben").custody.said == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        ([], {"anna", "ben", "cora"}),
+        (["--person", "P01"], {"anna"}),
+        (["--expired"], {"ben"}),
+        (["--person", "P01", "--expired"], set()),
+    ],
+)
+def test_those_that_were_chosen_go_with_their_motion(
+    root: Path, capsys: Capsys, options: list[str], gone: set[str]
+) -> None:
+    run(capsys, "analyze", root / "in", "-o", root / "out", "-q")
+    everything = sorted(root.rglob("*"))
+    code, out, _ = run(capsys, "purge", root / "out", *options, "--dry-run", "--json")
+    assert code == (2 if options[:1] == ["--person"] and not gone else 0)
+    assert sorted(root.rglob("*")) == everything
+    if gone:
+        assert {Path(line["folder"]).name for line in json.loads(out)} == gone
+        assert run(capsys, "purge", root / "out", *options)[0] == 2  # nobody is there to be asked
+        assert sorted(root.rglob("*")) == everything
+        assert run(capsys, "purge", root / "out", *options, "--yes")[0] == 0
+    assert left(root) == kept(root) == set(PEOPLE) - gone
+    assert {path.name for path in (root / "in").rglob("*.mp4")} == {f"{name}.mp4" for name in PEOPLE}
+    if len(gone) == len(PEOPLE):
+        assert not (root / "out").exists()
+        return
+    for table in ("summary.csv", "corpus.html"):
+        words = (root / "out" / table).read_text()
+        assert {name for name in PEOPLE if f"{name}.mp4" in words or f"{name}/report" in words} == left(root)
+
+
+def test_what_is_not_of_metst_is_named_and_stays(root: Path, capsys: Capsys) -> None:
+    folder = root / "out" / "anna"
+    (folder / "notes.txt").write_text("mine")
+    (folder / "coding").mkdir()
+    (folder / "events.csv").unlink()
+    (folder / "events.csv").symlink_to(root / "in" / "anna.mp4")
+    code, _, err = run(capsys, "purge", folder, "--yes")
+    assert code == 0
+    assert "stays: coding, notes.txt" in err
+    assert sorted(path.name for path in folder.iterdir()) == ["coding", "notes.txt"]
+    assert (root / "in" / "anna.mp4").is_file()
+    assert kept(root) == {"ben", "cora"}
+
+
+def test_those_of_whom_nobody_can_tell_are_named(root: Path, capsys: Capsys) -> None:
+    header = root / "out" / "ben" / "analysis.json"
+    header.write_text(header.read_text().replace("P02", "P03"))
+    code, _, err = run(capsys, "purge", root / "out", "--person", "P02", "--yes")
+    assert code == 3
+    assert "ben/analysis.json" in err
+    assert "nobody can tell" in err
+    assert left(root) == set(PEOPLE)
+    code, _, _ = run(capsys, "purge", root / "out" / "ben", "--yes")
+    assert code == 0
+    assert left(root) == {"anna", "cora"}
+
+
+def test_a_wrong_name_or_folder_says_what_there_is(root: Path, capsys: Capsys) -> None:
+    for words, said in (
+        ([root / "out", "--person", "P1"], "no results of 'P1' in .*: expected one of P01, P02"),
+        ([root / "in"], "no results of metst in"),
+        ([root / "nowhere"], "is no folder"),
+        ([], "give the folders of results"),
+        ([root / "out", "--leftovers", "--expired"], "leave out --person and --expired"),
+    ):
+        code, _, err = run(capsys, "purge", *words, "--yes")
+        assert code == 2
+        assert re.search(said, err)
+    assert left(root) == set(PEOPLE)
+
+
+def test_a_folder_that_is_written_to_stays(root: Path, capsys: Capsys) -> None:
+    code = (
+        "import sys; from pathlib import Path; from metst.storage.locks import only_writer\n"
+        "with only_writer(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(root / "out" / "ben")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        code_, _, err = run(capsys, "purge", root / "out", "--yes")
+        writer.kill()
+    assert code_ == 3
+    assert f"another metst (process {writer.pid}) writes into" in err
+    assert left(root) == {"ben"}
+    with only_writer(root / "out" / "ben"):
+        pass
