@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -223,7 +224,10 @@ def test_a_clip_of_footage_is_rebuilt_and_another_file_is_refused(noisy_footage:
     recipe = ClipRecipe(count=2, durations_s=(0.3,), start_s=0.2, seed=3)
     first = write_clip(tmp_path / "a", recipe=recipe, footage=noisy_footage)
     kept = read_recipe(tmp_path / "a" / "recipe.json")
-    assert decoded(write_clip(tmp_path / "b", recipe=kept).video) == decoded(first.video)
+    assert kept.footage == noisy_footage.name, "a recipe is handed on, the folders of a machine are not"
+    assert decoded(write_clip(tmp_path / "b", recipe=kept, footage=noisy_footage).video) == decoded(first.video)
+    with pytest.raises(UsageError, match=f"made of {noisy_footage.name}, which is not here: name that file"):
+        write_clip(tmp_path / "c", recipe=kept)
     with pytest.raises(DataError, match="not the footage of this recipe"):
         write_clip(tmp_path / "c", recipe=kept, footage=first.video)
     assert not (tmp_path / "c").exists()
@@ -272,8 +276,11 @@ def test_a_clip_never_replaces_its_own_footage(
 def test_footage_is_found_again_from_another_directory(
     noisy_footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(noisy_footage.parent)
+    (tmp_path / "near").mkdir()
+    shutil.copy(noisy_footage, tmp_path / "near")
+    monkeypatch.chdir(tmp_path / "near")
     clip = write_clip(tmp_path / "a", recipe=ClipRecipe(count=0, start_s=0.2), footage=Path(noisy_footage.name))
+    assert str(tmp_path) not in (tmp_path / "a" / "recipe.json").read_text()
     monkeypatch.chdir(tmp_path)
     again = write_clip(Path("b"), recipe=read_recipe(Path("a/recipe.json")))
     assert decoded(again.video) == decoded(clip.video)

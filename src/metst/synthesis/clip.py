@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,12 +89,21 @@ def write_clip(
     made = _planned(recipe, footage=footage, head_model=head_model)
     grid = TimeGrid(made.time_s)
     truth = truth_table(made.events, grid=grid, video=video.name)
+    written = made.recipe
+    if footage is not None:
+        written = written.model_copy(update={"footage": _told(footage, folder=folder)})
     with only_writer(folder):
         counted = _then_remove(_counted(made.images, total=len(grid), on_progress=on_progress), beside)
         write_video(video, counted, times_s=made.time_s.tolist(), crf=recipe.crf, codec=recipe.codec)
-        write_whole(beside[0], made.recipe.model_dump_json(indent=2).encode())
+        write_whole(beside[0], written.model_dump_json(indent=2).encode())
         write_parts(beside[1], table_of(truth).csv_parts())
     return Clip(video, beside[1], made.events, grid)
+
+
+def _told(footage: Path, *, folder: Path) -> str:
+    """Footage as a recipe in ``folder`` names it: from there where it lies near, else by name, never by its place."""
+    place, here = footage.resolve(), folder.resolve()
+    return Path(os.path.relpath(place, here)).as_posix() if place.is_relative_to(here.parent) else place.name
 
 
 def _same_file(one: Path, other: Path) -> bool:
@@ -150,7 +160,7 @@ def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator
     source = (frame.rgb for frame in read_colour_stream(footage))
     planted = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
     images = _of_one_content(planted, footage=footage, stamp=stamp, content=found)
-    recorded = recipe.model_copy(update={"footage": footage.name, "footage_hash": found})
+    recorded = recipe.model_copy(update={"footage": str(footage), "footage_hash": found})
     return _Planned(recorded, time_s, events, images)
 
 

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from metst.config import Codec, Settings
 from metst.errors import DataError, UsageError
 from metst.guard.limits import SETTINGS, check_file
+from metst.video.hashing import content_hash
 
 # What a clip may be; set by hand, to refuse slips of the pen before a file is begun.
 _SMALLEST_PX, _LARGEST_PX = 64, 8192
@@ -54,7 +55,10 @@ class ClipRecipe(Settings):
     head: dict[str, Any] | None = Field(
         None, description="settings of a rendered head, those of metst.synthesis.heads; a portrait when absent"
     )
-    footage: str = Field("", description="name of the video that is planted into; a portrait or a head when empty")
+    footage: str = Field(
+        "",
+        description="video that is planted into, seen from here or by name; a portrait or a head if empty",
+    )
     footage_hash: str = Field("", description="hash of its content; another file is refused")
 
     @model_validator(mode="after")
@@ -72,7 +76,7 @@ class ClipRecipe(Settings):
 
 
 def read_recipe(file: Path) -> ClipRecipe:
-    """The recipe that :func:`write_clip` put beside a clip.
+    """The recipe that :func:`write_clip` put beside a clip, with its footage where it is found from there.
 
     Raises
     ------
@@ -87,10 +91,13 @@ def read_recipe(file: Path) -> ClipRecipe:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read as a recipe: {error}") from error
     try:
-        return ClipRecipe.model_validate_json(text)
+        recipe = ClipRecipe.model_validate_json(text)
     except ValidationError as error:
         where, reason = first_fault(error)
         raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {reason}") from error
+    near = file.parent / recipe.footage
+    found = bool(recipe.footage) and near.is_file() and content_hash(near) == recipe.footage_hash
+    return recipe.model_copy(update={"footage": str(near.resolve())}) if found else recipe
 
 
 def first_fault(error: ValidationError) -> tuple[str, str]:
