@@ -1,15 +1,19 @@
 """Calibration of a recording, as a user runs it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from metst.config import DecodeSettings
 from metst.errors import FaceError, MetstError
+from metst.models.checkpoint import load_model
 from metst.sensitivity import footage as reading
 from metst.sensitivity.calibration import calibrate
 from metst.sensitivity.calibration_page import write_page
+from metst.sensitivity.comparison import calibrate_models
 from metst.sensitivity.footage import Footage
 from metst.sensitivity.moments import Section
 from metst.sensitivity.settings import CalibrateSettings
@@ -43,6 +47,26 @@ def test_strong_movements_are_found_and_placebos_are_not(still: Path, tmp_path: 
     assert json.loads((tmp_path / "calibration.json").read_text())["trials"] == len(found.rows)
     placebos = [row for row in found.rows if not row.trial.amplitude]
     assert all(row.peak_px == 0 for row in placebos)
+
+
+def test_models_are_compared_on_the_same_pictures(still: Path, tmp_path: Path) -> None:
+    """One that finds nothing beside the usual one, which finds what it finds alone; other recordings are left out."""
+    model = load_model()
+    deaf = replace(
+        model, info=model.info.model_copy(update={"decode": DecodeSettings(peak_threshold=0.999, edge_fraction=0.4)})
+    )
+    short = write_clip(tmp_path / "clip", recipe=ClipRecipe(count=0, duration_s=1.5, rate_hz=20)).video
+    found = calibrate_models([short, still], models=(model, deaf), settings=SETTINGS, cache=tmp_path / "cache")
+    ((one, other),) = found
+    assert one.raw.source.name == still.name
+    assert [row.trial for row in one.rows] == [row.trial for row in other.rows]
+    assert [row.peak_px for row in one.rows] == [row.peak_px for row in other.rows]
+    strong = [row.outcome.found for row in one.rows if row.trial.amplitude == 0.4]
+    assert strong
+    assert all(strong)
+    assert not any(row.outcome.found for row in other.rows)
+    with pytest.raises(FaceError, match="no quiet moment in 1 recordings"):
+        calibrate_models([short], models=(model,), settings=SETTINGS, cache=tmp_path / "cache")
 
 
 @pytest.mark.slow

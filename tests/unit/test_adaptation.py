@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from metst.cli import app
-from metst.config import DecodeSettings, PublishedDecodeSettings
-from metst.errors import UsageError
+from metst.config import DEFAULT_SEED, DecodeSettings, PublishedDecodeSettings
+from metst.errors import DataError, UsageError
 from metst.models.checkpoint import Model, load_model
 from metst.regions import REGION_NAMES
 from metst.results.motion import Motion
@@ -23,7 +23,15 @@ from metst.training.simulated_recipes import RECIPES
 
 pytest.importorskip("torch")
 from metst.training import adaptation
-from metst.training.adaptation import CHECK_FILE, Recordings, adapt_model, adaptable, minutes
+from metst.training.adaptation import (
+    CHECK_FILE,
+    Recordings,
+    adapt_model,
+    adaptable,
+    kept_to_check,
+    measured_recordings,
+    minutes,
+)
 from metst.training.adaptation_check import CHECK_AMPLITUDES, check_gain
 
 
@@ -68,6 +76,33 @@ def test_recordings_are_parted_so_that_none_is_checked_on_that_was_used(count: i
         assert parts == Recordings.parted(lab, seed=seed) or parts.learnt == Recordings.parted(lab, seed=seed).learnt
 
 
+def test_short_clips_are_enough(tmp_path: Path, quick: None) -> None:
+    """Three seconds each: every one is learnt from, fitted on or checked on."""
+    lab = [recording(seed, seconds=3.0) for seed in range(6)]
+    check = adapt_model(tmp_path / "model", lab, model=load_model("starter"), steps=1)
+    assert check.recordings == 2
+    assert check.minutes == pytest.approx(0.1)
+    assert all(check.planted.values())
+    checked = kept_to_check([Path(str(number)) for number in range(6)], lab, seed=DEFAULT_SEED)
+    parts = Recordings.parted(lab, seed=DEFAULT_SEED)
+    assert [lab[int(path.name)] for path in checked] == [each for each in lab if each in parts.checked]
+
+
+@pytest.mark.parametrize(("seconds", "enough"), [(2.1, True), (1.9, False)])
+def test_a_recording_without_room_for_a_movement_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, enough: bool
+) -> None:
+    path, motion = tmp_path / "a.mp4", recording(0, seconds=seconds)
+    path.write_bytes(b"a video")
+    monkeypatch.setattr(adaptation, "probe_video", lambda path, rate_hz: path)
+    monkeypatch.setattr(adaptation, "measure_motion", lambda *_, **__: type("Measured", (), {"motion": motion})())
+    if enough:
+        assert measured_recordings([path], min_quality=0.1) == [motion]
+    else:
+        with pytest.raises(DataError, match=r"no stretch of 2 s with a usable face"):
+            measured_recordings([path], min_quality=0.1)
+
+
 def test_one_recording_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="1 recording: expected two or more"):
         adapt_model(tmp_path / "model", [recording(0)], model=load_model())
@@ -85,7 +120,7 @@ def test_a_model_with_a_published_rule_is_refused(tmp_path: Path, monkeypatch: p
 def test_a_model_that_is_adapted_again_says_it_once() -> None:
     info = load_model("starter").info
     for _ in range(3):
-        recipe = adaptation.adaptation_recipe(info, steps=1, recordings=2)
+        recipe = adaptation.adaptation_recipe(info, steps=1, learnt=[recording(0)])
         assert (recipe.name, recipe.network.name) == ("starter-adapted", "starter-adapted")
         info = info.model_copy(update={"network": recipe.network})
 

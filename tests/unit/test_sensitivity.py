@@ -18,20 +18,22 @@ from typer import Typer
 from typer.testing import CliRunner, Result
 
 from helpers.analyses import make_analysis
+from metst.cli.adapt import calibrated
 from metst.cli.calibrate import calibrate as command
+from metst.cli.console import console
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.models.checkpoint import load_model
 from metst.results import Analysis, Condition
 from metst.sensitivity import calibration
 from metst.sensitivity.calibration import Calibration
-from metst.sensitivity.calibration_page import write_page
+from metst.sensitivity.calibration_page import lead, write_page
 from metst.sensitivity.footage import look_at
 from metst.sensitivity.many import CalibrationTask, do_calibration, read_figures
 from metst.sensitivity.moments import Moment, find_sections, quiet_frames, quiet_moments
 from metst.sensitivity.psychometric import Curve, fit_curve, poisson_interval, resampled_curves, wilson
 from metst.sensitivity.recording_quality import Conditions, give_advice
 from metst.sensitivity.settings import REST_S, SLOT_S, CalibrateSettings
-from metst.sensitivity.summary import as_dict, summarise, write_calibration
+from metst.sensitivity.summary import as_dict, figures_of, summarise, summarise_all, write_calibration
 from metst.sensitivity.trials import TOLERANCE_S, judge, plan_trials
 from metst.synthesis.events import PlantedEvent
 from metst.timeline import Intervals, TimeGrid
@@ -312,6 +314,64 @@ def test_the_page_loads_nothing_and_says_the_threshold(tmp_path: Path) -> None:
     rows = (tmp_path / "trials.csv").read_text().splitlines()
     assert len(rows) == len(calibration.rows) + 1
     assert value["false_alarms"]["placebo"]["found"] == 0
+
+
+def test_recordings_that_were_planned_together_are_summed() -> None:
+    one, other = made_calibration(reach=0.06), made_calibration(reach=0.15)
+    alone, both = summarise(one), summarise_all([one, other])
+    assert figures_of(summarise_all([one])) == figures_of(alone)
+    for point, first, second in zip(both.points, alone.points, summarise(other).points, strict=True):
+        assert point["amplitude"] == first["amplitude"]
+        for count in ("trials", "found", "iou_half"):
+            assert point[count] == first[count] + second[count]
+    for kind in ("recording", "beside_planted"):
+        whole, part = (summary.figures["false_alarms"][kind] for summary in (both, alone))
+        assert whole["count"] == 2 * part["count"]
+        assert whole["minutes"] == pytest.approx(2 * part["minutes"])
+        assert whole["per_minute"] == pytest.approx(part["per_minute"])
+    assert alone.typical.amplitude < both.typical.amplitude < summarise(other).typical.amplitude
+    written = as_dict(one, alone)
+    assert {name: written[name] for name in figures_of(alone)} == figures_of(alone)
+
+
+def test_before_and_after_an_adaptation_are_told_in_the_words_of_a_calibration(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = [(made_calibration(reach=0.15), made_calibration(reach=0.06)) for _ in range(2)]
+    monkeypatch.setattr("metst.sensitivity.comparison.calibrate_models", lambda *_, **__: found)
+    monkeypatch.setattr(console, "width", 400)
+    how: Any = {"before": None, "after": None, "rate_hz": None, "cache": False}
+    result = calibrated([Path("a"), Path("b"), Path("c")], **how)
+    told = capsys.readouterr().err
+    assert "metst calibrate, 2 of the 3 with a quiet moment (24 in all)" in told
+    for side, name in enumerate(("before", "after")):
+        summary = summarise_all([pair[side] for pair in found])
+        assert result[name] == figures_of(summary)
+        assert f"{name}: {lead(summary.typical, points=summary.points)}" in told
+    assert [point["found"] for point in result["before"]["points"] if point["amplitude"] == 0.12] == [0]
+    assert (result["recordings"], result["quiet_moments"]) == (2, 24)
+
+    def nothing(*_: object, **__: object) -> None:
+        raise FaceError("no quiet moment in 3 recordings")
+
+    monkeypatch.setattr("metst.sensitivity.comparison.calibrate_models", nothing)
+    assert calibrated([Path("a")], **how) == {"problem": "no quiet moment in 3 recordings"}
+    assert "not calibrated: no quiet moment in 3 recordings" in capsys.readouterr().err
+
+
+def test_where_another_model_has_a_candidate_no_moment_is_quiet() -> None:
+    analysis = quiet_analysis()
+    at = len(analysis.grid) // 2
+    classes = analysis.events.classes
+    event = Intervals(
+        *(np.array([frame]) for frame in (at, at + 2, at + 5)),
+        (classes[0],), np.ones(1), np.full((1, len(classes)), 1 / len(classes)), classes,
+    )  # fmt: skip
+    other = replace(analysis, events=event)
+    together = quiet_frames(analysis, others=[other])
+    assert not together[at]
+    np.testing.assert_array_equal(together, quiet_frames(analysis) & quiet_frames(other))
+    np.testing.assert_array_equal(together, quiet_frames(other, others=[analysis]))
 
 
 def test_a_recording_in_which_nothing_is_found_says_so(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def adapt(
     result = check.as_dict()
     if calibrate:
         kept = kept_to_check(recordings, seed=seed)
-        result["calibrate"] = _calibrated(kept, before=base, after=load_model(output), rate_hz=fps, cache=cache)
+        result["calibrate"] = calibrated(kept, before=base, after=load_model(output), rate_hz=fps, cache=cache)
         write_check(output, result)
     console.print(escape(f"{output}: give it to metst analyze, live or calibrate with --model"))
     if as_json:
@@ -95,7 +95,7 @@ def adapt(
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
 
-def _calibrated(
+def calibrated(
     videos: Sequence[Path], *, before: Model, after: Model, rate_hz: float | None, cache: bool
 ) -> dict[str, Any]:
     """What `metst calibrate` measures, with both models on the same planted pictures; shown, and as plain values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,8 @@ def calibrate_models(
     VideoError, FaceError
         A recording cannot be read or shows no face; or none has a quiet moment.
     """
-    recordings = _planned(paths, models=models, settings=settings, rate_hz=rate_hz, cache=cache)
+    with tempfile.TemporaryDirectory(prefix="metst-calibrate-") as work:  # every recording is measured once
+        recordings = _planned(paths, models=models, settings=settings, rate_hz=rate_hz, cache=cache or Path(work))
     if not recordings:
         raise FaceError(
             f"no quiet moment in {len(paths)} recordings: movements are planted where a person sits still, looks ahead"
