@@ -25,7 +25,7 @@ def debuggable(command: Callable[..., None]) -> Callable[..., None]:
     Parameters
     ----------
     command : callable
-        Of Typer.  Tracebacks go into the folder of its results (``output``), else into the working folder.
+        Of Typer.  Tracebacks go beside its results (``output``), else into the working folder.
     """
     own = inspect.signature(command, eval_str=True).parameters
     debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
@@ -55,6 +55,5 @@ def _with_one_line(command: Callable[..., None], values: dict[str, Any]) -> None
 
 
 def _beside(output: Path | None) -> Path:
-    if output is None:
-        return Path.cwd()
-    return (output.parent if output.suffix else output).absolute()
+    """Not inside: a folder that should be new must not be there because of a traceback."""
+    return Path.cwd() if output is None else output.absolute().parent
