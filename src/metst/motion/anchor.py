@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from metst.arrays import Float32Array, Int32Array
+from metst.motion.algebra import inverse, product
 from metst.motion.canonical import LEFT, TOP, Grid, reach_of
 from metst.motion.normal import normal_matrix
 from metst.motion.picture import Picture, Similarity, reduced
@@ -17,7 +18,6 @@ from metst.motion.template import SparseMasks, block_energies, derivatives, mix,
 from metst.motion.warp import sample
 
 # Where no origin is named, a number was set by hand: see metst.motion.
-_INVERTED_WHOLE = 48  # rows of a matrix that is not halved
 _LIGHT_SD = 0.1  # of the local contrast over the whole face's, under the prior
 _TURN_SD = 0.008  # face units at unit depth, of yaw and pitch from frame to frame, under the prior; as in head.py
 _HUBER, _LEARN = 16.0, 4.0  # bounds of a residual that pulls at the face, and that changes the template; by the noise
@@ -150,27 +150,27 @@ class Anchor:
         self._noise = max(noise, _MIN_NOISE)
         variance = _NOISE_FACTOR * self._noise**2
         prior, head = variance * reach.precision, grid.unit * reach.head
-        pulled = head @ prior
+        pulled = product(head.reshape(-1, count), prior).reshape(HEAD_UNKNOWNS, 2 * count)
         tie = np.diag([_RIDGE] * 4 + [variance / _TURN_SD**2] * 2)  # shift, dilation and rotation are free
-        cover = np.linalg.inv(np.einsum("hak,gak->hg", head, pulled) + tie)
+        cover = inverse(product(head.reshape(HEAD_UNKNOWNS, -1), pulled.T) + tie)
         self._prior, self._cover = prior.astype(np.float32), cover.astype(np.float32)
-        self._head = pulled.reshape(HEAD_UNKNOWNS, 2 * count).astype(np.float32)
+        self._head = pulled.astype(np.float32)
         normal[:count, :count] += self._prior
         normal[count : 2 * count, count : 2 * count] += self._prior
-        normal[: 2 * count, : 2 * count] -= self._head.T @ (self._cover @ self._head)
+        normal[: 2 * count, : 2 * count] -= product(self._head.T, product(self._cover, self._head))
         self._light_prior = variance / _LIGHT_SD**2
         normal[np.diag_indices(len(normal))] += np.repeat(
             [_RIDGE, self._light_prior], [2 * count, len(normal) - 2 * count]
         )
-        self._inverse, self._variance = _inverse(normal), variance
+        self._inverse, self._variance = inverse(normal), variance
 
     def certainty(self, pool: Float32Array) -> Float32Array:
         """Share of the prior variance of each region's motion that a registration removes: ``(R,)`` in [0, 1]."""
         reach, count = self._reach, len(self._reach.nodes)
-        pool = pool[:, reach.nodes] + pool[:, reach.rest] @ reach.carry
-        prior = (pool @ reach.covariance * pool).sum(axis=1)
+        pool = pool[:, reach.nodes] + product(pool[:, reach.rest], reach.carry)
+        prior = (product(pool.astype(np.float64), reach.covariance) * pool).sum(axis=1)
         left = [
-            self._variance * (pool @ self._inverse[at : at + count, at : at + count] * pool).sum(axis=1)
+            self._variance * (product(pool, self._inverse[at : at + count, at : at + count]) * pool).sum(axis=1)
             for at in (0, count)
         ]
         share = np.clip(1 - np.mean(left, axis=0) / np.maximum(prior, _LEAST_PRIOR), 0, 1)
@@ -231,18 +231,3 @@ def _spans(weight: Float32Array) -> Int32Array:
     first, behind = some.argmax(axis=1), some.shape[1] - some[:, ::-1].argmax(axis=1)
     behind = np.where(weight.max(axis=1) > 0, behind, first)
     return np.stack([first, behind], axis=-1).astype(np.int32)
-
-
-def _inverse(matrix: Float32Array) -> Float32Array:
-    """Inverse of a symmetric positive definite matrix, by halves: nearly all of it is matrix products."""
-    size, half = len(matrix), len(matrix) // 2
-    if size <= _INVERTED_WHOLE:
-        return np.linalg.inv(matrix)
-    corner, beside = _inverse(matrix[:half, :half]), matrix[:half, half:]
-    pulled = corner @ beside
-    rest = _inverse(matrix[half:, half:] - beside.T @ pulled)
-    across = pulled @ rest
-    inverse = np.empty_like(matrix)
-    inverse[:half, :half], inverse[half:, half:] = corner + across @ pulled.T, rest
-    inverse[:half, half:], inverse[half:, :half] = -across, -across.T
-    return inverse

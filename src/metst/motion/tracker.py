@@ -16,6 +16,7 @@ import numpy as np
 from metst.arrays import Float32Array
 from metst.config import MotionSettings
 from metst.face import OUTER_EYE_CORNERS, Face, FaceFrame
+from metst.motion.algebra import product
 from metst.motion.anchor import Anchor, Match, Pose, still_pose
 from metst.motion.canonical import (
     Grid,
@@ -308,7 +309,7 @@ class MotionTracker:
         off = pose.similarity.inverse().apply(_face(face_frame).landmarks) - moved
         segment.landmarks = (segment.landmarks + _LANDMARK_RATE * off).astype(np.float32)
         distance = np.linalg.norm(off, axis=-1)
-        by_region = _MEAN_OF_LANDMARKS @ distance
+        by_region = product(_MEAN_OF_LANDMARKS, distance[:, None].astype(np.float32))[:, 0]
         segment.agreement = (1 / (1 + (by_region / _REGION_OFF) ** _OFF_POWER)).astype(np.float32)
         return float(np.median(distance[INNER_POINTS]))
 
@@ -387,7 +388,7 @@ def _face(face_frame: FaceFrame) -> Face:
 def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
     """Row of a frame with motion."""
     reference, head, start = segment.reference, segment.head, segment.start
-    local = (reference.pool @ segment.pose.nodes.reshape(2, -1).T).astype(np.float32)
+    local = product(reference.pool, segment.pose.nodes.reshape(2, -1).T)
     canonical = reference.centres[:, :2] + local + reference.centres[:, 2:] * segment.pose.turn
     shift = ((head @ start).shift - start.shift) / abs(start.scale)
     return MotionFrame(
