@@ -8,7 +8,7 @@ similarity carries the regions over, so that errors of the landmarks (0.3-1 px) 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from metst.arrays import Float32Array
 from metst.config import MotionSettings
 from metst.face import OUTER_EYE_CORNERS, Face, FaceFrame
 from metst.motion.algebra import product
-from metst.motion.anchor import Anchor, Match, Pose, still_pose
+from metst.motion.anchor import Anchor, Match, Pose, register, still_pose
 from metst.motion.canonical import (
     Grid,
     depth_at,
@@ -32,6 +32,7 @@ from metst.motion.canonical import (
 from metst.motion.conditions import ConditionWatch, Sites, make_sites, outside_picture
 from metst.motion.foreign import influence, undisturbed
 from metst.motion.head import HeadFit
+from metst.motion.keys import KeyFace, KeyFaces
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
 from metst.regions import INNER_POINTS, LANDMARK_COUNT, REGIONS
@@ -52,6 +53,11 @@ _RENEW_SCALE, _RENEW_TURN = 0.15, 0.2  # log of the size, and face units at unit
 _LOST_OFF, _REGION_OFF = 0.1, 0.08  # distance to fresh landmarks, face units
 _OFF_POWER = 4  # of that distance in a region's agreement: steeper than a square
 _LANDMARK_RATE = 0.3  # share of the way that the regions' landmarks follow fresh ones
+_SURE = 0.5  # agreement of a region with an earlier look, from which on it counts
+_REPAID_S, _REPAID_PER_S = (
+    10.0,
+    0.004,
+)  # over which what displacement is off by goes to 1/e; face units a second at most
 _REFRESH_S = 0.5  # between two looks whether the normal matrix still fits the noise
 
 # (18, 68), weights of the mean over a region's landmarks.
@@ -138,7 +144,11 @@ class _Found:
 
 @dataclass(eq=False)
 class _Segment:
-    """State of a segment; landmarks are canonical and lie on the anchor."""
+    """State of a segment; landmarks are canonical and lie on the anchor.
+
+    ``turn`` are yaw and pitch terms of the anchor, ``owed`` is what the displacement is found to be off by, ``paid``
+    what of that was given back since the anchor was placed.
+    """
 
     reference: _Reference
     pose: Pose
@@ -147,6 +157,7 @@ class _Segment:
     quality: Float32Array
     agreement: Float32Array
     watch: ConditionWatch
+    keys: KeyFaces
     seen_s: float
     refreshed_s: float
     coarse: Anchor | None = None
@@ -154,6 +165,9 @@ class _Segment:
     head: Similarity = _STILL
     velocity: Similarity = _STILL
     learnt: int = 1
+    turn: Float32Array = field(default_factory=lambda: np.zeros(2, np.float32))
+    owed: Float32Array = field(default_factory=lambda: np.zeros((len(REGIONS), 2), np.float32))
+    paid: Float32Array = field(default_factory=lambda: np.zeros((len(REGIONS), 2), np.float32))
 
 
 class MotionTracker:
@@ -195,6 +209,8 @@ class MotionTracker:
         canonical, nothing = similarity.inverse().apply(landmarks), np.zeros((len(REGIONS), 2), np.float32)
         reference = self._reference(face_frame.frame, similarity, landmarks=canonical, displacement=nothing)
         time_s, full = face_frame.frame.time_s, np.ones(len(REGIONS), np.float32)
+        keys = KeyFaces(self._fine_grid)
+        keys.keep(_key(reference, turn=np.zeros(2, np.float32), displacement=nothing), time_s=time_s)
         return _Segment(
             reference,
             still_pose(self._fine_grid, similarity),
@@ -203,6 +219,7 @@ class MotionTracker:
             quality=reference.certainty,
             agreement=full,
             watch=ConditionWatch(),
+            keys=keys,
             seen_s=time_s,
             refreshed_s=time_s,
         )
@@ -244,6 +261,7 @@ class MotionTracker:
         off = self._distance_to_landmarks(face_frame, pose, segment)
         if off > _LOST_OFF:
             return self._lose(face_frame)
+        _repay(segment, elapsed_s=frame.time_s - segment.seen_s)
         self._learn(frame.time_s, found.match, segment)
         agreement = self._advance(pose, found, segment)
         measured = _measured(face_frame, segment)
@@ -263,10 +281,12 @@ class MotionTracker:
     def _register(self, frame: Frame, start: Pose, reference: _Reference) -> _Found:
         """Register at full resolution; what the head moved stays in the local displacement."""
         picture = self._picture(frame, start.similarity, reference)
-        pose, match = reference.anchor.register(
-            picture, start, steps=_FINE_STEPS, tolerance=_FINE_TOLERANCE, noise=self._noise
-        )
-        return _Found(pose, match, match.explained(reference.anchor.template))
+        model = reference.anchor.model()
+        pose, match = register(
+            picture, start, model=model, grid=self._fine_grid, steps=_FINE_STEPS, tolerance=_FINE_TOLERANCE,
+            noise=self._noise,
+        )  # fmt: skip
+        return _Found(pose, match, match.explained(model))
 
     def _picture(self, frame: Frame, guess: Similarity, reference: _Reference) -> Picture:
         """The face in a frame at the anchor's resolution."""
@@ -296,9 +316,10 @@ class MotionTracker:
         picture = self._picture(frame, start.similarity, reference)
         pixel = reference.px_per_pixel * abs(picture.to_picture.scale)
         small = reduced(picture, self._fine_grid, coarse=grid, px_per_pixel=pixel)
-        pose, _ = segment.coarse.register(
-            small, start, steps=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE, noise=self._noise, centre=start.nodes
-        )
+        pose, _ = register(
+            small, start, model=segment.coarse.model(), grid=grid, steps=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE,
+            noise=self._noise, centre=start.nodes,
+        )  # fmt: skip
         return pose
 
     def _distance_to_landmarks(self, face_frame: FaceFrame, pose: Pose, segment: _Segment) -> float:
@@ -333,7 +354,7 @@ class MotionTracker:
         segment.head = segment.velocity @ segment.head
         segment.pose, segment.fit = pose, found.fit
         match = found.match
-        agreement = match.by_region(reference.anchor, reference.masks, noise=self._noise) * segment.agreement
+        agreement = match.by_region(reference.anchor.model(), reference.masks, noise=self._noise) * segment.agreement
         agreement *= undisturbed(match.residual, match.used, reference.influence, noise=self._noise)
         segment.quality = reference.certainty * agreement
         return agreement
@@ -356,9 +377,25 @@ class MotionTracker:
         similarity = segment.pose.similarity @ placement
         segment.landmarks = placement.inverse().apply(moved)
         segment.reference = self._reference(frame, similarity, landmarks=segment.landmarks, displacement=displacement)
-        segment.pose = still_pose(self._fine_grid, similarity)
+        segment.turn, segment.pose = segment.turn + segment.pose.turn, still_pose(self._fine_grid, similarity)
         segment.coarse, segment.fit = None, 1.0
         segment.learnt, segment.refreshed_s = 1, frame.time_s
+        segment.paid = np.zeros_like(segment.paid)
+        self._settle(frame, segment)
+
+    def _settle(self, frame: Frame, segment: _Segment) -> None:
+        """Find how far displacement is off from an earlier look at the new anchor's pose; keep a look that is new."""
+        reference = segment.reference
+        seen = segment.keys.seen(
+            frame.grey, similarity=segment.pose.similarity, turn=segment.turn, time_s=frame.time_s, noise=self._noise
+        )
+        if seen is None:
+            key = _key(reference, turn=segment.turn, displacement=reference.displacement - segment.owed)
+            segment.keys.keep(key, time_s=frame.time_s)
+            return
+        segment.turn = seen.turn
+        sure = seen.agreement >= _SURE
+        segment.owed = np.where(sure[:, None], reference.displacement - seen.displacement, segment.owed)
 
     def _lose(self, face_frame: FaceFrame) -> MotionFrame:
         """A gap; a new segment starts at fresh landmarks, else the face may come back to the old anchor."""
@@ -367,6 +404,27 @@ class MotionTracker:
         elif self._segment is not None:
             self._segment.velocity = _STILL
         return _unmeasured(face_frame, "motion lost")
+
+
+def _key(reference: _Reference, *, turn: Float32Array, displacement: Float32Array) -> KeyFace:
+    """The look of an anchor, to be found again."""
+    return KeyFace(
+        reference.anchor.kept(),
+        reference.head_fit,
+        reference.px_per_pixel,
+        reference.pool,
+        reference.masks,
+        turn,
+        displacement,
+    )
+
+
+def _repay(segment: _Segment, *, elapsed_s: float) -> None:
+    """Give back part of what displacement is off by, so slowly that it does not look like a movement."""
+    part = np.float32(1 - math.exp(-elapsed_s / _REPAID_S)) * segment.owed
+    most = _REPAID_PER_S * elapsed_s
+    part *= np.minimum(1, most / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), most)).astype(np.float32)
+    segment.owed, segment.paid = segment.owed - part, segment.paid - part
 
 
 def _moved(grid: Grid, pose: Pose, points: Float32Array) -> Float32Array:
@@ -394,7 +452,7 @@ def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
     return MotionFrame(
         index=face_frame.frame.index,
         time_s=face_frame.frame.time_s,
-        displacement=reference.displacement + local,
+        displacement=reference.displacement + segment.paid + local,
         quality=segment.quality,
         conditions=np.zeros(len(REGIONS), np.uint8),
         centres=segment.pose.similarity.apply(canonical),
