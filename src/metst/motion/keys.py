@@ -9,7 +9,7 @@ only, whatever has happened since.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from metst.motion.head import HeadFit
 from metst.motion.picture import Similarity, make_picture
 from metst.motion.registration import Model
 from metst.motion.template import SparseMasks
+from metst.regions import REGIONS
 
 # Where no origin is named, a number was set by hand: see metst.motion.
 _MOST_KEYS = 8  # about a megabyte each
@@ -29,6 +30,11 @@ _TRIED = 2  # looks that are compared, the nearest
 _ROUNDS, _STEPS, _TOLERANCE = 2, 6, 1e-3  # registrations, steps of each, and face units at which steps end
 _SAME_FIT = 0.8  # share of the look that the frame explains
 _FORGOTTEN_S = 300.0  # without being seen again, after which a look gives way to a new one
+_SURE = 0.5  # agreement of a region with a look, from which on what it says counts
+# Speed at which an error is given back: face units a second, too slow for a movement, and the share of a region's own
+# motion, no more than motion comes out too small by.
+_BACK_PER_S, _BACK_SHARE = 0.004, 0.1
+_LEAST = 1e-9  # face units, against a division by 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +84,46 @@ class Sighting:
     displacement: Float32Array
     agreement: Float32Array
     turn: Float32Array
+
+
+def _nothing() -> Float32Array:
+    return np.zeros((len(REGIONS), 2), np.float32)
+
+
+@dataclass(eq=False)
+class Correction:
+    """What displacement is off by, and is given back so slowly that it does not look like a movement.
+
+    Parameters
+    ----------
+    owed : (18, 2) float32
+        Still to be taken off, face units.
+    given : (18, 2) float32
+        What was added to the displacement since the anchor was placed, face units.
+    local : (18, 2) float32
+        Displacement since the anchor was placed, as it was measured, face units.
+    """
+
+    owed: Float32Array = field(default_factory=_nothing)
+    given: Float32Array = field(default_factory=_nothing)
+    local: Float32Array = field(default_factory=_nothing)
+
+    def advance(self, local: Float32Array, *, elapsed_s: float) -> None:
+        """Give back a part, as ``local`` was measured ``elapsed_s`` after the last."""
+        moved, self.local = np.linalg.norm(local - self.local, axis=1), local
+        most = _BACK_PER_S * elapsed_s + _BACK_SHARE * moved
+        part = self.owed * (most / np.maximum(np.linalg.norm(self.owed, axis=1), most + _LEAST))[:, None]
+        part = part.astype(np.float32)
+        self.owed, self.given = self.owed - part, self.given - part
+
+    def renew(self) -> None:
+        """A new anchor has taken over the displacement."""
+        self.given, self.local = _nothing(), _nothing()
+
+    def settle(self, displacement: Float32Array, seen: Sighting) -> None:
+        """Compare the displacement ``(18, 2)`` with what a look that was seen again says."""
+        sure = seen.agreement[:, None] >= _SURE
+        self.owed = np.where(sure, displacement - seen.displacement, self.owed)
 
 
 @dataclass(eq=False)

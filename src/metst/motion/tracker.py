@@ -32,7 +32,7 @@ from metst.motion.canonical import (
 from metst.motion.conditions import ConditionWatch, Sites, make_sites, outside_picture
 from metst.motion.foreign import influence, undisturbed
 from metst.motion.head import HeadFit
-from metst.motion.keys import KeyFace, KeyFaces
+from metst.motion.keys import Correction, KeyFace, KeyFaces
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
 from metst.regions import INNER_POINTS, LANDMARK_COUNT, REGIONS
@@ -53,7 +53,6 @@ _RENEW_SCALE, _RENEW_TURN = 0.15, 0.2  # log of the size, and face units at unit
 _LOST_OFF, _REGION_OFF = 0.1, 0.08  # distance to fresh landmarks, face units
 _OFF_POWER = 4  # of that distance in a region's agreement: steeper than a square
 _LANDMARK_RATE = 0.3  # share of the way that the regions' landmarks follow fresh ones
-_SURE = 0.5  # agreement of a region with an earlier look, from which on it counts
 _REPAID_S, _REPAID_PER_S = (
     10.0,
     0.004,
@@ -146,8 +145,7 @@ class _Found:
 class _Segment:
     """State of a segment; landmarks are canonical and lie on the anchor.
 
-    ``turn`` are yaw and pitch terms of the anchor, ``owed`` is what the displacement is found to be off by, ``paid``
-    what of that was given back since the anchor was placed.
+    ``turn`` are the yaw and pitch terms of the anchor since the start of the segment.
     """
 
     reference: _Reference
@@ -166,8 +164,7 @@ class _Segment:
     velocity: Similarity = _STILL
     learnt: int = 1
     turn: Float32Array = field(default_factory=lambda: np.zeros(2, np.float32))
-    owed: Float32Array = field(default_factory=lambda: np.zeros((len(REGIONS), 2), np.float32))
-    paid: Float32Array = field(default_factory=lambda: np.zeros((len(REGIONS), 2), np.float32))
+    correction: Correction = field(default_factory=Correction)
 
 
 class MotionTracker:
@@ -261,9 +258,9 @@ class MotionTracker:
         off = self._distance_to_landmarks(face_frame, pose, segment)
         if off > _LOST_OFF:
             return self._lose(face_frame)
-        _repay(segment, elapsed_s=frame.time_s - segment.seen_s)
+        elapsed_s = frame.time_s - segment.seen_s
         self._learn(frame.time_s, found.match, segment)
-        agreement = self._advance(pose, found, segment)
+        agreement = self._advance(pose, found, segment, elapsed_s=elapsed_s)
         measured = _measured(face_frame, segment)
         conditions = segment.watch.update(
             frame.grey,
@@ -346,13 +343,14 @@ class MotionTracker:
             segment.refreshed_s = time_s
             reference.anchor.refresh_for(self._noise)
 
-    def _advance(self, pose: Pose, found: _Found, segment: _Segment) -> Float32Array:
+    def _advance(self, pose: Pose, found: _Found, segment: _Segment, *, elapsed_s: float) -> Float32Array:
         """Keep the new pose and what the match says about noise and quality; returns the agreement by region."""
         reference = segment.reference
         self._noise += _NOISE_RATE * (found.match.noise() - self._noise)
         segment.velocity = pose.similarity @ segment.pose.similarity.inverse()
         segment.head = segment.velocity @ segment.head
         segment.pose, segment.fit = pose, found.fit
+        segment.correction.advance(product(reference.pool, pose.nodes.reshape(2, -1).T), elapsed_s=elapsed_s)
         match = found.match
         agreement = match.by_region(reference.anchor.model(), reference.masks, noise=self._noise) * segment.agreement
         agreement *= undisturbed(match.residual, match.used, reference.influence, noise=self._noise)
@@ -380,7 +378,7 @@ class MotionTracker:
         segment.turn, segment.pose = segment.turn + segment.pose.turn, still_pose(self._fine_grid, similarity)
         segment.coarse, segment.fit = None, 1.0
         segment.learnt, segment.refreshed_s = 1, frame.time_s
-        segment.paid = np.zeros_like(segment.paid)
+        segment.correction.renew()
         self._settle(frame, segment)
 
     def _settle(self, frame: Frame, segment: _Segment) -> None:
@@ -390,12 +388,11 @@ class MotionTracker:
             frame.grey, similarity=segment.pose.similarity, turn=segment.turn, time_s=frame.time_s, noise=self._noise
         )
         if seen is None:
-            key = _key(reference, turn=segment.turn, displacement=reference.displacement - segment.owed)
+            key = _key(reference, turn=segment.turn, displacement=reference.displacement - segment.correction.owed)
             segment.keys.keep(key, time_s=frame.time_s)
             return
         segment.turn = seen.turn
-        sure = seen.agreement >= _SURE
-        segment.owed = np.where(sure[:, None], reference.displacement - seen.displacement, segment.owed)
+        segment.correction.settle(reference.displacement, seen)
 
     def _lose(self, face_frame: FaceFrame) -> MotionFrame:
         """A gap; a new segment starts at fresh landmarks, else the face may come back to the old anchor."""
@@ -419,14 +416,6 @@ def _key(reference: _Reference, *, turn: Float32Array, displacement: Float32Arra
     )
 
 
-def _repay(segment: _Segment, *, elapsed_s: float) -> None:
-    """Give back part of what displacement is off by, so slowly that it does not look like a movement."""
-    part = np.float32(1 - math.exp(-elapsed_s / _REPAID_S)) * segment.owed
-    most = _REPAID_PER_S * elapsed_s
-    part *= np.minimum(1, most / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), most)).astype(np.float32)
-    segment.owed, segment.paid = segment.owed - part, segment.paid - part
-
-
 def _moved(grid: Grid, pose: Pose, points: Float32Array) -> Float32Array:
     """Displacement of canonical points by the face's own motion and its yaw and pitch, face units."""
     return displacement_at(grid, pose.nodes, points) + depth_at(points)[:, None] * pose.turn
@@ -446,13 +435,13 @@ def _face(face_frame: FaceFrame) -> Face:
 def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
     """Row of a frame with motion."""
     reference, head, start = segment.reference, segment.head, segment.start
-    local = product(reference.pool, segment.pose.nodes.reshape(2, -1).T)
+    local, given = segment.correction.local, segment.correction.given
     canonical = reference.centres[:, :2] + local + reference.centres[:, 2:] * segment.pose.turn
     shift = ((head @ start).shift - start.shift) / abs(start.scale)
     return MotionFrame(
         index=face_frame.frame.index,
         time_s=face_frame.frame.time_s,
-        displacement=reference.displacement + segment.paid + local,
+        displacement=reference.displacement + given + local,
         quality=segment.quality,
         conditions=np.zeros(len(REGIONS), np.uint8),
         centres=segment.pose.similarity.apply(canonical),
