@@ -114,6 +114,11 @@ class Anchor:
         Which pixels are compared.
     noise : float
         Standard deviation of the residual, grey levels.
+
+    Raises
+    ------
+    TooLittleSeenError
+        The face lies outside the picture.
     """
 
     def __init__(

@@ -30,6 +30,7 @@ _LOCAL_SD = 0.02  # face units, of the displacement under the prior
 _NUGGET = 1e-3  # of the prior's variance, independent at each node: its matrix stays invertible
 _LIGHT_STEP = 0.375  # face units between the nodes of the contrast: the extent is 4 by 5 steps
 _LEAST_COVER = 2.0  # pixels under a spline, of up to 64
+_LEAST_NODES = 24  # determined by what is seen, of about 180 on a whole face; with fewer there is nothing to follow
 _EMPTY = 1e-6  # sum of the mask of a region outside the grid, against a division by 0
 
 _FOREHEAD = 0.22  # face units of skin above the brows
@@ -181,6 +182,10 @@ def _depth(x: Float64Array, y: Float64Array) -> Float64Array:
     return bowl + nose + chin
 
 
+class TooLittleSeenError(Exception):
+    """So little of the face lies inside the picture that nothing can be followed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reach:
     """Spline nodes that the compared pixels determine, and how the rest of the nodes follow them.
@@ -206,10 +211,18 @@ class Reach:
 
 
 def reach_of(grid: Grid, weight: Float32Array) -> Reach:
-    """Nodes whose spline covers more than a few of the pixels that have a ``weight`` (rows, columns)."""
+    """Nodes whose spline covers more than a few of the pixels that have a ``weight`` (rows, columns).
+
+    Raises
+    ------
+    TooLittleSeenError
+        These are too few.
+    """
     down, across = grid.spline_matrices()
     covered = product(product(down.T, weight), across).ravel() > _LEAST_COVER
     nodes, rest = np.flatnonzero(covered), np.flatnonzero(~covered)
+    if len(nodes) < _LEAST_NODES:
+        raise TooLittleSeenError
     covariance = grid.covariance[np.ix_(nodes, nodes)]
     precision = inverse(covariance)
     follow = product(grid.covariance[np.ix_(rest, nodes)], precision)

@@ -20,6 +20,7 @@ from metst.motion.algebra import product
 from metst.motion.anchor import Anchor, Match, Pose, register, still_pose
 from metst.motion.canonical import (
     Grid,
+    TooLittleSeenError,
     depth_at,
     displacement_at,
     make_grid,
@@ -48,6 +49,8 @@ _FINE_STEPS, _COARSE_STEPS = 3, 6  # of Gauss-Newton, at most
 _DOUBTFUL = 0.06  # fall of the fit from one frame to the next above which the face is looked for at low resolution
 _FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-3, 3e-3  # face units; steps end once nothing moves by more
 _START_NOISE, _NOISE_RATE = 2.0, 0.2  # grey levels, and the share that each frame has in it
+_LEAST_UNIT_PX = 2.0  # of a face unit; landmarks whose eyes lie closer together are none
+_MOST_STRETCH = 2.0  # of the eyes' distance on the anchor, or its inverse; a face that is stretched by more is none
 _LOST_FIT, _RENEW_FIT = 0.45, 0.8  # share of the template that the frame explains
 _RENEW_SCALE, _RENEW_TURN = 0.15, 0.2  # log of the size, and face units at unit depth, since the anchor
 _LOST_OFF, _REGION_OFF = 0.1, 0.08  # distance to fresh landmarks, face units
@@ -190,19 +193,27 @@ class MotionTracker:
             self._segment = None
             return _unmeasured(face_frame, face_frame.reason)
         if self._segment is not None and shape != self._shape:
-            self._segment = self._begin(face_frame) if face_frame.fresh else None
+            self._segment = self._begun(face_frame) if face_frame.fresh else None
             return _unmeasured(face_frame, "change of resolution")
         if self._segment is not None:
             return self._follow(face_frame, self._segment)
         if not face_frame.fresh:
             return _unmeasured(face_frame, "face lost")
-        self._segment = self._begin(face_frame)
-        return _measured(face_frame, self._segment)
+        self._segment = self._begun(face_frame)
+        return _unmeasured(face_frame, "motion lost") if self._segment is None else _measured(face_frame, self._segment)
 
-    def _begin(self, face_frame: FaceFrame) -> _Segment:
-        """Start a segment at the landmarks of this frame."""
+    def _begun(self, face_frame: FaceFrame) -> _Segment | None:
+        """A segment that starts at the landmarks of this frame; None where they lie outside the picture."""
         landmarks = _face(face_frame).landmarks
         similarity = _eyes(landmarks)
+        if not _LEAST_UNIT_PX <= abs(similarity.scale) < math.inf:
+            return None
+        try:
+            return self._begin(face_frame, landmarks, similarity=similarity)
+        except TooLittleSeenError:
+            return None
+
+    def _begin(self, face_frame: FaceFrame, landmarks: Float32Array, *, similarity: Similarity) -> _Segment:
         canonical, nothing = similarity.inverse().apply(landmarks), np.zeros((len(REGIONS), 2), np.float32)
         reference = self._reference(face_frame.frame, similarity, landmarks=canonical, displacement=nothing)
         time_s, full = face_frame.frame.time_s, np.ones(len(REGIONS), np.float32)
@@ -252,7 +263,7 @@ class MotionTracker:
         found = self._register(frame, replace(last, similarity=segment.velocity @ last.similarity), reference)
         if found.fit < segment.fit - _DOUBTFUL:
             found = self._search(face_frame, segment, best=found)
-        if found.fit < _LOST_FIT:
+        if not found.fit >= _LOST_FIT:
             return self._lose(face_frame)
         pose = reference.head_fit.separated(found.pose, last_turn=last.turn)
         off = self._distance_to_landmarks(face_frame, pose, segment)
@@ -272,7 +283,10 @@ class MotionTracker:
             agreement=agreement,
         )
         if self._is_due(frame.time_s, segment):
-            self._renew(frame, segment, displacement=measured.displacement)
+            try:
+                self._renew(frame, segment, displacement=measured.displacement)
+            except TooLittleSeenError:
+                self._segment = None
         return replace(measured, conditions=conditions)
 
     def _register(self, frame: Frame, start: Pose, reference: _Reference) -> _Found:
@@ -283,7 +297,7 @@ class MotionTracker:
             picture, start, model=model, grid=self._fine_grid, steps=_FINE_STEPS, tolerance=_FINE_TOLERANCE,
             noise=self._noise,
         )  # fmt: skip
-        return _Found(pose, match, match.explained(model))
+        return _Found(pose, match, match.explained(model) if np.isfinite(pose.nodes).all() else 0.0)
 
     def _picture(self, frame: Frame, guess: Similarity, reference: _Reference) -> Picture:
         """The face in a frame at the anchor's resolution."""
@@ -372,6 +386,8 @@ class MotionTracker:
         """Make this frame the anchor; regions stay on the skin they lie on."""
         moved = segment.landmarks + _moved(self._fine_grid, segment.pose, segment.landmarks)
         placement = _eyes(moved)
+        if not 1 / _MOST_STRETCH < abs(placement.scale) < _MOST_STRETCH:
+            raise TooLittleSeenError
         similarity = segment.pose.similarity @ placement
         segment.landmarks = placement.inverse().apply(moved)
         segment.reference = self._reference(frame, similarity, landmarks=segment.landmarks, displacement=displacement)
@@ -397,7 +413,7 @@ class MotionTracker:
     def _lose(self, face_frame: FaceFrame) -> MotionFrame:
         """A gap; a new segment starts at fresh landmarks, else the face may come back to the old anchor."""
         if face_frame.fresh:
-            self._segment = self._begin(face_frame)
+            self._segment = self._begun(face_frame)
         elif self._segment is not None:
             self._segment.velocity = _STILL
         return _unmeasured(face_frame, "motion lost")
