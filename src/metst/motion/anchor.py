@@ -10,7 +10,7 @@ import numpy as np
 
 from metst.arrays import Float32Array, Int32Array
 from metst.motion.algebra import inverse, product
-from metst.motion.canonical import LEFT, TOP, Grid, reach_of
+from metst.motion.canonical import LEFT, TOP, Grid, TooLittleSeenError, reach_of
 from metst.motion.normal import normal_matrix
 from metst.motion.picture import Picture, Similarity, reduced
 from metst.motion.registration import HEAD_UNKNOWNS, Frame, Model, Template, Unknowns, gauss_newton
@@ -25,6 +25,7 @@ _MIN_NOISE = 0.6  # grey levels; less is taken for so much
 _NOISE_FACTOR = 20.0  # by which the priors weigh more than pixels with independent noise would let them
 _NOISE_CHANGE = 0.4  # of the logarithm of the noise, beyond which the normal matrix is made anew
 _SD_OF_MEAN_ABSOLUTE = math.sqrt(math.pi / 2)  # standard deviation over mean absolute value of a normal distribution
+_LEAST_DETAIL = 0.5  # grey levels, root mean square over the face; with less there is nothing to follow
 _LEAST_SEEN = 0.3  # share of the compared pixels that lie inside the picture; with fewer nothing holds the face
 _RIDGE = 1e-3  # on the diagonal of unknowns that have no prior of their own: matrices stay invertible
 _NOTHING = 1e-6  # squared grey levels or pixels; where there is nothing to see, shares come out as 0
@@ -118,7 +119,7 @@ class Anchor:
     Raises
     ------
     TooLittleSeenError
-        The face lies outside the picture.
+        The face lies outside the picture, or shows nothing.
     """
 
     def __init__(
@@ -137,6 +138,9 @@ class Anchor:
         sample(picture.values, still, grid.basis, everywhere, ones, self.template, seen)
         # Derivatives reach two pixels to each side.
         self.weight = weight * cv2.erode(seen, np.ones((5, 5), np.uint8))
+        detail = float((self.weight * self.template**2).sum())
+        if not detail >= _LEAST_DETAIL**2 * float(weight.sum()) > 0:
+            raise TooLittleSeenError
         self._span, self._gradient = _spans(self.weight), np.empty((2, *grid.shape), np.float32)
         self._reach = reach_of(grid, self.weight)
         derivatives(self.template, self._gradient)

@@ -183,7 +183,7 @@ def _depth(x: Float64Array, y: Float64Array) -> Float64Array:
 
 
 class TooLittleSeenError(Exception):
-    """So little of the face lies inside the picture that nothing can be followed."""
+    """So little of the face is seen that nothing can be followed."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,14 +30,14 @@ from metst.motion.canonical import (
     region_masks,
     sparse_masks,
 )
-from metst.motion.conditions import ConditionWatch, Sites, make_sites, outside_picture
+from metst.motion.conditions import ConditionWatch, Sites, make_sites
 from metst.motion.foreign import influence, undisturbed
+from metst.motion.frame import MotionFrame, face_row, unmeasured
 from metst.motion.head import HeadFit
 from metst.motion.keys import Correction, KeyFace, KeyFaces
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
 from metst.regions import INNER_POINTS, LANDMARK_COUNT, REGIONS
-from metst.results.flags import Flags
 from metst.timeline import TIMESTAMP_SLACK_S
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ _FINE_STEPS, _COARSE_STEPS = 3, 6  # of Gauss-Newton, at most
 _DOUBTFUL = 0.06  # fall of the fit from one frame to the next above which the face is looked for at low resolution
 _FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-3, 3e-3  # face units; steps end once nothing moves by more
 _START_NOISE, _NOISE_RATE = 2.0, 0.2  # grey levels, and the share that each frame has in it
+_LEAST_NOISE = 1e-3  # grey levels, against a division by 0 in pictures that stand still
 _LEAST_UNIT_PX = 2.0  # of a face unit; landmarks whose eyes lie closer together are none
 _MOST_STRETCH = 2.0  # of the eyes' distance on the anchor, or its inverse; a face that is stretched by more is none
 _LOST_FIT, _RENEW_FIT = 0.45, 0.8  # share of the template that the frame explains
@@ -69,52 +70,6 @@ _MEAN_OF_LANDMARKS = np.array(
 
 _DEFAULTS = MotionSettings()  # see metst.config
 _STILL = Similarity(1, 0)  # no motion
-
-
-@dataclass(frozen=True, eq=False)
-class MotionFrame:
-    """Motion of one frame.
-
-    Parameters
-    ----------
-    index : int
-        Frame of the source video.
-    time_s : float
-    displacement : (18, 2) float32
-        Face units since the start of the segment; NaN where nothing was measured.
-    quality : (18,) float32
-        In [0, 1].
-    conditions : (18,) uint8
-        Sets of :class:`metst.results.Condition`.
-    centres : (18, 2) float32
-        Centres of the regions, source pixels; NaN where nothing was measured.
-    face_px : float
-        Face unit in source pixels; NaN where nothing was measured.
-    head : (4,) float32
-        Shift x, y (face units), log scale, roll (radians) since the start of the segment.
-    face : (8,) float32
-        Box left, top, right, bottom and centres of the two eyes (x, y), source pixels.
-    face_quality : float
-    reason : str
-        Why there is no motion; empty when there is.
-    """
-
-    index: int
-    time_s: float
-    displacement: Float32Array
-    quality: Float32Array
-    conditions: Flags
-    centres: Float32Array
-    face_px: float
-    head: Float32Array
-    face: Float32Array
-    face_quality: float
-    reason: str
-
-    @property
-    def valid(self) -> bool:
-        """Whether motion was measured."""
-        return not self.reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,16 +146,16 @@ class MotionTracker:
         shape, self._shape = self._shape, face_frame.frame.grey.shape
         if not face_frame.valid:
             self._segment = None
-            return _unmeasured(face_frame, face_frame.reason)
+            return unmeasured(face_frame, face_frame.reason)
         if self._segment is not None and shape != self._shape:
             self._segment = self._begun(face_frame) if face_frame.fresh else None
-            return _unmeasured(face_frame, "change of resolution")
+            return unmeasured(face_frame, "change of resolution")
         if self._segment is not None:
             return self._follow(face_frame, self._segment)
         if not face_frame.fresh:
-            return _unmeasured(face_frame, "face lost")
+            return unmeasured(face_frame, "face lost")
         self._segment = self._begun(face_frame)
-        return _unmeasured(face_frame, "motion lost") if self._segment is None else _measured(face_frame, self._segment)
+        return unmeasured(face_frame, "motion lost") if self._segment is None else _measured(face_frame, self._segment)
 
     def _begun(self, face_frame: FaceFrame) -> _Segment | None:
         """A segment that starts at the landmarks of this frame; None where they lie outside the picture."""
@@ -310,7 +265,10 @@ class MotionTracker:
         if face_frame.fresh:
             guesses.append(_eyes(_face(face_frame).landmarks))
         for guess in guesses:
-            aligned = self._align(face_frame.frame, replace(last, similarity=guess), segment)
+            try:
+                aligned = self._align(face_frame.frame, replace(last, similarity=guess), segment)
+            except TooLittleSeenError:  # all detail is too fine
+                break
             start = replace(reference.head_fit.separated(aligned, last_turn=last.turn), light=last.light)
             found = self._register(face_frame.frame, start, reference)
             best = found if found.fit > best.fit else best
@@ -360,7 +318,7 @@ class MotionTracker:
     def _advance(self, pose: Pose, found: _Found, segment: _Segment, *, elapsed_s: float) -> Float32Array:
         """Keep the new pose and what the match says about noise and quality; returns the agreement by region."""
         reference = segment.reference
-        self._noise += _NOISE_RATE * (found.match.noise() - self._noise)
+        self._noise = max(self._noise + _NOISE_RATE * (found.match.noise() - self._noise), _LEAST_NOISE)
         segment.velocity = pose.similarity @ segment.pose.similarity.inverse()
         segment.head = segment.velocity @ segment.head
         segment.pose, segment.fit = pose, found.fit
@@ -416,7 +374,7 @@ class MotionTracker:
             self._segment = self._begun(face_frame)
         elif self._segment is not None:
             self._segment.velocity = _STILL
-        return _unmeasured(face_frame, "motion lost")
+        return unmeasured(face_frame, "motion lost")
 
 
 def _key(reference: _Reference, *, turn: Float32Array, displacement: Float32Array) -> KeyFace:
@@ -463,35 +421,7 @@ def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
         centres=segment.pose.similarity.apply(canonical),
         face_px=abs(segment.pose.similarity.scale),
         head=np.array([shift.real, shift.imag, np.log(abs(head.scale)), np.angle(head.scale)], np.float32),
-        face=_face_row(face_frame),
+        face=face_row(face_frame),
         face_quality=face_frame.quality,
         reason="",
     )
-
-
-def _unmeasured(face_frame: FaceFrame, reason: str) -> MotionFrame:
-    """Row of a frame without motion."""
-    face, shape = face_frame.face, face_frame.frame.grey.shape
-    unseen = np.zeros(len(REGIONS), np.uint8)
-    return MotionFrame(
-        index=face_frame.frame.index,
-        time_s=face_frame.frame.time_s,
-        displacement=np.full((len(REGIONS), 2), np.nan, np.float32),
-        quality=np.zeros(len(REGIONS), np.float32),
-        conditions=unseen if face is None else outside_picture(face.landmarks, shape=shape),
-        centres=np.full((len(REGIONS), 2), np.nan, np.float32),
-        face_px=math.nan,
-        head=np.full(4, np.nan, np.float32),
-        face=_face_row(face_frame),
-        face_quality=face_frame.quality,
-        reason=reason or "no face",
-    )
-
-
-def _face_row(face_frame: FaceFrame) -> Float32Array:
-    """Box and eye centres; NaN without a face."""
-    face = face_frame.face
-    if face is None:
-        return np.full(8, np.nan, np.float32)
-    eyes = face.landmarks[36:48].reshape(2, 6, 2).mean(axis=1)  # two eyes of six landmarks
-    return np.concatenate([face.box, eyes.ravel()]).astype(np.float32)
