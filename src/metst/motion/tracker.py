@@ -262,8 +262,8 @@ class MotionTracker:
         """Look at low resolution where the face was going, where it was, and where its fresh landmarks are."""
         last, reference = segment.pose, segment.reference
         guesses = [segment.velocity @ last.similarity, last.similarity]
-        if face_frame.fresh:
-            guesses.append(_eyes(_face(face_frame).landmarks))
+        if face_frame.fresh and abs((eyes := _eyes(_face(face_frame).landmarks)).scale) >= _LEAST_UNIT_PX:
+            guesses.append(eyes)
         for guess in guesses:
             try:
                 aligned = self._align(face_frame.frame, replace(last, similarity=guess), segment)
