@@ -8,7 +8,8 @@ Settings of the registration were chosen on three portraits with ten seeds (benc
 of them served which number is not on record.  A constant that names no origin was set by hand.
 """
 
-from metst.motion.tracker import MotionFrame, MotionTracker
+from metst.motion.frame import MotionFrame
+from metst.motion.tracker import MotionTracker
 from metst.motion.trajectory import extract_motion
 from metst.published.extractor import published_windows
 from metst.results.motion import Motion

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int32Array, Int64Array
+from metst.motion.algebra import inverse, product
 from metst.motion.template import SparseMasks
 from metst.motion.warp import Basis, spline_at
 from metst.regions import REGIONS
@@ -29,6 +30,7 @@ _LOCAL_SD = 0.02  # face units, of the displacement under the prior
 _NUGGET = 1e-3  # of the prior's variance, independent at each node: its matrix stays invertible
 _LIGHT_STEP = 0.375  # face units between the nodes of the contrast: the extent is 4 by 5 steps
 _LEAST_COVER = 2.0  # pixels under a spline, of up to 64
+_LEAST_NODES = 24  # determined by what is seen, of about 180 on a whole face; with fewer there is nothing to follow
 _EMPTY = 1e-6  # sum of the mask of a region outside the grid, against a division by 0
 
 _FOREHEAD = 0.22  # face units of skin above the brows
@@ -52,9 +54,8 @@ class Grid:
         Positions of the spline nodes, face units.
     light_shape : tuple of int
         Rows and columns of contrast nodes.
-    covariance, precision : (K, K) float64
-        Prior covariance of the spline coefficients of one axis (squared pixels), and its inverse: a Gaussian process
-        (Matern 3/2).
+    covariance : (K, K) float64
+        Prior covariance of the spline coefficients of one axis, squared pixels: a Gaussian process (Matern 3/2).
     head : (6, 2, node_rows, node_columns) float64
         Spline coefficients of the head's motions: shift x, y, dilation, rotation, yaw, pitch (the last two move a
         point in proportion to its depth).
@@ -65,7 +66,6 @@ class Grid:
     nodes: Float32Array
     light_shape: tuple[int, int]
     covariance: Float64Array
-    precision: Float64Array
     head: Float64Array
 
     @property
@@ -128,7 +128,6 @@ def make_grid(unit: int, step: int) -> Grid:
         nodes.astype(np.float32),
         (int(row_light[-1]) + 2, int(column_light[-1]) + 2),
         variance * correlation,
-        np.linalg.inv(correlation) / variance,
         _head_motions(nodes, _dense(row_node, row_spline, len(y)), _dense(column_node, column_spline, len(x))),
     )
 
@@ -138,10 +137,16 @@ def _head_motions(nodes: Float64Array, down: Float32Array, across: Float32Array)
     x, y = nodes[..., 0], nodes[..., 1]
     at_x = LEFT + (RIGHT - LEFT) * np.linspace(0, 1, len(across))
     at_y = TOP + (BOTTOM - TOP) * np.linspace(0, 1, len(down))
-    fitted = np.linalg.pinv(down.astype(np.float64)) @ _depth(at_x[None], at_y[:, None])
-    depth = fitted @ np.linalg.pinv(across.astype(np.float64)).T
+    fitted = product(_least_squares(down), _depth(at_x[None], at_y[:, None]))
+    depth = product(fitted, _least_squares(across).T)
     zero, one = np.zeros_like(x), np.ones_like(x)
     return np.array([[one, zero], [zero, one], [x, y], [-y, x], [depth, zero], [zero, depth]])
+
+
+def _least_squares(splines: Float32Array) -> Float64Array:
+    """Matrix ``(nodes, pixels)`` that fits coefficients of splines ``(pixels, nodes)`` to values at the pixels."""
+    columns = splines.astype(np.float64)
+    return product(inverse(product(columns.T, columns)), columns.T)
 
 
 def _between(length: int, step: float) -> tuple[Int32Array, Float32Array]:
@@ -177,6 +182,10 @@ def _depth(x: Float64Array, y: Float64Array) -> Float64Array:
     return bowl + nose + chin
 
 
+class TooLittleSeenError(Exception):
+    """So little of the face is seen that nothing can be followed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reach:
     """Spline nodes that the compared pixels determine, and how the rest of the nodes follow them.
@@ -188,7 +197,7 @@ class Reach:
     carry : (K - N, N) float32
         Coefficients of the rest, given those of ``nodes``: most likely under the prior, exact for the head's motions.
     covariance, precision : (N, N) float64
-        Of the prior, for one axis, as in :class:`Grid`.
+        Of the prior, for one axis, as in :class:`Grid`, and its inverse.
     head : (6, 2, N) float64
         The head's motions, as in :class:`Grid`.
     """
@@ -202,17 +211,25 @@ class Reach:
 
 
 def reach_of(grid: Grid, weight: Float32Array) -> Reach:
-    """Nodes whose spline covers more than a few of the pixels that have a ``weight`` (rows, columns)."""
+    """Nodes whose spline covers more than a few of the pixels that have a ``weight`` (rows, columns).
+
+    Raises
+    ------
+    TooLittleSeenError
+        These are too few.
+    """
     down, across = grid.spline_matrices()
-    covered = (down.T @ weight @ across).ravel() > _LEAST_COVER
+    covered = product(product(down.T, weight), across).ravel() > _LEAST_COVER
     nodes, rest = np.flatnonzero(covered), np.flatnonzero(~covered)
+    if len(nodes) < _LEAST_NODES:
+        raise TooLittleSeenError
     covariance = grid.covariance[np.ix_(nodes, nodes)]
-    precision = np.asarray(np.linalg.inv(covariance), np.float64)
-    follow = grid.covariance[np.ix_(rest, nodes)] @ precision
+    precision = inverse(covariance)
+    follow = product(grid.covariance[np.ix_(rest, nodes)], precision)
     trend = np.stack([grid.head[0, 0], grid.head[2, 0], grid.head[2, 1], grid.head[4, 0]]).reshape(4, -1)
-    pulled = trend[:, nodes] @ precision
-    missed = trend[:, rest].T - follow @ trend[:, nodes].T
-    carry = follow + missed @ np.linalg.solve(pulled @ trend[:, nodes].T, pulled)
+    pulled = product(trend[:, nodes], precision)
+    missed = trend[:, rest].T - product(follow, trend[:, nodes].T)
+    carry = follow + product(missed, product(inverse(product(pulled, trend[:, nodes].T)), pulled))
     head = grid.head.reshape(len(grid.head), 2, -1)[..., nodes]
     return Reach(nodes, rest, carry.astype(np.float32), covariance, precision, head)
 
@@ -286,15 +303,16 @@ def mask_centres(grid: Grid, masks: Float32Array) -> Float32Array:
     """Centre of each mask, x and y, and the depth of the face there: ``(R, 3)``, face units."""
     x, y = grid.coordinates()
     pixels = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
-    centres = (masks @ pixels / np.maximum(masks.sum(axis=1, keepdims=True), _EMPTY)).astype(np.float32)
+    total = product(masks, np.ascontiguousarray(pixels, np.float32))
+    centres = (total / np.maximum(masks.sum(axis=1, keepdims=True), _EMPTY)).astype(np.float32)
     return np.column_stack([centres, depth_at(centres)])
 
 
 def pool_nodes(grid: Grid, masks: Float32Array) -> Float32Array:
     """Weights of the spline coefficients in the mean displacement of each mask: ``(R, K)``."""
     down, across = grid.spline_matrices()
-    pooled = down.T @ masks.reshape(-1, *grid.shape) @ across
-    return pooled.reshape(len(masks), -1).astype(np.float32)
+    along = product(masks.reshape(-1, grid.shape[1]), across).reshape(len(masks), grid.shape[0], -1)
+    return np.stack([product(down.T, each).ravel() for each in along])
 
 
 def depth_at(points: Float32Array) -> Float32Array:

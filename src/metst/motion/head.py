@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from metst.arrays import Float32Array, Float64Array, Int64Array
+from metst.motion.algebra import product
 from metst.motion.anchor import Pose
 from metst.motion.canonical import Grid, nodes_on_face
 from metst.motion.picture import Similarity
@@ -80,7 +81,7 @@ class HeadFit:
 
     def field(self, head: Float64Array) -> Float32Array:
         """Spline coefficients of a motion of the head: ``(2, node_rows, node_columns)``."""
-        return (head.astype(np.float32) @ self._motions).reshape(self._shape)
+        return product(head.astype(np.float32)[None], self._motions).reshape(self._shape)
 
 
 @njit(cache=True, nogil=True)

@@ -69,7 +69,7 @@ def make_picture(grey: UInt8Array, similarity: Similarity, *, grid: Grid, px_per
     px_per_pixel : float
         Source pixels per canonical pixel: the resolution.
     """
-    factor = max(1, int(px_per_pixel / _REDUCED))
+    factor = max(1, min(int(px_per_pixel / _REDUCED), min(grey.shape) // _MEAN_STEP))
     relative = px_per_pixel / factor
     high_pass = _HIGH_PASS * grid.unit * relative * _BOX_REACH
     left, top, right, bottom = _extent(grey.shape, similarity, margin=high_pass * factor, step=_MEAN_STEP * factor)

@@ -8,7 +8,7 @@ similarity carries the regions over, so that errors of the landmarks (0.3-1 px) 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +16,11 @@ import numpy as np
 from metst.arrays import Float32Array
 from metst.config import MotionSettings
 from metst.face import OUTER_EYE_CORNERS, Face, FaceFrame
-from metst.motion.anchor import Anchor, Match, Pose, still_pose
+from metst.motion.algebra import product
+from metst.motion.anchor import Anchor, Match, Pose, register, still_pose
 from metst.motion.canonical import (
     Grid,
+    TooLittleSeenError,
     depth_at,
     displacement_at,
     make_grid,
@@ -28,13 +30,14 @@ from metst.motion.canonical import (
     region_masks,
     sparse_masks,
 )
-from metst.motion.conditions import ConditionWatch, Sites, make_sites, outside_picture
+from metst.motion.conditions import ConditionWatch, Sites, make_sites
 from metst.motion.foreign import influence, undisturbed
+from metst.motion.frame import MotionFrame, face_row, unmeasured
 from metst.motion.head import HeadFit
+from metst.motion.keys import Correction, KeyFace, KeyFaces
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
 from metst.regions import INNER_POINTS, LANDMARK_COUNT, REGIONS
-from metst.results.flags import Flags
 from metst.timeline import TIMESTAMP_SLACK_S
 
 if TYPE_CHECKING:
@@ -46,11 +49,18 @@ _FINE_STEPS, _COARSE_STEPS = 3, 6  # of Gauss-Newton, at most
 _DOUBTFUL = 0.06  # fall of the fit from one frame to the next above which the face is looked for at low resolution
 _FINE_TOLERANCE, _COARSE_TOLERANCE = 3e-3, 3e-3  # face units; steps end once nothing moves by more
 _START_NOISE, _NOISE_RATE = 2.0, 0.2  # grey levels, and the share that each frame has in it
+_LEAST_NOISE = 1e-3  # grey levels, against a division by 0 in pictures that stand still
+_LEAST_UNIT_PX = 2.0  # of a face unit; landmarks whose eyes lie closer together are none
+_MOST_STRETCH = 2.0  # of the eyes' distance on the anchor, or its inverse; a face that is stretched by more is none
 _LOST_FIT, _RENEW_FIT = 0.45, 0.8  # share of the template that the frame explains
 _RENEW_SCALE, _RENEW_TURN = 0.15, 0.2  # log of the size, and face units at unit depth, since the anchor
 _LOST_OFF, _REGION_OFF = 0.1, 0.08  # distance to fresh landmarks, face units
 _OFF_POWER = 4  # of that distance in a region's agreement: steeper than a square
 _LANDMARK_RATE = 0.3  # share of the way that the regions' landmarks follow fresh ones
+_REPAID_S, _REPAID_PER_S = (
+    10.0,
+    0.004,
+)  # over which what displacement is off by goes to 1/e; face units a second at most
 _REFRESH_S = 0.5  # between two looks whether the normal matrix still fits the noise
 
 # (18, 68), weights of the mean over a region's landmarks.
@@ -60,52 +70,6 @@ _MEAN_OF_LANDMARKS = np.array(
 
 _DEFAULTS = MotionSettings()  # see metst.config
 _STILL = Similarity(1, 0)  # no motion
-
-
-@dataclass(frozen=True, eq=False)
-class MotionFrame:
-    """Motion of one frame.
-
-    Parameters
-    ----------
-    index : int
-        Frame of the source video.
-    time_s : float
-    displacement : (18, 2) float32
-        Face units since the start of the segment; NaN where nothing was measured.
-    quality : (18,) float32
-        In [0, 1].
-    conditions : (18,) uint8
-        Sets of :class:`metst.results.Condition`.
-    centres : (18, 2) float32
-        Centres of the regions, source pixels; NaN where nothing was measured.
-    face_px : float
-        Face unit in source pixels; NaN where nothing was measured.
-    head : (4,) float32
-        Shift x, y (face units), log scale, roll (radians) since the start of the segment.
-    face : (8,) float32
-        Box left, top, right, bottom and centres of the two eyes (x, y), source pixels.
-    face_quality : float
-    reason : str
-        Why there is no motion; empty when there is.
-    """
-
-    index: int
-    time_s: float
-    displacement: Float32Array
-    quality: Float32Array
-    conditions: Flags
-    centres: Float32Array
-    face_px: float
-    head: Float32Array
-    face: Float32Array
-    face_quality: float
-    reason: str
-
-    @property
-    def valid(self) -> bool:
-        """Whether motion was measured."""
-        return not self.reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +101,10 @@ class _Found:
 
 @dataclass(eq=False)
 class _Segment:
-    """State of a segment; landmarks are canonical and lie on the anchor."""
+    """State of a segment; landmarks are canonical and lie on the anchor.
+
+    ``turn`` are the yaw and pitch terms of the anchor since the start of the segment.
+    """
 
     reference: _Reference
     pose: Pose
@@ -146,6 +113,7 @@ class _Segment:
     quality: Float32Array
     agreement: Float32Array
     watch: ConditionWatch
+    keys: KeyFaces
     seen_s: float
     refreshed_s: float
     coarse: Anchor | None = None
@@ -153,6 +121,8 @@ class _Segment:
     head: Similarity = _STILL
     velocity: Similarity = _STILL
     learnt: int = 1
+    turn: Float32Array = field(default_factory=lambda: np.zeros(2, np.float32))
+    correction: Correction = field(default_factory=Correction)
 
 
 class MotionTracker:
@@ -176,24 +146,34 @@ class MotionTracker:
         shape, self._shape = self._shape, face_frame.frame.grey.shape
         if not face_frame.valid:
             self._segment = None
-            return _unmeasured(face_frame, face_frame.reason)
+            return unmeasured(face_frame, face_frame.reason)
         if self._segment is not None and shape != self._shape:
-            self._segment = self._begin(face_frame) if face_frame.fresh else None
-            return _unmeasured(face_frame, "change of resolution")
+            self._segment = self._begun(face_frame) if face_frame.fresh else None
+            return unmeasured(face_frame, "change of resolution")
         if self._segment is not None:
             return self._follow(face_frame, self._segment)
         if not face_frame.fresh:
-            return _unmeasured(face_frame, "face lost")
-        self._segment = self._begin(face_frame)
-        return _measured(face_frame, self._segment)
+            return unmeasured(face_frame, "face lost")
+        self._segment = self._begun(face_frame)
+        return unmeasured(face_frame, "motion lost") if self._segment is None else _measured(face_frame, self._segment)
 
-    def _begin(self, face_frame: FaceFrame) -> _Segment:
-        """Start a segment at the landmarks of this frame."""
+    def _begun(self, face_frame: FaceFrame) -> _Segment | None:
+        """A segment that starts at the landmarks of this frame; None where they lie outside the picture."""
         landmarks = _face(face_frame).landmarks
         similarity = _eyes(landmarks)
+        if not _LEAST_UNIT_PX <= abs(similarity.scale) < math.inf:
+            return None
+        try:
+            return self._begin(face_frame, landmarks, similarity=similarity)
+        except TooLittleSeenError:
+            return None
+
+    def _begin(self, face_frame: FaceFrame, landmarks: Float32Array, *, similarity: Similarity) -> _Segment:
         canonical, nothing = similarity.inverse().apply(landmarks), np.zeros((len(REGIONS), 2), np.float32)
         reference = self._reference(face_frame.frame, similarity, landmarks=canonical, displacement=nothing)
         time_s, full = face_frame.frame.time_s, np.ones(len(REGIONS), np.float32)
+        keys = KeyFaces(self._fine_grid)
+        keys.keep(_key(reference, turn=np.zeros(2, np.float32), displacement=nothing), time_s=time_s)
         return _Segment(
             reference,
             still_pose(self._fine_grid, similarity),
@@ -202,6 +182,7 @@ class MotionTracker:
             quality=reference.certainty,
             agreement=full,
             watch=ConditionWatch(),
+            keys=keys,
             seen_s=time_s,
             refreshed_s=time_s,
         )
@@ -237,14 +218,15 @@ class MotionTracker:
         found = self._register(frame, replace(last, similarity=segment.velocity @ last.similarity), reference)
         if found.fit < segment.fit - _DOUBTFUL:
             found = self._search(face_frame, segment, best=found)
-        if found.fit < _LOST_FIT:
+        if not found.fit >= _LOST_FIT:
             return self._lose(face_frame)
         pose = reference.head_fit.separated(found.pose, last_turn=last.turn)
         off = self._distance_to_landmarks(face_frame, pose, segment)
         if off > _LOST_OFF:
             return self._lose(face_frame)
+        elapsed_s = frame.time_s - segment.seen_s
         self._learn(frame.time_s, found.match, segment)
-        agreement = self._advance(pose, found, segment)
+        agreement = self._advance(pose, found, segment, elapsed_s=elapsed_s)
         measured = _measured(face_frame, segment)
         conditions = segment.watch.update(
             frame.grey,
@@ -256,16 +238,21 @@ class MotionTracker:
             agreement=agreement,
         )
         if self._is_due(frame.time_s, segment):
-            self._renew(frame, segment, displacement=measured.displacement)
+            try:
+                self._renew(frame, segment, displacement=measured.displacement)
+            except TooLittleSeenError:
+                self._segment = None
         return replace(measured, conditions=conditions)
 
     def _register(self, frame: Frame, start: Pose, reference: _Reference) -> _Found:
         """Register at full resolution; what the head moved stays in the local displacement."""
         picture = self._picture(frame, start.similarity, reference)
-        pose, match = reference.anchor.register(
-            picture, start, steps=_FINE_STEPS, tolerance=_FINE_TOLERANCE, noise=self._noise
-        )
-        return _Found(pose, match, match.explained(reference.anchor.template))
+        model = reference.anchor.model()
+        pose, match = register(
+            picture, start, model=model, grid=self._fine_grid, steps=_FINE_STEPS, tolerance=_FINE_TOLERANCE,
+            noise=self._noise,
+        )  # fmt: skip
+        return _Found(pose, match, match.explained(model) if np.isfinite(pose.nodes).all() else 0.0)
 
     def _picture(self, frame: Frame, guess: Similarity, reference: _Reference) -> Picture:
         """The face in a frame at the anchor's resolution."""
@@ -275,10 +262,13 @@ class MotionTracker:
         """Look at low resolution where the face was going, where it was, and where its fresh landmarks are."""
         last, reference = segment.pose, segment.reference
         guesses = [segment.velocity @ last.similarity, last.similarity]
-        if face_frame.fresh:
-            guesses.append(_eyes(_face(face_frame).landmarks))
+        if face_frame.fresh and abs((eyes := _eyes(_face(face_frame).landmarks)).scale) >= _LEAST_UNIT_PX:
+            guesses.append(eyes)
         for guess in guesses:
-            aligned = self._align(face_frame.frame, replace(last, similarity=guess), segment)
+            try:
+                aligned = self._align(face_frame.frame, replace(last, similarity=guess), segment)
+            except TooLittleSeenError:  # all detail is too fine
+                break
             start = replace(reference.head_fit.separated(aligned, last_turn=last.turn), light=last.light)
             found = self._register(face_frame.frame, start, reference)
             best = found if found.fit > best.fit else best
@@ -295,9 +285,10 @@ class MotionTracker:
         picture = self._picture(frame, start.similarity, reference)
         pixel = reference.px_per_pixel * abs(picture.to_picture.scale)
         small = reduced(picture, self._fine_grid, coarse=grid, px_per_pixel=pixel)
-        pose, _ = segment.coarse.register(
-            small, start, steps=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE, noise=self._noise, centre=start.nodes
-        )
+        pose, _ = register(
+            small, start, model=segment.coarse.model(), grid=grid, steps=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE,
+            noise=self._noise, centre=start.nodes,
+        )  # fmt: skip
         return pose
 
     def _distance_to_landmarks(self, face_frame: FaceFrame, pose: Pose, segment: _Segment) -> float:
@@ -308,7 +299,7 @@ class MotionTracker:
         off = pose.similarity.inverse().apply(_face(face_frame).landmarks) - moved
         segment.landmarks = (segment.landmarks + _LANDMARK_RATE * off).astype(np.float32)
         distance = np.linalg.norm(off, axis=-1)
-        by_region = _MEAN_OF_LANDMARKS @ distance
+        by_region = product(_MEAN_OF_LANDMARKS, distance[:, None].astype(np.float32))[:, 0]
         segment.agreement = (1 / (1 + (by_region / _REGION_OFF) ** _OFF_POWER)).astype(np.float32)
         return float(np.median(distance[INNER_POINTS]))
 
@@ -324,15 +315,16 @@ class MotionTracker:
             segment.refreshed_s = time_s
             reference.anchor.refresh_for(self._noise)
 
-    def _advance(self, pose: Pose, found: _Found, segment: _Segment) -> Float32Array:
+    def _advance(self, pose: Pose, found: _Found, segment: _Segment, *, elapsed_s: float) -> Float32Array:
         """Keep the new pose and what the match says about noise and quality; returns the agreement by region."""
         reference = segment.reference
-        self._noise += _NOISE_RATE * (found.match.noise() - self._noise)
+        self._noise = max(self._noise + _NOISE_RATE * (found.match.noise() - self._noise), _LEAST_NOISE)
         segment.velocity = pose.similarity @ segment.pose.similarity.inverse()
         segment.head = segment.velocity @ segment.head
         segment.pose, segment.fit = pose, found.fit
+        segment.correction.advance(product(reference.pool, pose.nodes.reshape(2, -1).T), elapsed_s=elapsed_s)
         match = found.match
-        agreement = match.by_region(reference.anchor, reference.masks, noise=self._noise) * segment.agreement
+        agreement = match.by_region(reference.anchor.model(), reference.masks, noise=self._noise) * segment.agreement
         agreement *= undisturbed(match.residual, match.used, reference.influence, noise=self._noise)
         segment.quality = reference.certainty * agreement
         return agreement
@@ -352,20 +344,50 @@ class MotionTracker:
         """Make this frame the anchor; regions stay on the skin they lie on."""
         moved = segment.landmarks + _moved(self._fine_grid, segment.pose, segment.landmarks)
         placement = _eyes(moved)
+        if not 1 / _MOST_STRETCH < abs(placement.scale) < _MOST_STRETCH:
+            raise TooLittleSeenError
         similarity = segment.pose.similarity @ placement
         segment.landmarks = placement.inverse().apply(moved)
         segment.reference = self._reference(frame, similarity, landmarks=segment.landmarks, displacement=displacement)
-        segment.pose = still_pose(self._fine_grid, similarity)
+        segment.turn, segment.pose = segment.turn + segment.pose.turn, still_pose(self._fine_grid, similarity)
         segment.coarse, segment.fit = None, 1.0
         segment.learnt, segment.refreshed_s = 1, frame.time_s
+        segment.correction.renew()
+        self._settle(frame, segment)
+
+    def _settle(self, frame: Frame, segment: _Segment) -> None:
+        """Find how far displacement is off from an earlier look at the new anchor's pose; keep a look that is new."""
+        reference = segment.reference
+        seen = segment.keys.seen(
+            frame.grey, similarity=segment.pose.similarity, turn=segment.turn, time_s=frame.time_s, noise=self._noise
+        )
+        if seen is None:
+            key = _key(reference, turn=segment.turn, displacement=reference.displacement - segment.correction.owed)
+            segment.keys.keep(key, time_s=frame.time_s)
+            return
+        segment.turn = seen.turn
+        segment.correction.settle(reference.displacement, seen)
 
     def _lose(self, face_frame: FaceFrame) -> MotionFrame:
         """A gap; a new segment starts at fresh landmarks, else the face may come back to the old anchor."""
         if face_frame.fresh:
-            self._segment = self._begin(face_frame)
+            self._segment = self._begun(face_frame)
         elif self._segment is not None:
             self._segment.velocity = _STILL
-        return _unmeasured(face_frame, "motion lost")
+        return unmeasured(face_frame, "motion lost")
+
+
+def _key(reference: _Reference, *, turn: Float32Array, displacement: Float32Array) -> KeyFace:
+    """The look of an anchor, to be found again."""
+    return KeyFace(
+        reference.anchor.kept(),
+        reference.head_fit,
+        reference.px_per_pixel,
+        reference.pool,
+        reference.masks,
+        turn,
+        displacement,
+    )
 
 
 def _moved(grid: Grid, pose: Pose, points: Float32Array) -> Float32Array:
@@ -387,47 +409,19 @@ def _face(face_frame: FaceFrame) -> Face:
 def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
     """Row of a frame with motion."""
     reference, head, start = segment.reference, segment.head, segment.start
-    local = (reference.pool @ segment.pose.nodes.reshape(2, -1).T).astype(np.float32)
+    local, given = segment.correction.local, segment.correction.given
     canonical = reference.centres[:, :2] + local + reference.centres[:, 2:] * segment.pose.turn
     shift = ((head @ start).shift - start.shift) / abs(start.scale)
     return MotionFrame(
         index=face_frame.frame.index,
         time_s=face_frame.frame.time_s,
-        displacement=reference.displacement + local,
+        displacement=reference.displacement + given + local,
         quality=segment.quality,
         conditions=np.zeros(len(REGIONS), np.uint8),
         centres=segment.pose.similarity.apply(canonical),
         face_px=abs(segment.pose.similarity.scale),
         head=np.array([shift.real, shift.imag, np.log(abs(head.scale)), np.angle(head.scale)], np.float32),
-        face=_face_row(face_frame),
+        face=face_row(face_frame),
         face_quality=face_frame.quality,
         reason="",
     )
-
-
-def _unmeasured(face_frame: FaceFrame, reason: str) -> MotionFrame:
-    """Row of a frame without motion."""
-    face, shape = face_frame.face, face_frame.frame.grey.shape
-    unseen = np.zeros(len(REGIONS), np.uint8)
-    return MotionFrame(
-        index=face_frame.frame.index,
-        time_s=face_frame.frame.time_s,
-        displacement=np.full((len(REGIONS), 2), np.nan, np.float32),
-        quality=np.zeros(len(REGIONS), np.float32),
-        conditions=unseen if face is None else outside_picture(face.landmarks, shape=shape),
-        centres=np.full((len(REGIONS), 2), np.nan, np.float32),
-        face_px=math.nan,
-        head=np.full(4, np.nan, np.float32),
-        face=_face_row(face_frame),
-        face_quality=face_frame.quality,
-        reason=reason or "no face",
-    )
-
-
-def _face_row(face_frame: FaceFrame) -> Float32Array:
-    """Box and eye centres; NaN without a face."""
-    face = face_frame.face
-    if face is None:
-        return np.full(8, np.nan, np.float32)
-    eyes = face.landmarks[36:48].reshape(2, 6, 2).mean(axis=1)  # two eyes of six landmarks
-    return np.concatenate([face.box, eyes.ravel()]).astype(np.float32)

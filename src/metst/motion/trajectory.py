@@ -22,7 +22,7 @@ from metst.timeline import Series, TimeGrid
 
 if TYPE_CHECKING:
     from metst.face import FaceFrame
-    from metst.motion.tracker import MotionFrame
+    from metst.motion.frame import MotionFrame
 
 _DEFAULTS = MotionSettings()  # see metst.config
 
