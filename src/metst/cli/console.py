@@ -64,16 +64,23 @@ def talk(*, quiet: bool, verbose: bool) -> None:
 @contextmanager
 def progress(title: str) -> Iterator[OnProgress]:
     """Draw the progress of the stages of a piece of work called ``title``."""
+    from metst.cli.journal import StageClock
+
+    clock = StageClock(title)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
         def on_progress(stage: str, done: int, total: int | None) -> None:
+            clock.heard(stage, done, total)
             if stage not in tasks:
                 tasks[stage] = bars.add_task(f"{escape(title)}: {stage}", total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
-        yield on_progress
+        try:
+            yield on_progress
+        finally:
+            clock.end()
 
 
 def named(path: Path, message: str) -> str:

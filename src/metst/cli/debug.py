@@ -1,4 +1,4 @@
-"""``--debug`` of every command, and the one line that any error becomes."""
+"""``--debug`` and ``--log-json`` of every command, and the one line that any error becomes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
+from metst.cli.journal import journal
 from metst.errors import MetstError
 from metst.guard.faults import fault_of, tracebacks
 
 _Debug = Annotated[
     bool, typer.Option("--debug", help="Of each error, write its traceback (metst-debug-*.txt) beside the results.")
 ]
+_Journal = Annotated[
+    Path | None,
+    typer.Option("--log-json", help="Append what was done to this file, as lines of JSON with the time of each stage."),
+]
 
 
 def debuggable(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the option ``--debug``, and turn any error that leaves it into one of this product.
+    """Give a command ``--debug`` and ``--log-json``, and turn any error that leaves it into one of this product.
 
     Parameters
     ----------
@@ -29,12 +34,13 @@ def debuggable(command: Callable[..., None]) -> Callable[..., None]:
     """
     own = inspect.signature(command, eval_str=True).parameters
     debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
-    together = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.values()), debug]
+    log = inspect.Parameter("log_json", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Journal)
+    together = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.values()), debug, log]
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        wanted = values.pop("debug")
-        with tracebacks(_beside(values.get("output")) if wanted else None):
+        wanted, log_json = values.pop("debug"), values.pop("log_json")
+        with journal(log_json, command=command.__name__), tracebacks(_beside(values.get("output")) if wanted else None):
             _with_one_line(command, values)
 
     run.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
