@@ -55,7 +55,7 @@ def test_models_are_compared_on_the_same_pictures(still: Path, tmp_path: Path) -
     deaf = replace(
         model, info=model.info.model_copy(update={"decode": DecodeSettings(peak_threshold=0.999, edge_fraction=0.4)})
     )
-    short = write_clip(tmp_path / "clip", recipe=ClipRecipe(count=0, duration_s=1.5, rate_hz=20)).video
+    short = write_clip(tmp_path / "clip", recipe=ClipRecipe(count=0, duration_s=1.0, rate_hz=20)).video
     found = calibrate_models([short, still], models=(model, deaf), settings=SETTINGS, cache=tmp_path / "cache")
     ((one, other),) = found
     assert one.raw.source.name == still.name

@@ -120,7 +120,7 @@ def test_a_model_with_a_published_rule_is_refused(tmp_path: Path, monkeypatch: p
 def test_a_model_that_is_adapted_again_says_it_once() -> None:
     info = load_model("starter").info
     for _ in range(3):
-        recipe = adaptation.adaptation_recipe(info, steps=1, learnt=[recording(0)])
+        recipe = adaptation.adaptation_recipe(info, steps=1, recordings=2)
         assert (recipe.name, recipe.network.name) == ("starter-adapted", "starter-adapted")
         info = info.model_copy(update={"network": recipe.network})
 

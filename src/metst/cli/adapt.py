@@ -154,7 +154,9 @@ def _show(check: Check) -> None:
         ["best F1 over all thresholds", f"{before.best_f1:.3f}", f"{after.best_f1:.3f}"],
         ["candidates per minute as recorded", f"{before.candidates_per_min:.1f}", f"{after.candidates_per_min:.1f}"],
     ]
-    title = f"{check.recordings} of the recordings, unused before ({check.minutes:.1f} min), with planted movements"
+    title = (
+        f"{check.recordings} recordings unused before ({check.minutes:.1f} min), movements planted into their motion"
+    )
     table(title, ["", "before", "after"], rows)
     if check.f1(after) <= check.f1(before):
         console.print("[yellow]note:[/yellow] nothing was gained on these recordings: keep the model of before")

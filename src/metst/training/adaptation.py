@@ -245,7 +245,7 @@ def adapt_model(
 
     check_target(folder, overwrite=True)
     folder, parts = folder.resolve(), Recordings.parted(recordings, seed=seed)
-    recipe, work = adaptation_recipe(model.info, steps=steps, learnt=parts.learnt), training_folder(folder)
+    recipe, work = adaptation_recipe(model.info, steps=steps, recordings=len(parts.learnt)), training_folder(folder)
     network = _fine_tuned(
         model, recipe=recipe, backgrounds=parts.learnt, seed=seed, folder=work, on_progress=on_progress
     )
@@ -306,15 +306,14 @@ def _fine_tuned(
     return network
 
 
-def adaptation_recipe(info: ModelInfo, *, steps: int, learnt: Sequence[Motion]) -> SimulationRecipe:
+def adaptation_recipe(info: ModelInfo, *, steps: int, recordings: int) -> SimulationRecipe:
     """What a model learns further: the recipe of the packaged model, gentler, and nearer to what was recorded.
 
-    Clips are as long as the lab's recordings mostly are, at most as long as those of the packaged model, and a step has
-    as many frames whatever their length: in short recordings a model is often at its start, which it must know.
+    Its clips are longer than short recordings, which are played to and fro.  Clips as long as recordings of 3 s, each
+    from a fresh state, gained no more.
     """
     own, name = RECIPES["metst-event"], f"{info.name.removesuffix(_ADAPTED)}{_ADAPTED}"
     assert isinstance(info.decode, DecodeSettings)
-    frames = min(own.clip_frames, round(_usual_s(learnt, min_quality=info.input.min_quality) * info.input.rate_hz))
     return own.model_copy(
         update={
             "name": name,
@@ -323,26 +322,15 @@ def adaptation_recipe(info: ModelInfo, *, steps: int, learnt: Sequence[Motion]) 
             "scoring": info.scoring,
             "simulation": own.simulation.model_copy(update={"background_gain": _GAIN, "disturbed_share": _DISTURBED}),
             "after": None,
-            "backgrounds": len(learnt),
+            "backgrounds": recordings,
             "background_share": _SHARE,
             "steps": steps,
-            "clip_frames": frames,
-            "batch_size": round(_BATCH * own.clip_frames / frames),
+            "batch_size": _BATCH,
             "learning_rate": _RATE,
             "validation_minutes": _FIT_MIN,
             "edge_fraction": info.decode.edge_fraction,
         }
     )
-
-
-def _usual_s(recordings: Sequence[Motion], *, min_quality: float) -> float:
-    """Length of the stretch in whose like half of all seconds lie."""
-    lengths = sorted(
-        stretch.seconds
-        for each in recordings
-        for stretch in background_stretches(each, min_quality=min_quality, shortest_s=SHORTEST_RECORDED_S)
-    )
-    return lengths[int(np.searchsorted(np.cumsum(lengths), sum(lengths) / 2))]
 
 
 def _to_fit(recipe: SimulationRecipe, recordings: Sequence[Motion]) -> SimulationRecipe:
