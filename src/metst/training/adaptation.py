@@ -100,6 +100,13 @@ def minutes(recordings: Sequence[Motion]) -> float:
     return sum(float(each.displacement.valid.sum()) * each.grid.frame_s for each in recordings) / MINUTE_S
 
 
+def _check_background(motion: Motion, *, path: Path, min_quality: float) -> None:
+    if not any(True for _ in background_stretches(motion, min_quality=min_quality)):
+        raise DataError(
+            f"{path}: no stretch of {SHORTEST_BACKGROUND_S:g} s with a usable face: leave it out, or record longer"
+        )
+
+
 class _TwiceError(UsageError):
     """A recording is given twice: the call is wrong, not the recording."""
 
@@ -149,10 +156,7 @@ def measured_recordings(
             info, settings=AnalyzeSettings(), content=content, rate_hz=rate_hz, landmarks=None, cache=cache,
             on_progress=None,
         ).motion  # fmt: skip
-        if not any(True for _ in background_stretches(motion, min_quality=min_quality)):
-            raise DataError(
-                f"{path}: no stretch of {SHORTEST_BACKGROUND_S:g} s with a usable face: leave it out, or record longer"
-            )
+        _check_background(motion, path=path, min_quality=min_quality)
         return motion
 
     for number, path in enumerate(videos, start=1):
