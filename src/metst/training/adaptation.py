@@ -102,6 +102,13 @@ def minutes(recordings: Sequence[Motion]) -> float:
     return sum(float(each.displacement.valid.sum()) * each.grid.frame_s for each in recordings) / MINUTE_S
 
 
+def _check_background(motion: Motion, *, path: Path, min_quality: float) -> None:
+    if not any(True for _ in background_stretches(motion, min_quality=min_quality, shortest_s=SHORTEST_RECORDED_S)):
+        raise DataError(
+            f"{path}: no stretch of {SHORTEST_RECORDED_S:g} s with a usable face: leave it out, or record longer"
+        )
+
+
 class _TwiceError(UsageError):
     """A recording is given twice: the call is wrong, not the recording."""
 
@@ -154,10 +161,7 @@ def measured_recordings(
         if measured.changed:
             raise DataError(f"{path}: {CHANGED}")
         motion = measured.motion
-        if not any(True for _ in background_stretches(motion, min_quality=min_quality, shortest_s=SHORTEST_RECORDED_S)):
-            raise DataError(
-                f"{path}: no stretch of {SHORTEST_RECORDED_S:g} s with a usable face: leave it out, or record longer"
-            )
+        _check_background(motion, path=path, min_quality=min_quality)
         return motion
 
     for number, path in enumerate(videos, start=1):
