@@ -217,10 +217,11 @@ def test_of_deep_hdr_luma_the_upper_eight_bits_are_kept(tmp_path: Path, pix_fmt:
         np.testing.assert_array_equal(frame.grey, np.roll(levels, index, axis=1) >> (bits - 8))
 
 
-def test_a_freeze_is_told_and_cuts_where_it_ends(tmp_path: Path) -> None:
+def test_a_freeze_is_told_and_cuts_from_where_it_is_known_to_where_it_ends(tmp_path: Path) -> None:
     shown = [*range(20), *[19] * 10, *range(30, 50)]
     frames, problems = read(lossless(tmp_path / "a.mp4", [picture(k) for k in shown]))
-    assert [(frame.index, frame.cut) for frame in frames if frame.cut] == [(30, "frozen picture")]
+    assert [frame.index for frame in frames if frame.cut == "frozen picture"] == [*range(23, 31)], "0.15 s and later"
+    assert {frame.cut for frame in frames} == {"", "frozen picture"}
     assert len(problems) == 1
     assert problems[0].startswith("10 of 50 frames repeat the picture before them; the picture freezes 1 time(s)")
     assert "the longest for 0.40 s from 0.760 s" in problems[0]
@@ -256,3 +257,42 @@ def test_black_frames_are_given_as_they_are(tmp_path: Path) -> None:
     frames, _ = read(path)
     assert [int(frame.grey.max()) for frame in frames[8:12]] == [16] * 4
     assert sum(1 for _ in read_colour_stream(path)) == 20
+
+
+def cut_without_its_start(tmp_path: Path) -> Path:
+    """A file that was cut at 0.4 s without encoding: Matroska has no timestamps before 0."""
+    whole, path = lossless(tmp_path / "whole.mp4", [picture(k) for k in range(60)]), tmp_path / "cut.mkv"
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as container,
+    ):
+        stream = source.streams.video[0]
+        target, shift = container.add_stream_from_template(stream), int(0.4 / stream.time_base)
+        for packet in source.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                packet.stream = target
+                container.mux(packet)
+    return path
+
+
+def test_frames_without_a_timestamp_at_the_start_lie_before_those_that_have_one(tmp_path: Path) -> None:
+    path = cut_without_its_start(tmp_path)
+    with av.open(str(path)) as container:
+        given = [
+            None if frame.pts is None else float(frame.pts * frame.time_base) for frame in container.decode(video=0)
+        ]
+    untimed = given.count(None)
+    assert untimed >= 9
+    assert None not in given[untimed:]
+    frames, problems = read(path)
+    assert [frame.time_s for frame in frames[untimed:]] == pytest.approx(given[untimed:], abs=1e-9), "never overruled"
+    first = given[untimed]
+    assert first is not None
+    expected = [first - (untimed - k) / RATE_HZ for k in range(untimed)]
+    assert [frame.time_s for frame in frames[:untimed]] == pytest.approx(expected, abs=2e-3)
+    assert [frame.index for frame in frames] == list(range(len(given)))
+    assert problems == [
+        f"the first {untimed} frame(s) have no timestamp: they are placed one nominal frame apart before the "
+        f"first that has one, at {first:.3f} s"
+    ]

@@ -202,3 +202,50 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(VideoError, match="cannot be read: Permission denied"):
         read(tmp_path)
     tmp_path.chmod(0o700)
+
+
+def clock_name(moment_s: float) -> str:
+    """Hours, minutes, seconds and milliseconds, as recorders write them."""
+    milliseconds = 41_217_765 + round(1000 * moment_s)
+    seconds = milliseconds // 1000
+    return f"RGB-{seconds // 3600}-{seconds // 60 % 60}-{seconds % 60}-{milliseconds % 1000:04d}.png"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        ([clock_name(k / 24) for k in range(49)], "several numbers that run, or a clock"),
+        ([clock_name(k / 24.7) for k in range(49)], "several numbers that run, or a clock"),
+        ([f"20210301_11265{7 + k // 24}_{k % 24 * 1000 // 24:03d}.png" for k in range(49)], "several numbers"),
+        ([f"{k / 24:.3f}.png" for k in range(49)], "several numbers"),
+        ([f"cam_12-01-{5 + k // 24:02d}_{k % 24:02d}.png" for k in range(49)], "several numbers"),
+        ([f"part{1 + k // 30}_{k % 30:03d}.png" for k in range(49)], "several numbers"),
+        ([f"{1614597417123456 + round(k * 1e6 / 24)}.png" for k in range(49)], "times, not frames"),
+        ([f"{1614597417123 + 40 * k}.png" for k in range(49)], "times, not frames"),
+    ],
+)
+def test_several_numbers_and_clocks_are_in_natural_order_at_the_rate_given(
+    tmp_path: Path, names: list[str], told: str
+) -> None:
+    frames, problems = read(make_folder(tmp_path, names))
+    assert [int(frame.grey[0, 0]) for frame in frames] == [10 + 5 * k for k in range(49)]
+    assert [frame.index for frame in frames] == list(range(49))
+    assert np.diff([frame.time_s for frame in frames]) == pytest.approx(frames[1].time_s)
+    assert len(problems) == 1
+    assert told in problems[0]
+
+
+def test_a_frame_number_beside_a_clock_still_shows_gaps(tmp_path: Path) -> None:
+    names = [f"img_{k:04d}_{k / 24:.3f}s.png" for k in range(30) if k != 12]
+    frames, problems = read(make_folder(tmp_path, names))
+    assert [frame.index for frame in frames] == [k for k in range(30) if k != 12]
+    assert len(problems) == 1
+    assert problems[0].endswith("1 number(s) missing between images: 12")
+
+
+def test_an_even_clock_shows_gaps(tmp_path: Path) -> None:
+    names = [f"{1_000_000 + 40 * k}.png" for k in range(30) if k != 12]
+    frames, problems = read(make_folder(tmp_path, names))
+    assert [frame.index for frame in frames] == [k for k in range(30) if k != 12]
+    assert "40 for each frame" in problems[0]
+    assert problems[1].endswith("1 number(s) missing between images: 12")

@@ -31,7 +31,7 @@ class PictureGuard:
         time_s : float
             Its timestamp.
         """
-        thawed = self._repeats.ends_freeze(picture, time_s=time_s)
+        frozen = self._repeats.is_frozen(picture, time_s=time_s)
         combed = self._combing.begins(picture)
         if combed:
             self._report(
@@ -41,7 +41,7 @@ class PictureGuard:
             )
         if self._combing.noticed:
             picture = one_field(picture)
-        return picture, "frozen picture" if thawed else "change to one field" if combed else ""
+        return picture, "frozen picture" if frozen else "change to one field" if combed else ""
 
     def close(self) -> None:
         """Report what can only be told at the end."""

@@ -24,37 +24,45 @@ _LOOK_AT_ROWS, _MEASURE_ROWS = 32, 4  # one row in so many: for the largest chan
 # 138 ordinary clips of 14 persons by 0.5 and more, but for one in two hundred.
 _REPEATS = 0.25
 _USUAL_FRAMES, _LEAST_FRAMES = 8, 4  # whose median is the usual change, and without which nothing is usual yet
+_QUIET_FRAMES, _LEAST_QUIET_FRAMES, _QUIET_SHARE = 100, 12, 0.1  # the quietest tenth of so many tells the noise
+_LONGEST_STAND_S = 5.0  # that is taken for a freeze before it ends: after a pan, a face at rest may look like one
 
 
 class Repeats:
     """Counts repeats in a stream of grey pictures, in constant memory.
 
-    A picture that stands still to the end is a still, not a fault: only what moves on afterwards counts.
+    A picture that stands still to the end is a still, not a fault: only what moves on afterwards counts.  While it
+    stands, it is taken for frozen where it changes by less than the recording's noise, at most for some seconds.
     """
 
     def __init__(self) -> None:
         self._last: Image | None = None
         self._usual: deque[float] = deque(maxlen=_USUAL_FRAMES)
+        self._changes: deque[float] = deque(maxlen=_QUIET_FRAMES)
+        self._noise = -1.0  # change of the quietest frames, as a stretch began that may be a repeat; below 0: unknown
         self._frames = self._repeats = self._pending = self._freezes = 0
         self._largest = 0.0  # change within the stretch that may be a repeat
         self._stopped_at_once = True
         self._new_s = self._last_s = 0.0
         self._longest_s = self._longest_at_s = 0.0
 
-    def ends_freeze(self, picture: Image, *, time_s: float) -> bool:
-        """Whether this next picture is the first new one after a freeze."""
+    def is_frozen(self, picture: Image, *, time_s: float) -> bool:
+        """Whether this next picture stands still in a freeze, or is the first new one after it."""
         self._frames += 1
         last, self._last = self._last, picture
         stood_s, self._last_s = self._last_s - self._new_s, time_s
         if last is None or last.shape != picture.shape:
             self._usual.clear()
+            self._changes.clear()
             return self._moves_on(sharply=True, stood_s=stood_s, time_s=time_s)
         change = _change(last, picture)
         if self._is_low(change):
             self._stand(change)
-            return False
+            quiet = self._stopped_at_once and self._largest <= _REPEATS * self._noise
+            return quiet and _FREEZE_S <= time_s - self._new_s <= _LONGEST_STAND_S
         sharply = self._stopped_at_once and self._largest <= _REPEATS * change and _has_moved(last, picture)
         self._usual.append(change)
+        self._changes.append(change)
         return self._moves_on(sharply=sharply, stood_s=stood_s, time_s=time_s)
 
     def _is_low(self, change: float) -> bool:
@@ -65,6 +73,8 @@ class Repeats:
         if not self._pending:
             self._stopped_at_once = not self._usual or change <= _REPEATS * self._usual[-1]
             self._largest = change
+            known = len(self._changes) >= _LEAST_QUIET_FRAMES
+            self._noise = sorted(self._changes)[int(_QUIET_SHARE * len(self._changes))] if known else -1.0
         self._pending += 1
         self._largest = max(self._largest, change)
 
