@@ -48,7 +48,9 @@ def test_a_face_that_rests_stays_where_it_is(texture: npt.NDArray[np.float64]) -
 
 def test_what_is_given_back_does_not_look_like_a_movement(texture: npt.NDArray[np.float64]) -> None:
     """A mouth that stays pulled for long, and then comes back: what it is off by goes slower than any movement."""
-    course = np.concatenate([np.zeros(20), np.linspace(0, 4, 10), np.full(150, 4), np.linspace(4, 0, 10), np.zeros(150)])
+    course = np.concatenate(
+        [np.zeros(20), np.linspace(0, 4, 10), np.full(150, 4), np.linspace(4, 0, 10), np.zeros(150)]
+    )
     frames = {size: render(texture, bump=((-0.28, 0.75), (0.0, -size))) for size in np.unique(course)}
     motion = extract_motion(track([frames[size] for size in course]), settings=RENEWED_OFTEN).displacement.values
     rest = motion[200:]

@@ -9,6 +9,7 @@ from metst.config import MotionSettings
 from metst.motion.trajectory import Motion, extract_motion
 from metst.regions import REGIONS
 
+
 def motion_px(motion: Motion) -> npt.NDArray[np.float64]:
     return UNIT * motion.displacement.values.astype(np.float64)
 
