@@ -24,8 +24,8 @@ ASKED_S = (30, 60, 151, 295, 439, 900, 1800, 2820, 3600)
 def drift(path: Path, *, minutes: float) -> None:
     """Print how far the displacement of a picture is from what it was when the picture was first seen.
 
-    Medians over one round, forth and back: of the median region, and of the worst one.  Pictures are compared within one
-    segment, as displacement begins anew after a gap; it is printed how many frames have motion.
+    Medians over one round, forth and back: of the median region, and of the worst one.  Pictures are compared within
+    one segment, as displacement begins anew after a gap; it is printed how many frames have motion.
     """
     pictures = np.stack([frame.grey for frame in islice(read_frames(path), round(STRETCH_S * RATE_HZ))])
     count, faces = round(60 * RATE_HZ * minutes), FaceTracker()

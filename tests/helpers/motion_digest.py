@@ -1,4 +1,7 @@
-"""Prints digests of the motion and the scores of a portrait that nods: ``motion_digest.py PORTRAIT.npy THREADS``."""
+"""Writes digests of the motion and the scores of a portrait that nods.
+
+motion_digest.py PORTRAIT.npy THREADS [OUT.npz]
+"""
 
 import hashlib
 import sys
@@ -33,7 +36,7 @@ def digest(*values: NDArray[np.generic]) -> str:
 
 
 def main() -> None:
-    """Print the digests, and the largest displacement."""
+    """Write the digests; with a third argument, the motion and the scores to that file."""
     cv2.setNumThreads(int(sys.argv[2]))
     portrait, faces = np.load(sys.argv[1]), FaceTracker()
     track = (faces.update(Frame(k, k / RATE_HZ, nodding(portrait, k))) for k in range(FRAMES))
@@ -41,8 +44,8 @@ def main() -> None:
     assert motion.displacement.valid.all()
     scores = score_motion(motion.displacement, quality=motion.quality, model=load_model("starter"))
     values = motion.displacement.values
-    print(digest(values, motion.quality, motion.conditions, motion.centres, motion.head, motion.face.values))
-    print(digest(scores.values))
+    measured = digest(values, motion.quality, motion.conditions, motion.centres, motion.head, motion.face.values)
+    sys.stdout.write(f"{measured}\n{digest(scores.values)}\n")
     if len(sys.argv) > 3:
         np.savez(sys.argv[3], motion=values, scores=scores.values)
 
