@@ -1,6 +1,7 @@
 """Accuracy and speed of trajectory-mode motion, each figure next to the published extractor on the same frames.
 
     python benchmarks/motion.py [--quick] [--rows accuracy speed processes memory footage] [--condition still ...]
+    python benchmarks/motion.py --drift MINUTES CLIP
 
 Accuracy is that of the motion since the first frame of each window of 30 frames, as the published networks read it:
 the mean correlation with the truth over all channels that move, and the RMS error of one axis in pixels by the size of
@@ -15,10 +16,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
 from motion_clips import CONDITIONS, Clip, Course, Portrait, as_track, fetched_folder, load_portraits, make_clip, spoilt
+from motion_drift import drift
 from motion_speed import footage, memory, speed, two_processes
 
 from metst.motion import extract_motion, published_windows
@@ -183,8 +186,12 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which figures")
     parser.add_argument("--condition", nargs="+", choices=CONDITIONS, help="which conditions of the accuracy")
     parser.add_argument("--quick", action="store_true", help="two faces, five conditions, shorter runs")
+    parser.add_argument("--drift", nargs=2, metavar=("MINUTES", "CLIP"), help="drift of a clip played forth and back")
     options = parser.parse_args()
     cv2.setNumThreads(1)
+    if options.drift:
+        drift(Path(options.drift[1]), minutes=float(options.drift[0]))
+        return
     folder = fetched_folder()
     portraits = {portrait.name: portrait for portrait in load_portraits(folder)}
     clip = make_clip(portraits["single_face"], Course(0.3, 3), unit=105, seed=FIRST_SEED, size=(640, 480))

