@@ -136,6 +136,23 @@ def test_what_changed_or_is_not_whole_is_done_again(
     assert not list(output.rglob("*.part"))
 
 
+def test_a_table_that_was_changed_by_hand_is_told_and_not_overwritten_unasked(
+    corpus: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = output / "b" / "face" / "events.csv"
+    table.write_bytes(table.read_bytes().replace(b"onset_s", b"Onset s"))
+    edited = table.read_bytes()
+    code, lines, err = analyze(capsys, corpus, output)
+    assert code == 3
+    assert "events.csv is not the one that analysis.json was written with" in err
+    assert [line["input"] for line in lines if "events.csv" in line.get("error", "")] == [
+        str(corpus / "b" / "face.mp4")
+    ]
+    assert table.read_bytes() == edited
+    analyze(capsys, corpus, output, "--again")
+    assert table.read_bytes() == edited.replace(b"Onset s", b"onset_s")
+
+
 def test_two_workers_find_what_one_finds(
     corpus: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

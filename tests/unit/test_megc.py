@@ -1,6 +1,7 @@
 """Challenge submissions: frames, names, classes, and whole files only."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,21 @@ def test_every_event_of_every_video(results: dict[str, Path], tmp_path: Path) ->
     ]  # fmt: skip
     assert rows(path) == expected
     assert len(expected) == 9
+
+
+def test_tables_that_were_changed_by_hand_are_handed_in_on_purpose_only(
+    results: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "007_1"
+    shutil.copytree(results["007_1"], folder)
+    label = rows(folder / "events.csv")[0]["label"]
+    table = (folder / "events.csv").read_text().replace(f",{label},", ",others,")
+    (folder / "events.csv").write_text(table)
+    with pytest.raises(DataError, match=r"events\.csv is not the one that analysis\.json was written with"):
+        export(folder, "-o", tmp_path / "mine.csv")
+    assert not (tmp_path / "mine.csv").exists()
+    assert export(folder, "-o", tmp_path / "mine.csv", "--unchecked").exit_code == 0
+    assert rows(tmp_path / "mine.csv")[0]["emotion"] == "others"
 
 
 def test_the_file_is_what_the_scorer_reads(results: dict[str, Path], tmp_path: Path) -> None:
