@@ -201,9 +201,10 @@ def backward(
 ) -> None:
     """Gradients of the tasks ``tasks[0] .. tasks[1] - 1``.
 
-    ``B`` and ``C`` of ``inputs`` come turned, ``(B, N, T)``.  ``saved`` is the initial state ``(B, N, D)``, the checkpoints and the output before the gate, as
-    :func:`~metst.models.scan.forward.forward` left them.  ``grad_state (B, N, D)`` comes as the gradient of the last
-    state and leaves as that of the initial one; ``bias`` and ``skip`` of ``gradients`` come as zeros.
+    ``B`` and ``C`` of ``inputs`` come turned, ``(B, N, T)``.  ``saved`` is the initial state ``(B, N, D)``, the
+    checkpoints and the output before the gate, as :func:`~metst.models.scan.forward.forward` left them.  ``grad_state
+    (B, N, D)`` comes as the gradient of the last state and leaves as that of the initial one; ``bias`` and ``skip`` of
+    ``gradients`` come as zeros.
     """
     denormals = flush_denormals()
     u, delta, z, bias, rate, B, C, skip = inputs
