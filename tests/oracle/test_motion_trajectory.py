@@ -12,7 +12,6 @@ from metst.regions import REGIONS
 from metst.video import Frame
 
 
-
 def motion_px(motion: Motion) -> npt.NDArray[np.float64]:
     return UNIT * motion.displacement.values.astype(np.float64)
 
