@@ -71,7 +71,7 @@ def journal(path: Path | None, *, command: str) -> Iterator[None]:
 def _told(command: str) -> Iterator[None]:
     from metst import __version__
 
-    started, ended = time.perf_counter(), {"code": 0}
+    started, ended = time.perf_counter(), dict[str, Any](code=0)
     tell("started", command=command, version=__version__)
     try:
         yield
