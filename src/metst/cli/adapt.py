@@ -61,10 +61,7 @@ def adapt(
 
     base = adaptable(model)
     check_target(output, overwrite=True)
-    if len(videos) < 2:
-        raise UsageError(f"{len(videos)} recording: expected two or more, of which some are kept to check on")
-    if subject and base.info.training_subjects is None:
-        raise UsageError(f"--subject: {model} does not say whom it was trained on, so neither can what comes of it")
+    _check_call(videos, subjects=subject, model=base)
     faults: list[str] = []
     with progress("adapt") as on_progress:
         recordings = measured_recordings(
@@ -72,9 +69,8 @@ def adapt(
             on_progress=on_progress,
         )  # fmt: skip
         if len(recordings) < 2:
-            raise DataError(
-                f"{len(recordings)} of {len(videos)} recordings can be used, of two or more: {'; '.join(faults)}"
-            )
+            used = f"{len(recordings)} of {len(videos)} recordings can be used, of two or more"
+            raise DataError(f"{used}: {'; '.join(faults)}")
         check = adapt_model(
             output, list(recordings.values()), model=base, steps=steps or DEFAULT_STEPS, seed=seed, subjects=subject,
             on_progress=on_progress,
@@ -88,11 +84,23 @@ def adapt(
     console.print(escape(f"{output}: give it to metst analyze, live or calibrate with --model"))
     if as_json:
         print_json(result)
+    if faults:
+        _list(faults)
+        raise typer.Exit(FINISHED_WITH_PROBLEMS)
+
+
+def _check_call(videos: Sequence[Path], *, subjects: Sequence[str], model: Model) -> None:
+    if len(videos) < 2:
+        raise UsageError(f"{len(videos)} recording: expected two or more, of which some are kept to check on")
+    if subjects and model.info.training_subjects is None:
+        told = f"{model.info.name} does not say whom it was trained on, so neither can what comes of it"
+        raise UsageError(f"--subject: {told}")
+
+
+def _list(faults: Sequence[str]) -> None:
     console.quiet = False
     for fault in faults:
         console.print(f"[red]left out:[/red] {escape(fault)}")
-    if faults:
-        raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
 
 def calibrated(

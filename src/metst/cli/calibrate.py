@@ -110,11 +110,15 @@ def calibrate(
     )
     if as_json:
         print_json(figures)
-    each_one = [figures] if isinstance(figures, dict) else figures
-    failed = [each["error"] for each in each_one if "error" in each]
-    problems = [*failed, *(problem for each in each_one if "error" not in each for problem in each["problems"])]
-    if code := ended_with(problems, failed=len(failed), of=len(each_one)):
+    if code := _code([figures] if isinstance(figures, dict) else figures):
         raise typer.Exit(code)
+
+
+def _code(figures: list[dict[str, Any]]) -> int:
+    """What the command leaves with."""
+    failed = [each["error"] for each in figures if "error" in each]
+    problems = [*failed, *(problem for each in figures if "error" not in each for problem in each["problems"])]
+    return ended_with(problems, failed=len(failed), of=len(figures))
 
 
 def _one(task: CalibrationTask, where: Executor) -> dict[str, Any]:

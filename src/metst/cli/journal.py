@@ -17,6 +17,7 @@ from metst.errors import MetstError, OutputError
 from metst.storage import finite, remedy
 
 _EVENTS = logging.getLogger("metst.events")
+"""What a command did."""
 _EVENTS.propagate = False  # for the file alone: people see the progress itself
 _EVENTS.addHandler(logging.NullHandler())
 

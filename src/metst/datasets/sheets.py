@@ -31,6 +31,7 @@ _EXACT = 2**53
 _ZIP = b"PK\x03\x04"
 """What an .xlsx file starts with: it is a ZIP archive."""
 _CORNER = rb"\$?([A-Za-z]{1,9})\$?(\d{1,9})"
+"""A cell as formulas name it: letters of its column, number of its row."""
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?\bref\s*=\s*[\"']" + _CORNER + b":" + _CORNER)
 """Corners of merged cells in a sheet of an .xlsx file."""
 _TEXT_COLUMNS = ("subject", "video", "Filename", "onset", "OnsetFrame", "OnsetF", "apex", "ApexFrame", "offset",

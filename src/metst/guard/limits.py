@@ -48,6 +48,7 @@ class Limit:
 
 
 _MIB = 2**20
+"""Bytes."""
 
 PICTURE = Limit("a picture", 89_478_485, "pixels")
 """A frame of a folder or of a video.  Pillow's own guard against pictures that unpack to more than a quarter of a GiB;

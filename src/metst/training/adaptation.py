@@ -160,9 +160,8 @@ def measured_recordings(
         )  # fmt: skip
         if measured.changed:
             raise DataError(f"{path}: {CHANGED}")
-        motion = measured.motion
-        _check_background(motion, path=path, min_quality=min_quality)
-        return motion
+        _check_background(measured.motion, path=path, min_quality=min_quality)
+        return measured.motion
 
     for number, path in enumerate(videos, start=1):
         ours = (_TwiceError, OutputError) if on_fault else (Exception,)

@@ -20,8 +20,8 @@ from metst.video.combing import one_field
 # FFmpeg's names of such pixel formats: bits above 8, and the order of bytes, are groups.
 _OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
 
-
 _EIGHT_BITS = 8
+"""Of a sample, at most, where one byte holds it."""
 
 
 def rgb_to_grey(picture: AnyArray) -> AnyArray:

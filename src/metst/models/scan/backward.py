@@ -211,12 +211,11 @@ def backward(
     grad_u, grad_delta, grad_z, grad_bias, grad_rate, grad_B, grad_C, grad_skip = gradients
     initial, checkpoints, ungated = saved
     length, states, blocks = u.shape[1], rate.shape[0], block_count(u.shape[2])
-    r, fastest, g = workspace(states, u), workspace(1, u), workspace(states, u)
+    r, g, fastest, least = workspace(states, u), workspace(states, u), workspace(1, u), workspace(1, u)
     chunk_rate, total_rate = workspace(states, u), workspace(states, u)
     step, drive, grad_out = workspace(CHUNK, u), workspace(CHUNK, u), workspace(CHUNK, u)
     through_decay, through_input = workspace(CHUNK, u), workspace(CHUNK, u)
     state, history, change = workspace(states, u), workspace(CHUNK, u), workspace(CHUNK, u)
-    least = workspace(1, u)
     for task in range(tasks[0], tasks[1]):
         i, block = task // blocks, task % blocks
         first = block * LANES
