@@ -50,37 +50,30 @@ def adapt(
     """
     talk(quiet=quiet, verbose=verbose)
     from metst.models.checkpoint import check_target, load_model
-    from metst.training.adaptation import (
-        DEFAULT_STEPS,
-        adapt_model,
-        adaptable,
-        kept_to_check,
-        measured_recordings,
-        write_check,
-    )
+    from metst.training import adaptation
 
-    base = adaptable(model)
+    base = adaptation.adaptable(model)
     check_target(output, overwrite=True)
     _check_call(videos, subjects=subject, model=base)
     faults: list[str] = []
     with progress("adapt") as on_progress:
-        recordings = measured_recordings(
+        recordings = adaptation.measured_recordings(
             videos, min_quality=base.info.input.min_quality, rate_hz=fps, cache=cache, on_fault=faults.append,
             on_progress=on_progress,
         )  # fmt: skip
         if len(recordings) < 2:
             used = f"{len(recordings)} of {len(videos)} recordings can be used, of two or more"
             raise DataError(f"{used}: {'; '.join(faults)}")
-        check = adapt_model(
-            output, list(recordings.values()), model=base, steps=steps or DEFAULT_STEPS, seed=seed, subjects=subject,
-            on_progress=on_progress,
+        check = adaptation.adapt_model(
+            output, list(recordings.values()), model=base, steps=steps or adaptation.DEFAULT_STEPS, seed=seed,
+            subjects=subject, on_progress=on_progress,
         )  # fmt: skip
     _show(check)
     result = check.as_dict()
     if calibrate:
-        kept = kept_to_check(recordings, seed=seed)
+        kept = adaptation.kept_to_check(recordings, seed=seed)
         result["calibrate"] = calibrated(kept, before=base, after=load_model(output), rate_hz=fps, cache=cache)
-        write_check(output, result)
+        adaptation.write_check(output, result)
     console.print(escape(f"{output}: give it to metst analyze, live or calibrate with --model"))
     if as_json:
         print_json(result)

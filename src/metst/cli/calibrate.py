@@ -103,11 +103,8 @@ def calibrate(
         )
         for each in recordings
     ]
-    figures = (
-        _one(tasks[0], where)
-        if by_itself
-        else _all(tasks, output=output, where=replace(where, folder=output / "slurm"))
-    )
+    for_all = replace(where, folder=output / "slurm")
+    figures = _one(tasks[0], where) if by_itself else _all(tasks, output=output, where=for_all)
     if as_json:
         print_json(figures)
     if code := _code([figures] if isinstance(figures, dict) else figures):
