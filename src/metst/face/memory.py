@@ -69,7 +69,7 @@ class Person:
 
     def likeness(self, looks: Float32Array) -> float:
         """Highest correlation with the looks remembered."""
-        return max(float(looks @ remembered) for remembered in self._looks)
+        return max(float((looks * remembered).sum()) for remembered in self._looks)
 
     def is_stranger(self, fit: Fit) -> bool:
         """The mesh has slipped onto somebody or something else."""
@@ -82,7 +82,7 @@ class Person:
         self._last_s, self._box = time_s, fit.box
         first, _, average = self._looks or [fit.looks] * 3
         average = average + gain(_LOOKS_MEMORY_HZ, step_s=elapsed_s) * (fit.looks - average)
-        self._looks = [first, fit.looks, average / np.linalg.norm(average)]
+        self._looks = [first, fit.looks, average / _length(average)]
 
     def out_of_sight(self) -> Person:
         """Whom to look for now: nobody in particular when this one was seen for less than a second.
@@ -192,7 +192,12 @@ def face_looks(grey: Image, mesh: Float32Array, *, box: Float32Array) -> Float32
     points = ((mesh - left_top) * scale - 0.5).astype(np.float32)
     values = cv2.remap(cells, points[:, :1], points[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     values = values.ravel() - values.mean()
-    return np.asarray(values / (np.linalg.norm(values) + _NOISE_GREY), np.float32)
+    return np.asarray(values / (_length(values) + _NOISE_GREY), np.float32)
+
+
+def _length(values: Float32Array) -> np.float32:
+    """Root of the sum of squares, in an order of sums that is the same on every machine."""
+    return np.sqrt((values * values).sum())
 
 
 def _cut_out(grey: Image, box: Float32Array) -> Image:

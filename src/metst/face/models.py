@@ -83,7 +83,7 @@ class Crop:
         turn = _rotation(roll_rad)
         upright = _mapped(np.asarray(points, np.float64), turn.T)
         low, high = upright.min(axis=0), upright.max(axis=0)
-        return cls(turn @ ((low + high) / 2), float((high - low).max()) * MESH_MARGIN, roll_rad)
+        return cls(_mapped((low + high)[None] / 2, turn)[0], float((high - low).max()) * MESH_MARGIN, roll_rad)
 
     @classmethod
     def of_mesh(cls, mesh: Float32Array) -> Crop:
@@ -93,7 +93,7 @@ class Crop:
     def to_source(self, size: int) -> Float64Array:
         """Affine map (2, 3) from the pixels of a ``size`` x ``size`` crop to source pixels."""
         turn = _rotation(self.roll_rad) * (self.side / size)
-        return np.column_stack([turn, self.center - turn @ np.full(2, (size - 1) / 2)])
+        return np.column_stack([turn, self.center - _mapped(np.full((1, 2), (size - 1) / 2), turn)[0]])
 
 
 @dataclass(frozen=True, eq=False)
