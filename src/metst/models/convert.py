@@ -15,7 +15,7 @@ from metst.errors import CheckpointError, UsageError
 from metst.labels import CLASSES
 from metst.models.checkpoint import check_target, load_model, save_model, torch_for
 from metst.models.engine.tensors import check_tensors, some
-from metst.models.released_file import check_released
+from metst.models.released_file import EXPECTED, check_released
 from metst.published.facts import DATA_SETS, NETWORKS, REGIONS_READ, SCALE, DataSetFacts
 from metst.storage import fingerprint
 
@@ -207,7 +207,6 @@ def _read_released(path: Path) -> tuple[str, dict[str, Tensor], int]:
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     import torch
 
-    expected = "expected a released checkpoint, the pickled state dict of one of the four published networks"
     try:
         check_released(path)
         with warnings.catch_warnings():
@@ -215,16 +214,16 @@ def _load_tensors(path: Path) -> dict[str, Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path}: {expected}, but it does not hold tensors alone; nothing in it was run"
+            f"{path}: {EXPECTED}, but it does not hold tensors alone; nothing in it was run"
         ) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     except CheckpointError:
         raise
     except Exception as error:  # in bytes that are no pickle, or half of one, each may break the reader elsewhere
-        raise CheckpointError(f"{path}: {expected}, but the file is damaged or of another kind") from error
+        raise CheckpointError(f"{path}: {EXPECTED}, but the file is damaged or of another kind") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise CheckpointError(f"{path}: {expected}, got {type(loaded).__name__} with other things than tensors")
+        raise CheckpointError(f"{path}: {EXPECTED}, got {type(loaded).__name__} with other things than tensors")
     return {str(key).removeprefix("module."): value for key, value in loaded.items()}
 
 

@@ -15,6 +15,9 @@ from typing import IO
 from metst.errors import CheckpointError
 from metst.guard.limits import CHECKPOINT, check_file
 
+EXPECTED = "expected a released checkpoint, the pickled state dict of one of the four published networks"
+"""How each message about another file begins."""
+
 _MAGIC = 0x1950A86A20F9469CFC6C
 """The number that the first pickle of a file by an older PyTorch is (torch.serialization.MAGIC_NUMBER)."""
 _PICKLES = 5
@@ -44,7 +47,7 @@ def check_released(path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         if sum(entry.file_size for entry in archive.infolist()) > size:
-            raise CheckpointError(f"{path}: expected tensors as they are, but they are packed: refused")
+            raise CheckpointError(f"{path}: {EXPECTED}, but its tensors are packed: refused")
         for entry in archive.infolist():
             if entry.filename.endswith(".pkl"):
                 _check(io.BytesIO(archive.read(entry)), size=size, where=path, data_in_archive=True)
@@ -60,11 +63,11 @@ def _check(file: IO[bytes], *, size: int, where: Path, data_in_archive: bool = F
     claimed, number, key, known = 0, 0, "", set[str]()
     for opcode, argument, _ in pickletools.genops(file):
         if opcode.name == "GLOBAL" and str(argument).partition(" ")[0].partition(".")[0] not in _MODULES:
-            raise CheckpointError(f"{where}: expected tensors alone, but it asks for {argument}: nothing in it was run")
+            raise CheckpointError(f"{where}: {EXPECTED}, but it asks for {argument}: nothing in it was run")
         if isinstance(argument, int) and "INT" in opcode.name + "INT" * opcode.name.startswith("LONG"):
             number = argument
             if abs(number) > largest and number != _MAGIC:
-                raise CheckpointError(f"{where} has {size} bytes, but asks for the size or place {number}: refused")
+                raise CheckpointError(f"{where}: {EXPECTED}, but of {size} bytes it asks for {number}: refused")
         elif isinstance(argument, str) and argument.isdigit():
             key = argument
         elif opcode.name in ("BINPERSID", "PERSID"):
@@ -73,4 +76,4 @@ def _check(file: IO[bytes], *, size: int, where: Path, data_in_archive: bool = F
             known |= {key} if key else set()
             key = ""
             if claimed > largest and not data_in_archive:
-                raise CheckpointError(f"{where} has {size} bytes, but its tensors claim {claimed} numbers: refused")
+                raise CheckpointError(f"{where}: {EXPECTED}, but in {size} bytes it claims {claimed} numbers: refused")
