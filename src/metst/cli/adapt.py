@@ -50,35 +50,28 @@ def adapt(
     """
     talk(quiet=quiet, verbose=verbose)
     from metst.models.checkpoint import check_target, load_model
-    from metst.training.adaptation import (
-        DEFAULT_STEPS,
-        adapt_model,
-        adaptable,
-        kept_to_check,
-        measured_recordings,
-        write_check,
-    )
+    from metst.training import adaptation
 
-    base = adaptable(model)
+    base = adaptation.adaptable(model)
     check_target(output, overwrite=True)
     if len(videos) < 2:
         raise UsageError(f"{len(videos)} recording: expected two or more, of which some are kept to check on")
     if subject and base.info.training_subjects is None:
         raise UsageError(f"--subject: {model} does not say whom it was trained on, so neither can what comes of it")
     with progress("adapt") as on_progress:
-        recordings = measured_recordings(
+        recordings = adaptation.measured_recordings(
             videos, min_quality=base.info.input.min_quality, rate_hz=fps, cache=cache, on_progress=on_progress
         )
-        check = adapt_model(
-            output, recordings, model=base, steps=steps or DEFAULT_STEPS, seed=seed, subjects=subject,
+        check = adaptation.adapt_model(
+            output, recordings, model=base, steps=steps or adaptation.DEFAULT_STEPS, seed=seed, subjects=subject,
             on_progress=on_progress,
         )  # fmt: skip
     _show(check)
     result = check.as_dict()
     if calibrate:
-        kept = kept_to_check(videos, recordings, seed=seed)
+        kept = adaptation.kept_to_check(videos, recordings, seed=seed)
         result["calibrate"] = calibrated(kept, before=base, after=load_model(output), rate_hz=fps, cache=cache)
-        write_check(output, result)
+        adaptation.write_check(output, result)
     console.print(escape(f"{output}: give it to metst analyze, live or calibrate with --model"))
     if as_json:
         print_json(result)
