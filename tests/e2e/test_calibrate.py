@@ -53,7 +53,7 @@ def test_models_are_compared_on_the_same_pictures(still: Path, tmp_path: Path) -
     """One that finds nothing beside the usual one, which finds what it finds alone; other recordings are left out."""
     model = load_model()
     deaf = replace(
-        model, info=model.info.model_copy(update={"decode": DecodeSettings(peak_threshold=0.999, edge_fraction=0.4)})
+        model, info=model.info.model_copy(update={"decode": DecodeSettings(min_duration_s=30, max_duration_s=60)})
     )
     short = write_clip(tmp_path / "clip", recipe=ClipRecipe(count=0, duration_s=1.0, rate_hz=20)).video
     found = calibrate_models([short, still], models=(model, deaf), settings=SETTINGS, cache=tmp_path / "cache")

@@ -97,14 +97,12 @@ def calibrate(
     by_itself = [each.path for each in recordings] == inputs[:1] and where.kind == "local"
     if not by_itself:
         tell_folders(recordings)
+    folders = [output if by_itself else output / each.name for each in recordings]
     tasks = [
-        CalibrationTask(
-            each.path, output if by_itself else output / each.name, model, settings, rate_hz=fps, cache=cache
-        )
-        for each in recordings
+        CalibrationTask(each.path, folder, model, settings, rate_hz=fps, cache=cache)
+        for each, folder in zip(recordings, folders, strict=True)
     ]
-    for_all = replace(where, folder=output / "slurm")
-    figures = _one(tasks[0], where) if by_itself else _all(tasks, output=output, where=for_all)
+    figures = _one(tasks[0], where) if by_itself else _all(tasks, output=output, where=where)
     if as_json:
         print_json(figures)
     if code := _code([figures] if isinstance(figures, dict) else figures):
@@ -165,6 +163,7 @@ def _all(tasks: list[CalibrationTask], *, output: Path, where: Executor) -> list
     from metst.sensitivity.many import do_calibration, write_overall
     from metst.storage import make_folder
 
+    where = replace(where, folder=output / "slurm")
     check_executor(where)
     make_folder(output)
     with progress("calibrate") as on_progress:

@@ -125,8 +125,7 @@ def score_tables(
     Parameters
     ----------
     predictions, truth : DataFrame, path of a CSV file, or rows
-        Columns ``subject, video, onset, offset, emotion``; frames from 1 (predictions may begin earlier and end after
-        the last), inclusive.
+        Columns ``subject, video, onset, offset, emotion``; frames from 1 (predictions may begin earlier), inclusive.
         Predictions may have a column ``confidence`` (any finite numbers, higher is surer).
     scorer : {"strict", "greedy", "many-to-many", "megc"}
         How hits are counted.
@@ -141,8 +140,7 @@ def score_tables(
     rate_hz : float, optional
         Frames per second of all videos: bands of duration are then in seconds.
     videos : iterable of (subject, video)
-        Videos of the split that no table names; their subjects are resampled as well.  A mapping of them to their
-        numbers of frames (or None) lets it be said how many intervals end after the last frame.
+        Videos of the split that no table names; their subjects are resampled as well.  A mapping gives their frames.
     bootstrap : int or Bootstrap
         Number of resamples of the subjects for 95 % confidence intervals (0 for none).
 
@@ -158,8 +156,7 @@ def score_tables(
     DataError
         If a table is faulty; all faults of a table are named at once.
     """
-    names = tuple(name.strip().lower() for name in classes)
-    rules = Rules(scorer, iou=iou, classes=names, threshold=threshold, rate_hz=rate_hz)
+    rules = Rules(scorer, iou=iou, classes=_plain(classes), threshold=threshold, rate_hz=rate_hz)
     bootstrap = bootstrap if isinstance(bootstrap, Bootstrap) else Bootstrap(bootstrap)
     tables = _checked(predictions, truth, against=against)
     every, events = place_tables(tables, videos=videos, classes=rules.classes)
@@ -168,9 +165,12 @@ def score_tables(
     result |= _curve(events, confidence=tables["predictions"].confidence, videos=every, rules=rules)
     result |= _resampled(sides, videos=every, rules=rules, bootstrap=bootstrap)
     few = resampling_notes(result["subjects"], resamples=bootstrap.resamples)
-    lengths = videos if isinstance(videos, Mapping) else {}
-    notes = [*table_notes(tables, listed=every.names), *length_notes(tables, lengths=lengths), *few]
+    notes = [*table_notes(tables, listed=every.names), *length_notes(tables, videos=videos), *few]
     return result | _words(sides, tables=tables, rules=rules, notes=notes)
+
+
+def _plain(classes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in classes)
 
 
 def _checked(predictions: Table, truth: Table, *, against: Table | None) -> dict[str, IntervalTable]:

@@ -72,9 +72,10 @@ def table_notes(tables: Mapping[str, IntervalTable], *, listed: Iterable[tuple[s
 
 
 def length_notes(
-    tables: Mapping[str, IntervalTable], *, lengths: Mapping[tuple[str, str], int | None]
+    tables: Mapping[str, IntervalTable], *, videos: Iterable[tuple[str, str]] | Mapping[tuple[str, str], int | None]
 ) -> Iterator[str]:
-    """Intervals that end after the last frame of their video, of tables by name; ``lengths`` in frames, where known."""
+    """Intervals that end after the last frame of their video, of tables by name, where the lengths are known."""
+    lengths = videos if isinstance(videos, Mapping) else {}
     known = {(composed(subject), composed(video)): length for (subject, video), length in lengths.items() if length}
     for name, table in tables.items():
         keys = zip(table.subject, table.video, strict=True)

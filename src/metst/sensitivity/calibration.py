@@ -14,7 +14,6 @@ from metst.arrays import OnProgress
 from metst.config import AnalyzeSettings
 from metst.errors import VideoError
 from metst.inference import decode_events, score_motion
-from metst.motion.measured import measure_motion
 from metst.results import Analysis
 from metst.sensitivity.footage import Footage, Stretch
 from metst.sensitivity.moments import Section, find_sections
@@ -272,6 +271,8 @@ def _pass(
 
 def found_in(file: Path, *, models: Sequence[Model]) -> list[Intervals]:
     """Candidates of each model in a planted recording, which is measured once; none where no frame can be used."""
+    from metst.motion.measured import measure_motion  # with all of the measuring, which planning does without
+
     info = probe_video(file)
     motion = measure_motion(
         info, settings=AnalyzeSettings(), content="", rate_hz=None, landmarks=None, cache=False, on_progress=None

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from metst.arrays import OnProgress
 from metst.config import ModelInfo
@@ -15,7 +15,9 @@ from metst.storage import write_whole
 from metst.training.folds import Fold
 from metst.training.layout import DONE_FILE, MODEL_FOLDER, discard_state, is_done, training_folder
 from metst.training.loop import one_thread
-from metst.training.predictions import Candidate, write_predictions
+
+if TYPE_CHECKING:
+    from metst.training.predictions import Candidate
 
 
 class SomeLesson(Protocol):
@@ -82,6 +84,9 @@ def run_to_done(
     DataError, OutputError
         As ``train``; the features do not fit, or the folder cannot be written.
     """
+    # Engine and kernels are for who predicts: what is done is found without them.
+    from metst.training.predictions import write_predictions
+
     index = read_features_index(lesson.features)
     fingerprint = lesson.fingerprint(fold.train, test=fold.test)
     if not is_done(folder, fingerprint):
