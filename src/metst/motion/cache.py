@@ -30,7 +30,7 @@ from metst.results.motion import Measured
 from metst.results.motion_file import array_digest, motion_bytes, motion_of, name_in
 from metst.storage import PART_SUFFIX, json_key, make_folder, write_whole
 
-FORMAT = 3
+FORMAT = 4
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
 
 FOLDER_VARIABLE = "METST_CACHE_DIR"
