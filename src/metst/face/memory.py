@@ -197,7 +197,7 @@ def face_looks(grey: Image, mesh: Float32Array, *, box: Float32Array) -> Float32
 
 def _length(values: Float32Array) -> np.float32:
     """Root of the sum of squares, in an order of sums that is the same on every machine."""
-    return np.sqrt((values * values).sum())
+    return np.float32(np.sqrt((values * values).sum(), dtype=np.float32))
 
 
 def _cut_out(grey: Image, box: Float32Array) -> Image:
