@@ -14,6 +14,7 @@ from metst.config import DEFAULT_SEED, DecodeSettings, PublishedDecodeSettings
 from metst.errors import DataError, UsageError
 from metst.models.checkpoint import Model, load_model
 from metst.regions import REGION_NAMES
+from metst.results import Measured
 from metst.results.motion import Motion
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
@@ -199,7 +200,7 @@ def test_the_command_refuses_one_recording_twice(tmp_path: Path, monkeypatch: py
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(b"the same")
     monkeypatch.setattr(adaptation, "probe_video", lambda path, rate_hz: path)
-    monkeypatch.setattr(adaptation, "measure_motion", lambda *_, **__: type("Measured", (), {"motion": recording(0)})())
+    monkeypatch.setattr(adaptation, "measure_motion", lambda *_, **__: Measured(recording(0)))
     arguments = ["adapt", str(tmp_path / "a.mp4"), str(tmp_path / "b.mp4"), "-o", str(tmp_path / "model")]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, UsageError)
