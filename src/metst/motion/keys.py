@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from metst.arrays import Float32Array, UInt8Array
 from metst.motion.algebra import product
 from metst.motion.anchor import Pose, register, still_pose
 from metst.motion.canonical import Grid
-from metst.motion.head import HeadFit
 from metst.motion.picture import Similarity, make_picture
 from metst.motion.registration import Model
 from metst.motion.template import SparseMasks
 from metst.regions import REGIONS
+
+if TYPE_CHECKING:
+    from metst.motion.head import HeadFit
 
 # Where no origin is named, a number was set by hand: see metst.motion.
 _MOST_KEYS = 8  # about a megabyte each
