@@ -189,7 +189,7 @@ def read_header(folder: Path) -> AnalysisHeader:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: expected a folder that `metst analyze` wrote") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
