@@ -234,7 +234,7 @@ def read_header(folder: Path) -> AnalysisHeader:
         content = unsealed(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing: expected a folder that `metst analyze` wrote") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
     except DataError as error:
         raise DataError(f"{path}: {error}; analyse the recording again") from error

@@ -101,7 +101,7 @@ def motion_of(data: bytes, *, regions: Sequence[str] = REGION_NAMES) -> Measured
         raise DataError(f"it is no whole safetensors file: {error}") from error
     except KeyError as error:
         raise DataError(f"it has no {error}") from error
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, RecursionError) as error:
         raise DataError(f"its header or its arrays are not those of motion: {error}") from error
 
 
@@ -143,7 +143,7 @@ def name_in(path: Path) -> str:
         with path.open("rb") as handle:
             first = handle.read(_LENGTH_BYTES)
             return str(header_of(first + handle.read(min(int.from_bytes(first, "little"), _LONGEST_HEADER)))["name"])
-    except (OSError, ValueError, KeyError, DataError):
+    except (OSError, ValueError, RecursionError, KeyError, DataError):
         return ""
 
 
