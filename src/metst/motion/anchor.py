@@ -80,7 +80,7 @@ class Match:
 
         It is 0 where most of what is compared lies outside the picture.
         """
-        if self.used.sum() < _LEAST_SEEN * model.weight.sum():
+        if cv2.sumElems(self.used)[0] < _LEAST_SEEN * cv2.sumElems(model.weight)[0]:
             return 0.0
         left, whole = block_energies(self.residual, self.used, model.template.picture)
         return float(1 - left / (whole + _NOTHING))
