@@ -9,7 +9,6 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from metst.config import Codec, Settings
 from metst.errors import DataError, UsageError
-from metst.video.hashing import content_hash
 
 # What a clip may be; set by hand, to refuse slips of the pen before a file is begun.
 _SMALLEST_PX, _LARGEST_PX = 64, 8192
@@ -94,7 +93,11 @@ def read_recipe(file: Path) -> ClipRecipe:
         where, reason = first_fault(error)
         raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {reason}") from error
     near = file.parent / recipe.footage
-    found = bool(recipe.footage) and near.is_file() and content_hash(near) == recipe.footage_hash
+    if not recipe.footage or not near.is_file():
+        return recipe
+    from metst.video import content_hash  # the command line reads recipes' fields, and starts without what decodes
+
+    found = content_hash(near) == recipe.footage_hash
     return recipe.model_copy(update={"footage": str(near.resolve())}) if found else recipe
 
 
