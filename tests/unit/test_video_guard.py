@@ -111,6 +111,14 @@ def test_a_face_at_rest_after_a_pan_is_measured() -> None:
     assert cuts.count("frozen picture") <= 1
 
 
+def test_a_quiet_scene_between_two_cuts_is_no_freeze() -> None:
+    flicker = [np.full((HEIGHT, WIDTH), level, np.uint8) for level in (10, 20, 8, 18, 12, 22, 10, 20)]
+    quiet = [scene(0.01 * k, seed=k) for k in range(60)]
+    cuts, problems = guarded([*quiet, *flicker, *quiet, *(255 - picture for picture in quiet)])
+    assert set(cuts) == {""}
+    assert problems == []
+
+
 @pytest.mark.parametrize("options", [{"qp": "0"}, {"crf": "18"}, {"crf": "28"}])
 def test_combed_video_that_does_not_say_so_is_told_and_brought_to_one_field(
     tmp_path: Path, options: dict[str, str]

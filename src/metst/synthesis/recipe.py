@@ -95,9 +95,11 @@ def read_recipe(file: Path) -> ClipRecipe:
         where, reason = first_fault(error)
         raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {reason}") from error
     near = file.parent / recipe.footage
-    from metst.video.hashing import content_hash  # not for a command that only shows its help
+    if not recipe.footage or not near.is_file():
+        return recipe
+    from metst.video import content_hash  # the command line reads recipes' fields, and starts without what decodes
 
-    found = bool(recipe.footage) and near.is_file() and content_hash(near) == recipe.footage_hash
+    found = content_hash(near) == recipe.footage_hash
     return recipe.model_copy(update={"footage": str(near.resolve())}) if found else recipe
 
 

@@ -19,6 +19,7 @@ from metst.video.clock import Report
 _FREEZE_S = 0.15  # a repeat this late is a freeze; a film of 8 pictures a second does not get there
 _TOLERATED_SHARE = 0.02  # of frames, outside freezes
 _MOVED_LEVELS = 20  # grey levels at some edge; encoding the same picture anew changes less
+_OTHER_SCENE_LEVELS = 25.0  # mean grey levels: another scene, against which anything within one is little
 _LOOK_AT_ROWS, _MEASURE_ROWS = 32, 4  # one row in so many: for the largest change, and for the mean one
 # Of the mean change of other frames.  Planted repeats change by 0.01 to 0.22 of it (H.264 at crf 18 to 28), frames of
 # 138 ordinary clips of 14 persons by 0.5 and more, but for one in two hundred.
@@ -61,8 +62,13 @@ class Repeats:
             quiet = self._stopped_at_once and self._largest <= _REPEATS * self._noise
             return quiet and _FREEZE_S <= time_s - self._new_s <= _LONGEST_STAND_S
         sharply = self._stopped_at_once and self._largest <= _REPEATS * change and _has_moved(last, picture)
-        self._usual.append(change)
-        self._changes.append(change)
+        if change >= _OTHER_SCENE_LEVELS:
+            sharply &= self._largest == 0
+            self._usual.clear()
+            self._changes.clear()
+        else:
+            self._usual.append(change)
+            self._changes.append(change)
         return self._moves_on(sharply=sharply, stood_s=stood_s, time_s=time_s)
 
     def _is_low(self, change: float) -> bool:
