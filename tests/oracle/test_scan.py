@@ -9,6 +9,7 @@ import torch
 
 from metst.models.scan.forward import one_step
 from metst.models.scan.numpy_scan import Operands, StepParameters, run_forward
+from metst.models.scan.rows import count_remembered
 from metst.models.scan.selective import _on_gpu, reference_scan, selective_scan
 
 Array = npt.NDArray[np.floating]
@@ -120,6 +121,33 @@ def test_gradients_equal_those_of_the_float64_loop(shape: tuple[int, int, int, i
     torch.autograd.backward([y64, state64], weights)
     for name in a:
         assert distance(fast[name].grad, exact[name].grad) < GRADIENT_TOLERANCE, name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_states_that_are_forgotten_at_every_step_have_the_gradients_of_the_loop(dtype: type[np.floating]) -> None:
+    """Mamba's rates and steps of ln 2, as the published networks start: state ``n`` is divided by ``2**n``.
+
+    Over two chunks, so that a gradient comes in from behind; in the wide block some are forgotten, in the other, which
+    has lanes to spare, none.
+    """
+    a = operands((2, 37, 70, 64), gate=True, bias=True, initial=True)
+    a["A"] = -np.tile(np.arange(1.0, 65.0, dtype=np.float32), (70, 1))
+    a["A"][:, [3, 40]] = a["A"][:, [40, 3]]  # a fast one among the slow and a slow one among the fast
+    a["delta"] *= np.float32(0.05)
+    a["delta_bias"][:] = 0.05
+    step, rate = np.full((37, 64), np.log(2.0), dtype), np.ascontiguousarray(a["A"][:64].T / np.log(2.0)).astype(dtype)
+    assert 40 < count_remembered(step, rate, np.empty((1, 64), dtype), 37) < 64
+    fast, exact = tensors(a, grad=True, dtype=torch.from_numpy(step).dtype), tensors(a, grad=True, dtype=torch.float64)
+    weights = [
+        torch.sin(torch.arange(size)).reshape(shape) for size, shape in ((5180, (2, 37, 70)), (8960, (2, 70, 64)))
+    ]
+    for named, scan in ((fast, selective_scan), (exact, reference_scan)):
+        options = {"return_last_state": True} if scan is selective_scan else {}
+        y, state = scan(**named, delta_softplus=True, **options)
+        torch.autograd.backward([y, state], [weight.to(y.dtype) for weight in weights])
+    tolerance = GRADIENT_TOLERANCE if dtype is np.float32 else 1e-12
+    for name in a:
+        assert distance(fast[name].grad, exact[name].grad) < tolerance, name
 
 
 @pytest.mark.parametrize("state_is_returned", [False, True])

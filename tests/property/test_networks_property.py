@@ -15,7 +15,7 @@ from helpers.shaken_networks import shaken
 from metst.config import DropPathRow, NetworkConfig
 from metst.errors import DataError
 from metst.models import networks
-from metst.models.networks import Mamba, SlowFast, StateTransitionNetwork, drop_path_rates
+from metst.models.networks import Mamba, Memory, SlowFast, StateTransitionNetwork, drop_path_rates
 from metst.models.scan.convolution_operator import reference_convolution
 from metst.models.scan.selective import reference_scan
 
@@ -230,3 +230,24 @@ def test_training_drops_branches_at_random_and_reaches_every_parameter() -> None
     assert all(
         parameter.grad is not None and bool(parameter.grad.isfinite().all()) for parameter in trained.parameters()
     )
+
+
+@pytest.mark.parametrize("drop_path", [0.3, 0.999999])
+def test_a_sample_that_skips_a_block_is_left_alone_and_the_others_count_for_it(drop_path: float) -> None:
+    """By the definition: the branch of each sample times 0 or ``1 / (1 - p)``; also where all samples skip."""
+    block = copy.deepcopy(NETWORKS["single rate"].pathways[0].blocks[0]).double().train()
+    block.drop_path = drop_path
+    x = torch.randn(8, 5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    weight = torch.sin(torch.arange(x.numel())).view(x.shape)
+    torch.manual_seed(2)
+    kept = (torch.rand(8) >= drop_path)[:, None, None]
+    assert 0 < kept.sum() < 8 or not kept.any()
+    branch = block.norm_out(block.mixer(block.norm_in(x), Memory({}, last=True)))
+    wanted = x + branch * kept / (1 - drop_path)
+    everything = [x, *block.parameters()]
+    exact = torch.autograd.grad((wanted * weight).sum(), everything)
+    torch.manual_seed(2)
+    found = block(x, Memory({}, last=True))
+    torch.testing.assert_close(found, wanted)
+    for one, other in zip(torch.autograd.grad((found * weight).sum(), everything), exact, strict=True):
+        torch.testing.assert_close(one, other)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from helpers.feature_folders import feature_folder, planted_motion, write_index, write_motion
 from metst.cli import app
+from metst.cli.evaluation_rows import Asked
 from metst.config import DecodeSettings
 from metst.datasets.features import INDEX_FILE, FeatureVideo, TrueEvent, read_features_index
 from metst.errors import MetstError, UsageError
@@ -269,6 +270,19 @@ def test_a_subject_on_both_sides_and_one_subject_alone_are_refused(features: Pat
         labelled.run_labelled_fold(tmp_path / "fold", lesson, fold=Fold("f", ("s1",), ("s0",)))
     with pytest.raises(UsageError, match="no video of subject s9"):
         labelled.train_labelled(tmp_path / "model", lesson, without=("s9",))
+
+
+def test_both_starts_stand_in_one_table(features: Path) -> None:
+    asked = Asked(
+        ["metst-event", "metst-event:from-nothing"], [], strategy="1", epochs=2, width=None, grid=None,
+        as_published=False, from_nothing=False,
+    )  # fmt: skip
+    plan = asked.plan(features, folds="loso", seed=1, allow_training_subjects=False)
+    assert [row.name for row in plan.variants] == ["metst-event, trained on", "metst-event, trained from nothing"]
+    tuned, fresh = (row.recipe for row in plan.variants)
+    assert (tuned.start, fresh.start) == ("metst-event", None)
+    assert tuned.epochs == fresh.epochs == 2
+    assert not asked.published
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,11 @@ Where several tasks contribute to one value there is an axis for them, to be sum
 
 Sums = tuple[Array, Array, Array, Array, Array, Array]
 """Of one chunk: gradients of the state and the rates ``(N, LANES)``, what passes through decay and input
-``(CHUNK, LANES)``, and the gradients of ``B`` and ``C (N, steps)``."""
+``(CHUNK, LANES)``; and of the whole sequence, the gradients of ``B`` and ``C (N, T)``."""
 
 Given = tuple[Array, Array, Array, Array, Array, Array]
 """Of one chunk: rates of the remembered states ``(n, LANES)``; step sizes, drive and gradient of the output
-``(CHUNK, LANES)``; ``B`` and ``C (N, steps)``."""
+``(CHUNK, LANES)``; and of the whole sequence, ``B`` and ``C (N, T)``."""
 
 
 def _make_sweep(bounded: bool) -> Callable[..., None]:
@@ -60,21 +60,22 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
     """
 
     @hot_loop_with_sums
-    def run(sums: Sums, kept: tuple[Array, Array, Array], given: Given, count: int) -> None:
+    def run(sums: Sums, kept: tuple[Array, Array, Array], given: Given, span: Span) -> None:
         grad_state, grad_rate, through_decay, through_input, grad_B, grad_C = sums
         state, history, change = kept
         rate, step, drive, grad_out, B, C = given
+        begin, count = span[1], span[2]
         for n in range(rate.shape[0]):
             for t in range(count):
-                b, total = B[n, t], B.dtype.type(0)
+                b, total = B[n, begin + t], B.dtype.type(0)
                 for j in range(LANES):
                     before, now = state[n, j], decay_change(step[t, j], rate[n, j], bounded)
                     value = advance(before, now, drive[t, j], b)
                     history[t, j], change[t, j], state[n, j] = before, now, value
                     total += value * grad_out[t, j]
-                grad_C[n, t] = total
+                grad_C[n, begin + t] = total
             for t in range(count - 1, -1, -1):
-                b, c, total = B[n, t], C[n, t], B.dtype.type(0)
+                b, c, total = B[n, begin + t], C[n, begin + t], B.dtype.type(0)
                 for j in range(LANES):
                     g = grad_state[n, j] + grad_out[t, j] * c
                     passed = g + change[t, j] * g
@@ -84,7 +85,7 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
                     grad_rate[n, j] += q * step[t, j]
                     grad_state[n, j] = passed
                     total += g * drive[t, j]
-                grad_B[n, t] = total
+                grad_B[n, begin + t] = total
 
     return run
 
@@ -93,7 +94,7 @@ _sweep_bounded, _sweep = _make_sweep(True), _make_sweep(False)
 
 
 @hot_loop_with_sums
-def _sweep_forgotten(sums: Sums, given: Given, count: int) -> None:
+def _sweep_forgotten(sums: Sums, given: Given, span: Span) -> None:
     """What the sweep leaves out: states that are ``drive_t B_t`` at each step and pass no gradient back.
 
     All of them need ``sum_j drive_t grad_out_t``, and together they add ``grad_out_t sum_n B_t C_t`` to
@@ -101,7 +102,8 @@ def _sweep_forgotten(sums: Sums, given: Given, count: int) -> None:
     """
     grad_state, _, _, through_input, grad_B, grad_C = sums
     rate, _, drive, grad_out, B, C = given
-    first, states, last = rate.shape[0], grad_state.shape[0], count - 1
+    first, states, begin, count = rate.shape[0], grad_state.shape[0], span[1], span[2]
+    last = begin + count - 1
     common, direct = np.zeros(count, drive.dtype), np.zeros(count, drive.dtype)
     for t in range(count):
         total = drive.dtype.type(0)
@@ -109,18 +111,20 @@ def _sweep_forgotten(sums: Sums, given: Given, count: int) -> None:
             total += drive[t, j] * grad_out[t, j]
         common[t] = total
     for n in range(first, states):
-        for t in range(count):
-            grad_B[n, t] = C[n, t] * common[t]
-            grad_C[n, t] = B[n, t] * common[t]
-            direct[t] += B[n, t] * C[n, t]
+        b_row, c_row = B[n, begin : last + 1], C[n, begin : last + 1]
+        grad_b, grad_c = grad_B[n, begin : last + 1], grad_C[n, begin : last + 1]
+        for t in range(b_row.size):
+            grad_b[t] = c_row[t] * common[t]
+            grad_c[t] = b_row[t] * common[t]
+            direct[t] += b_row[t] * c_row[t]
     for t in range(count):
         for j in range(LANES):
             through_input[t, j] += direct[t] * grad_out[t, j]
     for n in range(first, states):
         b, total = B[n, last], drive.dtype.type(0)
         for j in range(LANES):
-            through_input[last, j] += grad_state[n, j] * b
-            total += grad_state[n, j] * drive[last, j]
+            through_input[count - 1, j] += grad_state[n, j] * b
+            total += grad_state[n, j] * drive[count - 1, j]
             grad_state[n, j] = 0
         grad_B[n, last] += total
 
@@ -232,17 +236,16 @@ def backward(
             else:
                 load_state(state, initial, i, first)
             chunk_rate[:], through_decay[:], through_input[:] = 0, 0, 0
-            steps = slice(begin, begin + span[2])
             remembered = count_remembered(step, r, least, span[2])
-            sums = (g, chunk_rate, through_decay, through_input, grad_B[block, i, :, steps], grad_C[block, i, :, steps])
+            sums = (g, chunk_rate, through_decay, through_input, grad_B[block, i], grad_C[block, i])
             kept = (state, history, change)
-            given = (r[:remembered], step, drive, grad_out, B[i, :, steps], C[i, :, steps])
+            given = (r[:remembered], step, drive, grad_out, B[i], C[i])
             if stays_normal(step, fastest, span[2]):
-                _sweep_bounded(sums, kept, given, span[2])
+                _sweep_bounded(sums, kept, given, span)
             else:
-                _sweep(sums, kept, given, span[2])
+                _sweep(sums, kept, given, span)
             if remembered < states:
-                _sweep_forgotten(sums, given, span[2])
+                _sweep_forgotten(sums, given, span)
             total_rate += chunk_rate  # sums over long sequences lose fewer digits chunk by chunk
             _store_input_gradients(grad_u, grad_skip, through_decay, through_input, step, grad_out, u, skip, span)
             _store_step_gradients(grad_delta, grad_bias, through_decay, delta, bias, use_softplus, span)

@@ -167,9 +167,8 @@ def run_backward(
     """
     u, states = operands.u, operands.A.shape[1]
     (batch, length, width), dtype = u.shape, u.dtype
-    none, inputs = np.empty((0, 0, 0), dtype), operands.loop_inputs()
-    b, c = (np.ascontiguousarray(each.transpose(0, 2, 1)) for each in inputs[5:7])
-    inputs = (*inputs[:5], b, c, inputs[7])
+    none, (_, delta, z, bias, rate, B, C, skip) = np.empty((0, 0, 0), dtype), operands.loop_inputs()
+    inputs = (u, delta, z, bias, rate, _turned(B), _turned(C), skip)
     parts = (block_count(width), batch, states, length)
     gradients: Gradients = (
         np.empty_like(u),
@@ -192,14 +191,18 @@ def run_backward(
     summed = (*gradients[:3], *(part.sum(axis=0) for part in gradients[3:]))
     named = dict(zip(names, summed, strict=True))
     named["A"] = np.ascontiguousarray(named["A"].T)
-    for name in ("B", "C"):
-        named[name] = np.ascontiguousarray(named[name].transpose(0, 2, 1))
+    named |= {name: _turned(named[name]) for name in ("B", "C")}
     return {name: named[name] for name in operands.present()}
 
 
 def plain(array: Array) -> Array:
     """The array itself if C-contiguous, aligned and writable, which the loops are compiled for; else a copy."""
     return array if array.flags.carray else np.require(array, requirements=["C", "A", "W"])
+
+
+def _turned(array: Array) -> Array:
+    """``(B, T, N)`` from ``(B, N, T)`` or the other way."""
+    return np.ascontiguousarray(array.transpose(0, 2, 1))
 
 
 def _rate(A: Array) -> Array:
