@@ -24,6 +24,7 @@ QUICK = {
     "datasets": "datasets check set --json",
     "extract": "extract set -o {out}",
     "cache": "cache --json",
+    "purge": "purge --leftovers --json",
     "export": "export starter -o {out}/starter.onnx",
 }
 """Commands that take seconds, and how they are called."""

@@ -125,7 +125,7 @@ def read_videos_csv(path: str | PathLike[str]) -> list[tuple[str, str]]:
     UsageError, DataError
         As from :func:`read_intervals_csv`.
     """
-    return list(read_lengths_csv(path))
+    return [video for video, _ in _video_rows(path)]
 
 
 def read_lengths_csv(path: str | PathLike[str]) -> dict[tuple[str, str], int | None]:
@@ -141,6 +141,11 @@ def read_lengths_csv(path: str | PathLike[str]) -> dict[tuple[str, str], int | N
     UsageError, DataError
         As from :func:`read_intervals_csv`.
     """
+    return dict(_video_rows(path))
+
+
+def _video_rows(path: str | PathLike[str]) -> list[tuple[tuple[str, str], int | None]]:
+    """Subject and video of each row, and the frames of the video."""
     needed = COLUMNS[:2]
     table = _csv_cells(Path(path), needed=needed)
     _require(table, needed=needed, name=str(path))
@@ -163,7 +168,7 @@ def read_lengths_csv(path: str | PathLike[str]) -> dict[tuple[str, str], int | N
     if faults:
         _raise(faults, name=str(path))
     lengths = [int(number) if text else None for text, number in zip(texts, numbers, strict=True)]
-    return dict(zip(zip(*cells.values(), strict=True), lengths, strict=True))
+    return list(zip(zip(*cells.values(), strict=True), lengths, strict=True))
 
 
 def _csv_cells(path: Path, *, needed: Sequence[str]) -> _Cells:
