@@ -275,7 +275,7 @@ class _Files:
         """
         path = self.folder / name
         if name not in self.header.files:
-            raise DataError(f"{path} does not belong to this analysis, which was cut off or could not write it: analyse again")
+            raise DataError(f"{path} does not belong to this analysis, cut off or not written: analyse again")
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:
