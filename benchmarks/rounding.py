@@ -36,26 +36,27 @@ RUNS = 10
 IOU = 0.5
 """Overlap at which an event is the same event."""
 
+SHARE = 0.25
+"""Peaks down to this share of the threshold are looked at: those that rounding might lift."""
+
 PEAK_ITSELF = {"confidence_slope": 1.0, "confidence_offset": 0.0, "calibrated_per_min": None, "expected_per_min": None}
 """Settings with which the confidence of an event is the height of its peak."""
 
 
-def peaks(scores: Series, *, settings: DecodeSettings, at_least: float | None = None) -> Intervals:
-    """Events whose ``confidence`` is the height of the peak of the smoothed score; with another threshold if given."""
-    threshold = {} if at_least is None else {"peak_threshold": at_least}
-    return decode_scores(scores, settings=settings.model_copy(update=PEAK_ITSELF | threshold))
+def peaks(scores: Series, *, settings: DecodeSettings) -> Intervals:
+    """Peaks of the smoothed score, down to a share of the threshold, with their heights as ``confidence``."""
+    lower = {"peak_threshold": SHARE * settings.peak_threshold}
+    return decode_scores(scores, settings=settings.model_copy(update=PEAK_ITSELF | lower))
 
 
-def nearest_to_threshold(scores: Series, *, settings: DecodeSettings) -> tuple[float, float]:
-    """How far the lowest peak that counts lies above the threshold, and the highest that does not below it.
+def distances(scores: Series, *, settings: DecodeSettings) -> np.ndarray:
+    """How far each peak lies above the threshold, or below it (negative), whatever else keeps it from being an event.
 
-    Both in log-odds, in which scores next to 0 and 1 are as far apart as they are sure; infinite where there is none.
+    In log-odds, in which scores next to 0 and 1 are as far apart as they are sure.
     """
-    at = settings.peak_threshold
-    heights = peaks(scores, settings=settings, at_least=at / 4).confidence
-    heights = np.concatenate([heights, peaks(scores, settings=settings).confidence])
-    far = log_odds(heights) - log_odds(np.float64(at))
-    return float(far[far >= 0].min(initial=math.inf)), float(-far[far < 0].max(initial=-math.inf))
+    heights = peaks(scores, settings=settings).confidence
+    at_threshold = decode_scores(scores, settings=settings.model_copy(update=PEAK_ITSELF)).confidence
+    return log_odds(np.concatenate([heights, at_threshold])) - log_odds(np.float64(settings.peak_threshold))
 
 
 def shaken_motion(motion: Motion, *, step: float, rng: np.random.Generator) -> Motion:
@@ -102,17 +103,18 @@ def spread(motion: Motion, *, model: Model, step: float, runs: int = RUNS) -> Sp
     settings = model.info.decode
     assert isinstance(settings, DecodeSettings)
     plain = score_motion(motion.displacement, model=model, quality=motion.quality)
-    events, heights, time_s = decode_events(plain, model=model), peaks(plain, settings=settings), plain.grid.time_s
+    events, all_peaks, time_s = decode_events(plain, model=model), peaks(plain, settings=settings), plain.grid.time_s
     stay, result = np.full(len(events), True), Spread(step, len(events), 0)
     for seed in range(runs):
         rng = np.random.default_rng(seed)
         moved, other = shaken_motion(motion, step=step, rng=rng), shaken_model(model, step=step, rng=rng)
         scores = score_motion(moved.displacement, model=other, quality=moved.quality)
-        found, found_heights = decode_events(scores, model=other), peaks(scores, settings=settings)
+        found, found_peaks = decode_events(scores, model=other), peaks(scores, settings=settings)
         pairs = match_intervals(interval_iou(_ends(found), _ends(events)), threshold=IOU).reshape(-1, 2)
         stay[np.setdiff1d(np.arange(len(events)), pairs[:, 1])] = False
         mine, theirs = pairs[:, 1], pairs[:, 0]
-        peak = log_odds(found_heights.confidence[theirs]) - log_odds(heights.confidence[mine])
+        both = match_intervals(interval_iou(_ends(found_peaks), _ends(all_peaks)), threshold=IOU).reshape(-1, 2)
+        peak = log_odds(found_peaks.confidence[both[:, 0]]) - log_odds(all_peaks.confidence[both[:, 1]])
         result = Spread(
             step,
             int(stay.sum()),
@@ -123,6 +125,19 @@ def spread(motion: Motion, *, model: Model, step: float, runs: int = RUNS) -> Sp
             max(result.peak, _most(peak)),
         )
     return result
+
+
+def margin(motion: Motion, *, model: Model, step: float = FLOAT32, runs: int = RUNS) -> float:
+    """How many times farther the peak next to the threshold is from it than rounding moves any peak.
+
+    Infinite when there is no peak, or none moves.  No peak crosses the threshold by rounding when this is far above 1.
+    """
+    settings = model.info.decode
+    assert isinstance(settings, DecodeSettings)
+    scores = score_motion(motion.displacement, model=model, quality=motion.quality)
+    nearest = float(np.abs(distances(scores, settings=settings)).min(initial=math.inf))
+    moves = spread(motion, model=model, step=step, runs=runs).peak
+    return nearest / moves if moves else math.inf
 
 
 def _ends(events: Intervals) -> np.ndarray:
@@ -138,30 +153,26 @@ def digits(change: float) -> str:
     return "all" if change == 0 else str(max(0, math.floor(-math.log10(2 * change))))
 
 
+COLUMNS = ("change of each number", "events that stay", "others", "decimals of score", "of confidence", "onset moves",
+           "peak moves (log-odds)", "next peak is farther by")  # fmt: skip
+
+
 def report(path: Path, *, model: Model, cache: Path) -> None:
     """Print a table of one recording."""
     analysis = analyze(path, model=model, cache=cache)
     settings = model.info.decode
     assert isinstance(settings, DecodeSettings)
-    above, below = nearest_to_threshold(analysis.scores, settings=settings)
-    print(
-        f"\n{path.name}: {len(analysis.events)} events; threshold {settings.peak_threshold:g}; nearest peak above it ",
-        end="",
-    )
-    print(f"{above:.3g}, below it {below:.3g} (log-odds)")
-    heights = peaks(analysis.scores, settings=settings).confidence
-    print("  peaks above the threshold by:", ", ".join(
-        f"{each:.3g}" for each in log_odds(heights) - log_odds(np.float64(settings.peak_threshold))) or "-")  # fmt: skip
-    print("| change of each number | events that stay | others | digits of score | of confidence | onset moves | peak moves (log-odds) | nearest peak is farther by |")  # fmt: skip
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    far = distances(analysis.scores, settings=settings)
+    above, below = far[far >= 0].min(initial=math.inf), -far[far < 0].max(initial=-math.inf)
+    print(f"\n{path.name}, {analysis.source.duration_s:.0f} s: {len(analysis.events)} events; the next peak above the")
+    print(f"threshold {settings.peak_threshold:g} is {above:.2f}, the next below it {below:.2f} from it (log-odds)\n")
+    print(f"| {' | '.join(COLUMNS)} |\n|---|{'---:|' * (len(COLUMNS) - 1)}")
     for step in STEPS:
         one = spread(analysis.motion, model=model, step=step)
-        factor = math.inf if one.peak == 0 else min(above, below) / one.peak
-        print(
-            f"| {step:.2g} | {one.stay} of {len(analysis.events)} | {one.others} | {digits(one.score)} "
-            f"| {digits(one.confidence)} | {one.onset_s:.3f} s | {one.peak:.2g} | {factor:.2g} x |",
-            flush=True,
-        )  # fmt: skip
+        times = min(above, below) / one.peak if one.peak else math.inf
+        cells = [f"{step:.2g}", f"{one.stay} of {len(analysis.events)}", one.others, digits(one.score)]
+        cells += [digits(one.confidence), f"{one.onset_s:.3f} s", f"{one.peak:.1e}", f"{times:,.0f} x"]
+        print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def main() -> None:

@@ -153,13 +153,14 @@ class Folder:
 
     ``maybe``: what may be read of it; None: it is refused.  ``owners``: of whose content it may say that it is, and of
     which person; None: it says nothing.  ``flipped``: files of which a bit was changed.  ``done``: whether no kill cut
-    the last analysis off.
+    the last analysis off.  ``locked``: whether the file of a lock may be there, which keeps nobody out.
     """
 
     maybe: set[Found | None] = field(default_factory=lambda: {None})
     owners: set[Owner | None] = field(default_factory=lambda: {None})
     flipped: set[str] = field(default_factory=set)
     done: bool = False
+    locked: bool = False
 
     @property
     def owner(self) -> Owner | None:
@@ -252,6 +253,7 @@ class Machine(RuleBasedStateMachine):
         if lines is None:
             for task in tasks:
                 self.let_go(task.folder)
+                self.folders[task.folder.name].locked = True
 
     def analysed(self, task: AnalysisTask, line: dict[str, Any] | None, *, before: int | None) -> None:
         """What the model knows of a folder after a recording had its turn, or after a kill at some moment."""
@@ -271,10 +273,11 @@ class Machine(RuleBasedStateMachine):
             assert file, line
             return
         assert "error" not in line, line
-        if folder.done and not folder.flipped and old == new and not task.again:
-            assert (task.folder / "analysis.json").stat().st_mtime_ns == before, "it was done already"
-        else:
-            self.kept[key] = (content, True)
+        ran = (task.folder / "analysis.json").stat().st_mtime_ns != before
+        assert ran or not task.again
+        assert not ran or task.again or not (folder.done and not folder.flipped and old == new), "it was done already"
+        if ran:
+            self.kept[key], folder.locked = (content, True), False
         folder.maybe, folder.owners, folder.flipped, folder.done = {new}, {(content, person)}, set(), True
 
     @precondition(lambda self: self.output.is_dir())
@@ -303,6 +306,7 @@ class Machine(RuleBasedStateMachine):
             if problems is None:
                 folder = self.folders[name]
                 folder.maybe, folder.owners, folder.done = {*folder.maybe, None}, {*folder.owners, None}, False
+                folder.locked = True
                 self.let_go(self.output / name)
             else:
                 assert not self.files(self.output / name) - {LOCK_FILE}
@@ -438,7 +442,7 @@ class Machine(RuleBasedStateMachine):
         for name, folder in self.folders.items():
             formats = {f"motion.{each.format}" for each in folder.maybe if each} if folder.done else set()
             files = {each for each in self.files(self.output / name) if not self.is_loose(each)}
-            assert files <= ours | (formats or set(MOTION)) | ({LOCK_FILE} if not folder.done else set()), name
+            assert files <= ours | (formats or set(MOTION)) | ({LOCK_FILE} if folder.locked else set()), name
 
     def is_loose(self, name: str) -> bool:
         return self.loose and name.startswith(".metst-") and name != LOCK_FILE
