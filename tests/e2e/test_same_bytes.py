@@ -15,6 +15,7 @@ import pytest
 
 from helpers import analysis_digest
 from helpers.analysis_digest import digest
+from helpers.margins import assert_no_event_hangs_on_rounding
 from helpers.rounding import assert_within_rounding
 from metst.analyze import analyze
 from metst.inference import decode_events, score_motion
@@ -41,6 +42,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def analysis(clip: Path) -> Analysis:
     found = analyze(clip, cache=False)
     assert len(found.events) == 2
+    assert_no_event_hangs_on_rounding(found)
     return found
 
 
@@ -89,9 +91,11 @@ def test_frame_by_frame_the_motion_has_the_same_bytes_and_the_events_the_same_fr
 ) -> None:
     updates, motion = fed(clip), analysis.motion
     moved = [update.motion for update in updates if update.motion is not None]
-    for part in ("quality", "conditions", "centres"):
+    for part in ("quality", "face_px", "head", "face_quality"):
         kept = getattr(motion, part)
         assert np.stack([getattr(each, part) for each in moved]).astype(kept.dtype).tobytes() == kept.tobytes(), part
+    centres = np.stack([each.centres for each in moved])
+    assert centres.round(2).tobytes() == motion.centres.tobytes()  # as a recording's are kept
     assert np.stack([each.displacement for each in moved]).tobytes() == motion.displacement.values.tobytes()
     scores = np.concatenate([update.scores.values for update in updates])
     assert_within_rounding(scores, analysis.scores.values, units=ROUNDING)
