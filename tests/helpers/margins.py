@@ -18,8 +18,10 @@ FACTOR = 10
 
 
 def assert_no_event_hangs_on_rounding(analysis: Analysis, *, model: Model | None = None) -> None:
-    """The events stay the same, and no others come, when motion and weights are changed at random by a share of
-    `STEP`; and no peak, of an event or of what is none, is nearer to the threshold than `FACTOR` times what it moves."""
+    """Motion and weights that are changed at random, by a share of at most `STEP`, give the same events and no others.
+
+    And no peak, of an event or of what is none, is nearer to the threshold than `FACTOR` times what peaks move by that.
+    """
     __tracebackhide__ = True
     model = model or load_model()
     changed = rounding.spread(analysis.motion, model=model, step=STEP, runs=2)
