@@ -168,11 +168,19 @@ class Folder:
         return owner
 
 
+HOW = st.builds(
+    Choices,
+    st.sampled_from(MODELS),
+    motion_format=st.sampled_from(["csv", "safetensors"]),
+    person=st.sampled_from(PEOPLE),
+)
+
+
 class Machine(RuleBasedStateMachine):
     """The rules are what people, other versions and bad luck do; the invariants hold after each of them."""
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(how=st.one_of(st.none(), HOW))
+    def start(self, how: Choices | None) -> None:
         self.disk = the_disk()
         shutil.rmtree(ROOT, ignore_errors=True)
         self.input, self.output = ROOT / "in", ROOT / "out"
@@ -190,6 +198,8 @@ class Machine(RuleBasedStateMachine):
         self.other_version(self.version, self.layout)
         for name, content in zip(NAMES[:2], CONTENTS, strict=False):
             self.record(name, content)
+        if how is not None:
+            self.work(how, again=False, only=False)
 
     def teardown(self) -> None:
         if hasattr(self, "patch"):
@@ -223,17 +233,17 @@ class Machine(RuleBasedStateMachine):
         self.patch.setattr(motion_cache, "FORMAT", layout)
 
     @precondition(lambda self: self.recordings)
-    @rule(
-        model=st.sampled_from(MODELS),
-        person=st.sampled_from(PEOPLE),
-        format=st.sampled_from(["csv", "safetensors"]),
-        again=st.booleans(),
-        only=st.booleans(),
-        stop=st.one_of(st.none(), st.integers(0, 90)),
-    )
-    def analyse(self, model: str, person: str, format: Any, again: bool, only: bool, stop: int | None) -> None:
+    @rule(how=HOW, again=st.booleans(), only=st.booleans())
+    def analyse(self, how: Choices, again: bool, only: bool) -> None:
+        self.work(how, again=again, only=only)
+
+    @precondition(lambda self: self.recordings)
+    @rule(how=HOW, again=st.booleans(), only=st.booleans(), stop=st.integers(0, 90))
+    def analyse_until_killed(self, how: Choices, again: bool, only: bool, stop: int) -> None:
+        self.work(how, again=again, only=only, stop=stop)
+
+    def work(self, choices: Choices, *, again: bool, only: bool, stop: int | None = None) -> None:
         """The whole corpus, or its first recording; with ``stop``, until that step on the disk."""
-        choices = Choices(model, motion_format=format, person=person)
         inputs = [self.input / f"{min(self.recordings)}.mp4"] if only else [self.input]
         tasks: list[AnalysisTask] = []
 
@@ -281,11 +291,16 @@ class Machine(RuleBasedStateMachine):
         folder.maybe, folder.owners, folder.flipped, folder.done = {new}, {(content, person)}, set(), True
 
     @precondition(lambda self: self.output.is_dir())
-    @rule(
-        person=st.sampled_from([None, *PEOPLE[1:]]),
-        stop=st.one_of(st.none(), st.integers(0, 60)),
-    )
-    def purge(self, person: str | None, stop: int | None) -> None:
+    @rule(person=st.sampled_from([None, *PEOPLE[1:]]))
+    def purge(self, person: str | None) -> None:
+        self.delete(person)
+
+    @precondition(lambda self: self.output.is_dir())
+    @rule(person=st.sampled_from([None, *PEOPLE[1:]]), stop=st.integers(0, 40))
+    def purge_until_killed(self, person: str | None, stop: int) -> None:
+        self.delete(person, stop=stop)
+
+    def delete(self, person: str | None, *, stop: int | None = None) -> None:
         """What is of a person, or everything; with ``stop``, until that step on the disk."""
         going = {name for name in self.folders if self.is_of(name, person)}
         contents = {self.folders[name].owner[0] for name in going if self.folders[name].owner}
@@ -312,7 +327,7 @@ class Machine(RuleBasedStateMachine):
                 assert not self.files(self.output / name) - {LOCK_FILE}
                 del self.folders[name]
         told = not any("analysis.json" in each.flipped for each in self.folders.values())  # else nobody can tell
-        if problems is not None and person and told and (table := self.output / CORPUS_TABLE).is_file():
+        if problems is not None and person and going and told and (table := self.output / CORPUS_TABLE).is_file():
             assert person not in re.split(r"[,\n]", table.read_text())
 
     def is_of(self, name: str, person: str | None) -> bool:
@@ -482,7 +497,7 @@ class Machine(RuleBasedStateMachine):
             lock.release(force=True)
 
 
-EXAMPLES, STEPS = (400, 40) if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else (12, 20)
+EXAMPLES, STEPS = (400, 40) if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else (45, 30)
 """How many sequences are tried, and how long they are."""
 
 
