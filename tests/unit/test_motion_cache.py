@@ -94,7 +94,8 @@ def test_damage_counts_as_absent_and_is_replaced(tmp_path: Path, damage: str) ->
     if damage == "bit":
         content[len(content) - 1000] ^= 1
     path.write_bytes({"cut": content[: len(content) // 2], "bit": content, "empty": b"", "text": b"no tensors here",
-                      "other name": bytes(content).replace(b"about", b"aboue"), "other header": (2).to_bytes(8, "little") + b"[]"}.get(damage, content))  # fmt: skip
+                      "other name": content.replace(b"about", b"aboue"),
+                      "other header": (2).to_bytes(8, "little") + b"[]"}.get(damage, content))  # fmt: skip
     if damage == "folder":
         path.unlink()
         path.mkdir()
