@@ -168,6 +168,17 @@ class Folder:
         return owner
 
 
+PLACE = st.one_of(st.integers(0, 3000), st.floats(0, 1))
+"""Of a byte in a file: from its beginning, or a share of its length."""
+
+
+def flip(path: Path, *, bit: int, place: float) -> None:
+    content = bytearray(path.read_bytes())
+    at = int(place * len(content)) if isinstance(place, float) else place
+    content[min(at, len(content) - 1)] ^= 1 << bit
+    path.write_bytes(content)
+
+
 HOW = st.builds(
     Choices,
     st.sampled_from(MODELS),
@@ -337,33 +348,32 @@ class Machine(RuleBasedStateMachine):
             return bool(self.files(self.output / name) & {"analysis.json", OVERVIEW_FILE, "face.csv"})
         return owner is not None and owner[1] == person
 
-    @precondition(lambda self: self.files(default_folder()) | self.files(self.output))
-    @rule(data=st.data(), bit=st.integers(0, 7), place=st.one_of(st.integers(0, 3000), st.floats(0, 1)))
-    def flip(self, data: st.DataObject, bit: int, place: float) -> None:
+    @precondition(lambda self: self.whole_files())
+    @rule(data=st.data(), bit=st.integers(0, 7), place=PLACE)
+    def flip_in_results(self, data: st.DataObject, bit: int, place: float) -> None:
         """One bit of a file that was not changed before."""
+        path = data.draw(st.sampled_from(self.whole_files()))
+        flip(path, bit=bit, place=place)
+        self.folders[path.parent.name].flipped.add(path.name)
+
+    @precondition(lambda self: self.whole_entries())
+    @rule(data=st.data(), bit=st.integers(0, 7), place=PLACE)
+    def flip_in_the_cache(self, data: st.DataObject, bit: int, place: float) -> None:
+        key = data.draw(st.sampled_from(self.whole_entries()))
+        flip(default_folder() / f"{key}.motion.safetensors", bit=bit, place=place)
+        self.kept[key] = (self.kept[key][0], False)
+
+    def whole_files(self) -> list[Path]:
         targets = {"analysis.json", OVERVIEW_FILE, *TABLES, *MOTION}
-        results = [
+        return sorted(
             self.output / name / file
             for name, folder in self.folders.items()
             for file in self.files(self.output / name) & (targets - folder.flipped)
             if None not in folder.maybe
-        ]
-        entries = [path for path in default_folder().glob("*") if path.name.split(".")[0] in self.whole_entries()]
-        files = sorted([*results, *entries])
-        if not files:
-            return
-        path = data.draw(st.sampled_from(files))
-        content = bytearray(path.read_bytes())
-        content[min(int(place * len(content)) if isinstance(place, float) else place, len(content) - 1)] ^= 1 << bit
-        path.write_bytes(content)
-        if path.parent == default_folder():
-            key = path.name.split(".")[0]
-            self.kept[key] = (self.kept[key][0], False)
-        else:
-            self.folders[path.parent.name].flipped.add(path.name)
+        )
 
-    def whole_entries(self) -> set[str]:
-        return {key for key, (_, there) in self.kept.items() if there}
+    def whole_entries(self) -> list[str]:
+        return sorted(key for key, (_, there) in self.kept.items() if there)
 
     @rule(how=st.sampled_from(["all", "age", "size"]), share=st.floats(0, 1.2))
     def prune(self, how: str, share: float) -> None:
@@ -497,7 +507,7 @@ class Machine(RuleBasedStateMachine):
             lock.release(force=True)
 
 
-EXAMPLES, STEPS = (400, 40) if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else (45, 30)
+EXAMPLES, STEPS = (400, 40) if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else (40, 30)
 """How many sequences are tried, and how long they are."""
 
 
