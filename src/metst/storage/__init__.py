@@ -135,9 +135,9 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
             usual = _closed(part)
         yield part
         with _told(path):
+            _flush(part)
             if not private:
                 part.chmod(usual)
-            _flush(part)
             part.replace(target)
             _flush_folder(target.parent)
     finally:
