@@ -37,7 +37,6 @@ _FOREHEAD = 0.22  # face units of skin above the brows
 _JAW_SHARE = 0.96  # of the way from the eyes to the jaw that is skin
 _EYE_SHARE = (0.9, 1.3)  # width and height left out at an eye, over those of its landmarks
 _OPEN_MOUTH = 0.03  # face units between the lips
-_FRACTION_BITS = 4  # of the coordinates of polygons
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,23 +241,35 @@ def nodes_on_face(grid: Grid, landmarks: Float32Array) -> BoolArray:
 
 
 def pixel_weights(grid: Grid, landmarks: Float32Array) -> Float32Array:
-    """``(rows, columns)``: 1 on the skin, 0 outside the face's outline, inside the eyes and inside an open mouth."""
+    """``(rows, columns)``: 1 on the skin, 0 outside the face's outline, inside the eyes and inside an open mouth.
+
+    Edges are as wide as a pixel: a landmark that moves a little changes the weights a little.
+    """
     forehead = landmarks[17:27] - np.array([0, _FOREHEAD], dtype=np.float32)
-    weight = np.zeros(grid.shape, dtype=np.uint8)
-    outline = cv2.convexHull(np.concatenate([_JAW_SHARE * landmarks[:17], forehead]).astype(np.float32))
-    cv2.fillConvexPoly(weight, _to_pixels(grid, outline[:, 0]), 1, shift=_FRACTION_BITS)
+    weight = _cover(grid, np.concatenate([_JAW_SHARE * landmarks[:17], forehead]))
     for eye in (landmarks[36:42], landmarks[42:48]):
         centre = eye.mean(axis=0)
-        left_out = centre + (eye - centre) * np.array(_EYE_SHARE)
-        cv2.fillConvexPoly(weight, _to_pixels(grid, left_out), 0, shift=_FRACTION_BITS)
+        weight *= 1 - _cover(grid, centre + (eye - centre) * np.array(_EYE_SHARE))
     if (landmarks[65:68, 1] - landmarks[[63, 62, 61], 1]).max() > _OPEN_MOUTH:
-        cv2.fillConvexPoly(weight, _to_pixels(grid, landmarks[60:68]), 0, shift=_FRACTION_BITS)
-    return weight.astype(np.float32)
+        weight *= 1 - _cover(grid, landmarks[60:68])
+    return weight
 
 
-def _to_pixels(grid: Grid, points: FloatArray) -> Int32Array:
-    """Face units to pixels of the grid with fractional bits, as OpenCV's polygons take them."""
-    return np.asarray(np.round((1 << _FRACTION_BITS) * grid.unit * (points - np.array([LEFT, TOP]))), dtype=np.int32)
+def _cover(grid: Grid, points: FloatArray) -> Float32Array:
+    """How much of each pixel lies inside the convex hull of points (N, 2), from its distance to the sides."""
+    pixels = (points - np.array([LEFT, TOP])) * grid.unit
+    hull = cv2.convexHull(pixels.astype(np.float32))[:, 0].astype(np.float64)
+    along = np.roll(hull, -1, axis=0) - hull
+    inward = np.stack([-along[:, 1], along[:, 0]], axis=-1) / np.maximum(np.hypot(*along.T), _EMPTY)[:, None]
+    inward *= np.where(((hull.mean(axis=0) - hull) * inward).sum(axis=1) < 0, -1, 1)[:, None]
+    x, y = np.arange(grid.shape[1], dtype=np.float32), np.arange(grid.shape[0], dtype=np.float32)[:, None]
+    low, high = hull.min(axis=0).astype(np.float32), hull.max(axis=0).astype(np.float32)
+    # The box keeps sharp corners from reaching far.
+    inside = np.minimum(np.minimum(x - low[0], high[0] - x), np.minimum(y - low[1], high[1] - y))
+    for start, (across, down) in zip(hull, inward, strict=True):
+        offset = np.float32(across * start[0] + down * start[1])
+        np.minimum(inside, np.float32(across) * x + (np.float32(down) * y - offset), out=inside)
+    return np.clip(inside + np.float32(0.5), 0, 1)
 
 
 _Margins = tuple[float, float, float, float]
