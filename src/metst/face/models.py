@@ -55,10 +55,10 @@ _BEST_FACE_SIZE = 50  # pixels of the detector's picture, which finds faces of 1
 _NEAR_SIDE = 96  # ... and the side of that picture around a known face; set by hand
 _MOST_SHRINKING = 4  # a larger crop is averaged over at most so many pixels a side; set by hand
 _SAME_FACE_IOU = 0.3  # the published threshold of its non-maximum suppression
-# Crops lie on a grid: whole pixels, sides of so many pixels, and angles of so many steps to the radian; set by hand.
+# Crops lie on a grid: centres and sides of so many steps to the pixel, angles to the radian; set by hand.
 # A crop is sampled in whole grey levels, so one that is off in its last digit shows another picture, and meshes that
 # follow one another through their crops carry that on.  On the grid nearly all such crops are the same.
-_SIDE_STEP, _ROLL_STEPS = 2.0, 128.0
+_CENTER_STEPS, _SIDE_STEPS, _ROLL_STEPS = 8, 4, 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +92,8 @@ class Crop:
     @classmethod
     def on_grid(cls, center: Float64Array, size: float, *, roll_rad: float) -> Crop:
         """Square around a face of ``size`` source pixels, on the grid of crops."""
-        side = _SIDE_STEP * max(1, round(size * MESH_MARGIN / _SIDE_STEP))
-        return cls(np.round(center), side, round(roll_rad * _ROLL_STEPS) / _ROLL_STEPS)
+        side = max(1, round(size * MESH_MARGIN * _SIDE_STEPS)) / _SIDE_STEPS
+        return cls(np.round(center * _CENTER_STEPS) / _CENTER_STEPS, side, round(roll_rad * _ROLL_STEPS) / _ROLL_STEPS)
 
     @classmethod
     def of_mesh(cls, mesh: Float32Array) -> Crop:
