@@ -41,7 +41,9 @@ def test_a_last_digit_does_not_change_the_crop(seed: int, roll_rad: float) -> No
     meshes = [(random_mesh(seed + k) @ turn.T).astype(np.float32) for k in range(10)]
     crops = [Crop.of_mesh(mesh) for mesh in meshes]
     others = [Crop.of_mesh((mesh + random.normal(0, 1e-5, mesh.shape)).astype(np.float32)) for mesh in meshes]
-    same = [(one.to_source(MESH_SIZE) == other.to_source(MESH_SIZE)).all() for one, other in zip(crops, others)]
+    same = [
+        (one.to_source(MESH_SIZE) == other.to_source(MESH_SIZE)).all() for one, other in zip(crops, others, strict=True)
+    ]
     assert sum(same) >= 9
 
 

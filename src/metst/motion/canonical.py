@@ -6,12 +6,14 @@ the outer eye corners lie one *face unit* apart on the x axis.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int32Array, Int64Array
 from metst.motion.algebra import inverse, product
@@ -262,14 +264,25 @@ def _cover(grid: Grid, points: FloatArray) -> Float32Array:
     along = np.roll(hull, -1, axis=0) - hull
     inward = np.stack([-along[:, 1], along[:, 0]], axis=-1) / np.maximum(np.hypot(*along.T), _EMPTY)[:, None]
     inward *= np.where(((hull.mean(axis=0) - hull) * inward).sum(axis=1) < 0, -1, 1)[:, None]
-    x, y = np.arange(grid.shape[1], dtype=np.float32), np.arange(grid.shape[0], dtype=np.float32)[:, None]
-    low, high = hull.min(axis=0).astype(np.float32), hull.max(axis=0).astype(np.float32)
-    # The box keeps sharp corners from reaching far.
-    inside = np.minimum(np.minimum(x - low[0], high[0] - x), np.minimum(y - low[1], high[1] - y))
-    for start, (across, down) in zip(hull, inward, strict=True):
-        offset = np.float32(across * start[0] + down * start[1])
-        np.minimum(inside, np.float32(across) * x + (np.float32(down) * y - offset), out=inside)
-    return np.clip(inside + np.float32(0.5), 0, 1)
+    cover = np.zeros(grid.shape, np.float32)
+    _fill(hull, inward, (inward * hull).sum(axis=1), cover)
+    return cover
+
+
+@njit(cache=True, nogil=True)
+def _fill(hull: Float64Array, inward: Float64Array, offset: Float64Array, cover: Float32Array) -> None:
+    """Write half a pixel more than the distance to the nearest side, within [0, 1].
+
+    The sides of the hull's box count as well: they keep sharp corners from reaching far.
+    """
+    (left, right), (top, bottom) = (hull[:, 0].min(), hull[:, 0].max()), (hull[:, 1].min(), hull[:, 1].max())
+    columns = range(max(math.floor(left), 0), min(math.ceil(right) + 1, cover.shape[1]))
+    for row in range(max(math.floor(top), 0), min(math.ceil(bottom) + 1, cover.shape[0])):
+        for column in columns:
+            inside = min(min(column - left, right - column), min(row - top, bottom - row))
+            for side in range(len(hull)):
+                inside = min(inside, inward[side, 0] * column + inward[side, 1] * row - offset[side])
+            cover[row, column] = min(max(inside + 0.5, 0.0), 1.0)
 
 
 _Margins = tuple[float, float, float, float]
