@@ -258,7 +258,7 @@ def pixel_weights(grid: Grid, landmarks: Float32Array) -> Float32Array:
 
 
 def _cover(grid: Grid, points: FloatArray) -> Float32Array:
-    """How much of each pixel lies inside the convex hull of points (N, 2), from its distance to the sides."""
+    """Convex hull of points (N, 2): 1 for pixels inside, less for those that it touches, from their distance to it."""
     pixels = (points - np.array([LEFT, TOP])) * grid.unit
     hull = cv2.convexHull(pixels.astype(np.float32))[:, 0].astype(np.float64)
     along = np.roll(hull, -1, axis=0) - hull
@@ -271,7 +271,7 @@ def _cover(grid: Grid, points: FloatArray) -> Float32Array:
 
 @njit(cache=True, nogil=True)
 def _fill(hull: Float64Array, inward: Float64Array, offset: Float64Array, cover: Float32Array) -> None:
-    """Write half a pixel more than the distance to the nearest side, within [0, 1].
+    """Write a pixel more than the distance to the nearest side inside, within [0, 1].
 
     The sides of the hull's box count as well: they keep sharp corners from reaching far.
     """
@@ -282,7 +282,7 @@ def _fill(hull: Float64Array, inward: Float64Array, offset: Float64Array, cover:
             inside = min(min(column - left, right - column), min(row - top, bottom - row))
             for side in range(len(hull)):
                 inside = min(inside, inward[side, 0] * column + inward[side, 1] * row - offset[side])
-            cover[row, column] = min(max(inside + 0.5, 0.0), 1.0)
+            cover[row, column] = min(max(inside + 1, 0.0), 1.0)
 
 
 _Margins = tuple[float, float, float, float]
