@@ -32,9 +32,7 @@ def test_one_two_and_four_threads_give_the_same_bytes(astronaut: npt.NDArray[np.
     assert said[2] == said[0]
 
 
-def test_kernels_of_another_processor_change_last_digits_only(
-    astronaut: npt.NDArray[np.uint8], tmp_path: Path
-) -> None:
+def test_kernels_of_another_processor_change_last_digits_only(astronaut: npt.NDArray[np.uint8], tmp_path: Path) -> None:
     """Products of matrices as a Haswell sums them: landmarks that are off in the last digit must stay so."""
     np.save(tmp_path / "portrait.npy", astronaut)
     found = []
