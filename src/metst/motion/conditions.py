@@ -371,7 +371,7 @@ class ConditionWatch:
         unseen = outside > _MUCH_OUTSIDE
         hidden = self._hidden(agreement, elapsed_s=elapsed_s) & ~unseen
         found = unseen, bright > _MUCH_BRIGHT, dark > _MUCH_DARK, hidden
-        return np.bitwise_or.reduce(_UNSEEN * np.array(found))
+        return np.asarray(np.bitwise_or.reduce(_UNSEEN * np.array(found)), np.uint8)
 
     def _is_blurred(self, sharp: float, *, sites: Sites, elapsed_s: float) -> bool:
         if sharp < 0:
