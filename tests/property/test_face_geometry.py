@@ -27,9 +27,24 @@ def test_the_crop_moves_with_the_face(seed: int, scale: float, roll_rad: float, 
     mesh = random_mesh(seed)
     turn = scale * np.array([[np.cos(roll_rad), -np.sin(roll_rad)], [np.sin(roll_rad), np.cos(roll_rad)]])
     crop, moved = Crop.of_mesh(mesh), Crop.of_mesh((mesh @ turn.T + shift).astype(np.float32))
-    np.testing.assert_allclose(moved.center, turn @ crop.center + shift, atol=0.01)
-    np.testing.assert_allclose(moved.side, scale * crop.side, rtol=1e-3)
-    np.testing.assert_allclose(moved.roll_rad, roll_rad, atol=1e-3)
+    # Both crops lie on the grid, off by half of its step at most.
+    np.testing.assert_allclose(moved.center, turn @ crop.center + shift, atol=0.073 + 0.09 * scale)
+    np.testing.assert_allclose(moved.side, scale * crop.side, atol=0.13 + 0.126 * scale)
+    np.testing.assert_allclose(moved.roll_rad, roll_rad, atol=0.6 / 512 + 1e-3)
+
+
+@given(seed=seeds, roll_rad=st.floats(-2.5, 2.5))
+def test_a_last_digit_does_not_change_the_crop(seed: int, roll_rad: float) -> None:
+    """Of crops on a grid, one in some ten thousand is an exception."""
+    random = np.random.default_rng(seed)
+    turn = np.array([[np.cos(roll_rad), -np.sin(roll_rad)], [np.sin(roll_rad), np.cos(roll_rad)]])
+    meshes = [(random_mesh(seed + k) @ turn.T).astype(np.float32) for k in range(10)]
+    crops = [Crop.of_mesh(mesh) for mesh in meshes]
+    others = [Crop.of_mesh((mesh + random.normal(0, 1e-5, mesh.shape)).astype(np.float32)) for mesh in meshes]
+    same = [
+        (one.to_source(MESH_SIZE) == other.to_source(MESH_SIZE)).all() for one, other in zip(crops, others, strict=True)
+    ]
+    assert sum(same) >= 9
 
 
 @given(seed=seeds, roll_rad=st.floats(-3, 3))

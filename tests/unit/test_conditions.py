@@ -191,7 +191,7 @@ def test_a_turned_face_has_sites_although_a_region_lies_outside_the_grid(landmar
 
 
 def test_a_picture_out_of_focus_is_blurred_until_it_is_usual(face: Grey, landmarks: np.ndarray) -> None:
-    soft = cv2.GaussianBlur(face, (0, 0), 2.5)
+    soft = cv2.GaussianBlur(face, (0, 0), 4.0)
     found = conditions_of(still(face, 30) + [soft] * 8 + still(face, 10), landmarks) & Condition.BLURRED
     assert found[30:36].all()
     assert not found[:30].any()

@@ -1,4 +1,4 @@
-"""Products and inverses of matrices, each sum in an order that never changes.
+"""Products and inverses of matrices, each sum in an order that never changes; and the median of a few values.
 
 Libraries of linear algebra share a product among threads and choose its order by the processor; the last digits then
 differ from run to run and from machine to machine, and a face near a threshold is followed another way.  Here every
@@ -29,6 +29,12 @@ def inverse(matrix: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
     swept = np.array(matrix, order="C")
     _sweep(swept, np.empty(len(swept), swept.dtype))
     return swept
+
+
+def median(values: npt.NDArray[_Real]) -> float:
+    """Median of a few values ``(N,)``; NumPy's own takes some ten times as long."""
+    ordered = np.sort(values)
+    return float((ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2)
 
 
 @njit(cache=True, nogil=True)

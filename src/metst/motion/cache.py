@@ -31,7 +31,7 @@ from metst.results.motion_file import array_digest, header_of, motion_bytes, mot
 from metst.storage import json_key, make_folder, write_whole
 from metst.storage.leftovers import sweep
 
-FORMAT = 4
+FORMAT = 5
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
 
 FOLDER_VARIABLE = "METST_CACHE_DIR"

@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int64Array, UInt8Array
+from metst.motion.algebra import median
 from metst.motion.canonical import Grid
 from metst.regions import REGION_NAMES, REGIONS
 from metst.results.flags import Condition, Flags
@@ -36,7 +37,8 @@ _FINE_PER_UNIT, _COARSE_STEPS = 100, 4  # detail: differences over a hundredth o
 # Patch over an eye, in widths of the eye from the middle of its corners: rows down, columns across.
 _EYE_ROWS: Float32Array = np.linspace(-0.2, 0.32, 12, dtype=np.float32)
 _EYE_COLUMNS: Float32Array = np.linspace(-0.35, 0.35, 9, dtype=np.float32)
-_UPPER, _LOWER, _IRIS = slice(0, 6), slice(7, 12), slice(1, 9)  # rows of the patch
+# Rows of the patch: the first six, the last five, and those along the middle.
+_UPPER_END, _LOWER_START, _IRIS_START, _IRIS_END = 6, 7, 1, 9
 _EYE_CORNERS = ((36, 39), (42, 45))  # landmarks
 _BLACK_EYE = 1e-3  # grey levels, against a division by 0
 _CLOSED, _OPENED = 0.35, 0.5  # of the usual openness
@@ -57,6 +59,11 @@ _LONGEST_SWING_S = 0.3  # half a cycle of 1.7 Hz
 _SHORTEST_SWING_S = 0.055  # half a cycle of 9 Hz
 _SWINGS_MEMORY_S = 1.0  # in which swings are forgotten to 1/e
 _SPEAKING, _SILENT = 2.7, 1.2  # swings remembered
+
+_UNSEEN = np.array(
+    [[Condition.OUT_OF_VIEW], [Condition.OVEREXPOSED], [Condition.UNDEREXPOSED], [Condition.OCCLUDED]], np.uint8
+)
+"""What keeps a region from being seen, in the order in which it is looked for."""
 
 _BEFORE_S = {Condition.SPEECH: 0.7, Condition.BLINK: 0.08}
 """How long each of these has been going on when it is noticed, seconds; set by hand."""
@@ -190,10 +197,26 @@ def openness(patches: Float32Array) -> float:
     all there is.  Raised brows take away the first by bringing light, but widen the eye and add to the second; a wink
     leaves half.  Hence the product, of differences relative to the patch's mean.
     """
-    mean = patches.mean(axis=(1, 2)) + _BLACK_EYE
-    above, below = patches[:, _UPPER].mean(axis=(1, 2)), patches[:, _LOWER].mean(axis=(1, 2))
-    varied = patches[:, _IRIS].mean(axis=1).std(axis=1)
-    return float((np.maximum(below - above, 0) * varied / mean**2).sum())
+    return float(_openness(patches))
+
+
+@njit(cache=True, nogil=True)
+def _openness(patches: Float32Array) -> float:
+    """:func:`openness`; as a kernel, for it is wanted in every frame."""
+    total, (rows, columns) = 0.0, patches.shape[1:]
+    for patch in patches:
+        mean, above, below = _BLACK_EYE + patch.sum() / patch.size, 0.0, 0.0
+        middle = np.zeros(columns)
+        for row in range(rows):
+            level = patch[row].sum() / columns
+            if row < _UPPER_END:
+                above += level / _UPPER_END
+            elif row >= _LOWER_START:
+                below += level / (rows - _LOWER_START)
+            if _IRIS_START <= row < _IRIS_END:
+                middle += patch[row] / (_IRIS_END - _IRIS_START)
+        total += max(below - above, 0.0) * middle.std() / mean**2
+    return total
 
 
 @dataclass
@@ -346,13 +369,9 @@ class ConditionWatch:
         """What keeps each region from being seen."""
         outside, bright, dark = self._counts.T / _POINTS_PER_REGION
         unseen = outside > _MUCH_OUTSIDE
-        return np.asarray(
-            Condition.OUT_OF_VIEW * unseen
-            + Condition.OVEREXPOSED * (bright > _MUCH_BRIGHT)
-            + Condition.UNDEREXPOSED * (dark > _MUCH_DARK)
-            + Condition.OCCLUDED * (self._hidden(agreement, elapsed_s=elapsed_s) & ~unseen),
-            np.uint8,
-        )
+        hidden = self._hidden(agreement, elapsed_s=elapsed_s) & ~unseen
+        found = unseen, bright > _MUCH_BRIGHT, dark > _MUCH_DARK, hidden
+        return np.asarray(np.bitwise_or.reduce(_UNSEEN * np.array(found)), np.uint8)
 
     def _is_blurred(self, sharp: float, *, sites: Sites, elapsed_s: float) -> bool:
         if sharp < 0:
@@ -370,7 +389,7 @@ class ConditionWatch:
         change = agreement - self.agreement
         self.agreement += np.where(change < 0, doubt, trust) * change
         hidden: BoolArray = np.asarray(self.agreement < _OCCLUDED, bool)
-        if np.median(self.agreement) < _MOST_FITS:
+        if median(self.agreement) < _MOST_FITS:
             hidden[:] = False
         # An opening mouth changes its inside, an occluder a lip as well.
         elif not hidden[_LIPS].any():

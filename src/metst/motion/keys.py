@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numba import njit
 
 from metst.arrays import Float32Array, UInt8Array
 from metst.motion.algebra import product
@@ -113,11 +114,8 @@ class Correction:
 
     def advance(self, local: Float32Array, *, elapsed_s: float) -> None:
         """Give back a part, as ``local`` was measured ``elapsed_s`` after the last."""
-        moved, self.local = np.linalg.norm(local - self.local, axis=1), local
-        most = _BACK_PER_S * elapsed_s + _BACK_SHARE * moved
-        part = self.owed * (most / np.maximum(np.linalg.norm(self.owed, axis=1), most + _LEAST))[:, None]
-        part = part.astype(np.float32)
-        self.owed, self.given = self.owed - part, self.given - part
+        _give_back(self.owed, self.given, self.local, local, _BACK_PER_S * elapsed_s)
+        self.local = local
 
     def renew(self) -> None:
         """A new anchor has taken over the displacement."""
@@ -127,6 +125,20 @@ class Correction:
         """Compare the displacement ``(18, 2)`` with what a look that was seen again says."""
         sure = seen.agreement[:, None] >= _SURE
         self.owed = np.where(sure, displacement - seen.displacement, self.owed)
+
+
+@njit(cache=True, nogil=True)
+def _give_back(owed: Float32Array, given: Float32Array, before: Float32Array, local: Float32Array, most: float) -> None:
+    """Take from what is ``owed`` and ``given`` at most ``most``, and a share of what moved since ``before``."""
+    for region in range(len(owed)):
+        x, y = local[region, 0] - before[region, 0], local[region, 1] - before[region, 1]
+        allowed = most + _BACK_SHARE * math.sqrt(x * x + y * y)
+        size = math.sqrt(owed[region, 0] * owed[region, 0] + owed[region, 1] * owed[region, 1])
+        share = allowed / max(size, allowed + _LEAST)
+        for axis in range(2):
+            part = np.float32(share * owed[region, axis])
+            owed[region, axis] -= part
+            given[region, axis] -= part
 
 
 @dataclass(eq=False)

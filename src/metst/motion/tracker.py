@@ -7,6 +7,7 @@ similarity carries the regions over, so that errors of the landmarks (0.3-1 px) 
 
 from __future__ import annotations
 
+import cmath
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import numpy as np
 from metst.arrays import Float32Array
 from metst.config import MotionSettings
 from metst.face import OUTER_EYE_CORNERS, Face, FaceFrame
-from metst.motion.algebra import product
+from metst.motion.algebra import median, product
 from metst.motion.anchor import Anchor, Match, Pose, register, still_pose
 from metst.motion.canonical import (
     Grid,
@@ -57,10 +58,6 @@ _RENEW_SCALE, _RENEW_TURN = 0.15, 0.2  # log of the size, and face units at unit
 _LOST_OFF, _REGION_OFF = 0.1, 0.08  # distance to fresh landmarks, face units
 _OFF_POWER = 4  # of that distance in a region's agreement: steeper than a square
 _LANDMARK_RATE = 0.3  # share of the way that the regions' landmarks follow fresh ones
-_REPAID_S, _REPAID_PER_S = (
-    10.0,
-    0.004,
-)  # over which what displacement is off by goes to 1/e; face units a second at most
 _REFRESH_S = 0.5  # between two looks whether the normal matrix still fits the noise
 
 # (18, 68), weights of the mean over a region's landmarks.
@@ -301,7 +298,7 @@ class MotionTracker:
         distance = np.linalg.norm(off, axis=-1)
         by_region = product(_MEAN_OF_LANDMARKS, distance[:, None].astype(np.float32))[:, 0]
         segment.agreement = (1 / (1 + (by_region / _REGION_OFF) ** _OFF_POWER)).astype(np.float32)
-        return float(np.median(distance[INNER_POINTS]))
+        return median(distance[INNER_POINTS])
 
     def _learn(self, time_s: float, match: Match, segment: _Segment) -> None:
         """Let the templates follow, and the normal equations the noise."""
@@ -420,7 +417,7 @@ def _measured(face_frame: FaceFrame, segment: _Segment) -> MotionFrame:
         conditions=np.zeros(len(REGIONS), np.uint8),
         centres=segment.pose.similarity.apply(canonical),
         face_px=abs(segment.pose.similarity.scale),
-        head=np.array([shift.real, shift.imag, np.log(abs(head.scale)), np.angle(head.scale)], np.float32),
+        head=np.array([shift.real, shift.imag, math.log(abs(head.scale)), cmath.phase(head.scale)], np.float32),
         face=face_row(face_frame),
         face_quality=face_frame.quality,
         reason="",
