@@ -111,6 +111,50 @@ def test_a_face_at_rest_after_a_pan_is_measured() -> None:
     assert cuts.count("frozen picture") <= 1
 
 
+def test_a_pan_that_ends_at_once_on_a_face_with_little_noise_is_no_freeze() -> None:
+    """As of a camera that takes noise out: what stands still changes by less than a quarter of what moved."""
+    rng = np.random.default_rng(0)
+    still = cv2.GaussianBlur(scene(0), (0, 0), 2).astype(np.float64)
+    at = [*range(30), *[29] * 40, *range(30, 60)]
+    noisy = [np.round(np.roll(still, 3 * k, axis=1) + rng.normal(0, 0.35, still.shape)).astype(np.uint8) for k in at]
+    cuts, problems = guarded(noisy)
+    assert set(cuts) == {""}
+    assert problems == []
+
+
+def lifted(height_px: float) -> Image:
+    """A picture without noise, of which a part is lifted."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    part = np.exp(-(((x - 90) / 20) ** 2) - ((y - 70) / 12) ** 2)
+    texture = (130 + 60 * np.sin(x / 3) * np.sin(y / 3)).astype(np.uint8)
+    return np.asarray(cv2.remap(texture, x, y + np.float32(height_px) * part, cv2.INTER_LINEAR), np.uint8)
+
+
+@pytest.mark.parametrize("rate_hz", [25, 60, 200])
+@pytest.mark.parametrize("abrupt", [False, True])
+def test_in_a_still_scene_without_noise_equal_pictures_say_nothing(rate_hz: int, abrupt: bool) -> None:
+    """Rendered, denoised, recorded from a screen: nothing differs while nothing moves."""
+    movement = np.linspace(0, 1, round(0.3 * rate_hz))
+    course = 1 - np.abs(2 * movement - 1) if abrupt else np.sin(np.pi * movement) ** 2
+    rest = np.zeros(2 * rate_hz)
+    heights = np.concatenate([rest, course, rest, course, rest, course, rest])
+    problems: list[str] = []
+    guard = PictureGuard(lambda kind, message: problems.append(f"{kind}: {message}"))
+    cuts = {guard.take(lifted(6 * height), time_s=k / rate_hz)[1] for k, height in enumerate(heights)}
+    guard.close()
+    assert cuts == {""}
+    assert problems == []
+
+
+@pytest.mark.parametrize("crf", ["23", "30", "36"])
+def test_noise_that_the_encoder_takes_out_makes_no_repeats(tmp_path: Path, crf: str) -> None:
+    rng = np.random.default_rng(0)
+    noisy = [np.round(lifted(0) + rng.normal(0, 1.5, (HEIGHT, WIDTH))).astype(np.uint8) for _ in range(200)]
+    frames, problems = read(encode(tmp_path / "a.mp4", noisy, crf=crf))
+    assert problems == []
+    assert {frame.cut for frame in frames} == {""}
+
+
 def test_a_quiet_scene_between_two_cuts_is_no_freeze() -> None:
     flicker = [np.full((HEIGHT, WIDTH), level, np.uint8) for level in (10, 20, 8, 18, 12, 22, 10, 20)]
     quiet = [scene(0.01 * k, seed=k) for k in range(60)]
