@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from helpers.command_line import run
+from helpers.margins import assert_no_event_hangs_on_rounding
 from metst.datasets.corpus import find_recordings
 from metst.models.checkpoint import load_model
+from metst.results import read_analysis
 from metst.storage import unsealed
 from metst.synthesis.portrait import portrait
 from metst.video import write_video
@@ -147,12 +149,14 @@ def test_two_faces_are_one_track(files: Path, tmp_path: Path, capsys: pytest.Cap
     code, out, _ = run(capsys, "analyze", files / "two-faces.mp4", "-o", tmp_path, "--json", "-q")
     assert code == 0
     assert json.loads(out)[0]["events"] == 0
+    assert_no_event_hangs_on_rounding(read_analysis(tmp_path / "two-faces"))
 
 
 def test_a_still_photograph_gives_no_event(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "analyze", files / "face.mp4", "-o", tmp_path, "--json", "-q")
     assert code == 0
     assert json.loads(out)[0]["events"] == 0
+    assert_no_event_hangs_on_rounding(read_analysis(tmp_path / "face"))
 
 
 def test_unknown_model(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.margins import assert_no_event_hangs_on_rounding
 from metst.cli.demo import run_demo
 from metst.errors import UsageError
 from metst.models.checkpoint import DEFAULT_MODEL
+from metst.results import read_analysis
 from metst.synthesis.clip import write_clip
 from metst.synthesis.recipe import ClipRecipe
 from metst.video import read_frames
@@ -21,6 +23,7 @@ def test_the_demo_finds_what_it_planted(tmp_path: Path) -> None:
     assert outcome.found >= 6
     assert outcome.false_alarms <= 1
     assert outcome.report.exists()
+    assert_no_event_hangs_on_rounding(read_analysis(tmp_path))
 
 
 def test_a_clip_is_rebuilt_bit_equal_from_its_recipe(tmp_path: Path) -> None:

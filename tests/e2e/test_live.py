@@ -19,6 +19,7 @@ import pytest
 from rich.console import Console
 
 import metst
+from helpers.margins import assert_no_event_hangs_on_rounding
 from helpers.rounding import assert_within_rounding
 from metst.cli import main
 from metst.errors import OutputError, UsageError, VideoError
@@ -77,6 +78,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
 def test_a_stream_of_real_frames_is_the_analysis(recording: Path, analysis: Analysis) -> None:
     assert len(analysis.gaps) >= 2
     assert len(analysis.events) >= 1
+    assert_no_event_hangs_on_rounding(analysis)
     stream = Stream()
     updates = [stream.feed(frame) for frame in read_frames(recording)]
     updates.append(stream.close())

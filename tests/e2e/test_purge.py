@@ -95,7 +95,7 @@ def test_what_was_said_stays_until_something_else_is_said(root: Path, capsys: Ca
     assert read_header(root / "out" / "ben").custody.said == {**before.custody.said, "consent": "withdrawn"}
     shutil.copy(root / "in" / "anna.mp4", ben)  # another person's: nothing was said of that
     run(capsys, "analyze", ben, "-o", root / "out", "-q")
-    assert read_header(root / "out" / "ben").custody.said == {}
+    assert read_header(root / "out" / "ben-2").custody.said == {}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How many threads a process may use changes no byte of motion and scores."""
+"""How many threads a process may use changes no byte of motion, scores and events."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NU
 
 
 def test_one_two_and_four_threads_give_the_same_bytes(astronaut: npt.NDArray[np.uint8], tmp_path: Path) -> None:
-    """Four seconds of a head that nods, with a new anchor each half second: face, motion and scores."""
+    """Four seconds of a head that nods, with a new anchor each half second: face, motion, scores and events."""
     np.save(tmp_path / "portrait.npy", astronaut)
     said = []
     for threads in ("1", "2", "4"):
@@ -27,6 +27,6 @@ def test_one_two_and_four_threads_give_the_same_bytes(astronaut: npt.NDArray[np.
         )
         assert done.returncode == 0, done.stderr
         said.append(done.stdout.split())
-    assert len(said[0]) == 2
+    assert len(said[0]) == 3
     assert said[1] == said[0]
     assert said[2] == said[0]

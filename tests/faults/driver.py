@@ -22,42 +22,20 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from faults import commands
+from helpers.disk_steps import Strike, watch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a copy of a process has none of its threads
 
 PATIENCE_S = 120.0
-_CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate"}
 _VOLATILE = re.compile(
     rb'"(?:created|seconds|sha256_of_the_rest)": ?[^,\n}]+|analysis took</th><td>[^<]+'
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\+00:00| UTC|Z)?"
 )
 _ERRORS = {"full": errno.ENOSPC, "forbidden": errno.EACCES}
-
-Strike = Callable[[int], None]
-
-
-def watch(roots: Sequence[Path], strike: Strike) -> None:
-    """Call ``strike`` with the number of each step under the roots, from 1; there is no way to take the hook back."""
-    prefixes = tuple(str(root) + os.sep for root in roots)
-    number = 0
-
-    def hook(event: str, values: tuple[object, ...]) -> None:
-        nonlocal number
-        if event == "open":
-            path, _, flags = values
-            changes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        else:
-            changes = event in _CHANGES
-            path = values[0] if changes else None
-        if changes and isinstance(path, str | bytes | os.PathLike) and os.fsdecode(path).startswith(prefixes):
-            number += 1
-            strike(number)
-
-    sys.addaudithook(hook)
 
 
 def striking(fault: str, step: int) -> Strike:

@@ -1,4 +1,4 @@
-"""Writes digests of the motion and the scores of a portrait that nods.
+"""Writes digests of the motion, the scores and the events of a portrait that nods.
 
 motion_digest.py PORTRAIT.npy THREADS [OUT.npz]
 """
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metst.config import MotionSettings
 from metst.face import FaceTracker
-from metst.inference import score_motion
+from metst.inference import decode_events, score_motion
 from metst.models.checkpoint import load_model
 from metst.motion import extract_motion
 from metst.video import Frame
@@ -42,10 +42,13 @@ def main() -> None:
     track = (faces.update(Frame(k, k / RATE_HZ, nodding(portrait, k))) for k in range(FRAMES))
     motion = extract_motion(track, settings=MotionSettings(anchor_interval_s=0.5))
     assert motion.displacement.valid.all()
-    scores = score_motion(motion.displacement, quality=motion.quality, model=load_model("starter"))
+    model = load_model("starter")
+    scores = score_motion(motion.displacement, quality=motion.quality, model=model)
+    events = decode_events(scores, model=model)
     values = motion.displacement.values
     measured = digest(values, motion.quality, motion.conditions, motion.centres, motion.head, motion.face.values)
-    sys.stdout.write(f"{measured}\n{digest(scores.values)}\n")
+    found = digest(events.onset, events.apex, events.offset, events.confidence, events.probability)
+    sys.stdout.write(f"{measured}\n{digest(scores.values)}\n{found}\n")
     if len(sys.argv) > 3:
         np.savez(sys.argv[3], motion=values, scores=scores.values)
 

@@ -85,7 +85,7 @@ def test_it_is_computed_once(tmp_path: Path) -> None:
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "text", "folder", "other header"])
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "text", "folder", "other header", "other name"])
 def test_damage_counts_as_absent_and_is_replaced(tmp_path: Path, damage: str) -> None:
     cache = MotionCache(tmp_path)
     cache.write("key", measured(), name="a.mp4")
@@ -94,6 +94,7 @@ def test_damage_counts_as_absent_and_is_replaced(tmp_path: Path, damage: str) ->
     if damage == "bit":
         content[len(content) - 1000] ^= 1
     path.write_bytes({"cut": content[: len(content) // 2], "bit": content, "empty": b"", "text": b"no tensors here",
+                      "other name": content.replace(b"about", b"aboue"),
                       "other header": (2).to_bytes(8, "little") + b"[]"}.get(damage, content))  # fmt: skip
     if damage == "folder":
         path.unlink()

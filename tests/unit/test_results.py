@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from helpers.analyses import make_analysis
 from metst.errors import DataError, OutputError, UsageError
-from metst.results import Analysis, Gap, Motion, event_table, read_analysis, write_analysis
+from metst.results import Analysis, Gap, Motion, event_table, read_analysis, read_header, write_analysis
 from metst.results.motion_file import motion_bytes, motion_of
 from metst.results.tables import face_table, frame_table, motion_table, table_of
 from metst.storage import unsealed, write_whole
@@ -352,7 +352,7 @@ def test_tables_that_were_changed_by_hand_are_named_and_can_be_read_on_purpose(
     assert read_analysis(tmp_path).events.label[0] == "others"  # nobody can tell
 
 
-@pytest.mark.parametrize("stop", range(6))
+@pytest.mark.parametrize("stop", range(7))
 def test_an_analysis_that_is_replaced_is_the_old_one_the_new_one_or_none(
     analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
@@ -374,10 +374,13 @@ def test_an_analysis_that_is_replaced_is_the_old_one_the_new_one_or_none(
         patched.setattr(Path, "replace", counted)
         with suppress(Killed):
             write_analysis(new, tmp_path)
-    if stop == 5:
+    if stop == 0:
+        assert written(read_analysis(tmp_path)) == old
+    elif stop == 6:
         assert written(read_analysis(tmp_path)) == written(new) != old
-    else:
-        with pytest.raises(DataError, match=r"analysis\.json is missing"):
+    else:  # whose it is can be read, and nothing else
+        assert read_header(tmp_path).created == new.created
+        with pytest.raises(DataError, match=r"frames\.csv does not belong to this analysis, cut off"):
             read_analysis(tmp_path)
     write_analysis(new, tmp_path)
     assert written(read_analysis(tmp_path)) == written(new)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -63,8 +63,9 @@ class Found:
 
     @property
     def files(self) -> list[Path]:
-        """What an analysis wrote."""
-        return sorted(path for path in self.folder.iterdir() if path.name in _OURS or _is_part(path))
+        """What an analysis wrote; last what says whose it is, by which the rest is found again if work stops here."""
+        ours = (path for path in self.folder.iterdir() if path.name in _OURS or _is_part(path))
+        return sorted(ours, key=lambda path: (path.name == HEADER_FILE, path.name))
 
     @property
     def others(self) -> list[str]:
@@ -121,42 +122,45 @@ def chosen(found: Sequence[Found], *, person: str | None, expired_on: date | Non
 def delete(found: Sequence[Found], *, cache: MotionCache) -> list[str]:
     """Delete results, their recordings' motion in the cache, and their lines in tables over several recordings.
 
+    The results themselves come last, and last of each what says whose it is: cut off and called again, it goes on.
+
     Returns
     -------
     list of str
         What could not be deleted, and why.
     """
-    problems = []
+    cache.forget({each.content for each in found if each.content})
+    going = {each.folder.resolve() for each in found}
+    tables = {above for folder in going for above in folder.parents if is_summary(above / CORPUS_TABLE)}
+    problems = _tell_the_rest(tables, going=going)
     for each in found:
         try:
             with only_writer(each.folder):
                 discard(each.folder, *(path.name for path in each.files if path.is_file() or path.is_symlink()))
                 for folder in leftovers(each.folder):
                     shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):  # what is not empty stays
-                each.folder.rmdir()
         except OutputError as error:
             problems.append(str(error))
-    cache.forget({each.content for each in found if each.content})
-    tables = {above for each in found for above in each.folder.resolve().parents if is_summary(above / CORPUS_TABLE)}
+    for folder in (*going, *tables):
+        with suppress(OSError):  # what is not empty stays
+            folder.rmdir()
+    return problems + (_tell_the_rest(tables, going=set()) if problems else [])
+
+
+def _tell_the_rest(tables: Set[Path], *, going: Set[Path]) -> list[str]:
+    """Write the tables and pages over several recordings anew, of those that stay; why one cannot be written."""
+    problems = []
     for root in sorted(tables):
+        lines = [_line(folder) for folder in _results_in(root) if folder.resolve() not in going]
         try:
-            _tell_the_rest(root)
+            if lines:
+                write_summary(lines, root / CORPUS_TABLE)
+                write_corpus_page(lines, root / CORPUS_PAGE, report=REPORT_FILE)
+            else:
+                discard(root, CORPUS_TABLE, CORPUS_PAGE)
         except OutputError as error:
             problems.append(str(error))
     return problems
-
-
-def _tell_the_rest(root: Path) -> None:
-    """Write the table and the page over several recordings anew, of those that are left."""
-    lines = [_line(folder) for folder in _results_in(root)]
-    if not lines:
-        discard(root, CORPUS_TABLE, CORPUS_PAGE)
-        with suppress(OSError):
-            root.rmdir()
-        return
-    write_summary(lines, root / CORPUS_TABLE)
-    write_corpus_page(lines, root / CORPUS_PAGE, report=REPORT_FILE)
 
 
 def _line(folder: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from metst.arrays import FloatArray
 from metst.config import AnalyzeSettings
 from metst.errors import DataError, OutputError
 from metst.results.motion import Measured
-from metst.results.motion_file import array_digest, motion_bytes, motion_of, name_in
+from metst.results.motion_file import array_digest, header_of, motion_bytes, motion_of, name_in
 from metst.storage import json_key, make_folder, write_whole
 from metst.storage.leftovers import sweep
 
@@ -119,7 +119,10 @@ class MotionCache:
         """What is kept, problems told of a recording called ``name``; None when there is nothing, or only damage."""
         path = self._path(key)
         try:
-            kept = motion_of(path.read_bytes())
+            data = path.read_bytes()
+            kept = motion_of(data)
+            if not header_of(data):  # as files of earlier versions, which no entry of this format is
+                raise DataError("it does not say what it holds")
         except FileNotFoundError:
             return None
         except (OSError, DataError) as error:

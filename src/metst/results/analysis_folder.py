@@ -47,8 +47,8 @@ HEADER_FILE = "analysis.json"
 def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str = "csv") -> None:
     """Write the files of one analysis.
 
-    The header of an earlier one goes first and the new one comes last: a process that dies in between leaves a folder
-    that is no analysis, never parts of two.
+    A header without files comes first, in the place of an earlier one, and the whole one last: a process that dies in
+    between leaves a folder that says whose it is and of which recording, and that is no analysis, never parts of two.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str
     failures: list[OutputError] = []
     written: dict[str, str] = {}
     with only_writer(folder):
-        discard(folder, HEADER_FILE)
+        write_whole(folder / HEADER_FILE, _header_json(analysis, hashes={}))
         for name, content in contents.items():
             try:
                 written[name] = write_parts(folder / name, content(analysis))
@@ -275,7 +275,7 @@ class _Files:
         """
         path = self.folder / name
         if name not in self.header.files:
-            raise DataError(f"{path} does not belong to this analysis: it could not be written; analyse again")
+            raise DataError(f"{path} does not belong to this analysis, cut off or not written: analyse again")
         try:
             data = path.read_bytes()
         except FileNotFoundError as error:

@@ -35,7 +35,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     OutputError
         Another one writes there, or the folder cannot be made or written to.
     """
-    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    made = _absent(folder)
     make_folder(folder)
     lock = FileLock(folder.resolve() / LOCK_FILE, timeout=0, is_singleton=True)
     if lock.is_locked:
@@ -66,6 +66,14 @@ def only_writer(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # those that are not empty stay
             for each in made:
                 each.rmdir()
+
+
+def _absent(folder: Path) -> list[Path]:
+    """The folder and those above it that are not there; none where that cannot be seen: whoever makes it says why."""
+    try:
+        return [each for each in (folder, *folder.parents) if not each.exists()]
+    except OSError:
+        return []
 
 
 def _holder(folder: Path) -> str:
