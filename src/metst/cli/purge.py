@@ -18,6 +18,11 @@ from metst.errors import UsageError
 if TYPE_CHECKING:
     from metst.evaluation.purging import Found
 
+_NOT_LOOKED_FOR = (
+    "Not looked for: tables of metst live, calibrations, planted clips, features, trained models and copies elsewhere."
+)
+"""What may hold motion or scores of a person and does not say whose it is."""
+
 
 def purge(
     results: Annotated[
@@ -51,6 +56,8 @@ def purge(
         return
     if not roots:
         raise UsageError("give the folders of results, or one that holds them")
+    if person is not None and not person.strip():
+        raise UsageError("--person needs a name: an empty one would mean all of whom nobody said whose they are")
     from metst.evaluation.purging import chosen, delete, find_results
     from metst.motion.cache import default_folder, open_cache
 
@@ -58,15 +65,20 @@ def purge(
     going = chosen(found, person=person, expired_on=date.today() if expired else None)
     selected = person is not None or expired
     problems = [each.problem for each in found if each.problem and each not in going]
-    if not found or (not going and person is not None and not problems):
+    if not any(each.own or each.problem for each in found) or (not going and person is not None and not problems):
         _nothing(found, roots=roots, person=person)
     _list(going, dry_run=dry_run)
+    for each in found:
+        if each.foreign:
+            console.print(escape(f"{each.folder} holds no results of metst, stays"))
     if going and not dry_run:
         _ask(len(going), yes=yes)
-        problems += delete(going, cache=open_cache(default_folder()))
-        console.print(f"Deleted {_results(len(going))}.")
+        going, kept = delete(going, cache=open_cache(default_folder()))
+        problems += kept
+        console.print(f"Deleted {_results(len(going))}." if going else "Nothing could be deleted.")
     elif not going:
         console.print("Nothing to delete.")
+    console.print(_NOT_LOOKED_FOR)
     if as_json:
         print_json([_line(each) for each in going])
     for problem in problems:
@@ -78,7 +90,7 @@ def purge(
 def _nothing(found: list[Found], *, roots: list[Path], person: str | None) -> None:
     """There is nothing that could be meant: say what there is."""
     where = ", ".join(map(str, roots))
-    if not found:
+    if not any(each.own for each in found):
         raise UsageError(f"no results of metst in {where}: give the folder that metst analyze wrote")
     known = sorted({each.custody.person for each in found if each.custody and each.custody.person})
     raise UsageError(f"no results of {person!r} in {where}: expected one of {', '.join(known) or 'nobody'}")
