@@ -167,7 +167,7 @@ def test_motion_that_changed_after_the_index_is_refused_and_seen_by_a_new_index(
 
 
 def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class KilledError(BaseException):
+    class KilledError(KeyboardInterrupt):
         pass
 
     def killed(*_: object, **__: object) -> None:
@@ -337,7 +337,7 @@ def test_without_the_cache_too_a_video_is_measured_once(tmp_path: Path, monkeypa
     data_set, measure, seen = load_dataset(make.samm_lv(tmp_path / "samm")), module.measure_motion, list[str]()
     whole = extract_features(data_set, tmp_path / "whole", cache=False)
 
-    class KilledError(BaseException):
+    class KilledError(KeyboardInterrupt):
         pass
 
     def counted(info, **rest):
