@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metst.results.tables import Table, read_table
+from metst.results.tables import Table, table_in
 from metst.spelling.delimited import read_text_table
 from metst.spelling.formulas import as_meant, harmless
 from metst.spelling.names import without_their_place
@@ -52,7 +52,7 @@ def test_tables_carry_such_names(tmp_path: Path, name: str) -> None:
 def test_results_carry_such_labels(tmp_path: Path, name: str) -> None:
     file = tmp_path / "events.csv"
     file.write_bytes(b"".join(Table(("label", f"p_{name}"), ([name, "b"], ["0.5", "0.25"])).csv_parts()))
-    table = read_table(file, columns=[f"p_{name}"], text="label")
+    table = table_in(file.read_bytes(), path=file, columns=[f"p_{name}"], text="label")
     assert table.words == (name, "b")
     assert table.numbers[f"p_{name}"].tolist() == [0.5, 0.25]
 

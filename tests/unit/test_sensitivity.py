@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import json
 import math
 import os
 from dataclasses import replace
@@ -23,6 +22,7 @@ from metst.cli.calibrate import calibrate as command
 from metst.cli.console import console
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.models.checkpoint import load_model
+from metst.motion.cache import FORMAT
 from metst.results import Analysis, Condition
 from metst.sensitivity import calibration
 from metst.sensitivity.calibration import Calibration
@@ -308,7 +308,7 @@ def test_the_page_loads_nothing_and_says_the_threshold(tmp_path: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
     assert "9 times in 10" in page
-    value = json.loads((tmp_path / "calibration.json").read_text())
+    value = read_figures(tmp_path)
     assert value == as_dict(calibration, summary)
     assert [point["amplitude"] for point in value["points"]] == sorted(CalibrateSettings().amplitudes)
     rows = (tmp_path / "trials.csv").read_text().splitlines()
@@ -427,7 +427,7 @@ def test_several_recordings_have_a_folder_each_and_are_calibrated_once(
         found = made_calibration(reach=0.06)
         model = load_model("metst-event").describe()
         source = replace(found.raw.source, path=str(path), content_hash=content_hash(path))
-        raw = replace(found.raw, source=source, model=model, version=version("metst"))
+        raw = replace(found.raw, source=source, model=model, version=version("metst"), motion_algorithm=FORMAT)
         return replace(found, raw=raw, settings=rest["settings"])
 
     monkeypatch.setattr("metst.sensitivity.many.probe_video", lambda *_, **__: None)

@@ -63,14 +63,11 @@ def purge(
 
     found = find_results(roots)
     going = chosen(found, person=person, expired_on=date.today() if expired else None)
-    selected = person is not None or expired
-    problems = [each.problem for each in found if each.problem and each not in going]
+    unknown = " (whose it is, nobody can tell)" if person is not None or expired else ""
+    problems = [each.problem + unknown for each in found if each.problem and each not in going]
+    _list(going, foreign=[each for each in found if each.foreign], dry_run=dry_run)
     if not any(each.own or each.problem for each in found) or (not going and person is not None and not problems):
         _nothing(found, roots=roots, person=person)
-    _list(going, dry_run=dry_run)
-    for each in found:
-        if each.foreign:
-            console.print(escape(f"{each.folder} holds no results of metst, stays"))
     if going and not dry_run:
         _ask(len(going), yes=yes)
         going, kept = delete(going, cache=open_cache(default_folder()))
@@ -82,7 +79,7 @@ def purge(
     if as_json:
         print_json([_line(each) for each in going])
     for problem in problems:
-        console.print(f"[yellow]note:[/yellow] {escape(problem)}" + (" (whose it is, nobody can tell)" * selected))
+        console.print(f"[yellow]note:[/yellow] {escape(problem)}")
     if problems:
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
@@ -96,7 +93,9 @@ def _nothing(found: list[Found], *, roots: list[Path], person: str | None) -> No
     raise UsageError(f"no results of {person!r} in {where}: expected one of {', '.join(known) or 'nobody'}")
 
 
-def _list(going: list[Found], *, dry_run: bool) -> None:
+def _list(going: list[Found], *, foreign: list[Found], dry_run: bool) -> None:
+    for each in foreign:
+        console.print(escape(f"{each.folder} holds no results of metst, stays"))
     for each in going:
         said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _said(each).items())
         kept = f"; not of metst, stays: {', '.join(each.others)}" if each.others else ""
