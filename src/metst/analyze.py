@@ -86,6 +86,7 @@ def _analysis(
 ) -> Analysis:
     """All that was found, and how; ``started`` is of :func:`time.perf_counter`."""
     from metst.inference import decode_events
+    from metst.motion.cache import FORMAT
     from metst.results import Analysis, usable_problem
     from metst.video import loss_problem
 
@@ -101,6 +102,7 @@ def _analysis(
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=time.perf_counter() - started,
+        motion_algorithm=FORMAT,
     )
 
 

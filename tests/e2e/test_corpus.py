@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,10 @@ from metst import cli
 from metst.datasets.corpus import find_recordings
 from metst.errors import UsageError
 from metst.evaluation.analyses import AnalysisTask, Choices, analyze_into, is_done, loaded
+from metst.guard.faults import tracebacks
+from metst.motion.cache import FORMAT
+from metst.report.corpus_page import write_corpus_page, write_summary
+from metst.results import read_header
 from metst.video import write_video
 
 # What a run says of itself: when it was, and how long it took.
@@ -128,7 +134,9 @@ def test_what_changed_or_is_not_whole_is_done_again(
     moved = Path(shutil.copytree(corpus, tmp_path / "moved"))
     shutil.copyfile(moved / "b" / "face.mp4", moved / "face.mp4")
     (output / "b" / "frames" / "report.html").unlink()
-    (output / "b" / "frames" / ".metst-1.part").touch()  # as a killed worker leaves it
+    part = output / "b" / "frames" / ".metst-1.part"  # as a killed worker of an earlier version left it
+    part.touch()
+    os.utime(part, (time.time() - 2 * 86400,) * 2)
     before = written(output)
     analyze(capsys, moved, output)
     changed = sorted(name for name, when in written(output).items() if when != before.get(name))
@@ -250,6 +258,23 @@ def test_ten_thousand_equal_names_are_kept_apart(tmp_path: Path) -> None:
     assert names[:3] == ["talk", "talk-2", "talk-3"]
 
 
+def test_motion_of_an_earlier_algorithm_is_not_taken_for_done(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = AnalysisTask(corpus / "face.mp4", tmp_path / "face", Choices())
+    analyze_into(task, model=loaded(task.choices))
+    assert is_done(task, model=loaded(task.choices))
+    monkeypatch.setattr("metst.motion.cache.FORMAT", FORMAT + 1)
+    assert not is_done(task, model=loaded(task.choices))
+    header = json.loads((task.folder / "analysis.json").read_text())
+    for name in ("motion_algorithm", "sha256_of_the_rest"):  # as earlier versions wrote it
+        del header[name]
+    (task.folder / "analysis.json").write_text(json.dumps(header))
+    monkeypatch.undo()
+    assert read_header(task.folder).motion_algorithm == 0
+    assert not is_done(task, model=loaded(task.choices))
+
+
 def test_an_analysis_that_stops_between_its_files_is_not_taken_for_done(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,3 +319,30 @@ def test_folders_that_are_links_are_searched_once(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "all")
     found = find_recordings([tmp_path / "all"], output=tmp_path / "out")
     assert [each.name for each in found] == ["s1/v"]
+
+
+@pytest.mark.parametrize("place", ["/srv/ward 3/anna", "/home/dr_bach/studies", "C:\\Users\\anna"])
+def test_no_table_or_page_tells_the_folders_of_the_machine(tmp_path: Path, place: str) -> None:
+    inputs, output = Path(place) / "in", tmp_path / "out put"
+    errors = (
+        f"cannot write {output}/b/frames.csv: the disk is full",
+        f"{inputs}/c.mp4 is damaged (traceback: {tmp_path}/debug it/metst-debug-c.txt)",
+        f"unexpected OSError: [Errno 5] Input/output error: '{place}/model x/weights'; look at the file",
+        f"{Path.home()}/models/mine is no checkpoint",
+    )
+    lines = [{"input": f"{inputs}/{name}.mp4", "error": error} for name, error in zip("bcde", errors, strict=True)]
+    with tracebacks(tmp_path / "debug it"):
+        output.mkdir()
+        write_summary(lines, output / "summary.csv")
+        write_corpus_page(lines, output / "corpus.html", report="report.html")
+    for name in ("summary.csv", "corpus.html"):
+        words = (output / name).read_text()
+        for told in (place, str(tmp_path), str(Path.home()), "ward", "dr_bach", "Users"):
+            assert told not in words
+        for kept in (
+            "frames.csv: the disk is full",
+            "traceback: metst-debug-c.txt",
+            "weights",
+            "mine is no checkpoint",
+        ):
+            assert kept in words

@@ -1,11 +1,14 @@
 """`metst purge`: results go with all that is kept of their recordings, and nothing else does."""
 
 import csv
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 
 from helpers.command_line import run
 from metst import cli
+from metst.evaluation.analyses import AnalysisTask, Choices, _custody
 from metst.motion.cache import FOLDER_VARIABLE, MotionCache
 from metst.results import read_analysis, read_header
 from metst.storage.locks import only_writer
@@ -187,3 +191,120 @@ def test_a_folder_that_is_written_to_stays(root: Path, capsys: Capsys) -> None:
     assert left(root) == {"ben"}
     with only_writer(root / "out" / "ben"):
         pass
+
+
+def test_what_other_programs_wrote_stays(root: Path, capsys: Capsys) -> None:
+    """Also where their files have the names of ours."""
+    faces, bundle, both = (root / "out" / name for name in ("openface", "bundle", "anna"))
+    for folder in (faces, bundle):
+        folder.mkdir()
+    (faces / "face.csv").write_text("frame,confidence\n1,0.98\n")
+    (faces / "report.html").write_text("mine")
+    (bundle / "analysis.json").write_text('{"version": "3", "files": ["notes.txt", "../anna/events.csv"]}')
+    (bundle / "overview.json").write_text("[]")
+    (bundle / "notes.txt").write_text("mine")
+    (both / "motion.safetensors").write_text("mine")  # not of its format
+    mine = {path: path.read_bytes() for folder in (faces, bundle) for path in folder.iterdir()}
+    code, _, err = run(capsys, "purge", root / "out", "--yes")
+    assert code == 0
+    assert f"{bundle} holds no results of metst, stays" in err
+    assert "stays: motion.safetensors" in err
+    assert {path: path.read_bytes() for path in mine} == mine
+    assert [path.name for path in both.iterdir()] == ["motion.safetensors"]
+    assert not (root / "out" / "ben").exists()
+    assert run(capsys, "purge", faces, "--yes")[0] == run(capsys, "purge", bundle, "--yes")[0] == 2
+    assert {path: path.read_bytes() for path in mine} == mine
+
+
+def test_what_nobody_can_read_is_named_and_stays(root: Path, capsys: Capsys) -> None:
+    folder = root / "out" / "anna"
+    (folder / "overview.json").unlink()
+    (folder / "analysis.json").write_text('{"schema": 1, ')
+    before = sorted(folder.iterdir())
+    code, _, err = run(capsys, "purge", root / "out", "--yes")
+    assert code == 3
+    assert "anna/analysis.json cannot be read" in err
+    assert sorted(folder.iterdir()) == before
+    assert left(root) == {"anna"}
+
+
+def test_of_a_cut_off_analysis_all_tables_go(root: Path, capsys: Capsys) -> None:
+    folder = root / "out" / "anna"
+    header = json.loads((folder / "analysis.json").read_text())
+    header |= {"files": [], "sha256": {}}
+    del header["sha256_of_the_rest"]
+    (folder / "analysis.json").write_text(json.dumps(header))
+    assert run(capsys, "purge", root / "out", "--person", "P01", "--yes")[0] == 0
+    assert not folder.exists()
+
+
+def test_results_of_an_earlier_version_go(root: Path, capsys: Capsys) -> None:
+    folder = root / "out" / "anna"
+    header = json.loads((folder / "analysis.json").read_text())
+    for name in ("sha256_of_the_rest", "sha256", "custody", "motion_algorithm"):
+        header.pop(name)
+    (folder / "analysis.json").write_text(json.dumps(header))
+    assert run(capsys, "purge", folder, "--yes")[0] == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_nobody(root: Path, capsys: Capsys, name: str) -> None:
+    code, _, err = run(capsys, "purge", root / "out", "--person", name, "--yes")
+    assert code == 2
+    assert "--person needs a name" in err
+    assert left(root) == set(PEOPLE)
+
+
+def test_what_could_not_be_deleted_is_not_told_to_be(root: Path, capsys: Capsys) -> None:
+    with only_writer(root / "out" / "ben"):
+        code = f"""
+import sys
+sys.argv = ["metst", "purge", {str(root / "out")!r}, "--person", "P02", "--yes", "--json"]
+from metst.cli import main
+main()
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert json.loads(done.stdout) == []
+    assert "Nothing could be deleted" in done.stderr
+    assert "Deleted the results" not in done.stderr
+    assert "nobody can tell" not in done.stderr
+    assert left(root) == set(PEOPLE)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(
+    root: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def refused(folder: str) -> object:
+        if Path(folder) == root / "out" / "anna":  # whose permissions bind everybody but root, who may run the tests
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    code, _, err = run(capsys, "purge", root / "out", "--person", "P02", "--dry-run")
+    assert code == 3
+    assert "anna cannot be looked into (Permission denied): what it holds stays" in err
+    assert "ben.mp4, person P02" in err
+
+
+def test_what_was_said_stays_where_the_header_is_damaged_or_the_recording_changes(root: Path, capsys: Capsys) -> None:
+    for name, damage in (("ben", lambda text: text[:100]), ("anna", lambda text: text.replace("form", "from"))):
+        file = root / "out" / name / "analysis.json"
+        before = read_header(file.parent).custody
+        file.write_text(damage(file.read_text()))
+        run(capsys, "analyze", root / "in" / f"{name}.mp4", "-o", root / "out", "-q")
+        assert read_header(file.parent).custody == before
+    task = AnalysisTask(root / "in" / "ben.mp4", root / "out" / "ben", Choices())
+    assert _custody(task, content="").person == "P02"  # somebody wrote to it while it was read
+    assert _custody(replace(task, path=root / "in" / "anna.mp4"), content="").said == {}
+    assert _custody(task, content="of another one").said == {}
+
+
+def test_parts_of_other_programs_stay(root: Path, capsys: Capsys) -> None:
+    part = root / "out" / "ben" / ".film.part"
+    part.write_text("mine")
+    assert run(capsys, "analyze", root / "in" / "ben.mp4", "-o", root / "out", "--again", "-q")[0] == 0
+    assert part.read_text() == "mine"

@@ -51,9 +51,9 @@ def _extract(inputs: Path, output: Path) -> list[str]:
         video = _clip(inputs, name=subject)
         (root / subject).mkdir(parents=True)
         shutil.copy(video, root / subject / "a.mp4")
-        lines.append(f"{subject},{subject}/a.mp4,10,15,20,positive")
+        lines.append(f"{subject},a,10,15,20,positive")
     (root / "manifest.csv").write_text("\n".join(lines) + "\n")
-    return ["extract", str(root), "-o", str(output), "--workers", "1", "-q"]
+    return ["extract", str(root), "-o", str(output), "-q"]  # in this process: with --workers it is another one
 
 
 def _evaluate(inputs: Path, output: Path) -> list[str]:

@@ -314,13 +314,15 @@ class Machine(RuleBasedStateMachine):
 
     def delete(self, person: str | None, *, stop: int | None = None) -> None:
         """What is of a person, or everything; with ``stop``, until that step on the disk."""
-        going = {name for name in self.folders if self.is_of(name, person)}
+        found = {each.folder.name for each in chosen(find_results([self.output]), person=person, expired_on=None)}
+        perhaps = found if person is None else set[str]()  # a changed bit may hide that a file is metst's
+        going = {name for name in self.folders if self.is_of(name, person) or name in perhaps}
         contents = {self.folders[name].owner[0] for name in going if self.folders[name].owner}
 
         def command() -> list[str]:
             found = chosen(find_results([self.output]), person=person, expired_on=None)
             assert {each.folder.name for each in found} >= going
-            return delete(found, cache=open_cache(default_folder()))
+            return delete(found, cache=open_cache(default_folder()))[1]
 
         problems = self.run(command, stop=stop)
         for key, (content, _) in list(self.kept.items()):
@@ -346,7 +348,9 @@ class Machine(RuleBasedStateMachine):
         """Whether a purge must find a folder: of everything, also those that nobody can tell the person of."""
         owner = self.folders[name].owner
         if person is None:
-            return bool(self.files(self.output / name) & {"analysis.json", OVERVIEW_FILE, "face.csv"})
+            return bool(
+                (self.files(self.output / name) & {"analysis.json", OVERVIEW_FILE}) - self.folders[name].flipped
+            )
         return owner is not None and owner[1] == person
 
     @precondition(lambda self: self.whole_files())

@@ -84,7 +84,7 @@ def test_short_clips_are_enough(tmp_path: Path, quick: None) -> None:
     assert check.recordings == 2
     assert check.minutes == pytest.approx(0.1)
     assert all(check.planted.values())
-    checked = kept_to_check([Path(str(number)) for number in range(6)], lab, seed=DEFAULT_SEED)
+    checked = kept_to_check({Path(str(number)): motion for number, motion in enumerate(lab)}, seed=DEFAULT_SEED)
     parts = Recordings.parted(lab, seed=DEFAULT_SEED)
     assert [lab[int(path.name)] for path in checked] == [each for each in lab if each in parts.checked]
 
@@ -96,9 +96,9 @@ def test_a_recording_without_room_for_a_movement_is_refused(
     path, motion = tmp_path / "a.mp4", recording(0, seconds=seconds)
     path.write_bytes(b"a video")
     monkeypatch.setattr(adaptation, "probe_video", lambda path, rate_hz: path)
-    monkeypatch.setattr(adaptation, "measure_motion", lambda *_, **__: type("Measured", (), {"motion": motion})())
+    monkeypatch.setattr(adaptation, "measure_motion", lambda *_, **__: Measured(motion, ()))
     if enough:
-        assert measured_recordings([path], min_quality=0.1) == [motion]
+        assert measured_recordings([path], min_quality=0.1) == {path: motion}
     else:
         with pytest.raises(DataError, match=r"no stretch of 2 s with a usable face"):
             measured_recordings([path], min_quality=0.1)

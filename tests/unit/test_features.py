@@ -3,6 +3,9 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -167,7 +170,7 @@ def test_motion_that_changed_after_the_index_is_refused_and_seen_by_a_new_index(
 
 
 def test_no_index_speaks_of_files_of_another_extraction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class KilledError(BaseException):
+    class KilledError(KeyboardInterrupt):
         pass
 
     def killed(*_: object, **__: object) -> None:
@@ -337,7 +340,7 @@ def test_without_the_cache_too_a_video_is_measured_once(tmp_path: Path, monkeypa
     data_set, measure, seen = load_dataset(make.samm_lv(tmp_path / "samm")), module.measure_motion, list[str]()
     whole = extract_features(data_set, tmp_path / "whole", cache=False)
 
-    class KilledError(BaseException):
+    class KilledError(KeyboardInterrupt):
         pass
 
     def counted(info, **rest):
@@ -372,6 +375,46 @@ def test_without_the_cache_too_a_video_is_measured_once(tmp_path: Path, monkeypa
     (out / "9999.row.json").write_text("{}")
     again(settings=AnalyzeSettings(motion={"anchor_interval_s": 4}))
     assert not (out / "9999.row.json").exists()
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_a_folder_has_one_writer_of_features_and_no_row_of_another_video(tmp_path: Path) -> None:
+    data_set, out = load_dataset(make.samm_lv(tmp_path / "samm")), tmp_path / "out"
+
+    def second(function: Callable[[Any], None], tasks: Sequence[Any]) -> None:
+        """While the first one measures, another process wants the folder."""
+        code = (
+            "import sys; from pathlib import Path; from metst.datasets import load_dataset\n"
+            "from metst.datasets.extraction import extract_features\n"
+            "extract_features(load_dataset(Path(sys.argv[1])), Path(sys.argv[2]))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "samm"), str(out)], capture_output=True)
+        assert b"OutputError: another metst" in done.stderr
+        for task in tasks:
+            function(task)
+
+    whole = extract_features(data_set, out, cache=False, run=second)
+    assert read_features_index(out) == whole
+
+    def mixed(function: Callable[[Any], None], tasks: Sequence[Any]) -> None:
+        for task in tasks:
+            function(task)
+        shutil.copy(tasks[0].row_path, tasks[1].row_path)
+
+    with pytest.raises(DataError, match=r"0001\.row\.json: it is of 006/006_1, not of 007/007_2; extract .* again"):
+        extract_features(data_set, out, cache=False, run=mixed)
+    assert not (out / "features.json").exists()
+
+
+@pytest.mark.usefixtures("_no_pictures")
+def test_a_row_that_was_changed_is_measured_again(tmp_path: Path) -> None:
+    data_set, out = load_dataset(make.samm_lv(tmp_path / "samm")), tmp_path / "out"
+    whole = extract_features(data_set, out, cache=False)
+    row = out / "0001.row.json"
+    row.write_text(
+        row.read_text().replace('"problems":[', '"problems":["changed"').replace('"changed""', '"changed","')
+    )
+    assert extract_features(data_set, out, cache=False) == whole
 
 
 def test_parts_put_together_are_the_whole(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from metst.cli.calibrate import calibrate as command
 from metst.cli.console import console
 from metst.errors import DataError, FaceError, OutputError, UsageError
 from metst.models.checkpoint import load_model
+from metst.motion.cache import FORMAT
 from metst.results import Analysis, Condition
-from metst.sensitivity import calibration
+from metst.sensitivity import calibration, many
 from metst.sensitivity.calibration import Calibration
 from metst.sensitivity.calibration_page import lead, write_page
 from metst.sensitivity.footage import look_at
@@ -308,7 +309,7 @@ def test_the_page_loads_nothing_and_says_the_threshold(tmp_path: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
     assert "9 times in 10" in page
-    value = json.loads((tmp_path / "calibration.json").read_text())
+    value = read_figures(tmp_path)
     assert value == as_dict(calibration, summary)
     assert [point["amplitude"] for point in value["points"]] == sorted(CalibrateSettings().amplitudes)
     rows = (tmp_path / "trials.csv").read_text().splitlines()
@@ -427,7 +428,7 @@ def test_several_recordings_have_a_folder_each_and_are_calibrated_once(
         found = made_calibration(reach=0.06)
         model = load_model("metst-event").describe()
         source = replace(found.raw.source, path=str(path), content_hash=content_hash(path))
-        raw = replace(found.raw, source=source, model=model, version=version("metst"))
+        raw = replace(found.raw, source=source, model=model, version=version("metst"), motion_algorithm=FORMAT)
         return replace(found, raw=raw, settings=rest["settings"])
 
     monkeypatch.setattr("metst.sensitivity.many.probe_video", lambda *_, **__: None)
@@ -477,3 +478,33 @@ def test_what_a_table_could_not_hold_is_refused_before_the_work(tmp_path: Path) 
     (tmp_path / "out" / "calibration.json").write_text("[]")
     with pytest.raises(DataError, match="no figures of a calibration"):
         read_figures(tmp_path / "out")
+
+
+def test_figures_that_were_changed_are_not_taken_for_what_was_found(tmp_path: Path) -> None:
+    found = made_calibration(reach=0.06)
+    write_calibration(found, summarise(found), tmp_path)
+    file = tmp_path / "calibration.json"
+    figures = read_figures(tmp_path)
+    file.write_text(file.read_text().replace('"trials": 1', '"trials": 2', 1))
+    assert json.loads(file.read_text())["trials"] != figures["trials"]
+    with pytest.raises(DataError, match=r"changed or damaged.*calibrate the recording again"):
+        read_figures(tmp_path)
+    file.write_text(json.dumps(figures))  # as earlier versions wrote it
+    assert read_figures(tmp_path) == figures
+
+
+def test_a_calibration_of_an_earlier_algorithm_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"a")
+    task = CalibrationTask(path, tmp_path / "out", "metst-event", CalibrateSettings(resamples=20))
+    found = made_calibration(reach=0.06)
+    source = replace(found.raw.source, content_hash=content_hash(path))
+    model = load_model("metst-event").describe()
+    raw = replace(found.raw, source=source, model=model, version=version("metst"), motion_algorithm=FORMAT)
+    found = replace(found, raw=raw)
+    task.folder.mkdir()
+    write_page(found, summarise(found), task.folder / "calibration.html")
+    write_calibration(found, summarise(found), task.folder)
+    assert many._is_done(task)
+    monkeypatch.setattr(many, "FORMAT", FORMAT + 1)
+    assert not many._is_done(task)

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError, field_validator
@@ -25,6 +26,7 @@ from metst.storage import (
     fingerprint,
     finite,
     json_key,
+    leftovers,
     make_folder,
     sealed,
     unsealed,
@@ -307,3 +309,63 @@ def test_faults_in_words() -> None:
         Recipe.model_validate_json("{")
     assert faults_in_words(caught.value, whole="recipe").startswith("recipe: Invalid JSON")
     assert faults_in_words(caught.value, whole="").startswith("Invalid JSON")
+
+
+def test_what_only_its_owner_may_read_stays_so_when_it_is_replaced(tmp_path: Path) -> None:
+    write_whole(tmp_path / "notes", b"old")
+    (tmp_path / "notes").chmod(0o600)
+    write_whole(tmp_path / "notes", b"new")
+    assert stat.S_IMODE((tmp_path / "notes").stat().st_mode) == 0o600
+
+
+def test_a_disk_without_permissions_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    write_whole(tmp_path / "file", b"whole")
+    with whole_folder(tmp_path / "folder") as folder:
+        (folder / "file").write_bytes(b"whole")
+    assert [path.read_bytes() for path in sorted(tmp_path.rglob("file"))] == [b"whole"] * 2
+
+
+@pytest.mark.parametrize("error", [psutil.AccessDenied(1), PermissionError(errno.EACCES, "denied")])
+@pytest.mark.parametrize("ticks", [True, False])
+def test_of_whom_nobody_can_tell_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, ticks: bool
+) -> None:
+    mine = name_beside(tmp_path / "file")
+    mine.touch()
+
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(leftovers, "_has_ticks", lambda: ticks)
+    monkeypatch.setattr(psutil, "Process", refused)
+    monkeypatch.setattr(Path, "read_text", refused)
+    assert leftovers.leftovers(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="only Linux tells the ticks")
+def test_a_clock_that_is_set_makes_no_process_a_dead_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = name_beside(tmp_path / "file")
+    mine.touch()
+    began = psutil.Process().create_time()
+    monkeypatch.setattr(psutil.Process, "create_time", lambda _: began + 7200)
+    assert leftovers.leftovers(tmp_path) == []
+    assert leftovers._started(os.getpid()) == pytest.approx(
+        (began - psutil.boot_time()) * os.sysconf("SC_CLK_TCK"), abs=200
+    )
+
+
+def test_machines_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+    for number in range(3):
+        file = tmp_path / str(number)
+        if number < 2:
+            file.write_text(f"machine-{number}\n")
+        monkeypatch.setattr(leftovers, "_MACHINE_FILES", (tmp_path / "none", file))
+        leftovers._place.cache_clear()
+        places.append(leftovers._place())
+    leftovers._place.cache_clear()
+    assert len(set(places)) == 3

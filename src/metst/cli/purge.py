@@ -18,6 +18,11 @@ from metst.errors import UsageError
 if TYPE_CHECKING:
     from metst.evaluation.purging import Found
 
+_NOT_LOOKED_FOR = (
+    "Not looked for: tables of metst live, calibrations, planted clips, features, trained models and copies elsewhere."
+)
+"""What may hold motion or scores of a person and does not say whose it is."""
+
 
 def purge(
     results: Annotated[
@@ -51,26 +56,30 @@ def purge(
         return
     if not roots:
         raise UsageError("give the folders of results, or one that holds them")
+    if person is not None and not person.strip():
+        raise UsageError("--person needs a name: an empty one would mean all of whom nobody said whose they are")
     from metst.evaluation.purging import chosen, delete, find_results
     from metst.motion.cache import default_folder, open_cache
 
     found = find_results(roots)
     going = chosen(found, person=person, expired_on=date.today() if expired else None)
-    selected = person is not None or expired
-    problems = [each.problem for each in found if each.problem and each not in going]
-    if not found or (not going and person is not None and not problems):
+    unknown = " (whose it is, nobody can tell)" if person is not None or expired else ""
+    problems = [each.problem + unknown for each in found if each.problem and each not in going]
+    _list(going, foreign=[each for each in found if each.foreign], dry_run=dry_run)
+    if not any(each.own or each.problem for each in found) or (not going and person is not None and not problems):
         _nothing(found, roots=roots, person=person)
-    _list(going, dry_run=dry_run)
     if going and not dry_run:
         _ask(len(going), yes=yes)
-        problems += delete(going, cache=open_cache(default_folder()))
-        console.print(f"Deleted {_results(len(going))}.")
+        going, kept = delete(going, cache=open_cache(default_folder()))
+        problems += kept
+        console.print(f"Deleted {_results(len(going))}." if going else "Nothing could be deleted.")
     elif not going:
         console.print("Nothing to delete.")
+    console.print(_NOT_LOOKED_FOR)
     if as_json:
         print_json([_line(each) for each in going])
     for problem in problems:
-        console.print(f"[yellow]note:[/yellow] {escape(problem)}" + (" (whose it is, nobody can tell)" * selected))
+        console.print(f"[yellow]note:[/yellow] {escape(problem)}")
     if problems:
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
 
@@ -78,13 +87,15 @@ def purge(
 def _nothing(found: list[Found], *, roots: list[Path], person: str | None) -> None:
     """There is nothing that could be meant: say what there is."""
     where = ", ".join(map(str, roots))
-    if not found:
+    if not any(each.own for each in found):
         raise UsageError(f"no results of metst in {where}: give the folder that metst analyze wrote")
     known = sorted({each.custody.person for each in found if each.custody and each.custody.person})
     raise UsageError(f"no results of {person!r} in {where}: expected one of {', '.join(known) or 'nobody'}")
 
 
-def _list(going: list[Found], *, dry_run: bool) -> None:
+def _list(going: list[Found], *, foreign: list[Found], dry_run: bool) -> None:
+    for each in foreign:
+        console.print(escape(f"{each.folder} holds no results of metst, stays"))
     for each in going:
         said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in _said(each).items())
         kept = f"; not of metst, stays: {', '.join(each.others)}" if each.others else ""

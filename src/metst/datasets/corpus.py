@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from metst.datasets.folders import VIDEO_SUFFIXES
-from metst.errors import MetstError, UsageError
+from metst.errors import DataError, MetstError, UsageError
+from metst.results.analysis_folder import HEADER_FILE, read_header
+from metst.results.figures import read_figures
 from metst.spelling.names import printable
 from metst.video import content_hash
 from metst.video.folder import IMAGE_SUFFIXES
 
 LIST_SUFFIX = ".txt"
 """How the name of a list of recordings ends."""
-
-_RESULT = "analysis.json"
-"""File by which a folder of results is known: overlays in it are no recordings."""
-_RESULTS = (_RESULT, "calibration.json")
-"""Files in a folder of results that say of which recording they are."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,7 @@ def _below(root: Path, *, output: Path) -> Iterator[tuple[Path, Path]]:
             folders.clear()
             continue
         seen.add(here.resolve())
-        if here != root and (here.resolve() == results or _RESULT in files):
+        if here != root and (here.resolve() == results or HEADER_FILE in files):
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -211,9 +208,8 @@ class _Earlier:
 
 def _content_of(folder: Path) -> str:
     """Hash of the recording whose results a folder holds; empty where it holds none."""
-    for name in _RESULTS:
-        try:
-            return str(json.loads((folder / name).read_bytes())["source"]["content_hash"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    with suppress(DataError):
+        return read_header(folder).source.content_hash
+    with suppress(DataError):
+        return str(read_figures(folder)["source"].get("content_hash", ""))
     return ""

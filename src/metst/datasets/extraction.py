@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from metst.config import AnalyzeSettings, Settings
 from metst.datasets.features import (
@@ -27,7 +27,8 @@ from metst.motion.cache import motion_key
 from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion_file import motion_bytes
 from metst.spelling.names import check_name
-from metst.storage import fingerprint, make_folder, write_whole
+from metst.storage import fingerprint, json_key, sealed, unsealed, write_whole
+from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid
 from metst.video import probe_video
 from metst.video.hashing import content_hash
@@ -124,9 +125,9 @@ def extract_features(
     UsageError
         The data set has no video, a folder of frames and no rate, or a name that is not in UTF-8.
     DataError
-        A subject or video has a name that no file can have.
+        A subject or video has a name that no file can have; what was measured is damaged or of another video.
     OutputError
-        The folder cannot be written.
+        The folder cannot be written, or another process writes into it.
     """
     settings = settings or AnalyzeSettings()
     _check_videos(data_set, rate_hz=rate_hz)
@@ -134,13 +135,14 @@ def extract_features(
         VideoTask(video, folder / motion_name(number), settings, rate_hz, cache)
         for number, video in enumerate(data_set.videos)
     ]
-    _clear(folder, tasks)
-    if run is None:
-        _one_after_the_other(tasks, on_progress=on_progress)
-    else:
-        run(measure_video, tasks)
-    index = _index(data_set, tasks, settings=settings)
-    write_features_index(folder, index)
+    with only_writer(folder):
+        _clear(folder, tasks)
+        if run is None:
+            _one_after_the_other(tasks, on_progress=on_progress)
+        else:
+            run(measure_video, tasks)
+        index = _index(data_set, tasks, settings=settings)
+        write_features_index(folder, index)
     return index
 
 
@@ -149,7 +151,10 @@ def _index(data_set: DataSet, tasks: Sequence[VideoTask], *, settings: AnalyzeSe
     videos: list[FeatureVideo] = []
     left_out = _without_video(data_set)
     for task in tasks:
-        measured = MeasuredRow.model_validate_json(task.row_path.read_bytes())
+        try:
+            measured = _read_row(task)
+        except (OSError, ValueError, DataError) as error:
+            raise DataError(f"{task.row_path}: {error}; extract the features again") from error
         row, outside = _labelled(measured.row, data_set.labels)
         videos.append(row)
         left_out += outside
@@ -168,16 +173,33 @@ def measure_video(task: VideoTask, *, on_progress: OnProgress | None = None) -> 
     if not _is_measured(task):
         row = _row(task, on_progress=on_progress)
         measured = MeasuredRow(decided_by=_decided_by(task) if row.file else "", row=row)
-        write_whole(task.row_path, measured.model_dump_json().encode())
+        write_whole(task.row_path, sealed(measured.model_dump_json()))
+
+
+def _read_row(task: VideoTask) -> MeasuredRow:
+    """What was left for a video.
+
+    Raises
+    ------
+    OSError, ValueError, DataError
+        It is not there, not what was written, or of another video.
+    """
+    found = MeasuredRow.model_validate_json(json_key(unsealed(task.row_path.read_bytes())))
+    if found.row.key != (task.video.subject, task.video.name):
+        raise DataError(f"it is of {'/'.join(found.row.key)}, not of {task.video.subject}/{task.video.name}")
+    return found
 
 
 def _is_measured(task: VideoTask) -> bool:
     """Whether its motion lies there, of the same content, measured with the same settings and version."""
     try:
-        found = MeasuredRow.model_validate_json(task.row_path.read_bytes())
-        same = found.row.key == (task.video.subject, task.video.name) and found.row.file == task.path.name
-        return same and found.decided_by == _decided_by(task) and fingerprint(task.path) == found.row.sha256
-    except (OSError, ValidationError, VideoError):  # not there, of another version, or it cannot be read any more
+        found = _read_row(task)
+        return (
+            found.row.file == task.path.name
+            and found.decided_by == _decided_by(task)
+            and fingerprint(task.path) == found.row.sha256
+        )
+    except (OSError, ValueError, DataError, VideoError):  # not there, of another version, or it cannot be read any more
         return False
 
 
@@ -194,8 +216,7 @@ def _one_after_the_other(tasks: Sequence[VideoTask], *, on_progress: OnProgress 
 
 
 def _clear(folder: Path, tasks: Sequence[VideoTask]) -> None:
-    """Make the folder, without an index of an earlier extraction and without rows of videos that are no more."""
-    make_folder(folder)
+    """Take away the index of an earlier extraction and the rows of videos that are no more."""
     rows = {task.row_path.name for task in tasks}
     try:
         (folder / INDEX_FILE).unlink(missing_ok=True)

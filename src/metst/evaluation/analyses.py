@@ -126,7 +126,7 @@ def _loaded(name: str, expected_per_min: float | None) -> Model:
 def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | None = None) -> Analysis:
     """Analyse one recording and write all of its folder; the overview comes last.
 
-    What an earlier analysis of the same content was told of person, consent and deletion stays, where nothing new is
+    What an earlier analysis of the same recording was told of person, consent and deletion stays, where nothing new is
     said.
 
     Raises
@@ -167,17 +167,31 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
 
 
 def _custody(task: AnalysisTask, *, content: str) -> Custody:
-    """What is said now of whose the recording is, and else what was said when the same content was analysed before."""
-    from metst.results import Custody, read_header
+    """What is said now of whose the recording is, and else what was said when it was analysed before."""
+    from metst.results import Custody
 
-    before = Custody()
+    return replace(_said_before(task, content=content) or Custody(), **task.choices.custody)
+
+
+def _said_before(task: AnalysisTask, *, content: str) -> Custody | None:
+    """What an earlier analysis was told of the same content.
+
+    Where one of both contents is not known, as of a recording that was changed meanwhile or of a header that is
+    damaged, the name of the recording tells.
+    """
+    from metst.results import read_header, read_overview
+
     try:
         header = read_header(task.folder)
     except DataError:
-        pass
-    else:
-        before = header.custody if content and header.source.content_hash == content else before
-    return replace(before, **task.choices.custody)
+        try:
+            overview = read_overview(task.folder)
+        except DataError:
+            return None
+        return overview.custody if overview.name == task.path.name else None
+    known = content and header.source.content_hash
+    same = header.source.content_hash == content if known else header.source.name == task.path.name
+    return header.custody if same else None
 
 
 def is_done(task: AnalysisTask, *, model: Model) -> bool:
@@ -190,6 +204,7 @@ def is_done(task: AnalysisTask, *, model: Model) -> bool:
     """
     from metst.analyze import resolved_settings
     from metst.config import AnalyzeSettings
+    from metst.motion.cache import FORMAT as ALGORITHM
     from metst.results import check_files, read_header, read_overview
     from metst.storage import json_key
     from metst.video import content_hash
@@ -203,7 +218,7 @@ def is_done(task: AnalysisTask, *, model: Model) -> bool:
     same = (
         overview.outputs == task.choices.outputs
         and json_key([header.model, header.settings]) == json_key([model.describe(), settings])
-        and header.version == _version()
+        and (header.version, header.motion_algorithm) == (_version(), ALGORITHM)
         and custody | task.choices.custody == custody
         and _has_files(task, header)
         and header.source.content_hash == content_hash(task.path)
@@ -234,10 +249,9 @@ def _clear(folder: Path) -> None:
     """
     from metst.results import discard
     from metst.results.overview import OVERVIEW_FILE
-    from metst.storage import PART_SUFFIX
 
     discard(folder, OVERVIEW_FILE, REPORT_FILE, OVERLAY_FILE)
-    discard(folder, *(part.name for part in folder.glob(f".*{PART_SUFFIX}")))  # of a worker that was killed
+    sweep(folder)  # parts of a worker that was killed
 
 
 def line_of(task: AnalysisTask, *, error: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -24,8 +25,8 @@ from metst.evaluation.analyses import (
 from metst.motion.cache import MotionCache
 from metst.report.corpus_page import is_summary, write_corpus_page, write_summary
 from metst.results import Custody, discard, read_header
-from metst.results.analysis_folder import FILES, HEADER_FILE
-from metst.results.overview import OVERVIEW_FILE
+from metst.results.analysis_folder import FILES, HEADER_FILE, AnalysisHeader
+from metst.results.overview import OVERVIEW_FILE, Overview
 from metst.spelling.names import composed
 from metst.storage import remedy
 from metst.storage.leftovers import leftovers, sweep
@@ -34,13 +35,19 @@ from metst.storage.locks import LOCK_FILE, only_writer
 _OURS = frozenset({*FILES, HEADER_FILE, OVERVIEW_FILE, REPORT_FILE, OVERLAY_FILE})
 """All that an analysis writes into its folder."""
 
-_SIGNS = (HEADER_FILE, OVERVIEW_FILE, "face.csv")
-"""What no other program calls its files so that a folder with one of them holds an analysis, or what is left of one."""
+_FIELDS = {
+    sign: {each.alias or name for name, each in kind.model_fields.items() if each.is_required()}
+    for sign, kind in ((HEADER_FILE, AnalysisHeader), (OVERVIEW_FILE, Overview))
+}
+"""Files by which a folder of results is known, and what all versions of metst say in them.
+
+Other programs have files of these names, too: by its name alone nothing is taken for a result.
+"""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A folder of results.
+    """A folder of results, or one that may be such.
 
     Parameters
     ----------
@@ -51,27 +58,37 @@ class Found:
         Whose it is, and until when; None where nobody can tell.
     content : str
         Hash of the recording; empty where nobody can tell.
+    own : frozenset of str
+        Names of the files in it that are metst's; empty where it holds no results, or nobody can tell.
     problem : str
-        Why nobody can tell.
+        Why nobody can tell; also empty where all is of another program.
     """
 
     folder: Path
     name: str
     custody: Custody | None
     content: str
+    own: frozenset[str]
     problem: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether its files are those of another program."""
+        return not self.own and not self.problem
 
     @property
     def files(self) -> list[Path]:
         """What an analysis wrote; last what says whose it is, by which the rest is found again if work stops here."""
-        ours = (path for path in self.folder.iterdir() if path.name in _OURS or _is_part(path))
+        ours = (path for path in self.folder.iterdir() if path.name in self.own or _is_part(path))
         return sorted(ours, key=lambda path: (path.name == HEADER_FILE, path.name))
 
     @property
     def others(self) -> list[str]:
         """Names of what it did not write, and what therefore stays; folders of other results are not meant."""
-        rest = [path for path in self.folder.iterdir() if path.name not in _OURS | {LOCK_FILE} and not _is_part(path)]
-        return sorted(path.name for path in rest if not any(_results_in(path)))
+        rest = [
+            path for path in self.folder.iterdir() if path.name not in {*self.own, LOCK_FILE} and not _is_part(path)
+        ]
+        return sorted(path.name for path in rest if not any(each.own for each in _results_in(path)))
 
 
 def _is_part(path: Path) -> bool:
@@ -79,7 +96,7 @@ def _is_part(path: Path) -> bool:
 
 
 def find_results(roots: Iterable[Path]) -> list[Found]:
-    """All folders of results at or below some folders, links not followed.
+    """All folders of results at or below some folders, links not followed, and what may be such.
 
     Raises
     ------
@@ -88,70 +105,98 @@ def find_results(roots: Iterable[Path]) -> list[Found]:
     """
     found: dict[Path, Found] = {}
     for root in roots:
-        if not root.is_dir():
+        if not os.path.isdir(root):  # noqa: PTH112 - it does not fail where a folder above is closed
             raise UsageError(f"{root} is no folder: give folders of results, or one that holds them")
-        found |= {folder.resolve(): _found(folder) for folder in _results_in(root)}
+        found |= {each.folder.resolve(): each for each in _results_in(root)}
     return list(found.values())
 
 
-def _results_in(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
+def _results_in(root: Path) -> Iterator[Found]:
+    closed: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=closed.append):
         folders.sort()
-        if not set(_SIGNS).isdisjoint(files):
-            yield Path(folder)
+        if not _FIELDS.keys().isdisjoint(files):
+            yield _found(Path(folder))
+    for error in closed:
+        folder = Path(error.filename)
+        problem = f"{folder} cannot be looked into ({error.strerror}): what it holds stays"
+        yield Found(folder, folder.name, None, "", frozenset(), problem)
 
 
 def _found(folder: Path) -> Found:
+    signs = {sign: _is_own(folder / sign, fields) for sign, fields in _FIELDS.items()}
+    foreign = {sign for sign, own in signs.items() if own is False}
     try:
         header = read_header(folder)
     except DataError as error:
-        return Found(folder, folder.name, None, "", str(error))
-    return Found(folder, header.source.name, header.custody, header.source.content_hash)
+        problem = "" if len(foreign) == len(signs) else str(error)
+        own = _OURS - foreign if any(signs.values()) else frozenset()
+        return Found(folder, folder.name, None, "", own, problem)
+    own = _OURS - foreign - (FILES - {*header.files} if header.whole else set())
+    return Found(folder, header.source.name, header.custody, header.source.content_hash, own)
+
+
+def _is_own(path: Path, fields: Set[str]) -> bool | None:
+    """Whether a file is metst's, of whatever version, sealed or not; None where nobody can tell."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError):
+        return None
+    return isinstance(value, dict) and fields <= value.keys()
 
 
 def chosen(found: Sequence[Found], *, person: str | None, expired_on: date | None) -> list[Found]:
-    """Those of one person, those whose last day is before a day, or both at once; without either, all."""
-    told = [each for each in found if each.custody is not None]
+    """Those of one person, those whose last day is before a day, or both at once; without either, all results."""
+    told = [each for each in found if each.own]
     if person is not None:
         told = [each for each in told if each.custody and composed(each.custody.person) == composed(person)]
     if expired_on is not None:
         told = [each for each in told if each.custody and each.custody.expired(expired_on)]
-    return list(found) if person is None and expired_on is None else told
+    return told
 
 
-def delete(found: Sequence[Found], *, cache: MotionCache) -> list[str]:
+def delete(found: Sequence[Found], *, cache: MotionCache) -> tuple[list[Found], list[str]]:
     """Delete results, their recordings' motion in the cache, and their lines in tables over several recordings.
 
     The results themselves come last, and last of each what says whose it is: cut off and called again, it goes on.
 
     Returns
     -------
-    list of str
+    gone : list of Found
+        What was deleted.
+    problems : list of str
         What could not be deleted, and why.
     """
-    cache.forget({each.content for each in found if each.content})
+    problems, gone = [], []
+    try:
+        cache.forget({each.content for each in found if each.content})
+    except OSError as error:
+        problems.append(f"cannot delete motion in {cache.folder}: {remedy(error)}")
     going = {each.folder.resolve() for each in found}
     tables = {above for folder in going for above in folder.parents if is_summary(above / CORPUS_TABLE)}
-    problems = _tell_the_rest(tables, going=going)
+    problems += _tell_the_rest(tables, going=going)
     for each in found:
         try:
             with only_writer(each.folder):
                 discard(each.folder, *(path.name for path in each.files if path.is_file() or path.is_symlink()))
                 for folder in leftovers(each.folder):
                     shutil.rmtree(folder, ignore_errors=True)
+            gone.append(each)
         except OutputError as error:
             problems.append(str(error))
     for folder in (*going, *tables):
         with suppress(OSError):  # what is not empty stays
             folder.rmdir()
-    return problems + (_tell_the_rest(tables, going=set()) if problems else [])
+    return gone, problems + (_tell_the_rest(tables, going=set()) if problems else [])
 
 
 def _tell_the_rest(tables: Set[Path], *, going: Set[Path]) -> list[str]:
     """Write the tables and pages over several recordings anew, of those that stay; why one cannot be written."""
     problems = []
     for root in sorted(tables):
-        lines = [_line(folder) for folder in _results_in(root) if folder.resolve() not in going]
+        lines = [_line(each) for each in _results_in(root) if each.own and each.folder.resolve() not in going]
         try:
             if lines:
                 write_summary(lines, root / CORPUS_TABLE)
@@ -163,12 +208,12 @@ def _tell_the_rest(tables: Set[Path], *, going: Set[Path]) -> list[str]:
     return problems
 
 
-def _line(folder: Path) -> dict[str, Any]:
+def _line(found: Found) -> dict[str, Any]:
     try:
-        path, error = Path(read_header(folder).source.path), None
+        path, error = Path(read_header(found.folder).source.path), None
     except DataError as fault:
-        path, error = folder, str(fault)
-    return line_of(AnalysisTask(path, folder, Choices()), error=error)
+        path, error = found.folder, str(fault)
+    return line_of(AnalysisTask(path, found.folder, Choices()), error=error)
 
 
 def sweep_all(roots: Iterable[Path], *, dry: bool) -> list[Path]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from metst.report.html import page_style, page_template
-from metst.spelling.names import without_their_place
+from metst.spelling.names import without_folders, without_their_place
 from metst.storage import csv_bytes, write_whole
 
 SUMMARY_COLUMNS = ("name", "input", "folder", "duration_s", "events", "events_per_min", "classes", "usable_share",
@@ -42,16 +43,20 @@ def write_summary(lines: Sequence[dict[str, Any]], path: Path) -> None:
     OutputError
         It cannot be written.
     """
-    write_whole(path, csv_bytes(SUMMARY_COLUMNS, (_row(line, root=path.parent) for line in _without_places(lines))))
+    root = path.parent
+    write_whole(path, csv_bytes(SUMMARY_COLUMNS, (_row(line, root=root) for line in _without_places(lines, root=root))))
 
 
-def _without_places(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Lines that name recordings by what is below the folder they share, also in their errors."""
+def _without_places(lines: Sequence[dict[str, Any]], *, root: Path) -> list[dict[str, Any]]:
+    """Lines that name recordings by what is below the folder they share, and tell of no folder of this machine."""
+    told = partial(without_folders, known=[root, *(Path(line["input"]).parent for line in lines)])
     named = without_their_place([line["input"] for line in lines])
     result = [line | {"input": name} for line, name in zip(lines, named, strict=True)]
     for line, new in zip(lines, result, strict=True):
         if "error" in line:
-            new["error"] = line["error"].replace(line["input"], new["input"])
+            new["error"] = told(line["error"].replace(line["input"], new["input"]))
+        else:
+            new["problems"] = [told(problem) for problem in line["problems"]]
     return result
 
 
@@ -85,7 +90,7 @@ def write_corpus_page(lines: Sequence[dict[str, Any]], path: Path, *, report: st
     OutputError
         It cannot be written.
     """
-    lines = _without_places(lines)
+    lines = _without_places(lines, root=path.parent)
     done = [line for line in lines if "error" not in line]
     page = page_template("metst.report", "corpus.html.j2").render(
         lines=lines,

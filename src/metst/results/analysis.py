@@ -98,6 +98,8 @@ class Analysis:
         How long the analysis took.
     custody : Custody
         Whose it is, and until when.
+    motion_algorithm : int
+        :data:`metst.motion.cache.FORMAT` of what measured the motion; 0 where nobody can tell.
 
     Raises
     ------
@@ -116,6 +118,7 @@ class Analysis:
     created: str
     seconds: float
     custody: Custody = Custody()
+    motion_algorithm: int = 0
 
     def __post_init__(self) -> None:
         count = len(self.scores)

@@ -138,12 +138,18 @@ class AnalysisHeader(BaseModel):
     files: tuple[str, ...]
     columns: dict[str, dict[str, str]]
     custody: Custody = Custody()
+    motion_algorithm: int = 0
     sha256: dict[str, str] = {}
 
     @property
     def checked(self) -> bool:
         """Whether it tells the hashes of its files; those of earlier versions do not."""
         return bool(self.sha256)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all tables are named; else work was cut off or one could not be written, and may be there anyway."""
+        return _CONTENTS.keys() <= {*self.files} and len(self.files) > len(_CONTENTS)
 
 
 def _header_json(analysis: Analysis, *, hashes: dict[str, str]) -> bytes:
@@ -169,6 +175,7 @@ def _header_json(analysis: Analysis, *, hashes: dict[str, str]) -> bytes:
         files=tuple(hashes),
         columns=COLUMNS,
         custody=analysis.custody,
+        motion_algorithm=analysis.motion_algorithm,
         sha256=hashes,
     )
     return sealed(header.model_dump_json(indent=2))
@@ -218,6 +225,7 @@ def read_analysis(folder: str | Path, *, check: bool = True) -> Analysis:
         created=header.created,
         seconds=header.seconds,
         custody=header.custody,
+        motion_algorithm=header.motion_algorithm,
     )
 
 

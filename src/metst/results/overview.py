@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from metst.config import Settings
 from metst.errors import DataError
-from metst.results.analysis import Analysis
+from metst.results.analysis import Analysis, Custody
 from metst.results.flags import WORDS, face_conditions
 from metst.storage import faults_in_words, json_key, sealed, unsealed, write_whole
 
@@ -44,6 +45,12 @@ class Overview(Settings):
     def events(self) -> int:
         """Candidates."""
         return len(self.labels)
+
+    @property
+    def custody(self) -> Custody:
+        """Whose it is, and until when."""
+        last = date.fromisoformat(self.delete_by) if self.delete_by else None
+        return Custody(self.person, self.consent, last)
 
 
 def overview_of(analysis: Analysis, *, outputs: dict[str, Any]) -> Overview:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from metst.sensitivity.calibration import Calibration, Planned, carry_out
 from metst.sensitivity.moments import Section, find_sections
 from metst.sensitivity.settings import CalibrateSettings
 from metst.sensitivity.trials import plan_trials
+from metst.storage import temporary_folder
 
 if TYPE_CHECKING:
     from metst.models.checkpoint import Model
@@ -61,8 +61,8 @@ def calibrate_models(
     VideoError, FaceError
         A recording cannot be read or shows no face; or none has a quiet moment.
     """
-    with tempfile.TemporaryDirectory(prefix="metst-calibrate-") as work:  # every recording is measured once
-        recordings = _planned(paths, models=models, settings=settings, rate_hz=rate_hz, cache=cache or Path(work))
+    with temporary_folder() as work:  # every recording is measured once
+        recordings = _planned(paths, models=models, settings=settings, rate_hz=rate_hz, cache=cache or work)
     if not recordings:
         raise FaceError(
             f"no quiet moment in {len(paths)} recordings: movements are planted where a person sits still, looks ahead"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metst.errors import DataError
 from metst.models.checkpoint import load_model
+from metst.motion.cache import FORMAT
+from metst.results.figures import read_figures as read_figures
 from metst.sensitivity.calibration import Calibration, calibrate
 from metst.sensitivity.calibration_page import write_page
 from metst.sensitivity.settings import CalibrateSettings
-from metst.sensitivity.summary import FIGURES_FILE, FILES, Summary, model_facts, summarise, write_calibration
-from metst.spelling.names import check_name, printable, without_their_place
+from metst.sensitivity.summary import FILES, Summary, model_facts, summarise, write_calibration
+from metst.spelling.names import check_name, printable, without_folders, without_their_place
 from metst.storage import csv_bytes, json_key, write_whole
 from metst.storage.locks import only_writer
 from metst.video import check_untouched, content_hash, content_stamp, probe_video
@@ -98,32 +99,15 @@ def _facts(model: str) -> dict[str, str]:
     return model_facts(load_model(model).describe())
 
 
-def read_figures(folder: Path) -> dict[str, Any]:
-    """Read ``calibration.json``.
-
-    Raises
-    ------
-    DataError
-        There is none that can be read.
-    """
-    path = folder / FIGURES_FILE
-    try:
-        figures: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}): calibrate the recording again") from error
-    if not isinstance(figures, dict) or not isinstance(figures.get("source"), dict):
-        raise DataError(f"{path} holds no figures of a calibration: calibrate the recording again")
-    return figures
-
-
 def _is_done(task: CalibrationTask) -> bool:
     """Whether the folder holds this calibration: of the same content, model, settings and version."""
     try:
         figures = read_figures(task.folder)
     except DataError:
         return False
-    asked = [_facts(task.model), task.settings.model_dump(mode="json"), version("metst")]
-    if json_key([figures.get(name) for name in ("model", "settings", "metst_version")]) != json_key(asked):
+    asked = [_facts(task.model), task.settings.model_dump(mode="json"), version("metst"), FORMAT]
+    decides = ("model", "settings", "metst_version", "motion_algorithm")
+    if json_key([figures.get(name) for name in decides]) != json_key(asked):
         return False
     source = figures["source"]
     same_rate = task.rate_hz is None or not task.path.is_dir() or math.isclose(source["rate_hz"], task.rate_hz)
@@ -156,14 +140,15 @@ def write_overall(tasks: Sequence[CalibrationTask], errors: dict[int, str], path
     found: list[dict[str, Any]] = []
     rows: list[list[Any]] = []
     names = without_their_place([printable(task.path) for task in tasks])
+    told = partial(without_folders, known=[path.parent, *(task.path.parent for task in tasks)])
     for position, (name, task) in enumerate(zip(names, tasks, strict=True)):
         line: dict[str, Any] = {"input": printable(task.path), "folder": str(task.folder)}
         if position in errors:
-            rows.append([name, "", "", "", "", "", "", errors[position].replace(line["input"], name)])
+            rows.append([name, "", "", "", "", "", "", told(errors[position].replace(line["input"], name))])
             found.append({"input": line["input"], "error": errors[position]})
             continue
         figures = read_figures(task.folder)
-        alarms, problems = figures["false_alarms"]["recording"]["per_minute"], "; ".join(figures["problems"])
+        alarms, problems = figures["false_alarms"]["recording"]["per_minute"], "; ".join(map(told, figures["problems"]))
         for each in figures["found_9_in_10"]:
             ends = [each[name] for name in ("duration_s", "amplitude", "low", "high")]
             rows.append([name, task.folder.relative_to(path.parent).as_posix(), *ends, alarms, problems])

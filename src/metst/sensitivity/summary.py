@@ -13,6 +13,7 @@ import numpy as np
 
 from metst.arrays import Float64Array
 from metst.results import Block, table_of
+from metst.results.figures import FIGURES_FILE
 from metst.sensitivity.calibration import Calibration, Row
 from metst.sensitivity.psychometric import (
     REFERENCE_AMPLITUDE,
@@ -25,7 +26,7 @@ from metst.sensitivity.psychometric import (
 )
 from metst.sensitivity.recording_quality import give_advice
 from metst.sensitivity.trials import TOLERANCE_S
-from metst.storage import finite, write_parts, write_whole
+from metst.storage import finite, sealed, write_parts, write_whole
 from metst.synthesis.events import MEAN_DURATION_S
 from metst.timeline import MINUTE_S, frame_for_people
 
@@ -42,8 +43,8 @@ _SAME_S: Final = 1e-6
 _BEYOND: Final = 1.25  # the curve is drawn so far beyond the weakest and the strongest amplitude
 
 
-FIGURES_FILE, FILES = "calibration.json", ("trials.csv", "curve.csv")
-"""What :func:`write_calibration` writes: figures, tables."""
+FILES = ("trials.csv", "curve.csv")
+"""Tables that :func:`write_calibration` writes beside the figures."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ def as_dict(calibration: Calibration, summary: Summary) -> dict[str, Any]:
         "source": asdict(raw.source),
         "model": model_facts(raw.model),
         "metst_version": raw.version,
+        "motion_algorithm": raw.motion_algorithm,
         "created": raw.created,
         "settings": calibration.settings.model_dump(mode="json"),
         "trials": len(calibration.rows),
@@ -202,7 +204,7 @@ def write_calibration(calibration: Calibration, summary: Summary, folder: Path) 
     trials, curve = FILES
     write_parts(folder / trials, table_of(trial_table(calibration)).csv_parts())
     write_parts(folder / curve, table_of(_curve_table(summary)).csv_parts())
-    write_whole(folder / FIGURES_FILE, text.encode())
+    write_whole(folder / FIGURES_FILE, sealed(text))
 
 
 def trial_table(calibration: Calibration) -> dict[str, Block]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from metst.errors import UsageError
+from metst.guard.faults import traced_to
 
 _SHARED_PARTS = 2  # of a path, such as / and home, which say nothing of what is below; set by hand
 _DIGITS = re.compile(r"\d+")  # numbers in names, which may have zeros in front
+
+_FOLDERS = re.compile(r"(?<![\w./\\~-])(?:[A-Za-z]:[\\/]|/)(?=[^\s/])(?:[^\s/\\:'\",;()]+[\\/])*")
+"""The folders of an absolute path in a text, up to its last part."""
+_QUOTED_FOLDERS = re.compile(r"(['\"])(?:[A-Za-z]:[\\/]|/)(?:[^'\"\n]*[\\/])?")
+"""The same where quotes hold it together: it may have blanks."""
 
 
 def composed(name: str) -> str:
@@ -58,6 +65,24 @@ def check_name(path: Path) -> None:
 def printable(path: Path) -> str:
     """A path as text of any program: bytes that are no UTF-8 are written out."""
     return str(path).encode(errors="backslashreplace").decode()
+
+
+def without_folders(text: str, *, known: Iterable[Path] = ()) -> str:
+    """A message without the folders of this machine: of each absolute path what is below a known one, or its last part.
+
+    Parameters
+    ----------
+    text : str
+        What is told of a recording.
+    known : iterable of Path
+        Folders of recordings and results, besides those of the user and the system.
+    """
+    usual = [Path("~").expanduser(), Path(), Path(tempfile.gettempdir()), *filter(None, [traced_to()])]
+    folders = {each for folder in (*known, *usual) for each in (folder, Path(os.path.realpath(folder)))}
+    for folder in sorted(folders, key=lambda each: (-len(str(each)), each)):
+        if folder.is_absolute() and len(folder.parts) > 1:
+            text = re.sub(rf"{re.escape(printable(folder))}[\\/]+(?=[^\s\\/])", "", text)
+    return _FOLDERS.sub("", _QUOTED_FOLDERS.sub(r"\1", text))
 
 
 def without_their_place(paths: Sequence[str]) -> list[str]:

@@ -110,8 +110,9 @@ def write_parts(path: Path, parts: Iterable[bytes], *, private: bool = False) ->
 def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A path for what can only write to a path: what lies there becomes the file when the block ends without an error.
 
-    An empty file is there already; until it is whole, only its owner may read it, then it has the permissions of any
-    new file, unless it is to stay private.  Links to the file are followed, no other.
+    An empty file is there already; until it is whole, only its owner may read it, then it has the permissions of what
+    it replaces, or those of any new file, unless it is to stay private.  Where the disk knows no permissions it is
+    written nevertheless.  Links to the file are followed, no other.
 
     Yields
     ------
@@ -132,12 +133,12 @@ def whole_file(path: Path, *, private: bool = False) -> Iterator[Path]:
         os.close(_opened(part, os.O_CREAT | os.O_EXCL))  # made by nobody else
     try:
         with _told(path):
-            usual = _closed(part)
+            usual = _closed(part, instead_of=target)
         yield part
         with _told(path):
             _flush(part)
             if not private:
-                part.chmod(usual)
+                _permit(part, usual)
             part.replace(target)
             _flush_folder(target.parent)
     finally:
@@ -150,11 +151,18 @@ def _opened(part: Path, flags: int = 0) -> int:
     return os.open(part, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | flags, 0o666)
 
 
-def _closed(path: Path) -> int:
-    """Take all permissions but the owner's; what they were."""
-    usual = stat.S_IMODE(path.stat().st_mode)
-    path.chmod(stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
-    return usual
+def _closed(path: Path, *, instead_of: Path) -> int:
+    """Take all permissions but the owner's; those that it is to have in the place of another one, or of none."""
+    owners = stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR
+    usual = stat.S_IMODE((instead_of if instead_of.exists() else path).stat().st_mode)
+    _permit(path, owners)
+    return usual | owners
+
+
+def _permit(path: Path, mode: int) -> None:
+    """Set permissions, where the disk has any: one of Windows in a network refuses."""
+    with suppress(OSError):
+        path.chmod(mode)
 
 
 @contextmanager
@@ -178,11 +186,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         with _told(folder):
             new.mkdir(parents=True)
-            usual = _closed(new)
+            usual = _closed(new, instead_of=folder)
             yield new
             for file in new.iterdir():
                 _flush(file)
-            new.chmod(usual)
+            _permit(new, usual)
             _put(new, folder)
             _flush_folder(folder.parent)
     finally:

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import time
+import uuid
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +26,7 @@ _TOKEN_BYTES = 8
 """Random bytes in the name of such a file: enough that no two writers ever draw the same."""
 
 _OWNED: Final = re.compile(r"\.metst-(?P<place>[0-9a-f]{8})-(?P<process>\d+)-(?P<started>\d+)-(?P<rest>.+)", re.DOTALL)
-"""Such a name: where its process runs, the process's number, when it started (s since 1970), and what follows."""
+"""Such a name: where its process runs, the process's number, when it started (see :func:`_started`), what follows."""
 
 _ASIDE: Final = "old-"
 """What follows in the name of a folder that stands aside while another takes its place; then comes its own name."""
@@ -34,8 +35,19 @@ _ABANDONED_S = 86400.0
 """Seconds after which a part that another machine left counts as abandoned: nobody here can see whether its process
 lives, but writing touches the file all the time.  Set by hand."""
 
-_SAME_START_S = 2
-"""Seconds by which two readings of when a process started may differ: clocks are set.  Set by hand."""
+_PROCESSES: Final = Path("/proc")
+"""Where Linux tells of its processes."""
+
+_TICKS_FIELD: Final = 19
+"""Place of ``starttime`` behind the name in ``/proc/<pid>/stat``, proc_pid_stat(5): clock ticks from the start of the
+machine, which no set clock moves."""
+
+_SAME_START_S: Final = 3600
+"""Seconds by which two readings of when a process started may differ where there is only the clock, which may be set.
+A number that was given anew within it keeps a leftover for a while longer.  Set by hand."""
+
+_MACHINE_FILES: Final = (Path("/proc/sys/kernel/random/boot_id"), Path("/etc/machine-id"))
+"""What tells a machine from those of the same name, the first that can be read."""
 
 
 def name_beside(path: Path, *, aside: bool = False) -> Path:
@@ -52,29 +64,56 @@ def name_beside(path: Path, *, aside: bool = False) -> Path:
 @lru_cache(maxsize=1)
 def _place() -> str:
     """Tell this machine, and the processes that see each other, from all others."""
-    node = platform.node()
+    node = f"{platform.node()} {_machine()}"
     with suppress(OSError):
-        node += str(Path("/proc/self/ns/pid").readlink())
+        node += str(Path("/proc/self/ns/pid").readlink())  # the first one has one number on all machines
     return hashlib.sha256(node.encode()).hexdigest()[:8]
+
+
+def _machine() -> str:
+    for file in _MACHINE_FILES:
+        with suppress(OSError, ValueError):
+            if found := file.read_text(encoding="ascii").strip():
+                return found
+    return str(uuid.getnode())
 
 
 @lru_cache(maxsize=1)
 def _start_of(process: int) -> int:
-    """As :func:`_started`, of this process, which starts but once."""
-    return _started(process)
+    """As :func:`_started`, of this process, which starts but once; 0 when nobody can tell."""
+    return _started(process) or 0
 
 
-def _started(process: int) -> int:
-    """When a process started, seconds since 1970; 0 when there is none such, or only its exit code is left."""
+def _started(process: int) -> int | None:
+    """When a process started: clock ticks from the start of the machine on Linux, elsewhere seconds since 1970.
+
+    It is 0 when there is none such, or only its exit code is left, and None when nobody can tell.
+    """
     import psutil
 
     try:
+        if _has_ticks():
+            state, *rest = (_PROCESSES / str(process) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            return 0 if state in "ZX" else int(rest[_TICKS_FIELD - 1])
         found = psutil.Process(process)
         return 0 if found.status() == psutil.STATUS_ZOMBIE else int(found.create_time())
-    except psutil.NoSuchProcess:
-        return 0
-    except psutil.Error:
-        return int(time.time())
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+        return None if psutil.pid_exists(process) else 0  # a system may hide what it tells of others
+    except (psutil.Error, OSError, ValueError, IndexError):
+        return None
+
+
+@lru_cache(maxsize=1)
+def _has_ticks() -> bool:
+    return (_PROCESSES / "self" / "stat").is_file()
+
+
+def _is_gone(process: int, *, started: int) -> bool:
+    """Whether a process that started then is no more; where nobody can tell, it lives."""
+    now = _started(process)
+    if not now or not started:
+        return now == 0
+    return abs(now - started) > (0 if _has_ticks() else _SAME_START_S)
 
 
 @lru_cache(maxsize=4096)
@@ -117,8 +156,7 @@ def _is_left(path: Path) -> bool:
         if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
             return False
         if named is not None and named["place"] == _place():
-            alive = _started(int(named["process"]))
-            return not alive or abs(alive - int(named["started"])) > _SAME_START_S
+            return _is_gone(int(named["process"]), started=int(named["started"]))
         inside = path.iterdir() if path.is_dir() and not path.is_symlink() else ()
         newest = max([status.st_mtime, *(each.lstat().st_mtime for each in inside)])
         return time.time() - newest > _ABANDONED_S
