@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 from datetime import datetime
 from pathlib import Path
 
@@ -49,8 +50,24 @@ def test_how_a_command_failed_is_told(tmp_path: Path) -> None:
         raise DataError("no such column")
     with pytest.raises(KeyboardInterrupt), journal(path, command="score"):
         raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), journal(path, command="score"):
+        raise KeyboardInterrupt(signal.SIGTERM.value)  # as the command's own handler does
     ends = [line for line in lines(path) if line["event"] == "ended"]
-    assert [(end["code"], end["error"]) for end in ends] == [(1, "no such column"), (1, "KeyboardInterrupt")]
+    stopped = "KeyboardInterrupt"
+    assert [(end["code"], end["error"]) for end in ends] == [(1, "no such column"), (130, stopped), (143, stopped)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is full by itself")
+def test_a_full_disk_costs_the_journal_and_not_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    done = []
+    with journal(Path("/dev/full"), command="demo"):
+        for number in range(3):
+            tell("stage", number=number)
+            done.append(number)
+    assert done == [0, 1, 2]
+    told = capsys.readouterr().err
+    assert told.count("--log-json is not whole") == 1
+    assert "Traceback" not in told
 
 
 def test_without_a_file_nothing_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

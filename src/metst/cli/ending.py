@@ -43,7 +43,7 @@ class Ending:
         if time.monotonic() - self.at < _PATIENCE_S:
             return
         self.number, self.at = number, time.monotonic()
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
 
 @contextmanager

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from metst.cli.console import console
 from metst.errors import MetstError, OutputError
 from metst.storage import finite, remedy
 
@@ -20,6 +23,9 @@ _EVENTS = logging.getLogger("metst.events")
 """What a command did."""
 _EVENTS.propagate = False  # for the file alone: people see the progress itself
 _EVENTS.addHandler(logging.NullHandler())
+
+_STOPPED = 128
+"""Exit code of what a signal stopped, less the number of the signal: as shells have it."""
 
 
 class _Line(logging.Formatter):
@@ -53,6 +59,7 @@ def journal(path: Path | None, *, command: str) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {remedy(error)}") from error
     handler.setFormatter(_Line())
+    handler.handleError = _report_once()  # type: ignore[method-assign]
     warnings = logging.getLogger("metst")
     level = _EVENTS.level
     _EVENTS.setLevel(logging.INFO)
@@ -65,7 +72,21 @@ def journal(path: Path | None, *, command: str) -> Iterator[None]:
         for logger in (_EVENTS, warnings):
             logger.removeHandler(handler)
         _EVENTS.setLevel(level)
-        handler.close()
+        with suppress(OSError):  # what could not be written was told
+            handler.close()
+
+
+def _report_once() -> Callable[[logging.LogRecord], None]:
+    """Say once that the journal is not whole: a disk that is full must not stop the work that it tells of."""
+    told: list[str] = []
+
+    def report(_record: logging.LogRecord) -> None:
+        why = sys.exc_info()[1]
+        if not told and isinstance(why, OSError):
+            told.append(remedy(why))
+            console.print(f"[yellow]note:[/yellow] --log-json is not whole: {told[0]}")
+
+    return report
 
 
 @contextmanager
@@ -81,6 +102,9 @@ def _told(command: str) -> Iterator[None]:
         raise
     except MetstError as error:
         ended = {"code": error.exit_code, "error": str(error)}
+        raise
+    except KeyboardInterrupt as error:  # also what signals that ask a command to go become
+        ended = {"code": _STOPPED + (error.args[0] if error.args else signal.SIGINT), "error": type(error).__name__}
         raise
     except BaseException as error:
         ended = {"code": 1, "error": type(error).__name__}

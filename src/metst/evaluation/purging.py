@@ -118,9 +118,9 @@ def _results_in(root: Path) -> Iterator[Found]:
         if not _FIELDS.keys().isdisjoint(files):
             yield _found(Path(folder))
     for error in closed:
-        folder = Path(error.filename)
-        problem = f"{folder} cannot be looked into ({error.strerror}): what it holds stays"
-        yield Found(folder, folder.name, None, "", frozenset(), problem)
+        place = Path(error.filename)
+        problem = f"{place} cannot be looked into ({error.strerror}): what it holds stays"
+        yield Found(place, place.name, None, "", frozenset(), problem)
 
 
 def _found(folder: Path) -> Found:
