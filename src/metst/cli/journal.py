@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,18 @@ class _Line(logging.Formatter):
         return json.dumps(told | finite(getattr(record, "values", {})), ensure_ascii=False)
 
 
+class _File(logging.FileHandler):
+    """Says once that the journal is not whole: a disk that is full must not stop the work that it tells of."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 - the library's name
+        why = sys.exc_info()[1]
+        if not self._told and isinstance(why, OSError):
+            self._told = True
+            console.print(f"[yellow]note:[/yellow] --log-json is not whole: {remedy(why)}")
+
+
 def tell(event: str, **values: Any) -> None:
     """Write an event with its values, where a journal is kept."""
     _EVENTS.info(event, extra={"values": values})
@@ -55,11 +67,10 @@ def journal(path: Path | None, *, command: str) -> Iterator[None]:
         yield
         return
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _File(path, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {remedy(error)}") from error
     handler.setFormatter(_Line())
-    handler.handleError = _report_once()  # type: ignore[method-assign]
     warnings = logging.getLogger("metst")
     level = _EVENTS.level
     _EVENTS.setLevel(logging.INFO)
@@ -74,19 +85,6 @@ def journal(path: Path | None, *, command: str) -> Iterator[None]:
         _EVENTS.setLevel(level)
         with suppress(OSError):  # what could not be written was told
             handler.close()
-
-
-def _report_once() -> Callable[[logging.LogRecord], None]:
-    """Say once that the journal is not whole: a disk that is full must not stop the work that it tells of."""
-    told: list[str] = []
-
-    def report(_record: logging.LogRecord) -> None:
-        why = sys.exc_info()[1]
-        if not told and isinstance(why, OSError):
-            told.append(remedy(why))
-            console.print(f"[yellow]note:[/yellow] --log-json is not whole: {told[0]}")
-
-    return report
 
 
 @contextmanager
