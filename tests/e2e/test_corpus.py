@@ -16,7 +16,7 @@ import pytest
 from helpers.command_line import run
 from metst import cli
 from metst.datasets.corpus import find_recordings
-from metst.errors import UsageError
+from metst.errors import DataError, UsageError
 from metst.evaluation.analyses import AnalysisTask, Choices, analyze_into, is_done, loaded
 from metst.guard.faults import tracebacks
 from metst.motion.cache import FORMAT
@@ -249,6 +249,17 @@ def test_results_in_the_corpus_are_no_recordings(tmp_path: Path) -> None:
     assert [(str(each.path.relative_to(tmp_path)), each.name) for each in found] == [
         ("v.mp4", "v"), ("s/V.avi", "s/V"), ("v.mp4", "v-2")
     ]  # fmt: skip
+
+
+def test_damaged_results_are_not_replaced_by_those_of_another_recording(corpus: Path, tmp_path: Path) -> None:
+    task = AnalysisTask(corpus / "face.mp4", tmp_path / "out" / "face", Choices())
+    analyze_into(task, model=loaded(task.choices))
+    file = task.folder / "analysis.json"
+    file.write_text(file.read_text().replace('"codec"', '"coded"'))
+    with pytest.raises(DataError, match="changed or damaged"):
+        read_header(task.folder)
+    names = [find_recordings([corpus / path], output=tmp_path / "out")[0].name for path in ("face.mp4", "b/face.mp4")]
+    assert names == ["face", "face-2"]
 
 
 def test_ten_thousand_equal_names_are_kept_apart(tmp_path: Path) -> None:

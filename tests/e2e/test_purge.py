@@ -297,10 +297,19 @@ def test_what_was_said_stays_where_the_header_is_damaged_or_the_recording_change
         file.write_text(damage(file.read_text()))
         run(capsys, "analyze", root / "in" / f"{name}.mp4", "-o", root / "out", "-q")
         assert read_header(file.parent).custody == before
-    task = AnalysisTask(root / "in" / "ben.mp4", root / "out" / "ben", Choices())
-    assert _custody(task, content="").person == "P02"  # somebody wrote to it while it was read
-    assert _custody(replace(task, path=root / "in" / "anna.mp4"), content="").said == {}
-    assert _custody(task, content="of another one").said == {}
+    folder = root / "out" / "ben"
+    task, source = AnalysisTask(root / "in" / "ben.mp4", folder, Choices()), read_header(folder).source
+    changed = replace(source, content_hash="")  # somebody wrote to it while it was read
+    assert _custody(task, source=changed).person == "P02"
+    assert _custody(task, source=replace(changed, name="anna.mp4")).said == {}
+    other = replace(source, content_hash="of another one", duration_s=7.0)
+    assert _custody(task, source=other).said == {}
+    file = folder / "analysis.json"
+    file.write_text(file.read_text().replace("P02", "P03"))
+    assert _custody(task, source=source).person == "P02"
+    assert _custody(task, source=other).said == {}
+    file.write_text("")
+    assert _custody(task, source=other).said == {}
 
 
 def test_parts_of_other_programs_stay(root: Path, capsys: Capsys) -> None:

@@ -151,15 +151,17 @@ def is_analysis(analysis: Analysis, found: Found, *, names: set[str]) -> bool:
 class Folder:
     """What may be known of one folder of results, until it is looked at.
 
-    ``maybe``: what may be read of it; None: it is refused.  ``owners``: of whose content it may say that it is, and of
-    which person; None: it says nothing.  ``flipped``: files of which a bit was changed.  ``done``: whether no kill cut
-    the last analysis off.  ``locked``: whether the file of a lock may be there, which keeps nobody out.
+    ``maybe``: what may be read of it; None: it is refused.  ``owners``: of whose content it may say that it is, and
+    of which person; None: it says nothing.  ``flipped``: files of which a bit was changed.  ``done``: whether no kill
+    cut the last analysis off.  ``said``: the last person it was known to be of.  ``locked``: whether the file of a
+    lock may be there, which keeps nobody out.
     """
 
     maybe: set[Found | None] = field(default_factory=lambda: {None})
     owners: set[Owner | None] = field(default_factory=lambda: {None})
     flipped: set[str] = field(default_factory=set)
     done: bool = False
+    said: str = ""
     locked: bool = False
 
     @property
@@ -283,11 +285,14 @@ class Machine(RuleBasedStateMachine):
         folder = self.folders.setdefault(task.folder.name, Folder())
         (old,), owner = folder.maybe, folder.owner
         assert owner is None or owner[0] == content, f"{task.folder} was of another recording"
-        person = choices.person or (owner[1] if owner else "")
-        new = Found(content, choices.model, self.version, choices.motion_format, person)
+        before_that = owner[1] if owner else ""
+        lost = {folder.said} if "analysis.json" in folder.flipped else set()  # what is damaged may still tell
+        persons = {choices.person} if choices.person else {before_that} | lost
+        new = {Found(content, choices.model, self.version, choices.motion_format, each) for each in persons}
+        owners = {(content, each) for each in persons}
         key = motion_key(content_hash(task.path), settings=AnalyzeSettings())
         if line is None:
-            folder.maybe, folder.owners, folder.done = {old, None, new}, {owner, (content, person)}, False
+            folder.maybe, folder.owners, folder.done = {old, None, *new}, {owner, *owners}, False
             self.kept.setdefault(key, (content, False))
             return
         if folder.flipped & {*TABLES, *MOTION} and "error" in line:
@@ -297,10 +302,10 @@ class Machine(RuleBasedStateMachine):
         assert "error" not in line, line
         ran = (task.folder / "analysis.json").stat().st_mtime_ns != before
         assert ran or not task.again
-        assert not ran or task.again or not (folder.done and not folder.flipped and old == new), "it was done already"
+        assert not ran or task.again or not (folder.done and not folder.flipped and {old} == new), "it was done already"
         if ran:
             self.kept[key], folder.locked = (content, True), False
-        folder.maybe, folder.owners, folder.flipped, folder.done = {new}, {(content, person)}, set(), True
+        folder.maybe, folder.owners, folder.flipped, folder.done = {*new}, {*owners}, set(), True
 
     @precondition(lambda self: self.output.is_dir())
     @rule(person=st.sampled_from([None, *PEOPLE[1:]]))
@@ -425,6 +430,7 @@ class Machine(RuleBasedStateMachine):
             found = self.read(path, folder)
             assert found in folder.maybe or (found is None and folder.flipped), (name, found, folder)
             folder.owners, folder.maybe = {owner}, {found}
+            folder.said = owner[1] if owner else folder.said
 
     def owner(self, path: Path) -> Owner | None:
         try:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import resource
 import stat
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError, field_validator
 
+import metst
 from metst.errors import FAULTS_SHOWN, DataError, OutputError
 from metst.storage import (
     _opened,
@@ -369,3 +371,10 @@ def test_machines_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest
         places.append(leftovers._place())
     leftovers._place.cache_clear()
     assert len(set(places)) == 3
+
+
+def test_temporary_files_are_made_in_one_place() -> None:
+    """Others would be open to all, and nobody would find them after a kill."""
+    made = re.compile(r"TemporaryDirectory|NamedTemporaryFile|mkdtemp|mkstemp")
+    root = Path(metst.__file__).parent
+    assert [path for path in root.rglob("*.py") if made.search(path.read_text(encoding="utf-8"))] == []

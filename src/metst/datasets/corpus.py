@@ -6,14 +6,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from metst.datasets.folders import VIDEO_SUFFIXES
-from metst.errors import DataError, MetstError, UsageError
-from metst.results.analysis_folder import HEADER_FILE, read_header
-from metst.results.figures import read_figures
+from metst.errors import MetstError, UsageError
+from metst.results.analysis_folder import HEADER_FILE, content_in
 from metst.spelling.names import printable
 from metst.video import content_hash
 from metst.video.folder import IMAGE_SUFFIXES
@@ -193,7 +191,7 @@ class _Earlier:
                 for name in self._names(wanted.parent)
                 if (match := alike.fullmatch(name.casefold()))
             ]
-            contents = {name: _content_of(self._output / name) for _, name in sorted(numbered)}
+            contents = {name: content_in(self._output / name) for _, name in sorted(numbered)}
             self._held[key] = {name.casefold(): (name, content) for name, content in contents.items() if content}
         return self._held[key]
 
@@ -204,12 +202,3 @@ class _Earlier:
             except OSError:  # there is none, or whoever writes there says why it cannot
                 self._folders[parent] = []
         return self._folders[parent]
-
-
-def _content_of(folder: Path) -> str:
-    """Hash of the recording whose results a folder holds; empty where it holds none."""
-    with suppress(DataError):
-        return read_header(folder).source.content_hash
-    with suppress(DataError):
-        return str(read_figures(folder)["source"].get("content_hash", ""))
-    return ""

@@ -17,7 +17,7 @@ from metst.storage.leftovers import sweep
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
     from metst.models.checkpoint import Model
-    from metst.results import Analysis, AnalysisHeader, Custody
+    from metst.results import Analysis, AnalysisHeader, Custody, Source
 
 MotionFormat = Literal["csv", "safetensors"]
 """Formats of the file of motion."""
@@ -147,7 +147,7 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
     stamp = content_stamp(path)
     with only_writer(folder):
         analysis = analyze(path, model=model, rate_hz=choices.rate_hz, cache=choices.cache, on_progress=on_progress)
-        analysis = replace(analysis, custody=_custody(task, content=analysis.source.content_hash))
+        analysis = replace(analysis, custody=_custody(task, source=analysis.source))
         _clear(folder)  # what an earlier analysis left is not taken for part of this one, wherever this one stops
         write_analysis(analysis, folder, motion_format=choices.motion_format)
         write_report(analysis, folder / REPORT_FILE, video=path, blur=choices.blur, on_progress=on_progress)
@@ -166,32 +166,36 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
     return analysis
 
 
-def _custody(task: AnalysisTask, *, content: str) -> Custody:
+def _custody(task: AnalysisTask, *, source: Source) -> Custody:
     """What is said now of whose the recording is, and else what was said when it was analysed before."""
     from metst.results import Custody
 
-    return replace(_said_before(task, content=content) or Custody(), **task.choices.custody)
+    return replace(_said_before(task, source=source) or Custody(), **task.choices.custody)
 
 
-def _said_before(task: AnalysisTask, *, content: str) -> Custody | None:
-    """What an earlier analysis was told of the same content.
+def _said_before(task: AnalysisTask, *, source: Source) -> Custody | None:
+    """What an earlier analysis was told of the same recording.
 
-    Where one of both contents is not known, as of a recording that was changed meanwhile or of a header that is
-    damaged, the name of the recording tells.
+    The same is what has the same content.  Where one of both is not known, as of a recording that was changed
+    meanwhile, its name tells; where the header is damaged beyond that, its name and its length.
     """
     from metst.results import read_header, read_overview
+    from metst.results.analysis_folder import content_in
 
+    held = content_in(task.folder)
+    if held and source.content_hash and held != source.content_hash:
+        return None
     try:
         header = read_header(task.folder)
+        return header.custody if held == source.content_hash != "" or header.source.name == source.name else None
     except DataError:
-        try:
-            overview = read_overview(task.folder)
-        except DataError:
-            return None
-        return overview.custody if overview.name == task.path.name else None
-    known = content and header.source.content_hash
-    same = header.source.content_hash == content if known else header.source.name == task.path.name
-    return header.custody if same else None
+        pass
+    try:
+        overview = read_overview(task.folder)
+    except DataError:
+        return None
+    same = (overview.name, overview.duration_s) == (source.name, source.duration_s)
+    return overview.custody if held == source.content_hash != "" or same else None
 
 
 def is_done(task: AnalysisTask, *, model: Model) -> bool:

@@ -118,9 +118,9 @@ def _results_in(root: Path) -> Iterator[Found]:
         if not _FIELDS.keys().isdisjoint(files):
             yield _found(Path(folder))
     for error in closed:
-        place = Path(error.filename)
-        problem = f"{place} cannot be looked into ({error.strerror}): what it holds stays"
-        yield Found(place, place.name, None, "", frozenset(), problem)
+        where = Path(error.filename)
+        problem = f"{where} cannot be looked into ({error.strerror}): what it holds stays"
+        yield Found(where, where.name, None, "", frozenset(), problem)
 
 
 def _found(folder: Path) -> Found:

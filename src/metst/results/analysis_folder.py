@@ -6,8 +6,10 @@ checks them: no half of one analysis beside half of another, no bit that changed
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from metst.arrays import Float32Array
 from metst.errors import DataError, OutputError, UsageError
 from metst.results.analysis import Analysis, Custody, Gap, Source
+from metst.results.figures import FIGURES_FILE
 from metst.results.motion import FACE_CHANNELS, Motion
 from metst.results.motion_file import motion_bytes, motion_of
 from metst.results.tables import (
@@ -253,6 +256,18 @@ def read_header(folder: Path) -> AnalysisHeader:
         return AnalysisHeader.model_validate(content)
     except ValidationError as error:
         raise DataError(f"{path}: {faults_in_words(error)}; analyse the recording again") from error
+
+
+def content_in(folder: Path) -> str:
+    """Hash of the recording that a folder holds an analysis or a calibration of; empty where it does not say.
+
+    It is read from damaged results, too: no damage makes it that of another recording, and what is there of one is not
+    to be replaced by another's.
+    """
+    for name in (HEADER_FILE, FIGURES_FILE):
+        with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
+            return str(json.loads((folder / name).read_bytes())["source"]["content_hash"])
+    return ""
 
 
 def check_files(folder: Path, header: AnalysisHeader) -> None:
