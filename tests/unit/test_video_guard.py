@@ -185,6 +185,30 @@ def test_what_is_whole_is_not_taken_for_combed() -> None:
         assert guarded(pictures)[1] == []
 
 
+@pytest.mark.parametrize("period_px", [2, 2.2, 2.5, 3, 4])
+@pytest.mark.parametrize("step_px", [0.17, 0.67, 2])
+def test_fine_stripes_that_move_are_not_taken_for_combed(period_px: float, step_px: float) -> None:
+    """A striped shirt: its rows are unlike their neighbours, but in all pictures alike."""
+    rows = np.arange(HEIGHT)[:, None]
+    pictures = []
+    for k in range(40):
+        shirt = scene(0, seed=k) + 30 * np.sin(2 * np.pi * (rows + step_px * k) / period_px)
+        pictures.append(np.clip(np.where(rows > 60, shirt, scene(0, seed=k)), 0, 255).astype(np.uint8))
+    assert [line for line in guarded(pictures)[1] if COMBED in line] == []
+
+
+def test_combing_that_ends_is_told_and_all_rows_are_measured_again() -> None:
+    pictures = [*woven(30, speed=2.0), *(scene(2 * k) for k in range(30, 90))]
+    guard = PictureGuard(lambda _kind, _message: None)
+    taken = [guard.take(picture, time_s=k / RATE_HZ) for k, picture in enumerate(pictures)]
+    cuts = [k for k, (_, cut) in enumerate(taken) if cut]
+    assert [taken[k][1] for k in cuts] == ["change to one field", "change to both fields"]
+    assert cuts[0] <= 5
+    assert 30 < cuts[1] <= 56
+    np.testing.assert_array_equal(taken[-1][0], pictures[-1])
+    assert "no longer interlaced" in guarded(pictures)[1][1]
+
+
 class Device:
     """Stands in for ``cv2.VideoCapture``: gives pictures as it was told, then none."""
 
