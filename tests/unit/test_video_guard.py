@@ -290,6 +290,34 @@ def test_of_a_recording_without_loss_nothing_is_said() -> None:
     assert rate_and_loss(TimeGrid(np.array([0.0])))[0] == 0
 
 
+@pytest.mark.parametrize("rate_hz", [23.976, 25, 29.97, 50, 59.94, 60, 100, 120, 200, 240, 300, 360, 400])
+@pytest.mark.parametrize("faster", [1, 2.25, 2.5])
+def test_timestamps_in_milliseconds_hide_neither_the_rate_nor_show_a_loss(rate_hz: float, faster: float) -> None:
+    grid = milliseconds(range(2000), rate_hz=faster * rate_hz)
+    found_hz, lost = rate_and_loss(grid)
+    assert found_hz == pytest.approx(faster * rate_hz, rel=2e-3)
+    assert lost == 0
+    assert loss_problem(grid, name="a.mkv") is None
+
+
+def test_a_gap_that_rounding_cannot_explain_is_a_loss_at_high_rates_too() -> None:
+    kept = [k for k in range(2000) if k % 100 >= 10]
+    found_hz, lost = rate_and_loss(milliseconds(kept, rate_hz=600))
+    assert found_hz == pytest.approx(600, rel=5e-3)
+    assert lost == pytest.approx(190, abs=10)
+
+
+def test_a_rate_that_varies_is_told_and_no_loss_is_claimed() -> None:
+    rng = np.random.default_rng(0)
+    screen = TimeGrid(np.cumsum(rng.choice([1, 2, 3, 4, 6, 10], 500) / 60))
+    exposure = TimeGrid(np.concatenate([np.arange(300) / 30, 10 + np.arange(1, 150) / 15]))
+    for grid in (screen, exposure):
+        assert rate_and_loss(grid)[1] == 0
+        told = loss_problem(grid, name="a.mp4")
+        assert told is not None
+        assert told.startswith("a.mp4 has a variable frame rate")
+
+
 def test_a_pause_is_no_loss() -> None:
     times_s = np.concatenate([np.arange(50) / 25, 10 + np.arange(50) / 25])
     assert rate_and_loss(TimeGrid(times_s)) == (pytest.approx(25), 0)
