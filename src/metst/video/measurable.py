@@ -123,8 +123,8 @@ def loss_problem(grid: TimeGrid, *, name: str) -> str | None:
     taken = len(grid) + rate.lost
     if rate.varies:
         return (
-            f"{name} has a variable frame rate, by its timestamps, as of a screen recorder that leaves out what has not "
-            "changed, or of a camera in the dark; whether frames are missing cannot be told"
+            f"{name} has a variable frame rate, by its timestamps, as of a screen recorder that leaves out what has "
+            "not changed, or of a camera in the dark; whether frames are missing cannot be told"
         )
     if rate.lost <= _TOLERATED_LOSS * taken:
         return None
