@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,6 +14,7 @@ import pytest
 
 from metst.errors import UsageError, VideoError
 from metst.video import Frame, probe_video, read_colour_frames, read_colour_stream, read_frames
+from metst.video.folder import list_images
 
 Image = npt.NDArray[np.uint8]
 
@@ -249,3 +250,27 @@ def test_an_even_clock_shows_gaps(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == [k for k in range(30) if k != 12]
     assert "40 for each frame" in problems[0]
     assert problems[1].endswith("1 number(s) missing between images: 12")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [lambda k: f"f_{k:03d}_left_{59 - k:03d}.png", lambda k: f"frame_{k:03d}_id_{37 * k % 60:03d}.png"],
+    ids=["countdown", "identifier"],
+)
+def test_of_numbers_that_run_alike_natural_order_decides(tmp_path: Path, name: Callable[[int], str]) -> None:
+    files = [name(k) for k in range(60)]
+    for file in files:
+        (tmp_path / file).touch()
+    problems: list[str] = []
+    listed = list_images(tmp_path, report=lambda _kind, message: problems.append(message))
+    assert [(index, path.name) for index, path in listed] == list(enumerate(files))
+    assert problems == []
+
+
+@pytest.mark.parametrize("step", [2, 11, 12, 15, 20, 24, 25, 30, 60])
+def test_every_nth_frame_kept_is_no_clock(tmp_path: Path, step: int) -> None:
+    folder = make_folder(tmp_path, [f"f_{step * k:05d}.png" for k in range(30)])
+    problems: list[str] = []
+    listed = list_images(folder, report=lambda _kind, message: problems.append(message))
+    assert [index for index, _ in listed] == [step * k for k in range(30)]
+    assert "missing between images" in problems[0]

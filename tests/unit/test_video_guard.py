@@ -185,6 +185,30 @@ def test_what_is_whole_is_not_taken_for_combed() -> None:
         assert guarded(pictures)[1] == []
 
 
+@pytest.mark.parametrize("period_px", [2, 2.2, 2.5, 3, 4])
+@pytest.mark.parametrize("step_px", [0.17, 0.67, 2])
+def test_fine_stripes_that_move_are_not_taken_for_combed(period_px: float, step_px: float) -> None:
+    """A striped shirt: its rows are unlike their neighbours, but in all pictures alike."""
+    rows = np.arange(HEIGHT)[:, None]
+    pictures = []
+    for k in range(40):
+        shirt = scene(0, seed=k) + 30 * np.sin(2 * np.pi * (rows + step_px * k) / period_px)
+        pictures.append(np.clip(np.where(rows > 60, shirt, scene(0, seed=k)), 0, 255).astype(np.uint8))
+    assert [line for line in guarded(pictures)[1] if COMBED in line] == []
+
+
+def test_combing_that_ends_is_told_and_all_rows_are_measured_again() -> None:
+    pictures = [*woven(30, speed=2.0), *(scene(2 * k) for k in range(30, 90))]
+    guard = PictureGuard(lambda _kind, _message: None)
+    taken = [guard.take(picture, time_s=k / RATE_HZ) for k, picture in enumerate(pictures)]
+    cuts = [k for k, (_, cut) in enumerate(taken) if cut]
+    assert [taken[k][1] for k in cuts] == ["change to one field", "change to both fields"]
+    assert cuts[0] <= 5
+    assert 30 < cuts[1] <= 56
+    np.testing.assert_array_equal(taken[-1][0], pictures[-1])
+    assert "no longer interlaced" in guarded(pictures)[1][1]
+
+
 class Device:
     """Stands in for ``cv2.VideoCapture``: gives pictures as it was told, then none."""
 
@@ -264,6 +288,34 @@ def test_of_a_recording_without_loss_nothing_is_said() -> None:
     assert rate_and_loss(even)[0] == 1 / even.frame_s
     assert rate_and_loss(milliseconds(range(480), rate_hz=24))[0] == pytest.approx(24, rel=1e-3)
     assert rate_and_loss(TimeGrid(np.array([0.0])))[0] == 0
+
+
+@pytest.mark.parametrize("rate_hz", [23.976, 25, 29.97, 50, 59.94, 60, 100, 120, 200, 240, 300, 360, 400])
+@pytest.mark.parametrize("faster", [1, 2.25, 2.5])
+def test_timestamps_in_milliseconds_hide_neither_the_rate_nor_show_a_loss(rate_hz: float, faster: float) -> None:
+    grid = milliseconds(range(2000), rate_hz=faster * rate_hz)
+    found_hz, lost = rate_and_loss(grid)
+    assert found_hz == pytest.approx(faster * rate_hz, rel=2e-3)
+    assert lost == 0
+    assert loss_problem(grid, name="a.mkv") is None
+
+
+def test_a_gap_that_rounding_cannot_explain_is_a_loss_at_high_rates_too() -> None:
+    kept = [k for k in range(2000) if k % 100 >= 10]
+    found_hz, lost = rate_and_loss(milliseconds(kept, rate_hz=600))
+    assert found_hz == pytest.approx(600, rel=5e-3)
+    assert lost == pytest.approx(190, abs=10)
+
+
+def test_a_rate_that_varies_is_told_and_no_loss_is_claimed() -> None:
+    rng = np.random.default_rng(0)
+    screen = TimeGrid(np.cumsum(rng.choice([1, 2, 3, 4, 6, 10], 500) / 60))
+    exposure = TimeGrid(np.concatenate([np.arange(300) / 30, 10 + np.arange(1, 150) / 15]))
+    for grid in (screen, exposure):
+        assert rate_and_loss(grid)[1] == 0
+        told = loss_problem(grid, name="a.mp4")
+        assert told is not None
+        assert told.startswith("a.mp4 has a variable frame rate")
 
 
 def test_a_pause_is_no_loss() -> None:

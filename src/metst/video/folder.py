@@ -33,7 +33,9 @@ DeepImage = UInt8Array | npt.NDArray[np.uint16]
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _JPEG_SUFFIXES = frozenset({".jpeg", ".jpg"})
 _DIGITS = re.compile(r"([0-9]+)")  # of a name, between what is no number
-_LARGEST_STEP = 10  # from one image to the next, as where every tenth is kept; larger ones count time; set by hand
+# From one image to the next, set by hand: every twenty-fifth frame, one a second, may be kept, or a thousandth at most;
+# steps between these count time where they divide a second that is counted in milliseconds, as those of a clock do.
+_LARGEST_STEP, _LONGEST_STEP, _SECOND = 25, 999, 1000
 _LEAST_STEPS, _CLOCK_JITTER = 9, 0.25  # to tell a clock from frame numbers; share of a step; set by hand
 _DENSE = 0.9  # share that makes a rule: of the numbers in a span, of the steps that are alike; set by hand
 _GAPS_NAMED = 5  # in a report, the first; set by hand
@@ -122,17 +124,21 @@ def _frame_numbers(names: Sequence[tuple[int, ...]]) -> list[int] | None:
 
     A name may hold several numbers (``006_1_0001.jpg``, ``frame12_t0.400.png``): the frame's differs in all names
     and keeps them in natural order, or leaves hardly a number out; among such columns it is the one of the smallest
-    span, then the last.  ``None`` where there is none: minutes and seconds, parts and their frames.
+    span, then the last, but of several that leave hardly a number out one that keeps natural order
+    (``f_000_left_059.png`` to ``f_059_left_000.png``).  ``None`` where there is none: minutes and seconds, parts and
+    their frames.
     """
     columns = [list(column) for column in zip(*names, strict=True)]
     count = len(names)
     spans = [max(column) - min(column) for column in columns]
+    dense = [_DENSE * span < count for span in spans]
+    ordered = [column == sorted(column) for column in columns]
     fit = [
-        place
-        for place, column in enumerate(columns)
-        if len(set(column)) == count and (column == sorted(column) or _DENSE * spans[place] < count)
+        place for place, column in enumerate(columns) if len(set(column)) == count and (ordered[place] or dense[place])
     ]
-    return columns[min(fit, key=lambda place: (spans[place], -place))] if fit else None
+    if not fit:
+        return None
+    return columns[min(fit, key=lambda at: (0 if dense[at] else spans[at], not ordered[at], spans[at], -at))]
 
 
 def _clock_step(numbers: Sequence[int]) -> int | None:
@@ -145,7 +151,8 @@ def _clock_step(numbers: Sequence[int]) -> int | None:
         return None
     common, usual = math.gcd(*steps), median(steps)
     if common == min(steps):
-        return common if common > _LARGEST_STEP else None
+        fits = common > _LONGEST_STEP or (common > _LARGEST_STEP and _SECOND % common == 0)
+        return common if fits else None
     alike = sum(abs(step - usual) <= _CLOCK_JITTER * usual for step in steps)
     return 0 if usual > 1 / _CLOCK_JITTER and alike >= _DENSE * len(steps) else None
 

@@ -32,16 +32,22 @@ class PictureGuard:
             Its timestamp.
         """
         frozen = self._repeats.is_frozen(picture, time_s=time_s)
-        combed = self._combing.begins(picture)
-        if combed:
-            self._report(
-                "interlaced",
-                f"is interlaced, which its file does not say: from {time_s:.3f} s on motion is measured on one field, "
-                "half the rows; better de-interlace it first (FFmpeg: -vf bwdif)",
-            )
-        if self._combing.noticed:
-            picture = one_field(picture)
-        return picture, "frozen picture" if frozen else "change to one field" if combed else ""
+        cut = "frozen picture" if frozen else ""
+        if self._combing.changes(picture):
+            fields = self._tell_combing(time_s)
+            cut = cut or fields
+        return one_field(picture) if self._combing.noticed else picture, cut
+
+    def _tell_combing(self, time_s: float) -> str:
+        begins = self._combing.noticed
+        self._report(
+            "interlaced",
+            f"is interlaced, which its file does not say: from {time_s:.3f} s on motion is measured on one field, "
+            "half the rows; better de-interlace it first (FFmpeg: -vf bwdif)"
+            if begins
+            else f"is no longer interlaced: from {time_s:.3f} s on motion is measured on all rows again",
+        )
+        return f"change to {'one field' if begins else 'both fields'}"
 
     def close(self) -> None:
         """Report what can only be told at the end."""

@@ -38,7 +38,7 @@ _CLEAR_LEVELS = 0.1
 _STILL_SHARE, _STILL_FRAMES, _STILL_LEVELS = 0.3, 500, 0.02
 # Mean grey levels from one frozen picture to the next: encoded ones soon have 0 to 0.02, noise of 0.3 has 0.18.
 _EQUAL_LEVELS = 0.05
-_FULL_SPEED = 0.3  # of the usual change, at least, in the frame before a repeat and in the one after it
+_FULL_SPEED = 0.2  # of the usual change, at least, in the frame before a repeat and in the one after it
 _LONGEST_STAND_S = 5.0  # that is taken for a freeze before it ends: after a pan, a face at rest may look like one
 
 
