@@ -78,7 +78,10 @@ def command(name: str, clip: Path) -> list[object]:
     }[name]
 
 
-@pytest.mark.parametrize("name", ["synthesize", "overlay", "calibrate", "workers"])
+@pytest.mark.parametrize(
+    "name",
+    ["synthesize", "overlay", *(pytest.param(name, marks=pytest.mark.slow) for name in ("calibrate", "workers"))],
+)
 def test_a_command_that_is_told_to_go_leaves_no_picture(clip: Path, places: dict[str, Path], name: str) -> None:
     (clip.parent / "copy.mp4").write_bytes(clip.read_bytes() + b"\0")
     running = start(places, *command(name, clip))
@@ -92,7 +95,8 @@ def test_a_command_that_is_told_to_go_leaves_no_picture(clip: Path, places: dict
     assert unfinished(places) == []
 
 
-@pytest.mark.parametrize("name", ["synthesize", pytest.param("calibrate", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["synthesize", "calibrate"])
 def test_what_a_killed_command_left_goes_with_the_next(clip: Path, places: dict[str, Path], name: str) -> None:
     running = start(places, *command(name, clip))
     begun(places, running)

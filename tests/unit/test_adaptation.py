@@ -138,6 +138,7 @@ def stopper(at: int) -> Callable[[str, int, int | None], None]:
     return stop
 
 
+@pytest.mark.slow
 def test_an_adaptation_that_was_stopped_goes_on_to_the_same_model(
     lab: list[Motion], tmp_path: Path, quick: None
 ) -> None:

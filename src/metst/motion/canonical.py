@@ -6,14 +6,12 @@ the outer eye corners lie one *face unit* apart on the x axis.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int32Array, Int64Array
 from metst.motion.algebra import inverse, product
@@ -39,6 +37,7 @@ _FOREHEAD = 0.22  # face units of skin above the brows
 _JAW_SHARE = 0.96  # of the way from the eyes to the jaw that is skin
 _EYE_SHARE = (0.9, 1.3)  # width and height left out at an eye, over those of its landmarks
 _OPEN_MOUTH = 0.03  # face units between the lips
+_FRACTION_BITS = 4  # of the coordinates of polygons
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,46 +242,23 @@ def nodes_on_face(grid: Grid, landmarks: Float32Array) -> BoolArray:
 
 
 def pixel_weights(grid: Grid, landmarks: Float32Array) -> Float32Array:
-    """``(rows, columns)``: 1 on the skin, 0 outside the face's outline, inside the eyes and inside an open mouth.
-
-    Edges are as wide as a pixel: a landmark that moves a little changes the weights a little.
-    """
+    """``(rows, columns)``: 1 on the skin, 0 outside the face's outline, inside the eyes and inside an open mouth."""
     forehead = landmarks[17:27] - np.array([0, _FOREHEAD], dtype=np.float32)
-    weight = _cover(grid, np.concatenate([_JAW_SHARE * landmarks[:17], forehead]))
+    weight = np.zeros(grid.shape, dtype=np.uint8)
+    outline = cv2.convexHull(np.concatenate([_JAW_SHARE * landmarks[:17], forehead]).astype(np.float32))
+    cv2.fillConvexPoly(weight, _to_pixels(grid, outline[:, 0]), 1, shift=_FRACTION_BITS)
     for eye in (landmarks[36:42], landmarks[42:48]):
         centre = eye.mean(axis=0)
-        weight *= 1 - _cover(grid, centre + (eye - centre) * np.array(_EYE_SHARE))
+        left_out = centre + (eye - centre) * np.array(_EYE_SHARE)
+        cv2.fillConvexPoly(weight, _to_pixels(grid, left_out), 0, shift=_FRACTION_BITS)
     if (landmarks[65:68, 1] - landmarks[[63, 62, 61], 1]).max() > _OPEN_MOUTH:
-        weight *= 1 - _cover(grid, landmarks[60:68])
-    return weight
+        cv2.fillConvexPoly(weight, _to_pixels(grid, landmarks[60:68]), 0, shift=_FRACTION_BITS)
+    return weight.astype(np.float32)
 
 
-def _cover(grid: Grid, points: FloatArray) -> Float32Array:
-    """Convex hull of points (N, 2): 1 for pixels inside, less for those that it touches, from their distance to it."""
-    pixels = (points - np.array([LEFT, TOP])) * grid.unit
-    hull = cv2.convexHull(pixels.astype(np.float32))[:, 0].astype(np.float64)
-    along = np.roll(hull, -1, axis=0) - hull
-    inward = np.stack([-along[:, 1], along[:, 0]], axis=-1) / np.maximum(np.hypot(*along.T), _EMPTY)[:, None]
-    inward *= np.where(((hull.mean(axis=0) - hull) * inward).sum(axis=1) < 0, -1, 1)[:, None]
-    cover = np.zeros(grid.shape, np.float32)
-    _fill(hull, inward, (inward * hull).sum(axis=1), cover)
-    return cover
-
-
-@njit(cache=True, nogil=True)
-def _fill(hull: Float64Array, inward: Float64Array, offset: Float64Array, cover: Float32Array) -> None:
-    """Write a pixel more than the distance to the nearest side inside, within [0, 1].
-
-    The sides of the hull's box count as well: they keep sharp corners from reaching far.
-    """
-    (left, right), (top, bottom) = (hull[:, 0].min(), hull[:, 0].max()), (hull[:, 1].min(), hull[:, 1].max())
-    columns = range(max(math.floor(left), 0), min(math.ceil(right) + 1, cover.shape[1]))
-    for row in range(max(math.floor(top), 0), min(math.ceil(bottom) + 1, cover.shape[0])):
-        for column in columns:
-            inside = min(min(column - left, right - column), min(row - top, bottom - row))
-            for side in range(len(hull)):
-                inside = min(inside, inward[side, 0] * column + inward[side, 1] * row - offset[side])
-            cover[row, column] = min(max(inside + 1, 0.0), 1.0)
+def _to_pixels(grid: Grid, points: FloatArray) -> Int32Array:
+    """Face units to pixels of the grid with fractional bits, as OpenCV's polygons take them."""
+    return np.asarray(np.round((1 << _FRACTION_BITS) * grid.unit * (points - np.array([LEFT, TOP]))), dtype=np.int32)
 
 
 _Margins = tuple[float, float, float, float]
