@@ -30,8 +30,11 @@ from metst.video import write_video
 RATE_HZ = 12.0
 SIZE = (192, 240)
 POLL_S = 0.05
-TOLD = re.compile(rb'("created": "[^"]*"|"seconds": [\d.]+|analysed [\d :-]+|analysis took</th><td>[\d.]+)')
-"""When an analysis was made and how long it took: all that may differ."""
+TOLD = re.compile(
+    rb'("created": "[^"]*"|"seconds": [\d.]+|"sha256_of_the_rest": "\w*"|analysed [\d :-]+'
+    rb"|analysis took</th><td>[\d.]+)"
+)
+"""When an analysis was made and how long it took, and the seal over that: all that may differ."""
 
 
 def make_clips(folder: Path, *, clips: int, frames: int) -> None:
