@@ -77,6 +77,7 @@ def test_recordings_are_parted_so_that_none_is_checked_on_that_was_used(count: i
         assert parts == Recordings.parted(lab, seed=seed) or parts.learnt == Recordings.parted(lab, seed=seed).learnt
 
 
+@pytest.mark.slow
 def test_short_clips_are_enough(tmp_path: Path, quick: None) -> None:
     """Three seconds each: every one is learnt from, fitted on or checked on."""
     lab = [recording(seed, seconds=3.0) for seed in range(6)]
