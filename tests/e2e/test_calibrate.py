@@ -49,6 +49,7 @@ def test_strong_movements_are_found_and_placebos_are_not(still: Path, tmp_path: 
     assert all(row.peak_px == 0 for row in placebos)
 
 
+@pytest.mark.slow
 def test_models_are_compared_on_the_same_pictures(still: Path, tmp_path: Path) -> None:
     """One that finds nothing beside the usual one, which finds what it finds alone; other recordings are left out."""
     model = load_model()

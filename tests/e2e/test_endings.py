@@ -108,6 +108,7 @@ def test_what_a_killed_command_left_goes_with_the_next(clip: Path, places: dict[
     assert unfinished(places) == []
 
 
+@pytest.mark.slow
 def test_purge_sweeps_what_a_killed_command_left(clip: Path, places: dict[str, Path]) -> None:
     running = start(places, *command("calibrate", clip))
     begun(places, running)

@@ -25,10 +25,10 @@ QUICK = {
     "extract": "extract set -o {out}",
     "cache": "cache --json",
     "purge": "purge --leftovers --json",
-    "export": "export starter -o {out}/starter.onnx",
 }
 """Commands that take seconds, and how they are called."""
 SLOW = {
+    "export": "export starter -o {out}/starter.onnx",
     "corpus": "analyze a.mp4 frames -o {out} --fps 30 --overlay --workers 2",
     "synthesize": "synthesize --seconds 12 --count 2 -o {out}",
     "convert": "convert released.pkl {out}",

@@ -158,6 +158,7 @@ def test_an_adaptation_that_was_stopped_goes_on_to_the_same_model(
         adapt_model(tmp_path / "third", lab, model=load_model("metst-event"), **how)
 
 
+@pytest.mark.slow
 def test_the_model_card_says_on_what_and_keeps_nothing_of_a_person(
     lab: list[Motion], tmp_path: Path, quick: None
 ) -> None:

@@ -233,6 +233,7 @@ def test_kept_subjects_fit_the_decoding_and_no_weight(features: Path, whole: Pat
     assert again["decode"]["calibrated_per_min"] != info["decode"]["calibrated_per_min"]
 
 
+@pytest.mark.slow
 def test_a_planted_pattern_is_learnt_from_nothing(tmp_path: Path) -> None:
     """Bumps that no packaged model takes for micro-expressions: found in people who were not trained on."""
     root = feature_folder(tmp_path / "features", subjects=4, videos=2, frames=450, still=0)
