@@ -15,10 +15,10 @@ import xlwt
 
 from fuzz.doors import CORPUS, IMAGES, RESULT_FILES, whole_results
 from helpers.analyses import make_analysis
+from metst.arrays import UInt8Array
 from metst.models.checkpoint import load_model, save_model
 from metst.models.networks import build_network, without_weights
 from metst.results.motion_file import motion_bytes
-from metst.synthesis.portrait import portrait
 from metst.video import write_video
 
 ROWS = [["subject", "video", "onset", "apex", "offset", "emotion"], ["1", "a", 10, 14, 20, "negative"],
@@ -36,14 +36,21 @@ def _keep(door: str, name: str, data: bytes, *, kind: int | None = None) -> None
 
 
 def _videos(work: Path) -> None:
-    picture = cv2.resize(portrait(), (64, 64))
+    picture = _pattern(64, 64)
     for codec in ("h264", "mpeg4"):
         write_video(work / "clip.mp4", [np.roll(picture, k, axis=1) for k in range(6)], rate_hz=30, codec=codec)
         _keep("video", f"{codec}.mp4", (work / "clip.mp4").read_bytes())
 
 
+def _pattern(width: int, height: int) -> UInt8Array:
+    """Coloured waves: nobody's picture is kept with the tests."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    waves = [np.sin(x / (2 + channel)) + np.cos(y / (3 + channel)) for channel in range(3)]
+    return np.asarray(128 + 60 * np.stack(waves, axis=-1), np.uint8)
+
+
 def _pictures() -> None:
-    picture = cv2.resize(portrait(), (24, 16))
+    picture = _pattern(24, 16)
     for kind, suffix in enumerate(IMAGES):
         _keep("images", suffix[1:], cv2.imencode(suffix, picture)[1].tobytes(), kind=kind)
     deep = picture.astype(np.uint16) * 16
