@@ -27,7 +27,7 @@ from metst.motion.cache import motion_key
 from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion_file import motion_bytes
 from metst.spelling.names import check_name
-from metst.storage import fingerprint, json_key, sealed, unsealed, write_whole
+from metst.storage import fingerprint, sealed, unsealed_as, write_whole
 from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid
 from metst.video import probe_video
@@ -184,7 +184,7 @@ def _read_row(task: VideoTask) -> MeasuredRow:
     OSError, ValueError, DataError
         It is not there, not what was written, or of another video.
     """
-    found = MeasuredRow.model_validate_json(json_key(unsealed(task.row_path.read_bytes())))
+    found = unsealed_as(MeasuredRow, task.row_path.read_bytes())
     if found.row.key != (task.video.subject, task.video.name):
         raise DataError(f"it is of {'/'.join(found.row.key)}, not of {task.video.subject}/{task.video.name}")
     return found

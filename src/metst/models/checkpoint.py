@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata, resources
@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from metst.config import ModelInfo
 from metst.errors import CheckpointError, DataError, UsageError
 from metst.guard.limits import SETTINGS, check_file
-from metst.storage import faults_in_words, fingerprint, json_key, sealed, unsealed, whole_folder
+from metst.storage import faults_in_words, fingerprint, sealed, unsealed_as, whole_folder
 
 if TYPE_CHECKING:
     from metst.models.engine import Engine
@@ -234,9 +234,7 @@ def _read_info(path: Path) -> ModelInfo:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     try:
-        with suppress(ValueError):  # what is no JSON is told below
-            content = json_key(unsealed(content))
-        return ModelInfo.model_validate_json(content)
+        return unsealed_as(ModelInfo, content)
     except DataError as error:
         raise CheckpointError(f"{path}: {error}; get or convert the checkpoint again") from error
     except ValidationError as error:

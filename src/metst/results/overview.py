@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from metst.config import Settings
 from metst.errors import DataError
 from metst.results.analysis import Analysis, Custody
 from metst.results.flags import WORDS, face_conditions
-from metst.storage import faults_in_words, json_key, sealed, unsealed, write_whole
+from metst.storage import faults_in_words, sealed, unsealed_as, write_whole
 
 OVERVIEW_FILE = "overview.json"
 """The line, in the folder of an analysis."""
@@ -102,10 +101,7 @@ def read_overview(folder: Path) -> Overview:
     """
     path = folder / OVERVIEW_FILE
     try:
-        data = path.read_bytes()
-        with suppress(ValueError):  # what is no JSON is told below
-            data = json_key(unsealed(data))
-        return Overview.model_validate_json(data)
+        return unsealed_as(Overview, path.read_bytes())
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): analyse the recording again") from error
     except DataError as error:

@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from metst.errors import FAULTS_SHOWN, DataError, OutputError
 from metst.spelling.formulas import harmless
@@ -31,7 +31,9 @@ from metst.storage.leftovers import PART_SUFFIX as PART_SUFFIX
 from metst.storage.leftovers import name_beside
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
+
+_Model = TypeVar("_Model", bound="BaseModel")
 
 _SEAL = "sha256_of_the_rest"
 """The value in a JSON file that tells whether any other was changed."""
@@ -359,6 +361,21 @@ def unsealed(data: bytes) -> Any:
             f"it is not what was written: changed or damaged (who changed it on purpose takes its line {_SEAL} out)"
         )
     return rest
+
+
+def unsealed_as(kind: type[_Model], data: bytes) -> _Model:
+    """What a JSON file says, as settings of a kind.
+
+    Raises
+    ------
+    ValidationError
+        It is no JSON, or not of that kind.
+    DataError
+        It is not what was sealed.
+    """
+    with suppress(ValueError):  # what is no JSON is told by who makes settings of it
+        data = json_key(unsealed(data))
+    return kind.model_validate_json(data)
 
 
 def faults(error: ValidationError) -> list[tuple[str, str]]:
