@@ -10,7 +10,7 @@ import pytest
 
 from helpers.analyses import make_analysis
 from helpers.command_line import run
-from metst.cli.console import progress
+from metst.cli.console import console, progress, talk
 from metst.cli.journal import journal, tell
 from metst.errors import DataError, OutputError
 from metst.results import write_analysis
@@ -35,8 +35,16 @@ def test_stages_are_told_with_their_times_in_the_order_they_began(tmp_path: Path
     assert all(datetime.fromisoformat(str(line["time"])).tzinfo for line in lines(path))
 
 
-def test_a_log_grows_and_warnings_are_in_it(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _talking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ran before in this process may have been told to be quiet; so may a test here, for itself alone."""
+    monkeypatch.setattr(console, "quiet", False)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_log_grows_and_warnings_are_in_it(tmp_path: Path, quiet: bool) -> None:
     path = tmp_path / "log.json"
+    talk(quiet=quiet, verbose=False)
     for _ in range(2):
         with journal(path, command="live"):
             logging.getLogger("metst.video").warning("a frame is missing")

@@ -55,10 +55,10 @@ def introduce(model: Model, *, expected_per_min: float | None) -> None:
 def talk(*, quiet: bool, verbose: bool) -> None:
     """Set how much the command says."""
     console.quiet = quiet
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
-    handler = RichHandler(console=console, show_time=False, show_path=False)
+    shown = logging.ERROR if quiet else logging.NOTSET  # by the console alone: a journal has the warnings as well
+    handler = RichHandler(shown, console=console, show_time=False, show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("metst").setLevel(level)
+    logging.getLogger("metst").setLevel(logging.DEBUG if verbose and not quiet else logging.WARNING)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import typer
 from typer.exceptions import TyperException
 
 from metst.cli.journal import journal
+from metst.cli.options import with_parameters
 from metst.errors import MetstError
 from metst.guard.faults import fault_of, tracebacks
 
@@ -35,7 +36,6 @@ def debuggable(command: Callable[..., None]) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True).parameters
     debug = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Debug)
     log = inspect.Parameter("log_json", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Journal)
-    together = [*(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own.values()), debug, log]
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
@@ -43,9 +43,7 @@ def debuggable(command: Callable[..., None]) -> Callable[..., None]:
         with journal(log_json, command=command.__name__), tracebacks(_beside(values.get("output")) if wanted else None):
             _with_one_line(command, values)
 
-    run.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in together}
-    return run
+    return with_parameters(run, (*own.values(), debug, log))
 
 
 def _with_one_line(command: Callable[..., None], values: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,19 +93,21 @@ def on_machines(command: Callable[..., None]) -> Callable[..., None]:
     """
     own = inspect.signature(command, eval_str=True).parameters
     shared = inspect.signature(_chosen_executor, eval_str=True).parameters
-    together = [
-        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for each in (*own.values(), *shared.values())
-        if each.name != "where"
-    ]
+    together = [each for each in (*own.values(), *shared.values()) if each.name != "where"]
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
         where = _chosen_executor(**{name: values.pop(name) for name in shared})
         command(where=where, **values)
 
-    run.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in together}
+    return with_parameters(run, together)
+
+
+def with_parameters(run: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> Callable[..., None]:
+    """Let a function that takes any values by name show these parameters, from which Typer makes options."""
+    shown = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+    run.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in shown}
     return run
 
 
