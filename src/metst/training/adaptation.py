@@ -23,10 +23,10 @@ from metst.models.checkpoint import Model, check_target, load_model, save_model,
 from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion import Motion
 from metst.storage import make_folder, write_whole
-from metst.timeline import MINUTE_S
 from metst.training.adaptation_check import Check, check_gain
 from metst.training.layout import discard_state, training_folder
-from metst.training.material import SHORTEST_RECORDED_S, background_stretches, backgrounds_sha256
+from metst.training.material import SHORTEST_RECORDED_S, background_stretches, minutes
+from metst.training.sources import Drawn, motions_sha256
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
 from metst.video import content_hash, probe_video
@@ -95,11 +95,6 @@ class Recordings:
 def _cut(recordings: Sequence[Motion]) -> tuple[Sequence[Motion], Sequence[Motion]]:
     count = max(1, len(recordings) // _PARTS)
     return recordings[:count], recordings[count:]
-
-
-def minutes(recordings: Sequence[Motion]) -> float:
-    """Minutes with a usable face."""
-    return sum(float(each.displacement.valid.sum()) * each.grid.frame_s for each in recordings) / MINUTE_S
 
 
 def _check_background(motion: Motion, *, path: Path, min_quality: float) -> None:
@@ -254,7 +249,7 @@ def adapt_model(
     )
     info = _described(model.info, recipe=recipe, parts=parts, subjects=subjects, seed=seed)
     info = fitted(
-        Candidate.of(network, info), recipe=_to_fit(recipe, parts.fitted), backgrounds=parts.fitted, seed=seed + 1,
+        Candidate.of(network, info), recipe=_to_fit(recipe, parts.fitted), drawn=Drawn(parts.fitted), seed=seed + 1,
         shortest_s=SHORTEST_RECORDED_S, on_progress=on_progress,
     )  # fmt: skip
     check = check_gain(
@@ -300,7 +295,7 @@ def _fine_tuned(
     from metst.training.simulation import simulated_training
 
     training = simulated_training(
-        recipe, steps=recipe.steps, seed=seed, backgrounds=backgrounds, shortest_s=SHORTEST_RECORDED_S
+        recipe, steps=recipe.steps, seed=seed, drawn=Drawn(backgrounds), shortest_s=SHORTEST_RECORDED_S
     )
     training = replace(training, fingerprint=f"{training.fingerprint} from {model.info.weights_sha256}")
     network = fresh_network(recipe.network, seed=seed)
@@ -365,7 +360,7 @@ def _described(
                 "steps": str(recipe.steps),
                 "seed": str(seed),
                 "recordings": f"{len(parts.all)}, {minutes(parts.all):.2f} min",
-                "backgrounds": backgrounds_sha256(parts.all),
+                "backgrounds": motions_sha256(parts.all),
             },
         }
     )

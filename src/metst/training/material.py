@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -13,12 +14,12 @@ from metst.inference import network_input
 from metst.labels import NEUTRAL
 from metst.regions import REGION_NAMES
 from metst.results.motion import Motion
-from metst.storage import fingerprint
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion
-from metst.timeline import Series, TimeGrid, true_runs
+from metst.timeline import MINUTE_S, Series, TimeGrid, true_runs
 from metst.training.loop import Batch
 from metst.training.simulated_recipes import SimulationRecipe
+from metst.training.sources import Drawn
 
 SHORTEST_BACKGROUND_S = 4.0
 """A shorter stretch of a rendered background is not planted into, seconds: there are always longer ones beside it, and
@@ -40,29 +41,44 @@ class Material:
         Unbroken stretches.
     share : float
         Share of recordings that are planted into one of them.
+    people : tuple of tuple of Background
+        Unbroken stretches of footage of people, by person: each person is drawn as often, however much there is of
+        one.
+    people_share : float
+        Share of recordings that are planted into one of these.
     """
 
     simulator: MotionSimulator
     backgrounds: tuple[Background, ...]
     share: float
+    people: tuple[tuple[Background, ...], ...] = ()
+    people_share: float = 0.0
 
     @classmethod
     def of(
         cls,
         recipe: SimulationRecipe,
         *,
-        backgrounds: Sequence[Motion],
+        drawn: Drawn,
         seed: int,
         shortest_s: float = SHORTEST_BACKGROUND_S,
     ) -> Material:
-        """Material by a recipe; stretches of backgrounds that are shorter are left out."""
-        simulator = MotionSimulator(simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation)
-        stretches = tuple(
-            stretch
-            for each in backgrounds
-            for stretch in background_stretches(each, min_quality=recipe.input.min_quality, shortest_s=shortest_s)
+        """Material by a recipe; stretches of heads that are shorter are left out."""
+        simulator = MotionSimulator(
+            simulated_responses(count=recipe.faces, seed=seed), settings=recipe.simulation, patterns=drawn.patterns
         )
-        return cls(simulator, stretches, recipe.background_share if stretches else 0.0)
+
+        def stretches(recordings: Sequence[Motion], *, shortest_s: float) -> tuple[Background, ...]:
+            quality = recipe.input.min_quality
+            found = (background_stretches(each, min_quality=quality, shortest_s=shortest_s) for each in recordings)
+            return tuple(chain.from_iterable(found))
+
+        rendered = stretches(drawn.heads, shortest_s=shortest_s)
+        by_person = tuple(filter(None, (stretches(each, shortest_s=SHORTEST_RECORDED_S) for each in drawn.people.values())))
+        return cls(
+            simulator, rendered, recipe.background_share if rendered else 0.0,
+            by_person, recipe.footage_share if by_person else 0.0,
+        )  # fmt: skip
 
     def draw(self, rng: np.random.Generator, *, seconds: float, once: bool = False) -> SimulatedMotion:
         """A recording by a camera of one of the usual rates.
@@ -70,8 +86,7 @@ class Material:
         It lasts at least so many seconds; with ``once`` no longer than the background it is planted into, of which no
         frame is seen twice.
         """
-        if self.share and rng.random() < self.share:
-            background = self.backgrounds[rng.integers(len(self.backgrounds))]
+        if (background := self._background(rng)) is not None:
             if once and background.seconds <= seconds:
                 return self.simulator.draw_over(rng, background)
             frames = math.ceil(seconds * background.rate_hz) + 1
@@ -79,6 +94,15 @@ class Material:
         rates = self.simulator.settings.camera_rates_hz
         rate_hz = rates[rng.integers(len(rates))]
         return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
+
+    def _background(self, rng: np.random.Generator) -> Background | None:
+        """What is planted into; None for a recording that is simulated as a whole."""
+        if self.people and rng.random() < self.people_share:
+            person = self.people[rng.integers(len(self.people))]
+            return person[rng.integers(len(person))]
+        if self.share and rng.random() < self.share:
+            return self.backgrounds[rng.integers(len(self.backgrounds))]
+        return None
 
 
 def background_stretches(recording: Motion, *, min_quality: float, shortest_s: float) -> Iterator[Background]:
@@ -113,7 +137,6 @@ def motion_series(recording: SimulatedMotion) -> Series:
     return Series(grid, recording.displacement, np.ones(length, dtype=bool), REGION_NAMES)
 
 
-def backgrounds_sha256(backgrounds: Sequence[Motion]) -> str:
-    """SHA-256 over what was measured; empty without any."""
-    measured = (part.tobytes() for each in backgrounds for part in (each.displacement.values, each.quality))
-    return fingerprint(*measured) if backgrounds else ""
+def minutes(recordings: Sequence[Motion]) -> float:
+    """Minutes with a usable face."""
+    return sum(float(each.displacement.valid.sum()) * each.grid.frame_s for each in recordings) / MINUTE_S

@@ -23,6 +23,10 @@ class SimulationRecipe(Settings):
     )
     background_s: float = Field(17.0, gt=0, description="length of each, seconds")
     background_share: float = Field(0.5, ge=0, le=1, description="share of training recordings that are planted so")
+    footage_share: float = Field(
+        0.0, ge=0, le=1, description="share of training recordings that are planted into footage of people, where there is"
+    )
+    footage_crf: tuple[int, ...] = Field((), description="qualities that each clip of it is encoded with once more")
     reversed_share: float = Field(0.0, ge=0, le=1, description="share of training recordings played backwards")
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(16, ge=1, description="recordings per step")

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from metst.models.networks import StateTransitionNetwork
 from metst.results.motion import Motion
 from metst.synthesis.trajectories import SimulatedMotion
 from metst.timeline import MINUTE_S, true_runs
-from metst.training.backgrounds import recorded_backgrounds
+from metst.training.footage import People
 from metst.training.layout import discard_state, training_folder
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import simulated_loss
-from metst.training.material import SHORTEST_BACKGROUND_S, Material, backgrounds_sha256, clip_batch, motion_series
+from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch, minutes, motion_series
+from metst.training.sources import KEPT_FOR_VALIDATION, NOTHING_ELSE, Drawn, Sources, drawn_from
 from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
@@ -36,8 +38,6 @@ _EPOCH_STEPS = 50
 """Steps between two states that a training can go on from; set by hand."""
 _SEED_STRIDE = 1000
 """Between the seeds of two stages, so that each sees other recordings; set by hand."""
-_KEPT_FOR_VALIDATION = 4
-"""Every so manieth background is kept from training, for threshold and calibration; set by hand."""
 _VALIDATION_RECORDING_S = 60.0
 """Length of a recording that threshold and calibration are fitted on, seconds; set by hand."""
 
@@ -46,19 +46,24 @@ _FITTED_ON = (
     "simulated recordings that training never saw",
     "simulated recordings and movements planted into rendered heads, none seen in training",
 )
+_FITTED_ON_PEOPLE = ", and into footage of people whom training never saw"
 # What nobody may take such a model for.
 _NEVER = "no recording of a spontaneous micro-expression"
 
 
-def trained_on(recipe: SimulationRecipe) -> str:
+def trained_on(recipe: SimulationRecipe, people: People | None = None) -> str:
     """The training data, for people."""
-    count = recipe.backgrounds - len(range(0, recipe.backgrounds, _KEPT_FOR_VALIDATION))
+    count = recipe.backgrounds - len(range(0, recipe.backgrounds, KEPT_FOR_VALIDATION))
     among = ["blinks", "speech", "lasting expressions"]
     among += ["laughs"] * (recipe.simulation.laughs_per_min > 0)
     among += ["things before the face"] * (recipe.simulation.covers_per_min > 0)
     simulated = f"planted micro-expressions among {', '.join(among)}, head rotation and measurement noise"
-    heads = f" and measured motion of {count} rendered heads" if count else " only"
-    return f"simulated motion of the 18 regions ({simulated}){heads}; {_NEVER}"
+    parts = [f"simulated motion of the 18 regions ({simulated})"]
+    parts += [f"measured motion of {count} rendered heads"] if count else []
+    if people:
+        length = minutes([*chain.from_iterable(people.values())])
+        parts += [f"measured motion of {len(people)} people on unlabelled footage ({length:.0f} min with re-encodings)"]
+    return f"{' and '.join(parts)}{'' if parts[1:] else ' only'}; {_NEVER}"
 
 
 def train_model(
@@ -67,8 +72,7 @@ def train_model(
     recipe: SimulationRecipe,
     steps: int | None = None,
     seed: int = DEFAULT_SEED,
-    backgrounds: Path | None = None,
-    head_model: Path | None = None,
+    sources: Sources = NOTHING_ELSE,
     on_progress: OnProgress | None = None,
 ) -> ModelInfo:
     """Train by a recipe and write a checkpoint folder.
@@ -84,11 +88,8 @@ def train_model(
         Fewer or more steps than the recipe's; when fewer, no earlier stage makes more.
     seed : int
         Of weights and data; the same seed on the same machine gives the same weights.
-    backgrounds : Path, optional
-        Folder that keeps the recorded backgrounds, for a recipe with any; when absent they go with the training's
-        state.
-    head_model : Path, optional
-        Parametric head that they are rendered with; that of the installed package when absent.
+    sources : Sources
+        Footage of people, statistics of patterns, and where rendered heads come from.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
@@ -100,35 +101,27 @@ def train_model(
     Raises
     ------
     UsageError
-        The folder is no checkpoint, its state is that of another training, or there is no head to render.
+        The folder is no checkpoint, its state is that of another training, there is no head to render, the recipe
+        learns from nobody and there is footage, or a person to tune on is not in it.
     DataError, OutputError
-        As for :func:`metst.training.loop.fit_network`.
+        As for :func:`metst.training.loop.fit_network`, and where a source is damaged.
     """
     check_target(folder, overwrite=True)
     folder = folder.resolve()  # a name is needed, and "." has none
     steps, work = steps or recipe.steps, training_folder(folder)
     own = work / "backgrounds"
-    recorded = recorded_backgrounds(
-        backgrounds or own, count=recipe.backgrounds, seconds=recipe.background_s, head_model=head_model,
-        on_progress=on_progress,
-    )  # fmt: skip
-    kept, seen = _parted(recorded)
-    network = _trained(recipe, steps=steps, seed=seed, backgrounds=seen, folder=work, on_progress=on_progress)
-    info = _described(recipe, steps=steps, seed=seed, backgrounds=recorded)
-    info = fitted(Candidate.of(network, info), recipe=recipe, backgrounds=kept, seed=seed + 1, on_progress=on_progress)
+    drawn = drawn_from(sources, recipe=recipe, kept=sources.backgrounds or own, on_progress=on_progress)
+    seen, kept = drawn.parted(sources.tuned_on)
+    network = _trained(recipe, steps=steps, seed=seed, drawn=seen, folder=work, on_progress=on_progress)
+    info = _described(recipe, steps=steps, seed=seed, drawn=drawn, learnt=seen)
+    info = fitted(Candidate.of(network, info), recipe=recipe, drawn=kept, seed=seed + 1, on_progress=on_progress)
     saved = save_model(folder, network=network, info=info, overwrite=True)
     discard_state(work)
     shutil.rmtree(own, ignore_errors=True)
     return saved.info
 
 
-def _parted(recorded: Sequence[Motion]) -> tuple[Sequence[Motion], Sequence[Motion]]:
-    """Backgrounds that are kept for threshold and calibration, and those that training sees."""
-    kept = recorded[::_KEPT_FOR_VALIDATION]
-    return kept, [each for each in recorded if each not in kept]
-
-
-def _described(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: Sequence[Motion]) -> ModelInfo:
+def _described(recipe: SimulationRecipe, *, steps: int, seed: int, drawn: Drawn, learnt: Drawn) -> ModelInfo:
     """What a model is, but for its decoding."""
     return ModelInfo(
         network=recipe.network,
@@ -136,14 +129,14 @@ def _described(recipe: SimulationRecipe, *, steps: int, seed: int, backgrounds: 
         input=recipe.input,
         scoring=recipe.scoring,
         decode=DecodeSettings(),
-        decode_fitted_on=_FITTED_ON[bool(recipe.backgrounds)],
-        training_subjects=(),
-        trained_on=trained_on(recipe),
+        decode_fitted_on=f"{_FITTED_ON[bool(recipe.backgrounds)]}{_FITTED_ON_PEOPLE if drawn.people else ''}",
+        training_subjects=tuple(drawn.people),
+        trained_on=trained_on(recipe, learnt.people),
         provenance={
             "recipe": recipe.model_dump_json(),
             "steps": str(steps),
             "seed": str(seed),
-            "backgrounds": backgrounds_sha256(backgrounds),
+            "backgrounds": drawn.sha256,
         },
     )
 
@@ -153,7 +146,7 @@ def _trained(
     *,
     steps: int,
     seed: int,
-    backgrounds: Sequence[Motion],
+    drawn: Drawn,
     folder: Path,
     on_progress: OnProgress | None,
 ) -> StateTransitionNetwork:
@@ -164,7 +157,7 @@ def _trained(
             stage,
             steps=steps if stage is recipe else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
             seed=seed + _SEED_STRIDE * number,
-            backgrounds=backgrounds if stage.backgrounds else (),
+            drawn=drawn.for_recipe(stage),
         )
         fit_network(network, training, folder=folder / str(number), on_progress=on_progress)
     return network
@@ -176,16 +169,11 @@ def recipe_stages(recipe: SimulationRecipe) -> list[SimulationRecipe]:
 
 
 def simulated_training(
-    recipe: SimulationRecipe,
-    *,
-    steps: int,
-    seed: int,
-    backgrounds: Sequence[Motion],
-    shortest_s: float = SHORTEST_BACKGROUND_S,
+    recipe: SimulationRecipe, *, steps: int, seed: int, drawn: Drawn, shortest_s: float = SHORTEST_BACKGROUND_S
 ) -> Training:
-    """One stage; stretches of backgrounds that are shorter are left out."""
-    material = Material.of(recipe, backgrounds=backgrounds, seed=seed, shortest_s=shortest_s)
-    measured = backgrounds_sha256(backgrounds)
+    """One stage; stretches of rendered backgrounds that are shorter are left out."""
+    material = Material.of(recipe, drawn=drawn, seed=seed, shortest_s=shortest_s)
+    measured = drawn.sha256
     return Training(
         batch=_Ahead(lambda step: clip_batch(step, material=material, recipe=recipe, seed=seed), last=steps - 1),
         loss=simulated_loss(class_weight=recipe.class_weight, neutral_weight=recipe.neutral_weight),
@@ -217,14 +205,14 @@ def fitted(
     model: Candidate,
     *,
     recipe: SimulationRecipe,
-    backgrounds: Sequence[Motion],
+    drawn: Drawn,
     seed: int,
     shortest_s: float = SHORTEST_BACKGROUND_S,
     on_progress: OnProgress | None = None,
 ) -> ModelInfo:
     """The description of a trained network with its decoding, and that of live use where it differs."""
     info = model.info
-    source = Material.of(recipe, backgrounds=backgrounds, seed=seed, shortest_s=shortest_s)
+    source = Material.of(recipe, drawn=drawn, seed=seed, shortest_s=shortest_s)
 
     def fit(info: ModelInfo, stage: str) -> DecodeSettings:
         return fit_decoding(

@@ -1,0 +1,136 @@
+"""People on video as backgrounds: the measured motion of footage that nobody has labelled, by person.
+
+Rendered heads show what their author thought of; people do the rest.  Each clip is measured as it is, and encoded
+again at lower qualities, so that a network learns that the same face looks a little different through every codec.
+No picture is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from metst.arrays import Float64Array, OnProgress
+from metst.config import AnalyzeSettings
+from metst.datasets.folders import VIDEO_SUFFIXES, entries, folders
+from metst.errors import DataError, OutputError, UsageError
+from metst.guard.faults import Fault, guarded
+from metst.motion.cache import FORMAT
+from metst.motion.measured import CHANGED, measure_motion
+from metst.results.motion import Motion
+from metst.results.motion_file import motion_bytes, read_motion_file
+from metst.storage import fingerprint, json_key, make_folder, temporary_folder, write_whole
+from metst.video import content_hash, probe_video, read_colour_stream, write_video
+
+People = Mapping[str, Sequence[Motion]]
+"""Measured motion by person."""
+
+
+def people_on_video(
+    footage: Path,
+    *,
+    kept: Path,
+    qualities: Sequence[int] = (),
+    on_fault: Callable[[str], None] | None = None,
+    on_progress: OnProgress | None = None,
+) -> dict[str, tuple[Motion, ...]]:
+    """Motion of all clips in ``footage/<person>/``, as they are and encoded again.
+
+    Parameters
+    ----------
+    footage : Path
+        A folder per person, and in it video files.
+    kept : Path
+        Folder that keeps the motion; what it holds already is read, not measured again.  Made when absent.
+    qualities : sequence of int
+        Constant rate factors of H.264 that each clip is encoded with once more.
+    on_fault : callable, optional
+        Called with a line for each clip that is left out; an error when absent.
+    on_progress : callable, optional
+        Called as ``on_progress("footage", done, total)``.
+
+    Returns
+    -------
+    dict of str to tuple of Motion
+        Per person in order of their names; nobody without a clip that can be measured.
+
+    Raises
+    ------
+    UsageError
+        The folder is not there, or holds no video in folders of persons.
+    VideoError, FaceError, DataError
+        Without ``on_fault``: a clip cannot be read, shows no face, or lies with two persons.
+    OutputError
+        What is kept cannot be written.
+    """
+    clips = _clips(footage)
+    make_folder(kept)
+    found: dict[str, list[Motion]] = {}
+    shown: dict[str, str] = {}
+    for number, (person, path) in enumerate(clips, start=1):
+        ours = (OutputError,) if on_fault else (Exception,)
+        work = partial(_motions, path, person=person, shown=shown, kept=kept, qualities=qualities)
+        done = guarded(work, name=path.stem, let_through=ours)
+        if not isinstance(done, Fault):
+            found.setdefault(person, []).extend(done)
+        elif on_fault is not None:
+            on_fault(f"{path}: {done.message.removeprefix(f'{path}: ')}")
+        if on_progress is not None:
+            on_progress("footage", number, len(clips))
+    return {person: tuple(motions) for person, motions in found.items()}
+
+
+def _clips(footage: Path) -> list[tuple[str, Path]]:
+    if not footage.is_dir():
+        raise UsageError(f"{footage} is no folder: expected one with a folder of video files per person")
+    clips = [
+        (person.name, path)
+        for person in folders(footage)
+        for path in entries(person)
+        if path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES
+    ]
+    if not clips:
+        raise UsageError(f"{footage} holds no video file in a folder of a person: expected {footage}/PERSON/CLIP.mp4")
+    return clips
+
+
+def _motions(
+    path: Path, *, person: str, shown: dict[str, str], kept: Path, qualities: Sequence[int]
+) -> list[Motion]:
+    content = content_hash(path)
+    if shown.setdefault(content, person) != person:
+        raise DataError(f"{path} shows {person}, and the same recording lies with {shown[content]}: keep one of them")
+    original = _kept(kept, [content], measure=partial(_measured, path))
+    if not original.displacement.valid.any():
+        raise DataError(f"{path}: no frame with a usable face: leave it out")
+    time_s = original.grid.time_s - original.grid.time_s[0]
+    again = [_kept(kept, [content, crf], measure=partial(_recoded, path, time_s=time_s, crf=crf)) for crf in qualities]
+    return [original, *again]
+
+
+def _kept(folder: Path, about: list[object], *, measure: Callable[[], Motion]) -> Motion:
+    """Motion that the folder holds, measured now when it does not: by the clip, its quality, and how it is measured."""
+    key = json_key([*about, FORMAT, AnalyzeSettings().model_dump(mode="json")])
+    file = folder / f"{fingerprint(key)[:24]}.safetensors"
+    if not file.is_file():
+        write_whole(file, motion_bytes(measure()))
+    return read_motion_file(file, remedy="delete it")
+
+
+def _recoded(path: Path, *, time_s: Float64Array, crf: int) -> Motion:
+    """Motion of a clip after one more encoding."""
+    with temporary_folder() as work:
+        again = work / "again.mp4"
+        write_video(again, (frame.rgb for frame in read_colour_stream(path)), times_s=time_s.tolist(), crf=crf)
+        return _measured(again)
+
+
+def _measured(path: Path) -> Motion:
+    measured = measure_motion(
+        probe_video(path), settings=AnalyzeSettings(), content="", rate_hz=None, landmarks=None, cache=False,
+        on_progress=None,
+    )  # fmt: skip
+    if measured.changed:
+        raise DataError(f"{path}: {CHANGED}")
+    return measured.motion
