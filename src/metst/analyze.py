@@ -12,7 +12,7 @@ from metst.errors import FaceError
 
 if TYPE_CHECKING:
     from metst.arrays import FloatArray, OnProgress
-    from metst.config import AnalyzeSettings
+    from metst.config import AnalyzeSettings, OperatingPoint
     from metst.models.checkpoint import Model
     from metst.results import Analysis, Measured, Motion, Source
     from metst.timeline import Series, TimeGrid
@@ -23,6 +23,7 @@ def analyze(
     path: str | Path,
     *,
     model: str | Path | Model = "metst-event",
+    operating_point: OperatingPoint | None = None,
     settings: AnalyzeSettings | None = None,
     rate_hz: float | None = None,
     landmarks: FloatArray | None = None,
@@ -37,6 +38,9 @@ def analyze(
         Any container FFmpeg reads, or a folder of frames.
     model : str, Path or Model
         Name of a packaged model, a checkpoint folder, or a loaded model.
+    operating_point : {"quiet", "balanced", "sensitive"}, optional
+        How many candidates to report: about a third of the false ones of ``balanced``, or three times as many.  Absent:
+        ``balanced``, or what a loaded model was set to.
     settings : AnalyzeSettings, optional
         Settings of the face and motion stages.
     rate_hz : float, optional
@@ -58,7 +62,8 @@ def analyze(
     Raises
     ------
     UsageError, VideoError, FaceError, CheckpointError
-        The input is missing or unreadable, shows no usable face, or the model cannot be loaded.
+        The input is missing or unreadable, shows no usable face, or the model cannot be loaded or has no such
+        operating point.
     """
     # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
     from metst.config import AnalyzeSettings
@@ -69,7 +74,7 @@ def analyze(
 
     started = time.perf_counter()
     path, settings = Path(path), settings or AnalyzeSettings()
-    loaded = model if isinstance(model, Model) else load_model(model)
+    loaded = (model if isinstance(model, Model) else load_model(model)).as_used(point=operating_point)
     info, content = probe_video(path, rate_hz=rate_hz), content_hash(path)
     measured = measure_motion(
         info, settings=settings, content=content, rate_hz=rate_hz, landmarks=landmarks, cache=cache,

@@ -38,6 +38,31 @@ STAGES: Final = 3
 Codec = Literal["h264", "hevc", "mpeg4"]
 """Names of the codecs that videos are written with, as FFmpeg has them."""
 
+OperatingPoint = Literal["quiet", "balanced", "sensitive"]
+"""Names of thresholds of one model, from few candidates to many."""
+
+DEFAULT_POINT: Final[OperatingPoint] = "balanced"
+"""The threshold that a model's ``peak_threshold`` is, where no other was chosen."""
+
+FALSE_ALARM_FACTORS: Final[dict[OperatingPoint, float]] = {"quiet": 0.3, "balanced": 1.0, "sensitive": 3.0}
+"""Candidates of recordings without a micro-expression at each operating point, over those of ``balanced``: about a
+third, or three times as many.  Set by hand; from few to many, which is the order of the names."""
+
+EXPECTED_PER_MIN: Final = 1.0
+"""Micro-expressions per minute that confidences are given for, where nobody says another rate.
+
+Labelled long videos, all of them videos and all their minutes, those without a micro-expression too:
+
+- SAMM Long Videos: 159 in 147 videos of 35.5 s on average, 87 min: 1.83 a minute (counts: arXiv 1911.01519; the mean
+  length as the grand challenge of 2020 has it, not counted here).  Its 79 videos with any hold about six a minute.
+- CAS(ME)²: 57 in 98 videos of 148 s on average, 242 min: 0.24 a minute (lengths from the same challenge).
+- CAS(ME)³: 1,109; of more than 8 million frames at 30 a second more than 4 million are not labelled (its abstract, doi
+  10.1109/TPAMI.2022.3174895), so some 2,200 min are: 0.50 a minute.
+
+The three have a mean of 0.86 and hold 0.52 in all their minutes together; people were shown what moves them and told to
+keep still faces.  One a minute is the mean, rounded to what is easy to reckon with: odds go in proportion to the rate.
+"""
+
 _MOST_PER_MIN = 600.0
 """Micro-expressions per minute, each a tenth of a second (``min_duration_s``): more would not fit."""
 
@@ -79,6 +104,13 @@ class DecodeSettings(Settings):
     model_config = ConfigDict(allow_inf_nan=False)
 
     peak_threshold: float = Field(0.5, gt=0, lt=1, description="absolute score a peak must reach to be an event")
+    operating_points: dict[OperatingPoint, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=dict,
+        description="peak_threshold at each operating point; empty: there is one threshold only, balanced",
+    )
+    operating_point: OperatingPoint = Field(
+        DEFAULT_POINT, description="which of the operating points peak_threshold is"
+    )
     edge_fraction: float = Field(
         0.5, gt=0, lt=1, description="an event ends where the score falls under this share of its peak"
     )
@@ -109,6 +141,26 @@ class DecodeSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _points_are_in_order(self) -> Self:
+        if not self.operating_points:
+            if self.operating_point != DEFAULT_POINT:
+                raise ValueError(
+                    f"operating_point {self.operating_point} is not among operating_points: there are none"
+                )
+            return self
+        if missing := [name for name in FALSE_ALARM_FACTORS if name not in self.operating_points]:
+            raise ValueError(f"operating_points lack {', '.join(missing)}: give all of them or none")
+        heights = [self.operating_points[name] for name in FALSE_ALARM_FACTORS]
+        if heights != sorted(heights, reverse=True):
+            raise ValueError(f"operating_points must not rise from {' to '.join(FALSE_ALARM_FACTORS)}, got {heights}")
+        if self.peak_threshold != self.operating_points[self.operating_point]:
+            raise ValueError(
+                f"peak_threshold {self.peak_threshold} is not the one of operating point {self.operating_point},"
+                f" {self.operating_points[self.operating_point]}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _expected_is_adjustable(self) -> Self:
         if self.expected_per_min is not None and self.calibrated_per_min is None:
             raise ValueError("expected_per_min needs calibrated_per_min: without it confidences cannot be adjusted")
@@ -135,6 +187,32 @@ class DecodeSettings(Settings):
                 " (decode.calibrated_per_min): it cannot be adjusted to another rate"
             )
         return self.model_copy(update={"expected_per_min": float(per_min)})
+
+    def at(self, point: OperatingPoint) -> DecodeSettings:
+        """The same rule at another operating point; ``balanced`` is the threshold of settings that have no points.
+
+        Raises
+        ------
+        UsageError
+            There is no such point.
+        """
+        if point == self.operating_point:
+            return self
+        if point not in self.operating_points:
+            has = ", ".join(self.operating_points) or f"{DEFAULT_POINT} only, its own threshold {self.peak_threshold}"
+            raise UsageError(f"no operating point {point!r}: this model has {has}")
+        return self.model_copy(update={"peak_threshold": self.operating_points[point], "operating_point": point})
+
+    def at_usual_rate(self) -> DecodeSettings:
+        """The same with confidences for :data:`EXPECTED_PER_MIN`, where no rate was told and they can be adjusted."""
+        if self.expected_per_min is not None or self.calibrated_per_min is None:
+            return self
+        return self.expecting(EXPECTED_PER_MIN)
+
+    @property
+    def granted_per_min(self) -> float | None:
+        """Micro-expressions per minute that the confidences are given for; None: nobody knows."""
+        return self.expected_per_min or self.calibrated_per_min
 
     @property
     def offset(self) -> float:
@@ -307,6 +385,48 @@ class ModelInfo(Settings):
             )
         live = self.live_decode and self.live_decode.expecting(per_min)
         return self.model_copy(update={"decode": self.decode.expecting(per_min), "live_decode": live})
+
+    def at(self, point: OperatingPoint) -> ModelInfo:
+        """The same network at another operating point, offline and live.
+
+        Raises
+        ------
+        UsageError
+            The model has no such point; one that decodes by a published rule has ``balanced`` alone, its own rule.
+        """
+        if isinstance(self.decode, PublishedDecodeSettings):
+            if point == DEFAULT_POINT:
+                return self
+            raise UsageError(
+                f"no operating point {point!r}: model {self.name} decodes by the published {self.decode.rule} rule,"
+                f" whose threshold goes with each video, and has {DEFAULT_POINT} only"
+            )
+        live = self.live_decode and self.live_decode.at(point)
+        return self.model_copy(update={"decode": self.decode.at(point), "live_decode": live})
+
+    def as_used(self, *, point: OperatingPoint | None = None, expected_per_min: float | None = None) -> ModelInfo:
+        """The model as an analysis uses it.
+
+        Parameters
+        ----------
+        point : {"quiet", "balanced", "sensitive"}, optional
+            Operating point; absent: the one the model stands at.
+        expected_per_min : float, optional
+            Micro-expressions per minute that are to be expected; absent: what the model was told before, and else
+            :data:`EXPECTED_PER_MIN` where it says what its confidence was fitted on.
+
+        Raises
+        ------
+        UsageError
+            As :meth:`at` and :meth:`expecting`.
+        """
+        info = self if point is None else self.at(point)
+        if expected_per_min is not None:
+            return info.expecting(expected_per_min)
+        if isinstance(info.decode, PublishedDecodeSettings):
+            return info
+        live = info.live_decode and info.live_decode.at_usual_rate()
+        return info.model_copy(update={"decode": info.decode.at_usual_rate(), "live_decode": live})
 
     @property
     def decode_live(self) -> PublishedDecodeSettings | DecodeSettings:

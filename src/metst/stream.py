@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from metst.arrays import FloatArray, IntArray, UInt8Array
-from metst.config import AnalyzeSettings
+from metst.config import AnalyzeSettings, OperatingPoint
 from metst.errors import DataError, UsageError
 from metst.face import FaceFrame, FaceTracker
 from metst.inference import ScoreStream, event_stream
@@ -115,6 +115,8 @@ class Stream:
     ----------
     model : str, Path or Model
         Name of a packaged model, a checkpoint folder, or a loaded model.
+    operating_point : {"quiet", "balanced", "sensitive"}, optional
+        As for :func:`metst.analyze`.
     settings : AnalyzeSettings, optional
         Settings of the face and motion stages.
     landmarks : (T, 68, 2) array, optional
@@ -128,7 +130,8 @@ class Stream:
     Raises
     ------
     UsageError
-        There is no such model, or it cannot run live: a published rule needs the whole video.
+        There is no such model, it has no such operating point, or it cannot run live: a published rule needs the whole
+        video.
     CheckpointError, FaceError, DataError
         The model cannot be loaded, the face networks are missing, or the landmarks have another shape.
 
@@ -146,11 +149,12 @@ class Stream:
         self,
         *,
         model: str | Path | Model = DEFAULT_MODEL,
+        operating_point: OperatingPoint | None = None,
         settings: AnalyzeSettings | None = None,
         landmarks: FloatArray | None = None,
     ) -> None:
         settings = settings or AnalyzeSettings()
-        self.model = model if isinstance(model, Model) else load_model(model)
+        self.model = (model if isinstance(model, Model) else load_model(model)).as_used(point=operating_point)
         self._events = event_stream(self.model)
         self._face = FaceTracker(settings.face, landmarks=landmarks)
         self._motion = MotionTracker(settings.motion)

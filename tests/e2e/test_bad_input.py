@@ -231,6 +231,19 @@ def test_a_rate_that_cannot_be_expected_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_operating_point_that_a_model_has_not_is_refused(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("analyze", "live"):
+        code, _, err = run(
+            capsys, command, files / "face.mp4", "-o", tmp_path / "out", "--model", "starter",
+            "--operating-point", "quiet", "-q",
+        )  # fmt: skip
+        assert code == 2
+        assert "no operating point 'quiet': this model has balanced only, its own threshold 0.619" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_model_whose_confidence_cannot_be_adjusted_says_so(
     files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

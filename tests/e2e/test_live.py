@@ -22,6 +22,7 @@ import metst
 from helpers.margins import assert_no_event_hangs_on_rounding
 from helpers.rounding import assert_within_rounding
 from metst.cli import main
+from metst.config import EXPECTED_PER_MIN
 from metst.errors import OutputError, UsageError, VideoError
 from metst.live.display import Lines, Screen, panel
 from metst.live.outputs import LabStreamingLayer, Output, Tables
@@ -111,7 +112,8 @@ def test_the_tables_are_those_of_an_analysis(recording: Path, analysis: Analysis
 def test_an_expected_rate_changes_confidences_alike_in_both(
     recording: Path, analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = analysis.settings["decode"]["calibrated_per_min"]
+    usual = analysis.settings["decode"]["expected_per_min"]
+    assert usual == EXPECTED_PER_MIN != analysis.settings["decode"]["calibrated_per_min"]
     rate = usual / 5
     assert call(monkeypatch, str(recording), "--fast", "-o", str(tmp_path), "--expected-per-min", str(rate), "-q") == 0
     told = metst.analyze(recording, model=load_model().expecting(rate))

@@ -192,12 +192,39 @@ def test_it_says_how_many_events_the_confidence_takes_for_granted(tmp_path: Path
     other = written(make_analysis(events=2, decode=decode | {"expected_per_min": 1.5}), tmp_path)
     assert "where 1.5 of them per minute are to be expected" in other
     assert "to be expected" not in written(make_analysis(events=2), tmp_path)
+    unknown = written(make_analysis(events=2, decode=decode | {"calibrated_per_min": None}), tmp_path)
+    assert "for the rate that the model was fitted on, which it does not say" in unknown
+
+
+def test_it_says_in_one_line_at_which_operating_point_the_model_stood(tmp_path: Path) -> None:
+    points = {"quiet": 0.7, "balanced": 0.5, "sensitive": 0.3}
+    own = {"peak_threshold": 0.7, "smooth_s": 0.1, "operating_points": points, "operating_point": "quiet"}
+    words = Page(written(make_analysis(decode=own), tmp_path)).words()
+    assert (
+        "Operating point: quiet, threshold 0.7. Of false candidates there are balanced about 3.3 times as many,"
+        " sensitive about 10 times as many." in words
+    )
+    plain = {"peak_threshold": 0.5, "smooth_s": 0.1, "operating_points": {}, "operating_point": "balanced"}
+    words = Page(written(make_analysis(decode=plain), tmp_path)).words()
+    assert "Operating point: balanced, the model's own threshold 0.5." in words
+    assert "Operating point" not in Page(written(make_analysis(), tmp_path)).words()
+
+
+def test_the_most_confident_candidates_come_first_and_keep_their_numbers(tmp_path: Path) -> None:
+    analysis = make_analysis(duration_s=90, events=5)
+    confidence = np.array([0.2, 0.9, 0.4, 0.9, 0.1])
+    analysis = replace(analysis, events=replace(analysis.events, confidence=confidence))
+    page = Page(written(analysis, tmp_path))
+    assert [row[0] for row in page.rows if len(row) > 8 and row[0].isdigit()] == ["2", "4", "3", "1", "5"]
+    assert [article["id"] for article in page.all("article")] == [f"event-{number}" for number in (2, 4, 3, 1, 5)]
+    np.testing.assert_array_equal(event_table(analysis)["event"], [1, 2, 3, 4, 5])
 
 
 def test_the_table_is_the_events_table(tmp_path: Path) -> None:
     analysis = make_analysis(duration_s=90, events=5)
     page, table = Page(written(analysis, tmp_path)), event_table(analysis)
     records = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    records.sort(key=lambda event: -event["confidence"])
     head = next(row for row in page.rows if row[:2] == ["#", "class"])
     rows = [dict(zip(head, row, strict=True)) for row in page.rows if len(row) == len(head) and row != head]
     assert len(rows) == len(records) == 5

@@ -27,6 +27,7 @@ from metst.cli.options import (
     ExpectedRate,
     ModelName,
     OutputFolder,
+    PointName,
     Quiet,
     Rate,
     Verbose,
@@ -35,6 +36,7 @@ from metst.cli.options import (
     reachable,
     reachable_model,
 )
+from metst.config import DEFAULT_POINT
 from metst.evaluation.analyses import (
     CORPUS_PAGE,
     CORPUS_TABLE,
@@ -65,6 +67,7 @@ def analyze(
     where: Executor,
     output: OutputFolder = Path("metst-results"),
     model: ModelName = "metst-event",
+    operating_point: PointName = DEFAULT_POINT,
     expected_per_min: ExpectedRate = None,
     fps: Rate = None,
     motion_format: Annotated[MotionFormat, typer.Option(help="Format of the motion file.")] = "csv",
@@ -95,11 +98,11 @@ def analyze(
     from metst.evaluation.analyses import loaded
 
     choices = Choices(
-        reachable_model(model, where), expected_per_min, rate_hz=fps, motion_format=motion_format, overlay=overlay,
-        blur=not show_identity, cache=use_cache, person=person, consent=consent,
-        delete_by=None if delete_by is None else delete_by.date(),
+        reachable_model(model, where), expected_per_min, operating_point=operating_point, rate_hz=fps,
+        motion_format=motion_format, overlay=overlay, blur=not show_identity, cache=use_cache, person=person,
+        consent=consent, delete_by=None if delete_by is None else delete_by.date(),
     )  # fmt: skip
-    introduce(loaded(choices), expected_per_min=expected_per_min)
+    introduce(loaded(choices))
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     tell_folders(recordings)

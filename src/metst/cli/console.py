@@ -37,19 +37,20 @@ def ended_with(problems: Sequence[str], *, failed: int, of: int) -> int:
     return _NOTHING_DONE if failed == of else FINISHED_WITH_PROBLEMS
 
 
-def load(name: str, *, expected_per_min: float | None) -> Model:
-    """The model of that name, with confidences for the rate that is expected."""
-    from metst.models.checkpoint import load_model
+def introduce(model: Model) -> None:
+    """Say which model works, what it has seen, at which operating point, and what its confidences take for granted."""
+    from metst.config import DEFAULT_POINT, DecodeSettings
 
-    model = load_model(name)
-    return model if expected_per_min is None else model.expecting(expected_per_min)
-
-
-def introduce(model: Model, *, expected_per_min: float | None) -> None:
-    """Say which model works, what it has seen, and what its confidences take for granted if that was told."""
     console.print(f"Model {model.info.name}: trained on {escape(model.info.trained_on)}")
-    if expected_per_min is not None:
-        console.print(f"Confidences are for {expected_per_min:g} micro-expressions per minute")
+    decode = model.info.decode
+    if not isinstance(decode, DecodeSettings):  # a published rule has one threshold, and its confidence is no odds
+        return
+    if decode.operating_point != DEFAULT_POINT:
+        console.print(f"Operating point {decode.operating_point}, threshold {model.info.decode.peak_threshold:g}")
+    if decode.granted_per_min is None:
+        console.print("Confidences are for the rate that the model was fitted on: it does not say which")
+    else:
+        console.print(f"Confidences are for {decode.granted_per_min:g} micro-expressions per minute")
 
 
 def talk(*, quiet: bool, verbose: bool) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, load, talk
-from metst.cli.options import ExpectedRate, ModelName, Quiet, Rate, Verbose
+from metst.cli.console import FINISHED_WITH_PROBLEMS, console, introduce, talk
+from metst.cli.options import ExpectedRate, ModelName, PointName, Quiet, Rate, Verbose
+from metst.config import DEFAULT_POINT
 from metst.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def live(
     source: Annotated[str, typer.Argument(help="Number of a camera, or a video to play.")] = "0",
     model: ModelName = "metst-event",
+    operating_point: PointName = DEFAULT_POINT,
     expected_per_min: ExpectedRate = None,
     output: Annotated[
         Path | None,
@@ -45,13 +47,14 @@ def live(
     """Watch a camera, or play a video, and show movement candidates as they happen."""
     talk(quiet=quiet, verbose=verbose)
     from metst.live.session import ended_by_interrupt, run_live, warm_up
+    from metst.models.checkpoint import load_model
     from metst.stream import Stream
 
     speed = 0.0 if fast else speed
     if lsl and not speed:
         raise UsageError("--lsl gives times at which things happened: play the video at its own speed")
-    stream = Stream(model=load(model, expected_per_min=expected_per_min))
-    introduce(stream.model, expected_per_min=expected_per_min)
+    stream = Stream(model=load_model(model).as_used(point=operating_point, expected_per_min=expected_per_min))
+    introduce(stream.model)
     late = stream.latency
     console.print(f"Scores come {late.score_s:.2f} s late, candidates {late.event_total_s:.2f} s after onset at most")
     if speed:

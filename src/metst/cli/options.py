@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metst.config import EXPECTED_PER_MIN, OperatingPoint
 from metst.evaluation.executors import Executor, Kind
 from metst.evaluation.slurm import SlurmSettings
 
@@ -34,7 +35,14 @@ ExpectedRate = Annotated[
     typer.Option(
         "--expected-per-min",
         help="Micro-expressions per minute that are to be expected: confidences are adjusted to that.",
-        show_default="what the model was calibrated on",
+        show_default=f"{EXPECTED_PER_MIN:g}, as in labelled long videos",
+    ),
+]
+PointName = Annotated[
+    OperatingPoint,
+    typer.Option(
+        "--operating-point",
+        help="How many candidates: quiet has about a third of the false ones of balanced, sensitive 3 times as many.",
     ),
 ]
 

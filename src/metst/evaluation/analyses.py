@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from metst.config import DEFAULT_POINT, OperatingPoint
 from metst.errors import DataError, MetstError, VideoError
 from metst.evaluation.executors import Executor, check_executor, run_tasks
 from metst.spelling.names import check_name, printable
@@ -40,6 +41,8 @@ class Choices:
         Name of a packaged model, or a checkpoint folder.
     expected_per_min : float, optional
         Micro-expressions per minute that are to be expected.
+    operating_point : {"quiet", "balanced", "sensitive"}
+        How many candidates to report.
     rate_hz : float, optional
         Frame rate of frame folders.
     motion_format : {"csv", "safetensors"}
@@ -58,6 +61,7 @@ class Choices:
 
     model: str = "metst-event"
     expected_per_min: float | None = None
+    operating_point: OperatingPoint = DEFAULT_POINT
     rate_hz: float | None = None
     motion_format: MotionFormat = "csv"
     overlay: bool = False
@@ -105,22 +109,21 @@ def do_analysis(task: AnalysisTask) -> None:
 
 
 def loaded(choices: Choices) -> Model:
-    """The model, with confidences for the rate that is expected; read once per process.
+    """The model, at the operating point and with confidences for the rate that is expected; read once per process.
 
     Raises
     ------
     UsageError, CheckpointError
-        There is none of that name, it cannot be read, or no such rate can be expected.
+        There is none of that name, it cannot be read, no such rate can be expected, or it has no such operating point.
     """
-    return _loaded(choices.model, choices.expected_per_min)
+    return _loaded(choices.model, choices.operating_point, choices.expected_per_min)
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, expected_per_min: float | None) -> Model:
+def _loaded(name: str, point: OperatingPoint, expected_per_min: float | None) -> Model:
     from metst.models.checkpoint import load_model
 
-    model = load_model(name)
-    return model if expected_per_min is None else model.expecting(expected_per_min)
+    return load_model(name).as_used(point=point, expected_per_min=expected_per_min)
 
 
 def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | None = None) -> Analysis:

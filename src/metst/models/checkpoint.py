@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from metst.config import ModelInfo
+from metst.config import ModelInfo, OperatingPoint
 from metst.errors import CheckpointError, DataError, UsageError
 from metst.guard.limits import SETTINGS, check_file
 from metst.storage import faults_in_words, fingerprint, sealed, unsealed_as, whole_folder
@@ -107,6 +107,16 @@ class Model:
             Not a rate above 0, or the confidence of this model cannot be adjusted.
         """
         return replace(self, info=self.info.expecting(per_min))
+
+    def as_used(self, *, point: OperatingPoint | None = None, expected_per_min: float | None = None) -> Model:
+        """The same model as an analysis uses it: see :meth:`metst.config.ModelInfo.as_used`.
+
+        Raises
+        ------
+        UsageError
+            The model has no such operating point, or no such rate can be expected of it.
+        """
+        return replace(self, info=self.info.as_used(point=point, expected_per_min=expected_per_min))
 
     def describe(self) -> dict[str, str]:
         """What a result records of the model it was made with: enough to know and to repeat it."""

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from metst.arrays import OnProgress
+from metst.config import FALSE_ALARM_FACTORS
 from metst.report.wording import clock, length_in_words
 from metst.results import Analysis
 from metst.storage import fingerprint, write_whole
@@ -75,7 +76,7 @@ def write_report(
         **_about(analysis),
         rows=rows,
         full_strip=full_strip(movement),
-        candidates=[make_candidate(analysis, event) for event in range(len(analysis.events))],
+        candidates=[make_candidate(analysis, event) for event in _by_confidence(analysis)],
         cards=cards,
         shown={event + 1 for event in chosen},
         picture_problem=pictures.problem,
@@ -89,6 +90,20 @@ def _granted_per_min(decode: Mapping[str, Any]) -> float | None:
     return decode.get("expected_per_min") or decode.get("calibrated_per_min")
 
 
+def _point(decode: Mapping[str, Any]) -> str:
+    """The operating point and what it means; empty where there is none, as of analyses before there were any."""
+    if (name := decode.get("operating_point")) is None:
+        return ""
+    if not decode["operating_points"]:
+        return f"{name}, the model's own threshold {decode['peak_threshold']}"
+    others = ", ".join(
+        f"{other} about {factor / FALSE_ALARM_FACTORS[name]:.2g} times as many"
+        for other, factor in FALSE_ALARM_FACTORS.items()
+        if other != name
+    )
+    return f"{name}, threshold {decode['peak_threshold']}. Of false candidates there are {others}"
+
+
 def _about(analysis: Analysis) -> dict[str, Any]:
     """What the page needs besides the drawings."""
     return {
@@ -97,6 +112,8 @@ def _about(analysis: Analysis) -> dict[str, Any]:
         "settings": list(_flat(analysis.settings)),
         "smooth_s": analysis.settings.get("decode", {}).get("smooth_s"),
         "per_min": _granted_per_min(analysis.settings.get("decode", {})),
+        "rate_unknown": analysis.settings.get("decode", {}).get("calibrated_per_min", 0) is None,
+        "point": _point(analysis.settings.get("decode", {})),
         "readout": _readout(analysis),
         "style": page_style(),
         "script": Markup(_asset("report.js")),
@@ -105,9 +122,13 @@ def _about(analysis: Analysis) -> dict[str, Any]:
 
 
 def _closest_look(analysis: Analysis) -> list[int]:
-    """Events that get a card: the most confident ones, in order of time."""
-    confidence = np.asarray(analysis.events.confidence)
-    return sorted(int(i) for i in np.argsort(-confidence, kind="stable")[:MOST_CARDS])
+    """Events that get a card, the most confident first."""
+    return _by_confidence(analysis)[:MOST_CARDS]
+
+
+def _by_confidence(analysis: Analysis) -> list[int]:
+    """All events, the most confident first; equal ones in order of time."""
+    return [int(event) for event in np.argsort(-np.asarray(analysis.events.confidence), kind="stable")]
 
 
 def page_template(package: str, name: str) -> Template:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from metst.arrays import BoolArray, Float64Array
+from metst.config import FALSE_ALARM_FACTORS, OperatingPoint
 from metst.decode import odds
 
 ANY_PEAK = 0.02
@@ -46,6 +47,24 @@ def pick_threshold(alarms: Float64Array, *, minutes: float, per_min: float) -> f
     """Lowest threshold that lets at most ``per_min`` of the false alarms per minute through; within 0.05 .. 0.95."""
     too_many = first_too_many(alarms, minutes=minutes, per_min=per_min)
     return round(float(np.clip(too_many + _ABOVE_ALARM, _LOWEST_THRESHOLD, _HIGHEST_THRESHOLD)), ndigits=3)
+
+
+def pick_points(alarms: Float64Array, *, minutes: float, balanced_per_min: float) -> dict[OperatingPoint, float]:
+    """The thresholds of all operating points, from the same false alarms: see :func:`pick_threshold`.
+
+    Parameters
+    ----------
+    alarms : (N,) float64
+        Peaks of all false alarms.
+    minutes : float
+        How long was looked for them.
+    balanced_per_min : float
+        How many of them per minute ``balanced`` lets through; the others as :data:`FALSE_ALARM_FACTORS` has it.
+    """
+    return {
+        name: pick_threshold(alarms, minutes=minutes, per_min=factor * balanced_per_min)
+        for name, factor in FALSE_ALARM_FACTORS.items()
+    }
 
 
 def best_threshold(peaks: Float64Array, *, right: BoolArray, wanted: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from metst.arrays import OnProgress
-from metst.config import DEFAULT_SEED, DecodeSettings, ModelInfo
+from metst.config import DEFAULT_POINT, DEFAULT_SEED, DecodeSettings, ModelInfo
 from metst.decode import decode_scores
 from metst.inference import score_motion
 from metst.labels import CLASSES
@@ -27,10 +27,10 @@ from metst.training.layout import discard_state, training_folder
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import simulated_loss
 from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch, minutes, motion_series
-from metst.training.sources import KEPT_FOR_VALIDATION, NOTHING_ELSE, Drawn, Sources, drawn_from
-from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_threshold
+from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_points
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
+from metst.training.sources import KEPT_FOR_VALIDATION, NOTHING_ELSE, Drawn, Sources, drawn_from
 
 logger = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ def fit_decoding(
     Every peak of the score is an event first; each is then right (IoU >= 0.5 with a planted one) or
     wrong.  A logistic fit of right over the peak's log-odds is the confidence.  The threshold is the lowest peak
     at which recordings without a micro-expression give no more events than the recipe allows: beside one, an
-    event that is wrong is mostly one whose ends are off.
+    event that is wrong is mostly one whose ends are off.  The other operating points are fitted on the same events.
     """
     everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=recipe.edge_fraction)
     peaks: list[float] = []
@@ -266,10 +266,11 @@ def fit_decoding(
     if not free_min:
         logger.warning("no recording without a micro-expression: the threshold counts every event that is wrong")
         alarms, free_min = [peak for peak, hit in zip(peaks, right, strict=True) if not hit], minutes
-    threshold = pick_threshold(np.array(alarms), minutes=free_min, per_min=recipe.false_alarms_per_min)
-    logger.info("threshold %.3f, calibration slope %.3f offset %.3f", threshold, slope, offset)
+    points = pick_points(np.array(alarms), minutes=free_min, balanced_per_min=recipe.false_alarms_per_min)
+    logger.info("thresholds %s, calibration slope %.3f offset %.3f", points, slope, offset)
     return DecodeSettings(
-        peak_threshold=threshold,
+        peak_threshold=points[DEFAULT_POINT],
+        operating_points=points,
         edge_fraction=recipe.edge_fraction,
         confidence_slope=slope,
         confidence_offset=offset,
