@@ -24,7 +24,7 @@ OutputOption = Annotated[Path, typer.Option("-o", "--output", help="Checkpoint f
 RecipeOption = Annotated[
     str,
     typer.Option(
-        help="starter (simulated motion), metst-event (also rendered heads), or with --features: "
+        help="starter (simulated motion), heads (also rendered heads), metst-event (also people), or with --features: "
         f"metst-event (from the packaged weights), {', '.join(NETWORKS)}."
     ),
 ]
@@ -54,6 +54,21 @@ FromNothingOption = Annotated[
     bool,
     typer.Option("--from-nothing", help="metst-event with --features: fresh weights, not the packaged ones."),
 ]
+FootageOption = Annotated[
+    Path | None,
+    typer.Option(help="People on video, a folder per person, to plant movements into (metst-event): nobody's labels."),
+]
+TuneOnOption = Annotated[
+    list[str],
+    typer.Option(help="Person of --footage that only the threshold is fitted on; repeated. Every fourth when absent."),
+]
+PatternsOption = Annotated[
+    Path | None, typer.Option(help="Statistics (.npz) of how real micro-expressions move the regions (metst-event).")
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option("--start", help="Model whose weights the recipe's last stage goes on from, in place of the others."),
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Seed of data and weights.")]
 
 
@@ -72,6 +87,10 @@ def train(
     head_model: HeadModelOption = None,
     backgrounds: BackgroundsOption = None,
     from_nothing: FromNothingOption = False,
+    footage: FootageOption = None,
+    tune_on: TuneOnOption = [],  # noqa: B006
+    patterns: PatternsOption = None,
+    start: StartOption = None,
     seed: SeedOption = DEFAULT_SEED,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -88,6 +107,12 @@ def train(
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     rendered = recipe in RECIPES and RECIPES[recipe].backgrounds > 0
     rendered_given = head_model is not None or backgrounds is not None
+    simulated = recipe in RECIPES and features is None
+    if not simulated and (footage or tune_on or patterns or start):
+        raise UsageError(
+            f"recipe {recipe} learns from labelled recordings: --footage, --patterns, --tune-on and --start are for"
+            " simulated motion"
+        )
     if not rendered and rendered_given:
         raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
     if from_nothing and not (recipe == LABELLED and features is not None):
@@ -110,7 +135,10 @@ def train(
     else:
         if features is not None or without or changes or strategy is not None:
             raise UsageError(f"recipe {recipe} learns from simulated motion: only --steps and --seed change it")
-        info = _on_simulation(output, recipe, steps=steps, seed=seed, backgrounds=backgrounds, head_model=head_model)
+        info = _on_simulation(
+            output, recipe, steps=steps, seed=seed, start=start, backgrounds=backgrounds, head_model=head_model,
+            footage=footage, tune_on=tune_on, patterns=patterns,
+        )  # fmt: skip
     console.print(escape(f"{output}: {info.trained_on}"))
 
 
@@ -169,13 +197,28 @@ def _own_network(
 
 
 def _on_simulation(
-    output: Path, recipe: str, *, steps: int | None, seed: int, backgrounds: Path | None, head_model: Path | None
+    output: Path,
+    recipe: str,
+    *,
+    steps: int | None,
+    seed: int,
+    start: str | None,
+    backgrounds: Path | None,
+    head_model: Path | None,
+    footage: Path | None,
+    tune_on: list[str],
+    patterns: Path | None,
 ) -> ModelInfo:
+    from metst.models.checkpoint import load_model
     from metst.training.simulated_recipes import RECIPES
     from metst.training.simulation import train_model
+    from metst.training.sources import Sources
 
+    sources = Sources(
+        backgrounds=backgrounds, head_model=head_model, footage=footage, tuned_on=tune_on, patterns=patterns,
+        start=None if start is None else load_model(start),
+    )  # fmt: skip
     with progress("train") as on_progress:
         return train_model(
-            output, recipe=RECIPES[recipe], steps=steps, seed=seed, backgrounds=backgrounds, head_model=head_model,
-            on_progress=on_progress,
-        )  # fmt: skip
+            output, recipe=RECIPES[recipe], steps=steps, seed=seed, sources=sources, on_progress=on_progress
+        )

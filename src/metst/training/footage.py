@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from metst.arrays import Float64Array, OnProgress
+import cv2
+import numpy as np
+
+from metst.arrays import Float64Array, Image, OnProgress
 from metst.config import AnalyzeSettings
 from metst.datasets.folders import VIDEO_SUFFIXES, entries, folders
 from metst.errors import DataError, OutputError, UsageError
@@ -25,13 +28,15 @@ from metst.video import content_hash, probe_video, read_colour_stream, write_vid
 
 People = Mapping[str, Sequence[Motion]]
 """Measured motion by person."""
+Encoding = tuple[int, float]
+"""Constant rate factor of H.264, and share of the width and height."""
 
 
 def people_on_video(
     footage: Path,
     *,
     kept: Path,
-    qualities: Sequence[int] = (),
+    again: Sequence[Encoding] = (),
     on_fault: Callable[[str], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> dict[str, tuple[Motion, ...]]:
@@ -43,8 +48,8 @@ def people_on_video(
         A folder per person, and in it video files.
     kept : Path
         Folder that keeps the motion; what it holds already is read, not measured again.  Made when absent.
-    qualities : sequence of int
-        Constant rate factors of H.264 that each clip is encoded with once more.
+    again : sequence of (int, float)
+        What each clip is encoded with once more: constant rate factor of H.264, and share of its width and height.
     on_fault : callable, optional
         Called with a line for each clip that is left out; an error when absent.
     on_progress : callable, optional
@@ -70,7 +75,7 @@ def people_on_video(
     shown: dict[str, str] = {}
     for number, (person, path) in enumerate(clips, start=1):
         ours = (OutputError,) if on_fault else (Exception,)
-        work = partial(_motions, path, person=person, shown=shown, kept=kept, qualities=qualities)
+        work = partial(_motions, path, person=person, shown=shown, kept=kept, again=again)
         done = guarded(work, name=path.stem, let_through=ours)
         if not isinstance(done, Fault):
             found.setdefault(person, []).extend(done)
@@ -95,9 +100,7 @@ def _clips(footage: Path) -> list[tuple[str, Path]]:
     return clips
 
 
-def _motions(
-    path: Path, *, person: str, shown: dict[str, str], kept: Path, qualities: Sequence[int]
-) -> list[Motion]:
+def _motions(path: Path, *, person: str, shown: dict[str, str], kept: Path, again: Sequence[Encoding]) -> list[Motion]:
     content = content_hash(path)
     if shown.setdefault(content, person) != person:
         raise DataError(f"{path} shows {person}, and the same recording lies with {shown[content]}: keep one of them")
@@ -105,8 +108,8 @@ def _motions(
     if not original.displacement.valid.any():
         raise DataError(f"{path}: no frame with a usable face: leave it out")
     time_s = original.grid.time_s - original.grid.time_s[0]
-    again = [_kept(kept, [content, crf], measure=partial(_recoded, path, time_s=time_s, crf=crf)) for crf in qualities]
-    return [original, *again]
+    encoded = [_kept(kept, [content, how], measure=partial(_recoded, path, time_s=time_s, how=how)) for how in again]
+    return [original, *encoded]
 
 
 def _kept(folder: Path, about: list[object], *, measure: Callable[[], Motion]) -> Motion:
@@ -118,12 +121,21 @@ def _kept(folder: Path, about: list[object], *, measure: Callable[[], Motion]) -
     return read_motion_file(file, remedy="delete it")
 
 
-def _recoded(path: Path, *, time_s: Float64Array, crf: int) -> Motion:
+def _recoded(path: Path, *, time_s: Float64Array, how: Encoding) -> Motion:
     """Motion of a clip after one more encoding."""
+    crf, scale = how
     with temporary_folder() as work:
-        again = work / "again.mp4"
-        write_video(again, (frame.rgb for frame in read_colour_stream(path)), times_s=time_s.tolist(), crf=crf)
-        return _measured(again)
+        video = work / "again.mp4"
+        images = (_smaller(frame.rgb, scale=scale) for frame in read_colour_stream(path))
+        write_video(video, images, times_s=time_s.tolist(), crf=crf)
+        return _measured(video)
+
+
+def _smaller(image: Image, *, scale: float) -> Image:
+    """Each pixel the mean of those that it stands for."""
+    if scale == 1:
+        return image
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
 
 def _measured(path: Path) -> Motion:

@@ -74,7 +74,9 @@ class Material:
             return tuple(chain.from_iterable(found))
 
         rendered = stretches(drawn.heads, shortest_s=shortest_s)
-        by_person = tuple(filter(None, (stretches(each, shortest_s=SHORTEST_RECORDED_S) for each in drawn.people.values())))
+        by_person = tuple(
+            filter(None, (stretches(each, shortest_s=SHORTEST_RECORDED_S) for each in drawn.people.values()))
+        )
         return cls(
             simulator, rendered, recipe.background_share if rendered else 0.0,
             by_person, recipe.footage_share if by_person else 0.0,

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -14,12 +15,12 @@ import numpy as np
 from metst.arrays import OnProgress
 from metst.config import DEFAULT_POINT, DEFAULT_SEED, DecodeSettings, ModelInfo
 from metst.decode import decode_scores
+from metst.errors import UsageError
 from metst.inference import score_motion
 from metst.labels import CLASSES
 from metst.metrics.matching import interval_iou, match_intervals
-from metst.models.checkpoint import check_target, save_model
+from metst.models.checkpoint import Model, check_target, save_model
 from metst.models.networks import StateTransitionNetwork
-from metst.results.motion import Motion
 from metst.synthesis.trajectories import SimulatedMotion
 from metst.timeline import MINUTE_S, true_runs
 from metst.training.footage import People
@@ -112,8 +113,12 @@ def train_model(
     own = work / "backgrounds"
     drawn = drawn_from(sources, recipe=recipe, kept=sources.backgrounds or own, on_progress=on_progress)
     seen, kept = drawn.parted(sources.tuned_on)
-    network = _trained(recipe, steps=steps, seed=seed, drawn=seen, folder=work, on_progress=on_progress)
+    network = _trained(
+        recipe, steps=steps, seed=seed, drawn=seen, start=sources.start, folder=work, on_progress=on_progress
+    )
     info = _described(recipe, steps=steps, seed=seed, drawn=drawn, learnt=seen)
+    if sources.start is not None:
+        info = info.model_copy(update={"provenance": info.provenance | {"start": _start_of(sources.start)}})
     info = fitted(Candidate.of(network, info), recipe=recipe, drawn=kept, seed=seed + 1, on_progress=on_progress)
     saved = save_model(folder, network=network, info=info, overwrite=True)
     discard_state(work)
@@ -147,20 +152,39 @@ def _trained(
     steps: int,
     seed: int,
     drawn: Drawn,
+    start: Model | None,
     folder: Path,
     on_progress: OnProgress | None,
 ) -> StateTransitionNetwork:
     """The network after all stages; a training that was stopped goes on from what is in the folder."""
-    network = fresh_network(recipe.network, seed=seed)
-    for number, stage in enumerate(recipe_stages(recipe)):
+    network, stages = fresh_network(recipe.network, seed=seed), list(enumerate(recipe_stages(recipe)))
+    if start is not None:
+        _take_weights(network, start)
+        stages = stages[-1:]
+    for number, stage in stages:
         training = simulated_training(
             stage,
             steps=steps if stage is recipe else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
             seed=seed + _SEED_STRIDE * number,
             drawn=drawn.for_recipe(stage),
         )
+        if start is not None:
+            training = replace(training, fingerprint=f"{training.fingerprint} from {_start_of(start)}")
         fit_network(network, training, folder=folder / str(number), on_progress=on_progress)
     return network
+
+
+def _take_weights(network: StateTransitionNetwork, start: Model) -> None:
+    """Begin where another model ended."""
+    ours, theirs = (each.model_copy(update={"name": ""}) for each in (network.config, start.info.network))
+    if ours != theirs:
+        raise UsageError(f"the weights of {start.info.name} are of another network than the recipe's: {theirs!r}")
+    network.load_state_dict(start.network.state_dict())
+
+
+def _start_of(model: Model) -> str:
+    """A model by name and hash."""
+    return f"{model.info.name} {model.info.weights_sha256}"
 
 
 def recipe_stages(recipe: SimulationRecipe) -> list[SimulationRecipe]:

@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from metst.arrays import OnProgress
 from metst.errors import UsageError
+from metst.models.checkpoint import Model
 from metst.results.motion import Motion
 from metst.storage import fingerprint
 from metst.synthesis.patterns import PatternStatistics, read_patterns
@@ -26,7 +29,17 @@ def motions_sha256(motions: Sequence[Motion]) -> str:
     return fingerprint(*measured) if motions else ""
 
 
-@dataclass(frozen=True)
+def patterns_sha256(patterns: PatternStatistics) -> str:
+    """SHA-256 over what patterns are drawn from."""
+    drawn = (
+        np.asarray(part, dtype=np.float64).tobytes()
+        for _, each in sorted(patterns.classes.items())
+        for part in (each.mean, each.components, each.std, each.rest_std)
+    )
+    return fingerprint(*drawn)
+
+
+@dataclass(frozen=True, eq=False)
 class Sources:
     """Where a training on simulated motion takes what the simulator does not draw.
 
@@ -44,6 +57,8 @@ class Sources:
         Of these persons, those that only threshold and confidence are fitted on; every fourth when empty.
     patterns : Path, optional
         Statistics of how real micro-expressions move the regions; see :mod:`metst.synthesis.patterns`.
+    start : Model, optional
+        Whose weights the last stage of the recipe goes on from, in place of the stages before it.
     """
 
     backgrounds: Path | None = None
@@ -51,6 +66,7 @@ class Sources:
     footage: Path | None = None
     tuned_on: Sequence[str] = ()
     patterns: Path | None = None
+    start: Model | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +90,7 @@ class Drawn:
     def sha256(self) -> str:
         """Over all that was measured, and the statistics; empty without any."""
         parts = [motions_sha256([*self.heads, *chain.from_iterable(self.people.values())])]
-        parts += [self.patterns.sha256] if self.patterns is not None else []
+        parts += [patterns_sha256(self.patterns)] if self.patterns is not None else []
         return " ".join(filter(None, parts))
 
     def for_recipe(self, recipe: SimulationRecipe) -> Drawn:
@@ -98,7 +114,9 @@ class Drawn:
         tuned = set(tuned_on) or set(list(self.people)[::KEPT_FOR_VALIDATION])
         learnt = {name: motions for name, motions in self.people.items() if name not in tuned}
         if self.people and not learnt:
-            raise UsageError(f"all persons of the footage ({', '.join(self.people)}) are to tune on: leave some to learn from")
+            raise UsageError(
+                f"all persons of the footage ({', '.join(self.people)}) are to tune on: leave some to learn from"
+            )
         kept = self.heads[::KEPT_FOR_VALIDATION]
         seen = [each for number, each in enumerate(self.heads) if number % KEPT_FOR_VALIDATION]
         return (
@@ -134,5 +152,5 @@ def drawn_from(
     )  # fmt: skip
     people: People = {}
     if sources.footage is not None:
-        people = people_on_video(sources.footage, kept=kept, qualities=recipe.footage_crf, on_progress=on_progress)
+        people = people_on_video(sources.footage, kept=kept, again=recipe.footage_again, on_progress=on_progress)
     return Drawn(heads, people, patterns)
