@@ -1,6 +1,5 @@
 """Training on simulated motion and the constants fitted after it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from metst.training.operating_point import fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES
 from metst.training.simulation import fit_decoding, train_model
+from metst.training.sources import Drawn, Sources
 
 TINY = RECIPES["starter"].model_copy(
     update={
@@ -151,7 +151,7 @@ class Seer(Loud):
 
 
 def test_calibration_says_how_many_events_per_minute_it_saw() -> None:
-    source = Material.of(TINY, backgrounds=(), seed=1)
+    source = Material.of(TINY, drawn=Drawn(), seed=1)
     recipe = TINY.model_copy(update={"validation_minutes": 6.0})
     decode = fit_decoding(Candidate(UNTRAINED, Seer()), source=source, recipe=recipe, seed=1)
     drawn = [source.draw(np.random.default_rng([1, number]), seconds=60.0, once=True) for number in range(6)]
@@ -219,7 +219,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
 
 def test_training_sees_cameras_of_several_rates_and_truth_in_step() -> None:
     settings = SimulationSettings(event_free_share=0.0, amplitude=(2.0, 2.0), **QUIET)
-    source = Material.of(TINY.model_copy(update={"simulation": settings}), backgrounds=(), seed=1)
+    source = Material.of(TINY.model_copy(update={"simulation": settings}), drawn=Drawn(), seed=1)
     rates = set()
     for seed in range(12):
         drawn = source.draw(np.random.default_rng(seed), seconds=20)
@@ -255,7 +255,7 @@ def background(seconds: float, *, rate_hz: float = 25.0, start: float = 0.0) -> 
 def over_backgrounds(*recordings: Motion, share: float = 1.0, **simulation: object) -> Material:
     settings = SimulationSettings(background_gain=(1.0, 1.0), **simulation)
     recipe = TINY.model_copy(update={"simulation": settings, "background_share": share})
-    return Material.of(recipe, backgrounds=recordings, seed=1)
+    return Material.of(recipe, drawn=Drawn(recordings), seed=1)
 
 
 def test_without_events_a_background_comes_as_it_was_measured_or_mirrored() -> None:
@@ -350,7 +350,7 @@ def test_what_is_played_backwards_keeps_its_truth_in_a_batch() -> None:
     loud = SimulationSettings(event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
     recipe = TINY.model_copy(update={"simulation": loud, "background_share": 1.0, "reversed_share": 1.0})
     motion, score, label = clip_batch(
-        3, material=Material.of(recipe, backgrounds=[still], seed=1), recipe=recipe, seed=1
+        3, material=Material.of(recipe, drawn=Drawn([still]), seed=1), recipe=recipe, seed=1
     )
     lag = recipe.scoring.lag
     assert score[:, lag:].any()
@@ -367,12 +367,12 @@ def test_training_and_calibration_see_other_backgrounds(tmp_path: Path, monkeypa
     seen: list[set[int]] = []
     real = Material.of
 
-    def of(recipe: object, *, backgrounds: Sequence[Motion], seed: int, shortest_s: float) -> Material:
+    def of(recipe: object, *, drawn: Drawn, seed: int, shortest_s: float) -> Material:
         assert shortest_s == SHORTEST_BACKGROUND_S  # what the packaged weights were made with
-        seen.append({recorded.index(each) for each in backgrounds})
-        return real(recipe, backgrounds=backgrounds, seed=seed)  # type: ignore[arg-type]
+        seen.append({recorded.index(each) for each in drawn.heads})
+        return real(recipe, drawn=drawn, seed=seed)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("metst.training.simulation.recorded_backgrounds", lambda *_, **__: recorded)
+    monkeypatch.setattr("metst.training.sources.recorded_backgrounds", lambda *_, **__: recorded)
     monkeypatch.setattr(Material, "of", of)
     recipe = TINY.model_copy(
         update={
@@ -404,7 +404,7 @@ def test_a_training_that_was_stopped_does_not_go_on_with_other_backgrounds(
             raise KeyboardInterrupt
 
     recorded = [background(6, start=float(i)) for i in range(4)]
-    monkeypatch.setattr("metst.training.simulation.recorded_backgrounds", lambda *_, **__: recorded)
+    monkeypatch.setattr("metst.training.sources.recorded_backgrounds", lambda *_, **__: recorded)
     with pytest.raises(KeyboardInterrupt):
         train_model(tmp_path / "m", recipe=recipe, steps=4, seed=1, on_progress=stop)
     recorded = [background(6, start=float(i + 1)) for i in range(4)]
@@ -421,5 +421,5 @@ def test_only_recipes_with_heads_take_a_head_model(recipe: str, tmp_path: Path) 
 
 def test_a_head_that_is_not_there_is_said_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nope\.whl does not exist"):
-        train_model(tmp_path / "m", recipe=RECIPES["metst-event"], head_model=tmp_path / "nope.whl")
+        train_model(tmp_path / "m", recipe=RECIPES["metst-event"], sources=Sources(head_model=tmp_path / "nope.whl"))
     assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from itertools import chain
 import numpy as np
 import torch
 
+from metst.arrays import Float32Array
 from metst.inference import network_input
 from metst.labels import NEUTRAL
 from metst.regions import REGION_NAMES
@@ -134,9 +135,14 @@ def clip_batch(step: int, *, material: Material, recipe: SimulationRecipe, seed:
 
 def motion_series(recording: SimulatedMotion) -> Series:
     """The motion of a recording, as measuring would give it."""
-    length = len(recording.score)
-    grid = TimeGrid.uniform(length, rate_hz=recording.rate_hz)
-    return Series(grid, recording.displacement, np.ones(length, dtype=bool), REGION_NAMES)
+    return uniform_series(recording.displacement, rate_hz=recording.rate_hz)
+
+
+def uniform_series(displacement: Float32Array, *, rate_hz: float) -> Series:
+    """Motion ``(T, 18, 2)`` at an even rate without a gap."""
+    length = len(displacement)
+    grid = TimeGrid.uniform(length, rate_hz=rate_hz)
+    return Series(grid, displacement, np.ones(length, dtype=bool), REGION_NAMES)
 
 
 def minutes(recordings: Sequence[Motion]) -> float:

@@ -27,7 +27,7 @@ from metst.training.footage import People
 from metst.training.layout import discard_state, training_folder
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import simulated_loss
-from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch, minutes, motion_series
+from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch, minutes, motion_series, uniform_series
 from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_points
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
@@ -264,6 +264,8 @@ def fit_decoding(
     wrong.  A logistic fit of right over the peak's log-odds is the confidence.  The threshold is the lowest peak
     at which recordings without a micro-expression give no more events than the recipe allows: beside one, an
     event that is wrong is mostly one whose ends are off.  The other operating points are fitted on the same events.
+    Where there is footage of people, all thresholds are fitted on that alone, as it was recorded: what is livelier or
+    calmer than people are says little about them.
     """
     everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=recipe.edge_fraction)
     peaks: list[float] = []
@@ -290,6 +292,8 @@ def fit_decoding(
     if not free_min:
         logger.warning("no recording without a micro-expression: the threshold counts every event that is wrong")
         alarms, free_min = [peak for peak, hit in zip(peaks, right, strict=True) if not hit], minutes
+    if source.people:
+        alarms, free_min = _found_among_people(model, source, decode=everything)
     points = pick_points(np.array(alarms), minutes=free_min, balanced_per_min=recipe.false_alarms_per_min)
     logger.info("thresholds %s, calibration slope %.3f offset %.3f", points, slope, offset)
     return DecodeSettings(
@@ -300,6 +304,18 @@ def fit_decoding(
         confidence_offset=offset,
         calibrated_per_min=planted / minutes,
     )
+
+
+def _found_among_people(model: Candidate, source: Material, *, decode: DecodeSettings) -> tuple[list[float], float]:
+    """Peaks of all that is found where nothing was planted, and the minutes that were looked through."""
+    peaks: list[float] = []
+    minutes = 0.0
+    for stretch in chain.from_iterable(source.people):
+        motion = uniform_series(stretch.displacement, rate_hz=stretch.rate_hz)
+        events = decode_scores(score_motion(motion, model=model, quality=stretch.quality), settings=decode)
+        peaks.extend(float(value) for value in events.confidence)
+        minutes += stretch.seconds / MINUTE_S
+    return peaks, minutes
 
 
 def _peaks_and_hits(
