@@ -75,6 +75,26 @@ def test_a_smile_moves_the_mouth_corners_up_and_out(responses: np.ndarray) -> No
     assert np.abs(moved[:8]).max() < 0.02
 
 
+def region(name: str) -> int:
+    return next(i for i, each in enumerate(REGIONS) if each.name == name)
+
+
+def test_units_move_the_regions_in_the_directions_that_were_measured(responses: np.ndarray) -> None:
+    # Means of optical flow of published micro-expressions: negative brows, smiles, raised upper lids.
+    from metst.synthesis.action_units import unit_displacement
+
+    frown, smile, wide = (responses.mean(axis=0) @ unit_displacement(unit) for unit in ("4", "12", "5"))
+    brows = frown[[region(f"left brow {part}") for part in ("inner", "middle", "outer")]]
+    assert (brows > 0).all(), "inwards, and down"
+    assert (np.abs(brows[:, 1] / brows[:, 0] - 2) < 0.5).all()
+    strength = np.linalg.norm(brows, axis=1)
+    assert strength[2] == pytest.approx(strength[0], rel=0.15)
+    assert 0.35 < smile[LOWER_LIP, 1] / smile[region("left mouth corner"), 1] < 0.75
+    assert smile[LOWER_LIP, 1] < 3 * smile[region("upper lip"), 1] < 0
+    assert wide[region("left lower eyelid"), 1] < 0, "a lid that is raised does not push the lower one down"
+    assert np.abs(wide[:8]).max() < 0.003
+
+
 def test_covers_come_when_the_settings_say_so(responses: np.ndarray) -> None:
     def moved(per_min: float) -> float:
         settings = SimulationSettings(**QUIET, covers_per_min=per_min, event_free_share=1.0, lively_share=0.0)
