@@ -216,25 +216,16 @@ def stronger_half(contraction: Contraction) -> float:
     return max(halves_of(contraction), key=abs)
 
 
-def mix_displacement(units: Mapping[str, Contraction], *, side: Side = "both") -> Float64Array:
+def mix_displacement(units: Mapping[str, Contraction]) -> Float64Array:
     """Weighted sum of action units, ``(74, 2)`` face units; weight 1 is full contraction.
 
-    Parameters
-    ----------
-    units : mapping of str to float or (float, float)
-        Contraction per FACS number, of both halves or of either.
-    side : {"both", "left", "right"}
-        Half of the image that moves; the other stays whatever ``units`` say.
+    Points on the midline move with the stronger half.
     """
     total = np.zeros((CONTROL_POINTS, 2))
     for unit, contraction in units.items():
         left, right = halves_of(contraction)
-        if left == right:
-            total += left * unit_displacement(unit, side=side)
-            continue
-        left, right = left * (side != "right"), right * (side != "left")
         shift = left * unit_displacement(unit, side="left") + right * unit_displacement(unit, side="right")
-        shift[_MIDLINE] = stronger_half((left, right)) * unit_displacement(unit)[_MIDLINE]
+        shift[_MIDLINE] = stronger_half(contraction) * unit_displacement(unit)[_MIDLINE]
         total += shift
     return total
 
