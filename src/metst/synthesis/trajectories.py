@@ -330,11 +330,10 @@ class MotionSimulator:
     ) -> Float64Array:
         """How action units move the regions ``(18, 2)``: the halves of a face are never quite alike."""
         left, right = rng.normal(1, self.settings.asymmetry, 2).clip(*_HALF_LIMITS)
-        if any(isinstance(contraction, tuple) for contraction in units.values()):
-            shift = mix_displacement(units)  # its halves are unlike already
-        else:
-            shift = left * mix_displacement(units, side="left")
-            shift += right * mix_displacement(units, side="right")
+        # Halves that are named each for itself are unlike already.
+        shift = mix_displacement(
+            {unit: each if isinstance(each, tuple) else (left * each, right * each) for unit, each in units.items()}
+        )
         return np.asarray(response @ shift * rng.normal(1, self.settings.asymmetry / 2, (len(REGIONS), 1)))
 
     def _draw_shape(
