@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from metst.errors import FaceError
 
-# Functions import what they run: the package offers `metst.analyze`, and importing it must not cost what running it does.
+# Functions import what they run: the package offers `metst.analyze`, and importing that must not cost as much.
 if TYPE_CHECKING:
     from metst.arrays import FloatArray, OnProgress
     from metst.config import AnalyzeSettings, OperatingPoint
