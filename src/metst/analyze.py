@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from metst.errors import FaceError
 
+# Functions import what they run: the package offers `metst.analyze`, and importing that must not cost as much.
 if TYPE_CHECKING:
     from metst.arrays import FloatArray, OnProgress
     from metst.config import AnalyzeSettings, OperatingPoint
@@ -39,8 +40,7 @@ def analyze(
     model : str, Path or Model
         Name of a packaged model, a checkpoint folder, or a loaded model.
     operating_point : {"quiet", "balanced", "sensitive"}, optional
-        How many candidates to report: about a third of the false ones of ``balanced``, or three times as many.  Absent:
-        ``balanced``, or what a loaded model was set to.
+        How many candidates: few, as the model has it, or many.  Absent: ``balanced``, or where a loaded model stands.
     settings : AnalyzeSettings, optional
         Settings of the face and motion stages.
     rate_hz : float, optional
@@ -48,9 +48,8 @@ def analyze(
     landmarks : (T, 68, 2) array, optional
         Landmarks in pixels, in place of the face tracker's; NaN where there is no face.
     cache : bool, str or Path
-        Keep the motion of the recording for the next analysis, and take what an earlier one has kept: in the user's
-        cache folder (``METST_CACHE_DIR`` names another), in the folder given, or not at all.  The motion of facial
-        regions, the place of the face and the file's name are kept; no picture is.
+        Keep the motion, the place of the face and the file's name (no picture) for the next analysis, and take what
+        an earlier one kept: in the user's cache folder (``METST_CACHE_DIR``), in the folder given, or not at all.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
@@ -62,18 +61,15 @@ def analyze(
     Raises
     ------
     UsageError, VideoError, FaceError, CheckpointError
-        The input is missing or unreadable, shows no usable face, or the model cannot be loaded or has no such
-        operating point.
+        The input is unreadable or shows no usable face, or the model cannot be loaded or has no such point.
     """
-    # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
     from metst.config import AnalyzeSettings
     from metst.inference import score_motion
     from metst.models.checkpoint import Model, load_model
     from metst.motion.measured import measure_motion
     from metst.video import content_hash, probe_video
 
-    started = time.perf_counter()
-    path, settings = Path(path), settings or AnalyzeSettings()
+    started, path, settings = time.perf_counter(), Path(path), settings or AnalyzeSettings()
     loaded = (model if isinstance(model, Model) else load_model(model)).as_used(point=operating_point)
     info, content = probe_video(path, rate_hz=rate_hz), content_hash(path)
     measured = measure_motion(

@@ -45,6 +45,7 @@ from metst.evaluation.analyses import (
     AnalysisTask,
     Choices,
     MotionFormat,
+    loaded,
 )
 from metst.evaluation.executors import Executor, alone
 
@@ -95,7 +96,6 @@ def analyze(
     """
     talk(quiet=quiet, verbose=verbose)
     from metst.datasets.corpus import find_recordings
-    from metst.evaluation.analyses import loaded
 
     choices = Choices(
         reachable_model(model, where), expected_per_min, operating_point=operating_point, rate_hz=fps,
@@ -165,7 +165,7 @@ def _analyze_all(tasks: list[AnalysisTask], *, output: Path, where: Executor) ->
 
 
 def _analyze_one(task: AnalysisTask, where: Executor) -> dict[str, Any]:
-    from metst.evaluation.analyses import analyze_into, do_analysis, line_of, loaded
+    from metst.evaluation.analyses import analyze_into, do_analysis, line_of
 
     if where.separate:
         from metst.results import read_analysis
