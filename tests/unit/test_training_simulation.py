@@ -274,7 +274,7 @@ def test_without_events_a_background_comes_as_it_was_measured_or_mirrored() -> N
 def test_events_over_a_background_are_where_the_truth_says() -> None:
     still = background(20)
     still.displacement.values[:] = 0
-    source = over_backgrounds(still, event_free_share=0.0, amplitude=(1.0, 1.01), asymmetry=0.0)
+    source = over_backgrounds(still, event_free_share=0.0, amplitude=(2.0, 2.01), asymmetry=0.0)
     for seed in range(5):
         drawn = source.draw(np.random.default_rng(seed), seconds=16)
         moved = np.abs(drawn.displacement).max(axis=(1, 2)) > 0.002
