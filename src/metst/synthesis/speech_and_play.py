@@ -12,8 +12,8 @@ import numpy as np
 
 from metst.arrays import Float64Array
 from metst.synthesis.action_units import mix_displacement
+from metst.synthesis.chance import log_uniform, smooth_noise
 from metst.synthesis.events import minimum_jerk
-from metst.synthesis.measurement import log_uniform, smooth_noise
 
 MACRO_MIN_S = 0.8
 """Seconds; a facial movement from here on is a lasting expression; between this and the longest micro-expression lie

@@ -21,6 +21,7 @@ from metst.inference import QualityHold
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import MIRRORED, REGIONS
 from metst.synthesis.action_units import Contraction, field_weights, mix_displacement
+from metst.synthesis.chance import log_uniform
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting
 from metst.synthesis.measurement import (
     add_course,
@@ -29,7 +30,6 @@ from metst.synthesis.measurement import (
     deformation,
     head_leak,
     hold_regions,
-    log_uniform,
     moments,
     noise,
     region_gain,
