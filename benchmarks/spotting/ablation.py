@@ -20,7 +20,7 @@ import numpy.typing as npt
 from clips import Recording, load
 from plan import PLAN_FILE, load_plan
 from scored import hits
-from table import markdown
+from cells import markdown
 
 from metst.config import DecodeSettings
 from metst.decode import decode_scores
