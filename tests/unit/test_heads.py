@@ -43,9 +43,21 @@ def test_every_action_unit_that_is_ever_planted_moves_known_shapes() -> None:
 
 
 def test_a_side_is_the_half_of_the_image_and_the_sides_add_up() -> None:
-    left, right, both = (shape_weights({"12": 0.2, "6": 0.1}, side=side) for side in ("left", "right", "both"))
+    left, right, both = (
+        shape_weights({"12": halves[0], "6": halves[1]})
+        for halves in (((0.2, 0), (0.1, 0)), ((0, 0.2), (0, 0.1)), (0.2, 0.1))
+    )
     assert set(left) == {"mouthSmileRight", "cheekSquintRight", "eyeSquintRight"}
     assert left | right == both
+    assert shape_weights({"26": (0.1, 0.3), "12": (0.1, 0.3)}) == {
+        "jawOpen": 0.3, "mouthSmileLeft": 0.3, "mouthSmileRight": 0.1,
+    }  # fmt: skip
+
+
+def test_a_head_cannot_be_moved_by_a_pattern_of_the_regions(head: HeadModel) -> None:
+    patterned = PlantedEvent(0.2, 0.4, 0.6, "positive", {}, np.ones((18, 2)))
+    with pytest.raises(UsageError, match="moves by action units only"):
+        render_scene(HeadScene(), time_s=[0.0], events=(patterned,), rng_seed=1, model=head)
 
 
 def test_unknown_units_and_recipes_that_cannot_be_met_are_refused(head: HeadModel) -> None:

@@ -14,13 +14,13 @@ from metst.cli.console import console, progress, talk
 from metst.cli.options import Quiet, Verbose, setting
 from metst.config import Codec
 from metst.errors import UsageError
-from metst.synthesis.recipe import ClipRecipe, first_fault, read_recipe
+from metst.synthesis.recipe import PATTERN_AMPLITUDE, ClipRecipe, first_fault, read_recipe
 
 _USUAL = ClipRecipe()
 """The recipe where nothing else is said."""
 _USUAL_LABELS = ",".join(_USUAL.labels)
 """Its classes as the option has them."""
-_NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "quiet", "verbose"})
+_NOT_OF_A_RECIPE = frozenset({"video", "output", "recipe", "head_model", "patterns", "quiet", "verbose"})
 """Parameters that may stand beside a recipe."""
 _OF_A_PICTURE = frozenset({"fps", "size", "seconds", "head"})
 """Parameters that footage decides itself."""
@@ -45,12 +45,22 @@ HeadModel = Annotated[
 ]
 Count = Annotated[int, setting(ClipRecipe, "count")]
 Amplitude = Annotated[
-    str, typer.Option(help="Fraction of full contraction, or a range such as 0.05-0.2, which is micro.")
+    str,
+    typer.Option(
+        help="Fraction of full contraction, or a range such as 0.05-0.2, which is micro; with --patterns, how far the "
+        f"farthest region moves in face units, {PATTERN_AMPLITUDE:g} if nothing is said, and 0.006-0.06 is micro."
+    ),
 ]
 Placebo = Annotated[bool, setting(ClipRecipe, "placebo", "--placebo")]
 Labels = Annotated[str, typer.Option(help="Classes, separated by commas.")]
 Units = Annotated[
     str, typer.Option(help="Action units in place of those of the classes, such as 4+7,12; drawn when absent.")
+]
+PatternFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Statistics of measured micro-expressions (.npz), from which patterns are drawn in place of action units."
+    ),
 ]
 Durations = Annotated[
     str, typer.Option(help="Durations, seconds, such as 0.2,0.4; drawn as real ones are distributed when absent.")
@@ -77,6 +87,7 @@ def synthesize(
     placebo: Placebo = _USUAL.placebo,
     labels: Labels = _USUAL_LABELS,
     units: Units = "",
+    patterns: PatternFile = None,
     durations: Durations = "",
     start: Start = _USUAL.start_s,
     end: End = _USUAL.end_s,
@@ -99,9 +110,8 @@ def synthesize(
             raise UsageError(f"--recipe decides all of the clip: leave out {_options(extra)}")
         what = read_recipe(recipe)
     else:
-        if video is not None and (own := given & _OF_A_PICTURE):
-            raise UsageError(f"footage keeps its own picture, rate and length: leave out {_options(own)}")
-        low, high = _range("0" if placebo and "amplitude" not in given else amplitude)
+        _check_picture(given, footage=video)
+        low, high = _range(amplitude if "amplitude" in given else _usual_amplitude(placebo, patterns))
         what = _recipe(
             {
                 "count": count,
@@ -122,9 +132,21 @@ def synthesize(
                 "head": None if head is None else _settings(head),
             }
         )
-    with progress("synthesize") as on_progress:
-        clip = write_clip(output, recipe=what, footage=video, head_model=head_model, on_progress=on_progress)
+    with progress("synthesize") as tell:
+        clip = write_clip(
+            output, recipe=what, footage=video, head_model=head_model, patterns=patterns, on_progress=tell
+        )
     console.print(escape(f"Clip: {clip.video}\nTruth: {clip.truth}\nRecipe: {output / 'recipe.json'}"))
+
+
+def _check_picture(given: set[str], *, footage: Path | None) -> None:
+    if footage is not None and (own := given & _OF_A_PICTURE):
+        raise UsageError(f"footage keeps its own picture, rate and length: leave out {_options(own)}")
+
+
+def _usual_amplitude(placebo: bool, patterns: Path | None) -> str:
+    """What an amplitude is where none is said."""
+    return f"{0 if placebo else _USUAL.amplitude if patterns is None else PATTERN_AMPLITUDE:g}"
 
 
 def _recipe(values: dict[str, Any]) -> ClipRecipe:

@@ -226,7 +226,7 @@ def trial_table(calibration: Calibration) -> dict[str, Block]:
         "largest_face_units": numbers(row.peak_units for row in rows),
         "largest_px": numbers(row.peak_px for row in rows),
         "label": [event.label if row.trial.amplitude else "" for row, event in zip(rows, events, strict=True)],
-        "action_units": ["+".join(event.units) for event in events],
+        "action_units": [event.units_in_words for event in events],
         "side": [event.side for event in events],
         "found": np.array([int(row.outcome.found) for row in rows]),
         "found_label": [row.outcome.label for row in rows],

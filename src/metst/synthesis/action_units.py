@@ -30,6 +30,10 @@ CONTROL_POINTS = 74
 
 ActionUnit = Mapping[int, tuple[float, float]]
 
+Contraction = float | tuple[float, float]
+"""Of an action unit, as a fraction of full contraction: of both halves alike, or of the left and the right half of the
+image."""
+
 ACTION_UNITS: Mapping[str, ActionUnit] = {
     "1": {21: (0.0, -0.055), 20: (0.0, -0.055), 19: (0.0, -0.03), 18: (0.0, -0.012), FOREHEAD: (0.0, -0.03)},
     "2": {
@@ -89,6 +93,8 @@ _MIRROR = np.array(
     ]
 )  # fmt: skip
 """Index of each control point's partner on the other half of the face."""
+
+_MIDLINE = np.flatnonzero(np.arange(CONTROL_POINTS) == _MIRROR)
 
 FIELD_SIGMA = 0.17
 """Width of the Gaussian kernel between control points, face units: skin moves smoothly.  Set by hand."""
@@ -192,12 +198,43 @@ def unit_displacement(unit: str, *, side: Side = "both") -> Float64Array:
     return shift
 
 
-def mix_displacement(units: Mapping[str, float], *, side: Side = "both") -> Float64Array:
-    """Weighted sum of action units, ``(74, 2)`` face units; weight 1 is full contraction."""
+def halves_of(contraction: Contraction) -> tuple[float, float]:
+    """Contraction of the left and of the right half of the image."""
+    return contraction if isinstance(contraction, tuple) else (contraction, contraction)
+
+
+def stronger_half(contraction: Contraction) -> float:
+    """Contraction of the half that moves more: points on the midline go with it."""
+    return max(halves_of(contraction), key=abs)
+
+
+def mix_displacement(units: Mapping[str, Contraction], *, side: Side = "both") -> Float64Array:
+    """Weighted sum of action units, ``(74, 2)`` face units; weight 1 is full contraction.
+
+    Parameters
+    ----------
+    units : mapping of str to float or (float, float)
+        Contraction per FACS number, of both halves or of either.
+    side : {"both", "left", "right"}
+        Half of the image that moves; the other stays whatever ``units`` say.
+    """
     total = np.zeros((CONTROL_POINTS, 2))
-    for unit, weight in units.items():
-        total += weight * unit_displacement(unit, side=side)
+    for unit, contraction in units.items():
+        left, right = halves_of(contraction)
+        if left == right:
+            total += left * unit_displacement(unit, side=side)
+            continue
+        left, right = left * (side != "right"), right * (side != "left")
+        shift = left * unit_displacement(unit, side="left") + right * unit_displacement(unit, side="right")
+        shift[_MIDLINE] = stronger_half((left, right)) * unit_displacement(unit)[_MIDLINE]
+        total += shift
     return total
+
+
+def kernel(a: Float64Array, b: Float64Array) -> Float64Array:
+    """Gaussian of width :data:`FIELD_SIGMA` and height 1 between points ``(A, 2)`` and ``(B, 2)``: ``(A, B)``."""
+    squared = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
+    return np.asarray(np.exp(-squared / (2 * FIELD_SIGMA**2)))
 
 
 def field_weights(points: npt.ArrayLike, *, control: Float64Array) -> Float64Array:
@@ -216,11 +253,6 @@ def field_weights(points: npt.ArrayLike, *, control: Float64Array) -> Float64Arr
         ``weights @ mix_displacement(...)`` is the displacement ``(P, 2)`` in face units: it equals the
         displacement at the control points (up to a slight smoothing) and fades out away from them.
     """
-
-    def kernel(a: Float64Array, b: Float64Array) -> Float64Array:
-        squared = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
-        return np.asarray(np.exp(-squared / (2 * FIELD_SIGMA**2)))
-
     gram = kernel(control, control)
     # Lip contours lie closer together than the kernel is wide: the ridge keeps the solve smooth there.
     gram[np.diag_indices_from(gram)] += _RIDGE

@@ -257,7 +257,7 @@ def _macro(course: _Course, start: float, rng: np.random.Generator) -> float:
     label = labels[rng.integers(len(labels))]
     shape = draw_event(rng, start_s=0.0, label=label, amplitude=float(rng.uniform(*_MACRO)))
     rise, hold, fall = rng.uniform(*_MACRO_RISE_S), rng.uniform(*_MACRO_HOLD_S), rng.uniform(*_MACRO_FALL_S)
-    course.add(shape_weights(shape.units, side=shape.side), course.bump(start, rise=rise, hold=hold, fall=fall))
+    course.add(shape_weights(shape.units), course.bump(start, rise=rise, hold=hold, fall=fall))
     return float(rise + hold + fall)
 
 

@@ -22,6 +22,7 @@ from metst.storage import faults_in_words, write_parts, write_whole
 from metst.storage.locks import only_writer
 from metst.synthesis.events import PlantedEvent, draw_schedule
 from metst.synthesis.inject import animate_portrait, inject_events, truth_intervals
+from metst.synthesis.patterns import PatternStatistics, read_patterns
 from metst.synthesis.portrait import portrait, portrait_landmarks
 from metst.synthesis.recipe import ClipRecipe
 from metst.timeline import TimeGrid, frame_for_people, frames_for_people
@@ -48,6 +49,7 @@ def write_clip(
     recipe: ClipRecipe,
     footage: Path | None = None,
     head_model: Path | None = None,
+    patterns: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Clip:
     """Plant micro-expressions and write ``planted.mp4``, ``truth.csv`` and ``recipe.json``.
@@ -62,6 +64,9 @@ def write_clip(
         Video to plant into; when absent, that of the recipe, else its head, else the packaged portrait set in motion.
     head_model : Path, optional
         File of the parametric head, for a recipe with one; that of the installed package when absent.
+    patterns : Path, optional
+        Statistics that patterns are drawn from in place of action units, as
+        :func:`metst.synthesis.patterns.read_patterns` reads them; those of the recipe when absent.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
@@ -69,11 +74,12 @@ def write_clip(
     ------
     UsageError
         The stretch is too short for the events, the face is not visible where one falls, an unknown class or unit, no
-        head model, one for a clip without a head, or the clip would replace its own footage.
+        head model, one for a clip without a head, patterns for a head or beside units, or the clip would replace its
+        own footage.
     FaceError
         The footage shows no face, or one that is too small.
     DataError
-        The footage is not that of the recipe.
+        Footage or patterns are not those of the recipe, or the latter no statistics of patterns.
     OutputError
         The folder or a file cannot be written.
     """
@@ -86,12 +92,15 @@ def write_clip(
         raise UsageError("a head model is only for a clip with a rendered head: ask for a head, or leave out the model")
     if footage is not None and _same_file(video, footage):
         raise UsageError(f"{video} is the footage itself, which the clip would replace: choose another folder")
-    made = _planned(recipe, footage=footage, head_model=head_model)
+    recipe, statistics = _drawn_from(recipe, patterns=patterns)
+    made = _planned(recipe, footage=footage, head_model=head_model, statistics=statistics)
     grid = TimeGrid(made.time_s)
     truth = truth_table(made.events, grid=grid, video=video.name)
     written = made.recipe
     if footage is not None:
         written = written.model_copy(update={"footage": _told(footage, folder=folder)})
+    if recipe.patterns:
+        written = written.model_copy(update={"patterns": _told(Path(recipe.patterns), folder=folder)})
     with only_writer(folder):
         counted = _then_remove(_counted(made.images, total=len(grid), on_progress=on_progress), beside)
         write_video(video, counted, times_s=made.time_s.tolist(), crf=recipe.crf, codec=recipe.codec)
@@ -100,10 +109,25 @@ def write_clip(
     return Clip(video, beside[1], made.events, grid)
 
 
-def _told(footage: Path, *, folder: Path) -> str:
-    """Footage as a recipe in ``folder`` names it: from there where it lies near, else by name, never by its place."""
-    place, here = footage.resolve(), folder.resolve()
+def _told(file: Path, *, folder: Path) -> str:
+    """A file as a recipe in ``folder`` names it: from there where it lies near, else by name, never by its place."""
+    place, here = file.resolve(), folder.resolve()
     return Path(os.path.relpath(place, here)).as_posix() if place.is_relative_to(here.parent) else place.name
+
+
+def _drawn_from(recipe: ClipRecipe, *, patterns: Path | None) -> tuple[ClipRecipe, PatternStatistics | None]:
+    """The recipe with the statistics it draws from, and these; checked for each other."""
+    if patterns is None and recipe.patterns:
+        patterns = Path(recipe.patterns)
+        if not patterns.exists():
+            raise UsageError(f"the recipe draws from {patterns.name}, which is not here: name it with --patterns, too")
+    if patterns is None:
+        return recipe, None
+    statistics, found = read_patterns(patterns), content_hash(patterns)
+    if recipe.patterns_hash not in ("", found):
+        raise DataError(f"{patterns} is not what this recipe draws from, which was {recipe.patterns}: give that file")
+    values = recipe.model_dump() | {"patterns": str(patterns), "patterns_hash": found}
+    return ClipRecipe.model_validate(values), statistics
 
 
 def _same_file(one: Path, other: Path) -> bool:
@@ -133,14 +157,16 @@ class _Planned:
     images: Iterator[Image]
 
 
-def _planned(recipe: ClipRecipe, *, footage: Path | None, head_model: Path | None) -> _Planned:
+def _planned(
+    recipe: ClipRecipe, *, footage: Path | None, head_model: Path | None, statistics: PatternStatistics | None
+) -> _Planned:
     rng = np.random.default_rng(recipe.seed)
     if footage is not None:
-        return _footage_clip(recipe, footage=footage, rng=rng)
+        return _footage_clip(recipe, footage=footage, rng=rng, statistics=statistics)
     time_s = np.arange(round(recipe.duration_s * recipe.rate_hz)) / recipe.rate_hz
     if len(time_s) < _FEWEST_FRAMES:
         raise UsageError(f"{recipe.duration_s:g} s at {recipe.rate_hz:g} frames/s are {len(time_s)} frames: too few")
-    events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
+    events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]), statistics=statistics)
     if recipe.head is not None:
         images = _head_images(recipe, time_s=time_s, events=events, head_model=head_model)
     else:
@@ -148,7 +174,9 @@ def _planned(recipe: ClipRecipe, *, footage: Path | None, head_model: Path | Non
     return _Planned(recipe, time_s, events, images)
 
 
-def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator) -> _Planned:
+def _footage_clip(
+    recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator, statistics: PatternStatistics | None
+) -> _Planned:
     check_name(footage)
     stamp, found = content_stamp(footage), content_hash(footage)
     if recipe.footage_hash not in ("", found):
@@ -156,7 +184,7 @@ def _footage_clip(recipe: ClipRecipe, *, footage: Path, rng: np.random.Generator
     if recipe.head is not None or recipe.size is not None:
         raise UsageError("footage keeps its own picture: leave out the head and the size")
     time_s, landmarks = _track(footage)
-    events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]))
+    events = _schedule(recipe, rng=rng, last_s=float(time_s[-1]), statistics=statistics)
     source = (frame.rgb for frame in read_colour_stream(footage))
     planted = inject_events(source, landmarks=landmarks, time_s=time_s, events=events)
     images = _of_one_content(planted, footage=footage, stamp=stamp, content=found)
@@ -174,7 +202,7 @@ def _of_one_content(images: Iterator[Image], *, footage: Path, stamp: Stamp, con
 def truth_table(
     events: tuple[PlantedEvent, ...], *, grid: TimeGrid, video: str, subject: str = "planted"
 ) -> dict[str, Block]:
-    """Truth as people read it, by column: frames from 1, both ends included, and the action units."""
+    """Truth as people read it, by column: frames from 1, both ends included, and the action units (or "pattern")."""
     truth = truth_intervals(events, grid=grid)
     first, last = frames_for_people(truth.onset, truth.offset)
     ordered = sorted(events, key=lambda event: event.onset_s)
@@ -185,12 +213,14 @@ def truth_table(
         "apex": frame_for_people(truth.apex),
         "offset": last,
         "emotion": list(truth.label),
-        "action_units": ["+".join(event.units) for event in ordered],
+        "action_units": [event.units_in_words for event in ordered],
         "side": [event.side for event in ordered],
     }
 
 
-def _schedule(recipe: ClipRecipe, *, rng: np.random.Generator, last_s: float) -> tuple[PlantedEvent, ...]:
+def _schedule(
+    recipe: ClipRecipe, *, rng: np.random.Generator, last_s: float, statistics: PatternStatistics | None
+) -> tuple[PlantedEvent, ...]:
     end_s = min(last_s, recipe.end_s if recipe.end_s is not None else last_s)
     return draw_schedule(
         rng,
@@ -202,6 +232,7 @@ def _schedule(recipe: ClipRecipe, *, rng: np.random.Generator, last_s: float) ->
         labels=recipe.labels,
         units=recipe.units,
         durations_s=recipe.durations_s,
+        patterns=statistics,
     )
 
 

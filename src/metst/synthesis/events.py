@@ -1,20 +1,22 @@
-"""Planted movements: which action units, how strong, when; drawn as real ones are distributed.
+"""Planted movements: what moves, how strong, when; drawn as real ones are distributed.
 
 Durations are published statistics of spontaneous micro-expressions, and the mixes of action units
-follow some; a planted event carries its exact onset, apex and offset.
+follow some; a planted event carries its exact onset, apex and offset.  What moves is a listed mix of
+action units, a free one, or a pattern drawn from statistics (:mod:`metst.synthesis.patterns`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 from metst.arrays import Float64Array
 from metst.errors import UsageError
-from metst.synthesis.action_units import ACTION_UNITS, Side
+from metst.synthesis.action_units import ACTION_UNITS, Contraction, Side, halves_of
+from metst.synthesis.patterns import PATTERN_SHAPE, PatternStatistics
 
 EMOTION_UNITS: Mapping[str, Sequence[tuple[float, tuple[str, ...], bool]]] = {
     "positive": [
@@ -59,11 +61,29 @@ MEAN_RISE_SHARE, SD_RISE_SHARE = 0.54, 0.07
 """Share of the duration that rises: rise takes 0.18-0.24 s and fall 0.16-0.20 s in the median, as published; the
 spread is set by hand."""
 
+GAP_S = 0.3
+"""Rest between two events of a schedule at the least, seconds; set by hand."""
+
 LEAD_S = 0.3
 """A movement may have begun so long before the first frame, seconds; set by hand."""
 
 _RISE_LIMITS = (0.35, 0.7)  # draws of the share that rises are cut here; set by hand
 _UNIT_SPREAD = (0.8, 1.2)  # factor on the contraction of each action unit, uniform; set by hand
+
+SIDE_LOG_RATIO_SD = float(np.log(2))
+"""Standard deviation of the logarithm of left over right strength in free mixes.  Measured in optical flow of 309
+published micro-expressions of two data sets: 0.52 to 0.84 by class, factors of 1.7 to 2.3."""
+
+# Free mixes.  Pairs are the ends of uniform draws of a factor on the contraction; all set by hand.
+_NUCLEUS_SHARE = 0.8  # how often the nucleus is a listed mix of the class
+_MOST_OF_CLASS = 3  # units of the class otherwise
+_MOST_FURTHER = 3  # units that join on one side
+_FREE_SPREAD, _FURTHER_SPREAD = (0.4, 1.6), (0.1, 1.0)  # of the nucleus's units, and of those that join
+_NEVER_JOIN = ("26", "45")  # an open jaw and a blink are no part of other movements
+
+
+PATTERN = "pattern"
+"""What tables name in place of action units where a pattern of the regions was planted."""
 
 
 @dataclass(frozen=True)
@@ -76,24 +96,62 @@ class PlantedEvent:
         Start, strongest moment and end, seconds of the clip.
     label : str
         Emotion class, or what the distractor is.
-    units : mapping of str to float
-        Contraction of each action unit at the apex, as a fraction of full contraction.
-    side : {"both", "left", "right"}
-        Half of the image that moves.
+    units : mapping of str to float or (float, float)
+        Contraction of each action unit at the apex, as a fraction of full contraction: of both halves alike, or of
+        the left and the right half of the image.
+    pattern : (18, 2) float64, optional
+        How far each region moves at the apex, face units, x right and y down; takes the place of action units.
+
+    Raises
+    ------
+    UsageError
+        Times out of order, action units and a pattern at once, or a pattern of another shape.
     """
 
     onset_s: float
     apex_s: float
     offset_s: float
     label: str
-    units: Mapping[str, float]
-    side: Side = "both"
+    units: Mapping[str, Contraction]
+    pattern: Float64Array | None = None
 
     def __post_init__(self) -> None:
         if not self.onset_s < self.apex_s < self.offset_s:
             raise UsageError(
                 f"an event needs onset < apex < offset, got {self.onset_s}, {self.apex_s}, {self.offset_s}"
             )
+        if self.pattern is None:
+            return
+        if self.units:
+            raise UsageError("an event is a mix of action units or a pattern of the regions, not both")
+        pattern = np.array(self.pattern, dtype=np.float64)
+        if pattern.shape != PATTERN_SHAPE or not np.isfinite(pattern).all():
+            raise UsageError(f"a pattern must be finite numbers of shape {PATTERN_SHAPE}, got {pattern.shape}")
+        pattern.setflags(write=False)
+        object.__setattr__(self, "pattern", pattern)
+
+    def __eq__(self, other: object) -> bool:
+        # Arrays compare number by number: the dataclass's own comparison would fail on them.
+        if not isinstance(other, PlantedEvent):
+            return NotImplemented
+        mine, theirs = ([getattr(each, f.name) for f in fields(each)] for each in (self, other))
+        return mine[:-1] == theirs[:-1] and np.array_equal(mine[-1], theirs[-1])
+
+    def __hash__(self) -> int:
+        return hash((self.onset_s, self.apex_s, self.offset_s, self.label))
+
+    @property
+    def side(self) -> Side:
+        """Half of the image that moves, where action units are of one half only."""
+        halves = [halves_of(contraction) for contraction in self.units.values()]
+        if halves and not any(right for _, right in halves) and any(left for left, _ in halves):
+            return "left"
+        return "right" if any(right for _, right in halves) and not any(left for left, _ in halves) else "both"
+
+    @property
+    def units_in_words(self) -> str:
+        """Action units as tables have them, such as ``"4+7"``; ``"pattern"`` where there is one in their place."""
+        return "+".join(self.units) if self.pattern is None else PATTERN
 
     def profile(self, time_s: npt.ArrayLike) -> Float64Array:
         """Share of the apex's displacement at each time, in [0, 1]: minimum-jerk rise and fall."""
@@ -145,6 +203,8 @@ def draw_event(
     amplitude: float,
     duration_s: float | None = None,
     units: Sequence[str] = (),
+    free: bool = False,
+    patterns: PatternStatistics | None = None,
 ) -> PlantedEvent:
     """A micro-expression of one class that starts at ``start_s``.
 
@@ -157,19 +217,26 @@ def draw_event(
     label : {"negative", "positive", "surprise", "others"}
         Emotion class.
     amplitude : float
-        Fraction of full contraction; 0.05-0.2 is micro.
+        Fraction of full contraction; 0.05-0.2 is micro.  With ``patterns``: how far the farthest region moves, face
+        units; 0.006-0.06 is micro.
     duration_s : float, optional
         Onset to offset; drawn from the published distribution when absent.
     units : sequence of str
         Action units that contract together on both sides; drawn as they are in the class when empty.
+    free : bool
+        Whether the class's units are mixed freely: see :func:`free_mix`.
+    patterns : PatternStatistics, optional
+        Where the pattern is drawn from, in place of action units.
 
     Raises
     ------
     UsageError
-        Unknown class.
+        Unknown class, or units named beside a free mix or patterns.
     """
     if label not in EMOTION_UNITS:
         raise UsageError(f"unknown class {label!r}: expected one of {', '.join(EMOTION_UNITS)}")
+    if units and (free or patterns is not None):
+        raise UsageError("name action units, or have them mixed freely or patterns drawn: not both")
     one_sided = False
     if not units:
         mixes = EMOTION_UNITS[label]
@@ -177,9 +244,56 @@ def draw_event(
     if duration_s is None:
         duration_s = float(np.clip(rng.normal(MEAN_DURATION_S, SD_DURATION_S), MIN_DURATION_S, MAX_DURATION_S))
     rise = duration_s * float(np.clip(rng.normal(MEAN_RISE_SHARE, SD_RISE_SHARE), *_RISE_LIMITS))
-    side: Side = ("left", "right")[rng.integers(2)] if one_sided else "both"
+    times = start_s, start_s + rise, start_s + duration_s
+    if patterns is not None:
+        return PlantedEvent(*times, label, {}, amplitude * patterns.draw(rng, label=label))
+    if free:
+        return PlantedEvent(*times, label, free_mix(rng, units, label=label, amplitude=amplitude))
+    halves = ((1, 0), (0, 1))[rng.integers(2)] if one_sided else None
     weights = {unit: amplitude * float(rng.uniform(*_UNIT_SPREAD)) for unit in units}
-    return PlantedEvent(start_s, start_s + rise, start_s + duration_s, label, weights, side)
+    return PlantedEvent(*times, label, {unit: _on(halves, weight) for unit, weight in weights.items()})
+
+
+def _on(halves: tuple[int, int] | None, weight: float) -> Contraction:
+    return weight if halves is None else (halves[0] * weight, halves[1] * weight)
+
+
+def free_mix(
+    rng: np.random.Generator, nucleus: Sequence[str], *, label: str, amplitude: float
+) -> dict[str, Contraction]:
+    """Contractions as single micro-expressions have them: of a class by their nucleus, otherwise each its own.
+
+    Most of the time the nucleus is a listed mix of the class, else some of the class's units; the two halves of each
+    contract unlike.  Up to three further units join on one side each.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Source of all chance.
+    nucleus : sequence of str
+        A mix of the class.
+    label : {"negative", "positive", "surprise", "others"}
+        Emotion class.
+    amplitude : float
+        Fraction of full contraction of the nucleus, about which its units are drawn.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Contraction of the left and the right half of the image.
+    """
+    if rng.random() >= _NUCLEUS_SHARE:
+        own = list(dict.fromkeys(unit for _, mix, _ in EMOTION_UNITS[label] for unit in mix))
+        nucleus = rng.choice(own, size=rng.integers(1, min(len(own), _MOST_OF_CLASS) + 1), replace=False).tolist()
+    mixed: dict[str, Contraction] = {}
+    for unit in nucleus:
+        weight = amplitude * float(rng.uniform(*_FREE_SPREAD))
+        apart = float(rng.normal(0, SIDE_LOG_RATIO_SD)) / 2
+        mixed[unit] = (weight * float(np.exp(apart)), weight * float(np.exp(-apart)))
+    others = [unit for unit in ACTION_UNITS if unit not in (*mixed, *_NEVER_JOIN)]
+    for unit in rng.choice(others, size=rng.integers(_MOST_FURTHER + 1), replace=False).tolist():
+        mixed[unit] = _on(((1, 0), (0, 1))[rng.integers(2)], amplitude * float(rng.uniform(*_FURTHER_SPREAD)))
+    return mixed
 
 
 def draw_schedule(
@@ -193,7 +307,7 @@ def draw_schedule(
     labels: Sequence[str] = ("negative", "positive", "surprise"),
     units: Sequence[str] = (),
     durations_s: Sequence[float] = (),
-    gap_s: float = 0.3,
+    patterns: PatternStatistics | None = None,
 ) -> tuple[PlantedEvent, ...]:
     """``count`` micro-expressions, spread over a stretch of time without overlap.
 
@@ -206,7 +320,7 @@ def draw_schedule(
     start_s, end_s : float
         The stretch, seconds.
     amplitude : float
-        Fraction of full contraction.
+        Fraction of full contraction, or what it is in :func:`draw_event` with ``patterns``.
     amplitude_max : float, optional
         Each amplitude is drawn between ``amplitude`` and this one.
     labels : sequence of str
@@ -215,14 +329,15 @@ def draw_schedule(
         Mixes such as ``"4+7"``, in equal numbers, in place of those of the classes.
     durations_s : sequence of float
         Durations, in equal numbers; drawn from the published distribution when empty.
-    gap_s : float
-        Rest between two events at least.
+    patterns : PatternStatistics, optional
+        Where patterns are drawn from, in place of action units; amplitudes are then face units of the farthest
+        region.
 
     Raises
     ------
     UsageError
         The stretch is too short for that many events, or ends before it starts; an unknown class or action unit;
-        a duration that is not above 0.
+        a duration that is not above 0; units beside patterns, or patterns without one of the classes.
     """
     if end_s <= start_s:
         raise UsageError(f"the stretch from {start_s:.1f} s to {end_s:.1f} s is empty: the clip may end before it")
@@ -230,17 +345,27 @@ def draw_schedule(
     if wrong := [value for value in durations_s if not value > 0]:  # NaN too
         raise UsageError(f"durations must be above 0 s, got {wrong[0]:g}")
     longest_s, slot = max(durations_s, default=MAX_DURATION_S), (end_s - start_s) / max(count, 1)
-    if count and slot < longest_s + gap_s:
-        need = count * (longest_s + gap_s)
+    if count and slot < longest_s + GAP_S:
+        need = count * (longest_s + GAP_S)
         raise UsageError(f"{count} events need {need:.1f} s, the stretch has {end_s - start_s:.1f} s: plant fewer")
     order = rng.permutation(count) % len(kinds)
     lengths = [durations_s[i % len(durations_s)] for i in rng.permutation(count)] if durations_s else [None] * count
     events = []
     for i in range(count):
         label, mix = kinds[order[i]]
-        onset_s = start_s + i * slot + gap_s / 2 + rng.uniform(0, slot - longest_s - gap_s)
+        onset_s = start_s + i * slot + GAP_S / 2 + rng.uniform(0, slot - longest_s - GAP_S)
         strong = amplitude if amplitude_max is None else float(rng.uniform(amplitude, amplitude_max))
-        events.append(draw_event(rng, start_s=onset_s, label=label, amplitude=strong, duration_s=lengths[i], units=mix))
+        events.append(
+            draw_event(
+                rng,
+                start_s=onset_s,
+                label=label,
+                amplitude=strong,
+                duration_s=lengths[i],
+                units=mix,
+                patterns=patterns,
+            )
+        )
     return tuple(events)
 
 

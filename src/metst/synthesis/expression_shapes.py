@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metst.errors import UsageError
-from metst.synthesis.action_units import Side
+from metst.synthesis.action_units import Contraction, halves_of, stronger_half
 
 UNIT_SHAPES: Mapping[str, Mapping[str, float]] = {
     "1": {"browInnerUp": 1.0},
@@ -45,19 +45,15 @@ PAIRED_SHAPES = (
 SHAPES = (*MIDLINE_SHAPES, *(name + half for name in PAIRED_SHAPES for half in ("Left", "Right")))
 """Every expression shape a head model carries, in this order."""
 
-# Which of a person's halves an image half is.
-_HALVES: Mapping[Side, tuple[str, ...]] = {"both": ("Left", "Right"), "left": ("Right",), "right": ("Left",)}
 
-
-def shape_weights(units: Mapping[str, float], *, side: Side = "both") -> dict[str, float]:
+def shape_weights(units: Mapping[str, Contraction]) -> dict[str, float]:
     """Weights of the expression shapes for a mix of action units.
 
     Parameters
     ----------
-    units : mapping of str to float
-        Contraction per FACS number; 1 is full contraction.
-    side : {"both", "left", "right"}
-        Half of the *image* that moves; shapes without halves move whole.
+    units : mapping of str to float or (float, float)
+        Contraction per FACS number, of both halves of the *image* or of its left and right half; 1 is full
+        contraction.  Shapes without halves move whole, with the stronger half.
 
     Raises
     ------
@@ -68,7 +64,11 @@ def shape_weights(units: Mapping[str, float], *, side: Side = "both") -> dict[st
     for unit, contraction in units.items():
         if unit not in UNIT_SHAPES:
             raise UsageError(f"unknown action unit {unit!r}: a rendered head has {', '.join(UNIT_SHAPES)}")
+        left, right = halves_of(contraction)
         for shape, share in UNIT_SHAPES[unit].items():
-            for name in [shape] if shape in MIDLINE_SHAPES else [shape + half for half in _HALVES[side]]:
-                weights[name] = weights.get(name, 0.0) + contraction * share
+            # The person's left is image right.
+            halves = {shape + "Left": right, shape + "Right": left}
+            for name, strength in ({shape: stronger_half(contraction)} if shape in MIDLINE_SHAPES else halves).items():
+                if strength:
+                    weights[name] = weights.get(name, 0.0) + strength * share
     return weights

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from metst.arrays import Float64Array
-from metst.motion.canonical import make_grid, region_masks
 from metst.synthesis.action_units import FacePose, control_points
 from metst.synthesis.portrait import portrait_landmarks
+from metst.synthesis.region_fields import region_points
 from metst.synthesis.trajectories import region_response
-
-GRID_UNIT, GRID_STEP = 32, 4
-"""Resolution at which the field is averaged over the regions: pixels per face unit, and per node; set by hand."""
 
 # Of the numbers drawn here, beside others with the same seed; set by hand.
 _STREAM = 7
@@ -30,13 +27,10 @@ def simulated_responses(*, count: int, seed: int) -> Float64Array:
     """
     rng = np.random.default_rng([seed, _STREAM])
     points = FacePose.from_landmarks(portrait_landmarks()).to_face(portrait_landmarks())
-    grid = make_grid(GRID_UNIT, GRID_STEP)
-    x, y = grid.coordinates()
-    pixels = np.stack(np.broadcast_arrays(x, y), axis=-1).reshape(-1, 2)
     responses = []
     for _ in range(count):
         shape = vary_shape(points, rng=rng)
-        masks = region_masks(grid, shape.astype(np.float32))
+        pixels, masks = region_points(shape)
         responses.append(region_response(control_points(shape), points=pixels, masks=masks))
     return np.stack(responses)
 

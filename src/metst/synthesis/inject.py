@@ -1,8 +1,9 @@
 """Plants movements into pictures of real faces: a portrait set in motion, or real footage.
 
-The displacement field of :mod:`metst.synthesis.action_units` lives in face coordinates, so it
-follows the head.  A frame is resampled once, by its displacement only and as sharp as it was
-(:mod:`metst.synthesis.resample`): light, texture, noise and background stay those of the source.
+The displacement fields of :mod:`metst.synthesis.action_units` and :mod:`metst.synthesis.region_fields`
+live in face coordinates, so they follow the head.  A frame is resampled once, by its displacement only
+and as sharp as it was (:mod:`metst.synthesis.resample`): light, texture, noise and background stay those
+of the source.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from metst.arrays import BoolArray, Float32Array, Float64Array, Image
 from metst.errors import UsageError
 from metst.synthesis.action_units import FacePose, control_points, field_weights, mix_displacement
 from metst.synthesis.events import PlantedEvent
+from metst.synthesis.region_fields import region_field_weights
 from metst.synthesis.resample import HALF_TAPS, FinePicture, to_picture
 from metst.synthesis.smoothing import gaussian_over_time
 from metst.timeline import Intervals, TimeGrid, true_runs
@@ -52,10 +54,14 @@ class PlantedFields:
         xs = np.arange(FIELD_LEFT, FIELD_RIGHT, FIELD_STEP)
         ys = np.arange(FIELD_TOP, FIELD_BOTTOM, FIELD_STEP)
         grid = np.stack(np.meshgrid(xs, ys), axis=-1)
-        weights = field_weights(grid.reshape(-1, 2), control=control_points(landmarks))
+        points = grid.reshape(-1, 2)
+        of_units = field_weights(points, control=control_points(landmarks))
+        patterned = any(event.pattern is not None for event in events)
+        of_regions = region_field_weights(points, landmarks=landmarks) if patterned else np.empty(0)
         fields = np.zeros((len(events), *grid.shape), dtype=np.float32)
         for i, event in enumerate(events):
-            fields[i] = (weights @ mix_displacement(event.units, side=event.side)).reshape(grid.shape)
+            moved = of_units @ mix_displacement(event.units) if event.pattern is None else of_regions @ event.pattern
+            fields[i] = moved.reshape(grid.shape)
         return cls(tuple(events), fields)
 
     def at(self, time_s: float) -> Float32Array | None:

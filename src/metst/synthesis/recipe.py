@@ -18,6 +18,11 @@ _LONGEST_S = 24 * 3600
 """Seconds."""
 _FASTEST_HZ = 1000
 """Frames per second."""
+_FARTHEST = 0.15
+"""How far patterns may move a region, face units: the corners of a full smile move so far."""
+
+PATTERN_AMPLITUDE = 0.03
+"""What a drawn pattern moves the farthest region by where nothing else is said, face units; set by hand."""
 
 
 class ClipRecipe(Settings):
@@ -26,7 +31,13 @@ class ClipRecipe(Settings):
     model_config = ConfigDict(allow_inf_nan=False)
 
     count: int = Field(10, ge=0, description="number of micro-expressions")
-    amplitude: float = Field(0.2, ge=0, le=1, description="fraction of full contraction; 0 only for a placebo")
+    amplitude: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="fraction of full contraction; with patterns, how far the farthest region moves, face units; "
+        "0 only for a placebo",
+    )
     amplitude_max: float | None = Field(
         None, gt=0, le=1, description="each amplitude is drawn between amplitude and this one; all alike when absent"
     )
@@ -39,6 +50,12 @@ class ClipRecipe(Settings):
     units: tuple[str, ...] = Field(
         (), description='mixes of action units such as "4+7", in equal numbers; those of the classes when empty'
     )
+    patterns: str = Field(
+        "",
+        description="statistics of measured micro-expressions that patterns are drawn from in place of action units, a "
+        ".npz file as it is seen from here or by name",
+    )
+    patterns_hash: str = Field("", description="hash of its content; another file is refused")
     durations_s: tuple[float, ...] = Field(
         (), description="durations, in equal numbers; drawn from the published distribution when empty"
     )
@@ -68,6 +85,13 @@ class ClipRecipe(Settings):
             raise UsageError(f"a placebo has amplitude 0, got {self.amplitude:g}")
         if self.amplitude_max is not None and self.amplitude_max < self.amplitude:
             raise UsageError(f"amplitudes from {self.amplitude:g} to {self.amplitude_max:g}: the second is smaller")
+        if self.patterns and self.units:
+            raise UsageError("patterns are drawn in place of action units: leave out one of them")
+        if self.patterns and self.head is not None:
+            raise UsageError("a rendered head moves by action units only: leave out the head or the patterns")
+        if self.patterns and (most := max(self.amplitude, self.amplitude_max or 0)) > _FARTHEST:
+            what = "the amplitude of a pattern is how far its farthest region moves, in face units"
+            raise UsageError(f"{what}: up to {_FARTHEST:g}, and 0.006 to 0.06 is micro; got {most:g}")
         if self.size is not None and not _SMALLEST_PX <= min(self.size) <= max(self.size) <= _LARGEST_PX:
             what = f"a clip of {self.size[0]}x{self.size[1]} px cannot be made"
             raise UsageError(f"{what}: width and height must lie between {_SMALLEST_PX} px and {_LARGEST_PX} px")
@@ -75,7 +99,8 @@ class ClipRecipe(Settings):
 
 
 def read_recipe(file: Path) -> ClipRecipe:
-    """The recipe that :func:`write_clip` put beside a clip, with its footage where it is found from there.
+    """The recipe that :func:`write_clip` put beside a clip, with its footage and its statistics of patterns where they
+    are found from there.
 
     Raises
     ------
@@ -94,13 +119,21 @@ def read_recipe(file: Path) -> ClipRecipe:
     except ValidationError as error:
         where, reason = first_fault(error)
         raise DataError(f"{file} is no recipe of a clip: {where or 'the file'}: {reason}") from error
-    near = file.parent / recipe.footage
-    if not recipe.footage or not near.is_file():
-        return recipe
+    found = {
+        "footage": _found(file.parent, recipe.footage, content=recipe.footage_hash),
+        "patterns": _found(file.parent, recipe.patterns, content=recipe.patterns_hash),
+    }
+    return recipe.model_copy(update={field: place for field, place in found.items() if place})
+
+
+def _found(folder: Path, name: str, *, content: str) -> str:
+    """Where the file of a recipe in this folder lies; empty if it is not there, or another."""
+    near = folder / name
+    if not name or not near.is_file():
+        return ""
     from metst.video import content_hash  # the command line reads recipes' fields, and starts without what decodes
 
-    found = content_hash(near) == recipe.footage_hash
-    return recipe.model_copy(update={"footage": str(near.resolve())}) if found else recipe
+    return str(near.resolve()) if content_hash(near) == content else ""
 
 
 def first_fault(error: ValidationError) -> tuple[str, str]:

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from metst.arrays import Float32Array, Float64Array, FloatArray, Int64Array
 from metst.config import Settings
+from metst.errors import UsageError
 from metst.inference import QualityHold
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import MIRRORED, REGIONS
-from metst.synthesis.action_units import Side, field_weights, mix_displacement
-from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting, minimum_jerk
+from metst.synthesis.action_units import Contraction, field_weights, mix_displacement
+from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting
 from metst.synthesis.measurement import (
     add_course,
     add_covers,
@@ -33,9 +34,10 @@ from metst.synthesis.measurement import (
     noise,
     region_gain,
     rotation_shift,
-    smooth_noise,
     wandering,
 )
+from metst.synthesis.patterns import PatternStatistics
+from metst.synthesis.speech_and_play import MACRO_MIN_S, add_play, add_speech, speech_span
 from metst.timeline import MINUTE_S
 
 
@@ -50,6 +52,15 @@ class SimulationSettings(Settings):
     event_free_share: float = Field(0.3, ge=0, le=1, description="share of recordings without any micro-expression")
     speech_event_share: float = Field(0.5, ge=0, le=1, description="share of micro-expressions kept during speech")
     amplitude: tuple[float, float] = Field((0.04, 0.45), description="range of contraction, log-uniform")
+    free_share: float = Field(
+        0.0, ge=0, le=1, description="share of movements whose action units are mixed freely, each half its own way"
+    )
+    measured_share: float = Field(
+        0.0, ge=0, le=1, description="share of movements drawn from statistics of measured ones, where there are some"
+    )
+    measured_amplitude: tuple[float, float] = Field(
+        (0.006, 0.06), description="range of the farthest region's motion in those, face units, log-uniform"
+    )
     others_share: float = Field(0.12, ge=0, le=1, description="share of micro-expressions of class others")
     asymmetry: float = Field(0.15, ge=0, description="standard deviation of the strength of either half of the face")
     blinks_per_min: float = Field(14.0, ge=0, description="blinks per minute")
@@ -75,27 +86,21 @@ class SimulationSettings(Settings):
         0.0, ge=0, le=1, description="share of recorded backgrounds that simulated disturbances are added to"
     )
 
+    @model_validator(mode="after")
+    def _shares_fit(self) -> SimulationSettings:
+        if (total := self.free_share + self.measured_share) > 1:
+            raise UsageError(f"free and measured movements can be all at most, got shares of {total:g} together")
+        return self
+
 
 BROWS, LIDS = slice(0, 8), slice(16, 18)
 """Positions of the brow and of the lower eyelid regions."""
-
-MACRO_MIN_S = 0.8
-"""Seconds; a facial movement from here on is a lasting expression; between this and the longest micro-expression lie
-none.  Set by hand."""
-
-PLAY_UNITS = ("1", "2", "4", "5", "6", "7", "10", "12", "14", "15", "17", "20", "24", "25", "45")
-"""Action units that a lively face goes from level to level with; chosen by hand."""
 
 LAUGH_UNITS: Mapping[str, float] = {"6": 0.7, "12": 1.0, "7": 0.3, "25": 0.7, "26": 0.2, "10": 0.25}
 """Action units of the smile of a laugh, shares of its strength; set by hand."""
 
 VOICE_UNITS: Mapping[str, float] = {"26": 0.35, "25": 0.3, "6": 0.1, "12": 0.15, "20": 0.1, "4": 0.04}
 """Action units that each burst of voice moves, shares of the laugh's strength; set by hand."""
-
-SPEECH_UNITS: Mapping[str, float] = {
-    "26": 0.5, "25": 1.0, "20": 0.35, "12": 0.25, "17": 0.4, "10": 0.25, "24": 0.3, "4": 0.08, "2": 0.08,
-}  # fmt: skip
-"""Action units that talk, shares of the strength of speech; set by hand."""
 
 # How single things go.  Pairs are the ends of a uniform draw (log-uniform: in logarithm); contractions are shares of
 # full contraction.  Set by hand, but for the rate of laughter's bursts.
@@ -106,7 +111,7 @@ _ROOM_S = 0.7  # none starts later before the end: the longest lasts 0.6 s
 _BESIDE_SPEECH_S = 0.5  # so near speech, a micro-expression comes as rarely as during it
 
 # Lasting expressions.
-_MACRO_STRENGTH = (0.08, 1.0)  # log-uniform, as are the next two
+_MACRO_STRENGTH, _MACRO_MEASURED = (0.08, 1.0), (0.012, 0.13)  # log-uniform, as are the next two; face units
 _MACRO_RISE_S, _MACRO_FALL_S = (0.12, 1.5), (0.12, 2.5)  # from as fast as a micro-expression on
 _MACRO_HOLD_S = (0.0, 4.0)
 
@@ -131,17 +136,6 @@ _BEATS: Sequence[tuple[float, tuple[str, ...]]] = ((0.5, ("1", "2")), (0.2, ("1"
 _BEAT_STRENGTH, _BEAT_S = (0.05, 0.5), (0.2, 1.5)  # log-uniform
 _BEAT_SPREAD, _BEAT_RISE = (0.7, 1.3), (0.3, 0.7)  # factor on each unit; share of the length that rises
 _BEAT_LEAD_S = 0.3  # a brow may rise so long before the first word
-
-# Speech.
-_SPEECH_LEAD_S, _SPEECH_S = 2.0, (1.5, 12.0)  # it may have begun so long before the first frame; how long it lasts
-_SPEECH_STRENGTH, _SPEECH_FADE_S = (0.06, 0.6), 0.2  # the strength log-uniform
-_SYLLABLE_S, _PHRASE_S, _PHRASE_SHARE = (0.035, 0.10), (0.2, 0.6), 0.5  # grains, quick and slow; the slow one's share
-
-# Lively faces.
-_PLAY_COUNT, _PLAY_STRENGTH = (1, 5), (0.08, 0.8)  # action units, fewer than the second; log-uniform
-_PLAY_PACE_S, _PLAY_STEP_S = (0.5, 4.0), (0.12, 0.9)  # rest between steps; length of one; log-uniform
-_PLAY_SIDES: tuple[Side, ...] = ("both", "both", "left", "right")  # as often each
-_PLAY_RELAXES = 0.4  # probability that a raised unit goes back to rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,26 +226,32 @@ class MotionSimulator:
         :func:`region_response` of ``F`` faces.
     settings : SimulationSettings
         Rates and strengths.
+    patterns : PatternStatistics, optional
+        Where the measured share of movements is drawn from; without, these are action units like the rest.
     """
 
-    def __init__(self, responses: Float64Array, *, settings: SimulationSettings | None = None) -> None:
+    def __init__(
+        self,
+        responses: Float64Array,
+        *,
+        settings: SimulationSettings | None = None,
+        patterns: PatternStatistics | None = None,
+    ) -> None:
         self.responses = responses
         self.settings = settings or SimulationSettings()
+        self.patterns = patterns
 
     def draw(self, rng: np.random.Generator, *, frames: int, rate_hz: float | None = None) -> SimulatedMotion:
         """One recording of ``frames`` frames at a rate, that of the settings when absent."""
         settings, rate_hz = self.settings, rate_hz or self.settings.rate_hz
         time_s = np.arange(frames) / rate_hz
-        response = self.responses[rng.integers(len(self.responses))]
-        response = response * region_gain(rng)[:, None]
-        speech = _speech_span(rng, time_s=time_s, share=settings.speech_share)
+        response, gain = self._face(rng)
+        speech = speech_span(rng, time_s=time_s, share=settings.speech_share)
         events = self._draw_events(rng, time_s=time_s, speech=speech)
         motion = np.zeros((frames, len(REGIONS), 2))
         for event in events:
-            add_course(
-                motion, event.profile(time_s), self._pattern(rng, event.units, side=event.side, response=response)
-            )
-        self._add_everything_else(rng, motion, time_s=time_s, response=response, speech=speech)
+            add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response, gain=gain))
+        self._add_everything_else(rng, motion, time_s=time_s, response=response, gain=gain, speech=speech)
         hold_regions(rng, motion, time_s=time_s, share=settings.held_share)
         score, label = _truth(events, time_s=time_s)
         return SimulatedMotion(motion.astype(np.float32), score, label, rate_hz)
@@ -270,21 +270,18 @@ class MotionSimulator:
             What was measured; a region that was measured badly stands still, whatever is planted.
         """
         time_s = np.arange(len(background.displacement)) / background.rate_hz
-        response = self.responses[rng.integers(len(self.responses))]
-        response = response * region_gain(rng)[:, None]
+        response, gain = self._face(rng)
         motion, quality = background.displacement.astype(np.float64), background.quality
         if rng.random() < 0.5:
             motion, quality = motion[:, MIRRORED] * [-1.0, 1.0], quality[:, MIRRORED]
         motion = motion * log_uniform(rng, self.settings.background_gain)
         disturbed = rng.random() < self.settings.disturbed_share
-        speech = _speech_span(rng, time_s=time_s, share=self.settings.speech_share * disturbed)
+        speech = speech_span(rng, time_s=time_s, share=self.settings.speech_share * disturbed)
         events = self._draw_events(rng, time_s=time_s, speech=speech)
         for event in events:
-            add_course(
-                motion, event.profile(time_s), self._pattern(rng, event.units, side=event.side, response=response)
-            )
+            add_course(motion, event.profile(time_s), self._pattern(rng, event, response=response, gain=gain))
         if disturbed:
-            self._add_everything_else(rng, motion, time_s=time_s, response=response, speech=speech)
+            self._add_everything_else(rng, motion, time_s=time_s, response=response, gain=gain, speech=speech)
         score, label = _truth(events, time_s=time_s)
         held = QualityHold(background.min_quality).feed(motion.astype(np.float32), quality=quality)
         return SimulatedMotion(held, score, label, background.rate_hz)
@@ -296,16 +293,17 @@ class MotionSimulator:
         *,
         time_s: Float64Array,
         response: Float64Array,
+        gain: Float64Array,
         speech: tuple[float, float],
     ) -> None:
         """What a recording shows beside micro-expressions."""
         settings = self.settings
-        self._add_macros(rng, motion, time_s=time_s, response=response)
+        self._add_macros(rng, motion, time_s=time_s, response=response, gain=gain)
         self._add_blinks(rng, motion, time_s=time_s, response=response)
         self._add_laughs(rng, motion, time_s=time_s, response=response)
         if rng.random() < settings.lively_share:
-            _add_play(rng, motion, time_s=time_s, response=response)
-        _add_speech(rng, motion, time_s=time_s, span=speech, response=response)
+            add_play(rng, motion, time_s=time_s, response=response)
+        add_speech(rng, motion, time_s=time_s, span=speech, response=response)
         self._add_beats(rng, motion, time_s=time_s, span=speech, response=response)
         motion += head_leak(rng, time_s=time_s, nods_per_min=settings.nods_per_min)
         motion += deformation(rng, time_s=time_s, bounds=settings.deformation) + wandering(rng, time_s=time_s)
@@ -313,17 +311,54 @@ class MotionSimulator:
         add_covers(rng, motion, time_s=time_s, per_min=settings.covers_per_min)
         motion += noise(rng, frames=len(time_s), bounds=settings.noise)
 
+    def _face(self, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
+        """Region responses ``(18, 74)`` of one of the faces as they are measured, and what that keeps ``(18,)``."""
+        response = self.responses[rng.integers(len(self.responses))]
+        gain = region_gain(rng)
+        return response * gain[:, None], gain
+
     def _pattern(
-        self, rng: np.random.Generator, units: Mapping[str, float], *, response: Float64Array, side: Side = "both"
+        self, rng: np.random.Generator, event: PlantedEvent, *, response: Float64Array, gain: Float64Array
     ) -> Float64Array:
-        """How the regions move at the apex ``(18, 2)``: the halves of a face are never quite alike."""
+        """How the regions move at the apex ``(18, 2)``."""
+        if event.pattern is not None:
+            return gain[:, None] * event.pattern
+        return self._contracted(rng, event.units, response=response)
+
+    def _contracted(
+        self, rng: np.random.Generator, units: Mapping[str, Contraction], *, response: Float64Array
+    ) -> Float64Array:
+        """How action units move the regions ``(18, 2)``: the halves of a face are never quite alike."""
         left, right = rng.normal(1, self.settings.asymmetry, 2).clip(*_HALF_LIMITS)
-        if side == "both":
+        if any(isinstance(contraction, tuple) for contraction in units.values()):
+            shift = mix_displacement(units)  # its halves are unlike already
+        else:
             shift = left * mix_displacement(units, side="left")
             shift += right * mix_displacement(units, side="right")
-        else:
-            shift = mix_displacement(units, side=side)
         return np.asarray(response @ shift * rng.normal(1, self.settings.asymmetry / 2, (len(REGIONS), 1)))
+
+    def _draw_shape(
+        self,
+        rng: np.random.Generator,
+        *,
+        start_s: float,
+        label: str,
+        amplitude: float,
+        measured: tuple[float, float],
+    ) -> PlantedEvent:
+        """A movement of one class, of the kinds and in the shares of the settings.
+
+        ``amplitude`` is its contraction, ``measured`` the range of the farthest region's motion, face units.
+        """
+        share = self.settings.measured_share
+        known = self.patterns if self.patterns is not None and label in self.patterns.classes else None
+        # Nothing is drawn here while all movements come from the table: what a seed gives stays the same.
+        place = rng.random() if share + self.settings.free_share else 1.0
+        if known is not None and place < share:
+            strength = log_uniform(rng, measured)
+            return draw_event(rng, start_s=start_s, label=label, amplitude=strength, patterns=known)
+        free = share <= place < share + self.settings.free_share
+        return draw_event(rng, start_s=start_s, label=label, amplitude=amplitude, free=free)
 
     def _draw_events(
         self, rng: np.random.Generator, *, time_s: Float64Array, speech: tuple[float, float]
@@ -335,24 +370,34 @@ class MotionSimulator:
         start = float(rng.exponential(MINUTE_S / settings.events_per_min)) * 0.5 + _FIRST_S
         while start < time_s[-1] - _ROOM_S:
             label = "others" if rng.random() < settings.others_share else CLASSES[rng.integers(_EMOTIONS)]
-            event = draw_event(rng, start_s=start, label=label, amplitude=log_uniform(rng, settings.amplitude))
+            amplitude = log_uniform(rng, settings.amplitude)
+            event = self._draw_shape(
+                rng, start_s=start, label=label, amplitude=amplitude, measured=settings.measured_amplitude
+            )
             if not speech[0] - _BESIDE_SPEECH_S < start < speech[1] or rng.random() < settings.speech_event_share:
                 events.append(event)
             start = event.offset_s + _REST_S + float(rng.exponential(MINUTE_S / settings.events_per_min))
         return events
 
     def _add_macros(
-        self, rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array
+        self,
+        rng: np.random.Generator,
+        motion: Float64Array,
+        *,
+        time_s: Float64Array,
+        response: Float64Array,
+        gain: Float64Array,
     ) -> None:
-        """Lasting expressions: the same action units for longer; they may come or go as fast as a micro-expression."""
+        """Lasting expressions: the same movements for longer; they may come or go as fast as a micro-expression."""
         labels = list(EMOTION_UNITS)
         for start in moments(rng, time_s=time_s, per_min=self.settings.macros_per_min):
             amplitude = log_uniform(rng, _MACRO_STRENGTH)
-            shape = draw_event(rng, start_s=0.0, label=labels[rng.integers(len(labels))], amplitude=amplitude)
+            label = labels[rng.integers(len(labels))]
+            shape = self._draw_shape(rng, start_s=0.0, label=label, amplitude=amplitude, measured=_MACRO_MEASURED)
             rise, fall = log_uniform(rng, _MACRO_RISE_S), log_uniform(rng, _MACRO_FALL_S)
             hold = max(rng.uniform(*_MACRO_HOLD_S), MACRO_MIN_S - rise - fall)
             course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
-            add_course(motion, course, self._pattern(rng, shape.units, side=shape.side, response=response))
+            add_course(motion, course, self._pattern(rng, shape, response=response, gain=gain))
 
     def _add_blinks(
         self, rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array
@@ -385,9 +430,9 @@ class MotionSimulator:
             strength = log_uniform(rng, _LAUGH_STRENGTH)
             smile = _some_of(rng, LAUGH_UNITS, least=_LEAST_SMILE, strength=strength)
             course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
-            add_course(motion, course, self._pattern(rng, smile, response=response))
+            add_course(motion, course, self._contracted(rng, smile, response=response))
             voice = _some_of(rng, VOICE_UNITS, least=_LEAST_VOICE, strength=strength)
-            shaken = self._pattern(rng, voice, response=response)
+            shaken = self._contracted(rng, voice, response=response)
             shaken += log_uniform(rng, _SHAKE_RAD) * rotation_shift(rng)[:, None] * rng.standard_normal(2)
             for bout in np.arange(start + rise / 2, start + rise + hold, rng.uniform(*_BOUT_EVERY_S)):
                 length = log_uniform(rng, _BOUT_S)
@@ -413,57 +458,13 @@ class MotionSimulator:
                 strength, length = log_uniform(rng, _BEAT_STRENGTH), log_uniform(rng, _BEAT_S)
                 units = {unit: strength * float(rng.uniform(*_BEAT_SPREAD)) for unit in together}
                 beat = PlantedEvent(start, start + length * rng.uniform(*_BEAT_RISE), start + length, "beat", units)
-                add_course(motion, beat.profile(time_s), self._pattern(rng, beat.units, response=response))
+                add_course(motion, beat.profile(time_s), self._contracted(rng, beat.units, response=response))
 
 
 def _some_of(
     rng: np.random.Generator, units: Mapping[str, float], *, least: float, strength: float
 ) -> dict[str, float]:
     return {unit: strength * share * float(rng.uniform(least, 1.0)) for unit, share in units.items()}
-
-
-def _speech_span(rng: np.random.Generator, *, time_s: Float64Array, share: float) -> tuple[float, float]:
-    if rng.random() >= share:
-        return (np.inf, -np.inf)
-    start = float(rng.uniform(time_s[0] - _SPEECH_LEAD_S, time_s[-1]))
-    return start, start + float(rng.uniform(*_SPEECH_S))
-
-
-def _add_speech(
-    rng: np.random.Generator,
-    motion: Float64Array,
-    *,
-    time_s: Float64Array,
-    span: tuple[float, float],
-    response: Float64Array,
-) -> None:
-    """Jaw and lips move at syllable rate, brows and cheeks now and then with them."""
-    inside = np.flatnonzero((time_s >= span[0]) & (time_s < span[1]))
-    if not inside.size:
-        return
-    rate = 1 / float(time_s[1] - time_s[0])
-    strength = log_uniform(rng, _SPEECH_STRENGTH)
-    fade = np.clip(np.minimum(time_s[inside] - span[0], span[1] - time_s[inside]) / _SPEECH_FADE_S, 0, 1)
-    for unit, share in SPEECH_UNITS.items():
-        course = smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(*_SYLLABLE_S))
-        course += _PHRASE_SHARE * smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(*_PHRASE_S))
-        pattern = response @ mix_displacement({unit: strength * share})
-        motion[inside] += (fade * course)[:, None, None] * pattern
-
-
-def _add_play(rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array) -> None:
-    """A lively face: some action units go from one level to the next and stay there, longer than micro-expressions."""
-    for unit in rng.choice(PLAY_UNITS, size=rng.integers(*_PLAY_COUNT), replace=False):
-        strongest, pace_s = log_uniform(rng, _PLAY_STRENGTH), log_uniform(rng, _PLAY_PACE_S)
-        side = _PLAY_SIDES[rng.integers(len(_PLAY_SIDES))]
-        pattern = response @ mix_displacement({str(unit): 1.0}, side=side)
-        level, at_s = 0.0, float(rng.uniform(0, pace_s))
-        while at_s < time_s[-1]:
-            target = 0.0 if level and rng.random() < _PLAY_RELAXES else strongest * float(rng.random())
-            length = log_uniform(rng, _PLAY_STEP_S)
-            motion += ((target - level) * minimum_jerk((time_s - at_s) / length))[:, None, None] * pattern
-            at_s += max(length + float(rng.exponential(pace_s)), MACRO_MIN_S)
-            level = target
 
 
 def _truth(events: list[PlantedEvent], *, time_s: Float64Array) -> tuple[Float32Array, Int64Array]:

@@ -148,7 +148,7 @@ def draw_course(scene: HeadScene, *, time_s: npt.ArrayLike, events: Sequence[Pla
     Raises
     ------
     UsageError
-        No frame, or an unknown action unit.
+        No frame, an unknown action unit, or an event that is a pattern of the regions.
     """
     time = np.asarray(time_s, dtype=np.float64)
     if not time.size:
@@ -164,7 +164,9 @@ def draw_course(scene: HeadScene, *, time_s: npt.ArrayLike, events: Sequence[Pla
     weights = {name: values.copy() for name, values in behaviour.weights.items()}
     _add_lids(weights, gaze_deg=behaviour.gaze_deg)
     for event in events:
-        for name, weight in shape_weights(event.units, side=event.side).items():
+        if event.pattern is not None:
+            raise UsageError("a rendered head moves by action units only: plant patterns into footage or the portrait")
+        for name, weight in shape_weights(event.units).items():
             weights[name] = weights.get(name, np.zeros(len(time))) + weight * event.profile(time)
     return Course(behaviour, weights, turn, shift, gaze, exposure)
 
