@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from listing import Listing, measured, video_of
 from numpy.lib.stride_tricks import sliding_window_view
-from plan import ClipPlan, FieldName, Plan, Simulated
 from people import Split
+from plan import ClipPlan, FieldName, Plan, Simulated
 from planting import FACTS
 
 from metst.errors import UsageError

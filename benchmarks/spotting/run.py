@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 from build import Selection, build, given
-from clips import load, built_clips
+from clips import built_clips, load
 from details import Details, details_of
 from entry import Entry, read_entries
 from figures import Figures, figures_of
+from listing import Listing
 from people import Split
 from plan import FIELDS, PLAN_FILE, SPLITS, Plan, load_plan
-from listing import Listing
 from systems import System, make_system
 from table import people, persons, recalls, reliability, shifts, sizes, table
 

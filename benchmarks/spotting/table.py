@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from details import SHIFTS, Details, Rate
 from cells import markdown, number, share_of
+from details import SHIFTS, Details, Rate
 from figures import Figures
 
 from metst.report.drawing import Box, Drawing

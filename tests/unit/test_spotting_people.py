@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.benchmark_modules import benchmark_module
+from helpers.patterns import write_statistics
+from helpers.spotting import benchmark_on_the_path, recording
 from metst.errors import DataError, FaceError, UsageError
 from metst.labels import EMOTIONS
 from metst.synthesis.clip import write_clip
 from metst.synthesis.recipe import ClipRecipe
 from metst.timeline import Intervals
 from metst.video import read_colour_stream, write_video
-
-from helpers.benchmark_modules import benchmark_module
-from helpers.patterns import write_statistics
-from helpers.spotting import benchmark_on_the_path, recording
 
 
 @pytest.fixture(autouse=True)
