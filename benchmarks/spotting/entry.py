@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from baselines import Chance
 from clips import Recording
 from plan import Plan
@@ -86,27 +85,17 @@ def read_entry(path: Path, *, plan: Plan) -> Entry:
         if not 0 <= table.confidence[i] <= 1:
             raise DataError(f"{path}: row {i + 2} has the confidence {table.confidence[i]:g}, expected 0 to 1")
     onset, offset = frames_from_people(table.onset, table.offset)
-    emotion, video = np.array(table.emotion), np.array(table.video)
-    found = {
-        name: _events(onset[here], offset[here], emotion=emotion[here], confidence=table.confidence[here])
-        for name in dict.fromkeys(table.video)
-        for here in [np.flatnonzero(video == name)]
-    }
+    found = {}
+    for name in dict.fromkeys(table.video):
+        rows = [i for i, video in enumerate(table.video) if video == name]
+        rows.sort(key=lambda i: int(onset[i]))
+        labels = tuple(table.emotion[i] for i in rows)
+        probability = np.array([[float(label == each) for each in EMOTIONS] for label in labels])
+        middle = (onset[rows] + offset[rows]) // 2
+        found[name] = Intervals(
+            onset[rows], middle, offset[rows], labels, table.confidence[rows], probability, EMOTIONS
+        )
     return Entry(path.stem, found)
-
-
-def _events(
-    onset: npt.NDArray[np.int64],
-    offset: npt.NDArray[np.int64],
-    *,
-    emotion: npt.NDArray[np.str_],
-    confidence: npt.NDArray[np.float64],
-) -> Intervals:
-    order = np.argsort(onset, kind="stable")
-    onset, offset = onset[order], offset[order]
-    label = tuple(emotion[order].tolist())
-    probability = np.array([[float(name == each) for name in EMOTIONS] for each in label])
-    return Intervals(onset, (onset + offset) // 2, offset, label, confidence[order], probability, EMOTIONS)
 
 
 def read_entries(paths: Sequence[Path], *, plan: Plan) -> list[Entry]:
