@@ -43,7 +43,7 @@ class Planted:
     peak_px : (N,) float64
         The same, px.
     table_cosine : (N,) float64
-        How like the movement is to the most similar mix of the table, from -1 to 1.
+        How like the movement is to the most similar mix that the table lists for its class, from -1 to 1.
     own : (N,) float64
         How far the same region goes there by itself in as long a time, in the unit of ``peak``; NaN where unknown.
     """

@@ -22,7 +22,7 @@ LIVELY = frozenset({"talking", "singing", "laughing"})
 """What people do who talk, sing or laugh; the sentences of a corpus are spoken with a still head and stand apart."""
 
 UNLIKE = 0.4
-"""A movement is unlike the table when its cosine with every mix of the table is below this."""
+"""A movement is unlike the table when its cosine with every mix that the table lists for its class is below this."""
 
 SHIFTS = tuple(range(-10, 11))
 """By how many frames at :data:`SHIFT_RATE_HZ` the truth is moved: key frames that people set are biased."""

@@ -31,7 +31,8 @@ FACTS = ("region", "peak", "peak_px", "table_cosine")
 """Columns of a truth beside those of :func:`metst.synthesis.clip.truth_table`."""
 
 Values = npt.NDArray[np.float64]
-_SIDES: tuple[Side, ...] = ("both", "left", "right")
+_ONE_SIDE: tuple[Side, ...] = ("left", "right")
+_BOTH_SIDES: tuple[Side, ...] = ("both",)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +58,18 @@ class Track:
         return region_response(control_points(shape), points=pixels, masks=masks)
 
     @cached_property
-    def table(self) -> Values:
-        """Movements of the regions for every mix of the table on both sides and on either, ``(M, 18, 2)``."""
-        mixes = [dict.fromkeys(units, 1.0) for mixes in EMOTION_UNITS.values() for _, units, _ in mixes]
-        return np.stack([self.response @ mix_displacement(mix, side=side) for mix in mixes for side in _SIDES])
+    def table(self) -> dict[str, Values]:
+        """Movements of the regions for every mix of the table that a class lists, ``(M, 18, 2)``, by class."""
+        return {
+            label: np.stack(
+                [
+                    self.response @ mix_displacement(dict.fromkeys(units, 1.0), side=side)
+                    for _, units, one_sided in mixes
+                    for side in (_ONE_SIDE if one_sided else _BOTH_SIDES)
+                ]
+            )
+            for label, mixes in EMOTION_UNITS.items()
+        }
 
     def eye_distance_px(self, time_s: float) -> float:
         """Distance of the outer eye corners in the frame at a moment."""
@@ -116,7 +125,7 @@ def plant(folder: Path, *, clip: ClipPlan, footage: Path, track: Track, patterns
 
 
 def facts_of(events: tuple[PlantedEvent, ...], *, track: Track) -> dict[str, list[str] | Values]:
-    """Of each event the region that goes farthest, how far, and how like the table's nearest the movement is."""
+    """Of each event the region that goes farthest, how far, and how like the most similar mix of its class it is."""
     moved = [displacement(event, track=track) for event in events]
     region = [int(np.hypot(*each.T).argmax()) for each in moved]
     peak = np.array([np.hypot(*each[i]) for i, each in zip(region, moved, strict=True)])
@@ -124,7 +133,9 @@ def facts_of(events: tuple[PlantedEvent, ...], *, track: Track) -> dict[str, lis
         [REGION_NAMES[i] for i in region],
         peak,
         peak * [track.eye_distance_px(event.apex_s) for event in events],
-        np.array([best_cosine(each, table=track.table) for each in moved]),
+        np.array(
+            [best_cosine(each, table=track.table[event.label]) for each, event in zip(moved, events, strict=True)]
+        ),
     )
     return dict(zip(FACTS, values, strict=True))
 
@@ -137,6 +148,6 @@ def displacement(event: PlantedEvent, *, track: Track) -> Values:
 
 
 def best_cosine(moved: Values, *, table: Values) -> float:
-    """Cosine of a movement of all regions with the most similar one of the table."""
+    """Cosine of a movement of all regions ``(18, 2)`` with the most similar of ``(M, 18, 2)``."""
     flat = table.reshape(len(table), -1)
     return float((flat @ moved.ravel() / (np.linalg.norm(flat, axis=1) * np.linalg.norm(moved))).max())
