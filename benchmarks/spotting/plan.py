@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal, Self
 
 from people import PersonClip, Split, chosen, read_people
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from metst.config import Settings
+from metst.config import Codec, Settings
 from metst.errors import UsageError
-from metst.storage import fingerprint, json_key
+from metst.storage import faults_in_words, fingerprint, json_key
 from metst.synthesis.heads.background_scenes import FIRST_IDENTITY
 from metst.training.recipes import WindowPlan
-from metst.video.writer import Codec
 
 PLAN_FILE = Path(__file__).with_name("plan.toml")
 SPLITS: tuple[Split, ...] = ("train", "development", "test")
@@ -365,5 +364,7 @@ def load_plan(path: Path = PLAN_FILE) -> Plan:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         listing = read_people(path.with_name(str(values.get("people", {}).get("listing", ""))))
         return Plan.model_validate(values | {"listing": listing})
+    except ValidationError as error:
+        raise UsageError(f"{path} is no plan of the benchmark: {faults_in_words(error, whole='the plan')}") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is no plan of the benchmark: {error}") from error

@@ -82,8 +82,9 @@ def test_a_person_in_two_splits_is_refused(tmp_path: Path, name: str, old: str, 
     for file in ("plan.toml", "people.toml"):
         text = (HERE / file).read_text(encoding="utf-8")
         (tmp_path / file).write_text(text.replace(old, new) if file == name else text, encoding="utf-8")
-    with pytest.raises(UsageError, match="one split only"):
+    with pytest.raises(UsageError, match="one split only") as error:
         load_plan(tmp_path / "plan.toml")
+    assert "\n" not in str(error.value)
 
 
 def test_a_changed_file_is_refused() -> None:
