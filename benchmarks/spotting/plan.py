@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from people import PersonClip, Split, chosen, read_people
 from pydantic import Field, ValidationError, model_validator
@@ -22,6 +22,8 @@ FieldName = Literal["table", "patterns"]
 """What a planted movement is made of: the table of action units, or the statistics of real movements."""
 FIELDS: tuple[FieldName, ...] = ("table", "patterns")
 _SHORT: dict[FieldName, str] = {"table": "a", "patterns": "p"}  # in names of clips, before the amplitude
+SEEDS_EACH = 10
+"""Seeds of each clip of a split, which are counted on from clip to clip: no two people make the same movements."""
 Act = Literal["blinks", "talking", "laughing", "turning", "nodding", "flicker"]
 
 
@@ -131,7 +133,7 @@ class PeoplePlanted(Settings):
     """What is planted into the clips of people of one split."""
 
     split: Split
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=SEEDS_EACH)], ...] = Field(min_length=1)
     crf: tuple[int, ...] = Field(min_length=1)
     quick: bool = Field(False, description="the quick amplitudes only")
 
@@ -236,8 +238,9 @@ class Plan(Settings):
 
     @property
     def digest(self) -> str:
-        """Hash of the plan; results of other hashes do not compare."""
-        return digest_of(self.model_dump(mode="json", exclude_defaults=True))
+        """Hash of the plan and of every clip that follows from it; results of other hashes do not compare."""
+        clips = [clip.digest for clip in self.clips()]
+        return digest_of({"plan": self.model_dump(mode="json", exclude_defaults=True), "clips": clips})
 
     def split_of(self, person: str) -> Split:
         """Where a person is seen."""
@@ -267,7 +270,9 @@ class Plan(Settings):
 
     def _people(self) -> Iterator[ClipPlan]:
         """Of each person's clip the file as it is, and what is planted into it."""
+        place = dict.fromkeys(SPLITS, -1)
         for each in chosen(self.listing, sentences=self.people.sentences):
+            place[each.split] += 1
             footage = Footage(
                 registry="folder", file=each.file, sha256=each.sha256, licence=each.licence, person=each.person
             )
@@ -281,7 +286,8 @@ class Plan(Settings):
                 for field in FIELDS:
                     made = Planted(
                         stretch=each.name, field=field, count=max(1, int(room_s / self.people.event_s)),
-                        seeds=group.seeds, crf=group.crf, start_s=self.people.start_s, end_s=each.end_s,
+                        seeds=tuple(SEEDS_EACH * place[each.split] + seed for seed in group.seeds), crf=group.crf,
+                        start_s=self.people.start_s, end_s=each.end_s,
                         amplitudes=self.quick_amplitudes[field] if group.quick else (),
                     )  # fmt: skip
                     yield from self._planted(raw, group=made, placebo=field == FIELDS[0])

@@ -174,10 +174,18 @@ def test_a_selection_keeps_what_is_no_planted_clip() -> None:
 
     plan = load_plan()
     names = {clip.name for clip in Selection(("development",), ("patterns",), quick=True, real=True).clips(plan)}
-    assert {"P13-a14_vc_w-raw", "P13-a14_vc_w-placebo-crf18-s1", "sitting-talking-free"} < names
-    assert "P13-a14_vc_w-p0.02-crf18-s1" in names
+    assert {"P13-a14_vc_w-raw", "P13-a14_vc_w-placebo-crf18-s21", "sitting-talking-free"} < names
+    assert "P13-a14_vc_w-p0.02-crf18-s21" in names
     assert not any("-a0." in name or name.startswith("head") for name in names)
-    assert not any("-s2" in name or "-p0.01" in name for name in names)
+    assert not any(name.endswith("2") or "-p0.01" in name for name in names)
+
+
+def test_no_two_people_make_the_same_movements() -> None:
+    from plan import load_plan
+
+    seeds = {(clip.split, clip.stretch.name, clip.seed) for clip in load_plan().clips() if "people" in clip.tags}
+    planted = [(split, seed) for split, _, seed in seeds if seed]
+    assert len(planted) == len(set(planted))
 
 
 def with_facts(clip: Any, *, cosine: float = 1.0, own: float = 0.01) -> Any:
@@ -264,7 +272,7 @@ def test_an_entry_is_scored_and_clips_it_does_not_name_are_named(tmp_path: Path)
 
     entry = read_entry(entry_of(tmp_path, f"{RAW},91,105,positive,.7", f"{RAW},31,42,negative,.9"), plan=load_plan())
     clip = recording([(30, 42)], name="P13-a14_vc_w-raw", person="P13")
-    other = recording([(30, 42)], name="P13-a14_vc_w-placebo-crf18-s1", person="P13")
+    other = recording([(30, 42)], name="P13-a14_vc_w-placebo-crf18-s21", person="P13")
     events = entry.find(clip)
     assert (events.onset.tolist(), events.offset.tolist(), events.label) == (
         [30, 90],
@@ -273,7 +281,7 @@ def test_an_entry_is_scored_and_clips_it_does_not_name_are_named(tmp_path: Path)
     )
     assert len(entry.find(other)) == 0
     assert entry.note([clip]) == ""
-    assert entry.note([clip, other]).startswith("mine: no row for 1 of 2 clips (P13-a14_vc_w-placebo-crf18-s1)")
+    assert entry.note([clip, other]).startswith("mine: no row for 1 of 2 clips (P13-a14_vc_w-placebo-crf18-s21)")
     with pytest.raises(DataError, match="the clip has 50 frames"):
         entry.find(recording([], name="P13-a14_vc_w-raw", frames=50))
 
