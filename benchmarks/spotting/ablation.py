@@ -17,10 +17,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from cells import markdown
 from clips import Recording, load
 from plan import PLAN_FILE, load_plan
 from scored import hits
-from table import markdown
 
 from metst.config import DecodeSettings
 from metst.decode import decode_scores

@@ -1,36 +1,58 @@
-"""Builds the clips of the plan and measures them: what is there already is kept, so that a build can be resumed."""
+"""The measured clips of a build, with the truth that only training and scoring see; and simulated motion."""
 
 from __future__ import annotations
 
-import json
-import shutil
+import csv
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from head_clips import write_head_clip
-from material import write_stretch
-from plan import ClipPlan, Plan, Simulated, Split
-from sources import fetch
+import numpy.typing as npt
+from listing import Listing, measured, video_of
+from numpy.lib.stride_tricks import sliding_window_view
+from people import Split
+from plan import ClipPlan, FieldName, Plan, Simulated
+from planting import FACTS
 
-from metst.config import AnalyzeSettings
 from metst.errors import UsageError
 from metst.labels import CLASSES, EMOTIONS, NEUTRAL
 from metst.metrics import read_intervals_csv
-from metst.motion import Motion
-from metst.motion.measured import measure_motion
 from metst.regions import REGION_NAMES
-from metst.synthesis.clip import write_clip
 from metst.synthesis.faces import simulated_responses
-from metst.synthesis.recipe import ClipRecipe
 from metst.synthesis.trajectories import MotionSimulator
-from metst.timeline import Intervals, Series, TimeGrid, frames_from_people, true_runs
-from metst.video import probe_video
-from metst.video.hashing import content_hash
+from metst.timeline import MINUTE_S, Intervals, Series, TimeGrid, frames_from_people, true_runs
 
 Say = Callable[[str], None]
+
+OWN_AROUND_S = 1.0
+"""A region's own movement is looked at so long before and after a planted one, seconds; set by hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """What is known of planted movements beside their intervals; arrays of one number each.
+
+    Parameters
+    ----------
+    region : (N,) int64
+        That goes farthest.
+    peak : (N,) float64
+        How far it goes, as a share of the distance of the outer eye corners.
+    peak_px : (N,) float64
+        The same, px.
+    table_cosine : (N,) float64
+        How like the movement is to the most similar mix that the table lists for its class, from -1 to 1.
+    own : (N,) float64
+        How far the same region goes there by itself in as long a time, in the unit of ``peak``; NaN where unknown.
+    """
+
+    region: npt.NDArray[np.int64]
+    peak: npt.NDArray[np.float64]
+    peak_px: npt.NDArray[np.float64]
+    table_cosine: npt.NDArray[np.float64]
+    own: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +72,12 @@ class Recording:
     quality : (T, 18) float32
     truth : Intervals
         What is planted, in native frames.
+    field : {"table", "patterns"}, optional
+        What the planted movements are made of.
+    stretch : str
+        What the clip is made of: clips of one stretch show the same but for what is planted.
+    planted : Planted, optional
+        More of each movement of the truth, where it was planted into footage.
     """
 
     name: str
@@ -58,50 +86,57 @@ class Recording:
     tags: tuple[str, ...]
     amplitude: float
     motion: Series
-    quality: np.ndarray
+    quality: npt.NDArray[np.float32]
     truth: Intervals
+    field: FieldName | None = None
+    stretch: str = ""
+    planted: Planted | None = None
 
     @cached_property
     def minutes(self) -> float:
         """Length of the clip."""
-        return self.motion.grid.duration_s / 60
+        return self.motion.grid.duration_s / MINUTE_S
 
     @property
     def real(self) -> bool:
         """Whether the pictures are footage of a person, not a still picture set in motion."""
         return "real" in self.tags
 
-
-def build(plan: Plan, *, folder: Path, quick: bool, say: Say) -> None:
-    """Fetch footage, write clips, measure their motion, and write the list of what is there."""
-    listed = []
-    clips = plan.clips(quick=quick)
-    for number, clip in enumerate(clips, start=1):
-        say(f"{number} of {len(clips)}: {clip.name}")
-        video = _built(clip, folder=folder)
-        _measured(video, folder=folder)
-        listed.append({"name": clip.name, "plan": clip.digest, "content": content_hash(video)})
-    about = {"plan": plan.digest, "version": plan.version, "quick": quick, "clips": listed}
-    (folder / "build.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    @property
+    def placebo(self) -> bool:
+        """Whether it went the way of planted clips, and nothing moves."""
+        return "placebo" in self.tags
 
 
 def load(plan: Plan, *, folder: Path, split: Split) -> list[Recording]:
-    """The measured clips of a split.
+    """The measured clips of a split, as many as were built.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no build, nothing of that split, or a build of another plan.
+    """
+    clips = built_clips(plan, folder=folder, split=split)
+    if not clips:
+        raise UsageError(f"{folder} holds no clip of the {split} split: run with --build {folder} --only {split} first")
+    recordings = [_recording(clip, folder=folder) for clip in clips]
+    placebos = {each.stretch: each for each in recordings if each.placebo}
+    return [_with_own_movement(each, placebo=placebos.get(each.stretch)) for each in recordings]
+
+
+def built_clips(plan: Plan, *, folder: Path, split: Split) -> list[ClipPlan]:
+    """The clips of a split that were built.
 
     Raises
     ------
     UsageError
         The folder holds no build, or one of another plan.
     """
-    listing = folder / "build.json"
-    if not listing.is_file():
-        raise UsageError(f"{folder} holds no build of the benchmark: run with --build {folder} first")
-    about = json.loads(listing.read_text(encoding="utf-8"))
-    clips = [clip for clip in plan.clips(quick=about["quick"]) if clip.split == split]
-    built = {each["name"]: each["plan"] for each in about["clips"]}
-    if any(built.get(clip.name) != clip.digest for clip in clips):
+    built = Listing.of(folder).plans
+    clips = [clip for clip in plan.clips() if clip.split == split and clip.name in built]
+    if any(built[clip.name] != clip.digest for clip in clips):
         raise UsageError(f"{folder} was built from another plan: run with --build {folder} again")
-    return [_recording(clip, folder=folder) for clip in clips]
+    return clips
 
 
 def simulated(settings: Simulated) -> Iterator[Recording]:
@@ -130,49 +165,48 @@ def truth_of(ends: list[tuple[int, int]], *, labels: tuple[str, ...]) -> Interva
     return Intervals(onset, (onset + offset) // 2, offset, labels, np.ones(len(ends)), probability, EMOTIONS)
 
 
-def _built(clip: ClipPlan, *, folder: Path) -> Path:
-    """The clip's video, made unless it is there."""
-    home = folder / "clips" / clip.name
-    stamp = home / "plan.sha256"
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == clip.digest:
-        return home / "planted.mp4"
-    shutil.rmtree(home, ignore_errors=True)
-    if clip.stretch.kind == "head":
-        write_head_clip(home, clip=clip, model=fetch(clip.footage, folder=folder / "footage"))
-    else:
-        # Where nothing is planted the amplitude means nothing, but a recipe has one.
-        recipe = ClipRecipe(
-            count=clip.count, amplitude=clip.amplitude or 1.0, seed=clip.seed, crf=clip.crf, start_s=clip.start_s,
-            end_s=clip.end_s,
-        )  # fmt: skip
-        write_clip(home, recipe=recipe, footage=_stretch(clip, folder=folder))
-    stamp.write_text(clip.digest, encoding="utf-8")
-    return home / "planted.mp4"
-
-
-def _stretch(clip: ClipPlan, *, folder: Path) -> Path:
-    path = folder / "stretches" / f"{clip.stretch.name}-{clip.act or 'plain'}-{clip.stretch_digest[:12]}.mp4"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        packaged = clip.footage.registry == "packaged"
-        write_stretch(path, clip=clip, source=None if packaged else fetch(clip.footage, folder=folder / "footage"))
-    return path
-
-
-def _measured(video: Path, *, folder: Path) -> Motion:
-    """Motion of a clip, from the build's cache or measured now, as an analysis would."""
-    return measure_motion(
-        probe_video(video), settings=AnalyzeSettings(), content=content_hash(video), rate_hz=None, landmarks=None,
-        cache=folder / "motion", on_progress=None,
-    ).motion  # fmt: skip
-
-
 def _recording(clip: ClipPlan, *, folder: Path) -> Recording:
     home = folder / "clips" / clip.name
-    motion = _measured(home / "planted.mp4", folder=folder)
-    table = read_intervals_csv(home / "truth.csv")
-    onset, offset = frames_from_people(table.onset, table.offset)
-    truth = truth_of(list(zip(onset.tolist(), offset.tolist(), strict=True)), labels=table.emotion)
+    motion = measured(video_of(clip, folder=folder), folder=folder)
+    truth, planted = Intervals.empty(EMOTIONS), None
+    if clip.count and not clip.placebo:
+        table = read_intervals_csv(home / "truth.csv")
+        onset, offset = frames_from_people(table.onset, table.offset)
+        truth = truth_of(list(zip(onset.tolist(), offset.tolist(), strict=True)), labels=table.emotion)
+        planted = None if clip.stretch.kind == "head" else _planted(home / "truth.csv")
     return Recording(
-        clip.name, clip.person, clip.split, clip.tags, clip.amplitude, motion.displacement, motion.quality, truth
-    )
+        clip.name, clip.person, clip.split, clip.tags, clip.amplitude, motion.displacement, motion.quality, truth,
+        field=clip.field, stretch=clip.stretch.name, planted=planted,
+    )  # fmt: skip
+
+
+def _planted(path: Path) -> Planted:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    peak, peak_px, cosine = (np.array([float(row[name]) for row in rows]) for name in FACTS[1:])
+    region = np.array([REGION_NAMES.index(row[FACTS[0]]) for row in rows])
+    return Planted(region, peak, peak_px, cosine, np.full(len(rows), np.nan))
+
+
+def _with_own_movement(recording: Recording, *, placebo: Recording | None) -> Recording:
+    """The recording, and how far each movement's region goes there by itself: looked up in the stretch's placebo."""
+    if recording.planted is None or placebo is None:
+        return recording
+    motion, truth, frame_s = placebo.motion, recording.truth, placebo.motion.grid.frame_s
+    around = round(OWN_AROUND_S / frame_s)
+    own = np.full(len(truth), np.nan)
+    for i, (onset, offset, region) in enumerate(zip(truth.onset, truth.offset, recording.planted.region, strict=True)):
+        length = int(offset - onset)
+        near = slice(max(onset - around, 0), offset + around)
+        own[i] = own_movement(motion.values[near, region], valid=motion.valid[near], length=length)
+    return replace(recording, planted=replace(recording.planted, own=own))
+
+
+def own_movement(place: npt.NDArray[np.float32], *, valid: npt.NDArray[np.bool_], length: int) -> float:
+    """How far a region ``(T, 2)`` goes from where it was within ``length`` frames: median over all starts."""
+    if len(place) < length:
+        return float("nan")
+    windows = sliding_window_view(place.astype(np.float64), length, axis=0)  # (T - length + 1, 2, length)
+    seen = sliding_window_view(valid, length).all(axis=-1)
+    far = np.hypot(*np.moveaxis(windows - windows[..., :1], 1, 0)).max(axis=-1)
+    return float(np.median(far[seen])) if seen.any() else float("nan")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from clips import Recording
+from same import Share
 from scored import hits, rows_of
 
 from metst.metrics import score_tables
@@ -18,23 +19,9 @@ from metst.timeline import Intervals
 CALIBRATION_BINS = 10
 DURATION_EDGES_S = (0.0, 0.3, 0.4, 0.5, np.inf)
 MICRO = 0.1
-"""Amplitude from which a planted movement must be found."""
+"""Amplitude of the table from which a planted movement must be found."""
 
 Values = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many of how many, and what is counted."""
-
-    of: str
-    part: int
-    whole: int
-
-    @property
-    def value(self) -> float:
-        """The share; NaN of nothing."""
-        return self.part / self.whole if self.whole else float("nan")
 
 
 @dataclass(frozen=True)
@@ -80,8 +67,11 @@ def figures_of(
 ) -> Figures:
     """All figures of one system on one split."""
     every = list(zip(recordings, found, strict=True))
-    total = _scored(every, bootstrap=bootstrap)
-    real = _scored([pair for pair in every if pair[0].real and pair[0].amplitude >= MICRO], bootstrap=0)
+    total = scored(every, bootstrap=bootstrap)
+    real = scored(
+        [pair for pair in every if pair[0].real and pair[0].field == "table" and pair[0].amplitude >= MICRO],
+        bootstrap=0,
+    )
     partner = [hits(events, each.truth) for each, events in every]
     bins, ece = _calibration(every, partner)
     by_amplitude, by_duration = _recalls(every, partner)
@@ -121,7 +111,8 @@ def figures_of(
 Pair = tuple[Recording, Intervals]
 
 
-def _scored(pairs: Sequence[Pair], *, bootstrap: int) -> dict[str, Any]:
+def scored(pairs: Sequence[Pair], *, bootstrap: int) -> dict[str, Any]:
+    """What the product's own scorer says of clips and what was found in them."""
     recordings = [each for each, _ in pairs]
     return score_tables(
         rows_of(recordings, [events for _, events in pairs]),
@@ -131,8 +122,12 @@ def _scored(pairs: Sequence[Pair], *, bootstrap: int) -> dict[str, Any]:
     )
 
 
+def _clear_and_real(recording: Recording) -> bool:
+    return recording.real and recording.field == "table" and recording.amplitude >= MICRO
+
+
 def _free_and_real(recording: Recording) -> bool:
-    return recording.real and not len(recording.truth)
+    return recording.real and not len(recording.truth) and not recording.placebo and "sentence" not in recording.tags
 
 
 def _hard_negative(recording: Recording) -> bool:
@@ -174,12 +169,13 @@ def _calibration(pairs: Sequence[Pair], partner: Sequence[npt.NDArray[np.int64]]
 def _recalls(
     pairs: Sequence[Pair], partner: Sequence[npt.NDArray[np.int64]]
 ) -> tuple[tuple[Share, ...], tuple[Share, ...]]:
-    """Recall over amplitude and over duration."""
+    """Recall over amplitude of the table, and over duration."""
     both = zip(pairs, partner, strict=True)
     hit = np.concatenate([np.isin(np.arange(len(each.truth)), other) for (each, _), other in both])
     amplitude = np.concatenate([np.full(len(each.truth), each.amplitude) for each, _ in pairs])
     length_s = np.concatenate([(each.truth.offset - each.truth.onset) * each.motion.grid.frame_s for each, _ in pairs])
-    levels = [(f"{level:g}", amplitude == level) for level in np.unique(amplitude)]
+    table = np.concatenate([np.full(len(each.truth), each.field == "table") for each, _ in pairs])
+    levels = [(f"{level:g}", table & (amplitude == level)) for level in np.unique(amplitude[table])]
     bands = [(f"{low:g}-{high:g} s", (length_s >= low) & (length_s < high)) for low, high in pairwise(DURATION_EDGES_S)]
 
     def shares(groups: Sequence[tuple[str, npt.NDArray[np.bool_]]]) -> tuple[Share, ...]:

@@ -53,7 +53,7 @@ def train_published(name: str, *, plan: Plan, folder: Path, epochs: int | None, 
     home = folder / "systems" / f"{name}-{recipe.epochs}-{features_fingerprint(features)[:8]}"
     if not (home / "model.json").is_file():
         train_recordings(
-            home, Lesson(features, recipe, strategy=STRATEGY, seed=training.seed), without=plan.split["development"],
+            home, Lesson(features, recipe, strategy=STRATEGY, seed=training.seed), without=plan.persons("development"),
             on_progress=lambda stage, done, total: say(f"{name}: {stage} {done} of {total}"),
         )  # fmt: skip
     return load_model(home)

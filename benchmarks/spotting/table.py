@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from figures import Figures, Share
+from cells import markdown, number, share_of
+from details import SHIFTS, Details, Rate
+from figures import Figures
 
 from metst.report.drawing import Box, Drawing
 
@@ -29,13 +31,13 @@ def table(rows: Sequence[Figures]) -> str:
             _with_interval(row.recognition_f1, row.recognition_interval),
             _with_interval(row.strs, row.strs_interval),
             " / ".join(map(str, row.counts)),
-            _number(row.real_f1, 3),
-            _number(row.free_per_min, 2),
-            _number(row.negatives_per_min, 2),
+            number(row.real_f1, 3),
+            number(row.free_per_min, 2),
+            number(row.negatives_per_min, 2),
             str(row.still_events),
-            _number(row.onset_ms, 0),
-            _number(row.offset_ms, 0),
-            _number(row.ece, 3),
+            number(row.onset_ms, 0),
+            number(row.offset_ms, 0),
+            number(row.ece, 3),
         )
         for row in rows
     ]
@@ -52,14 +54,67 @@ def recalls(rows: Sequence[Figures]) -> str:
         *(f"amplitude {each.of}" for each in first.recall_amplitude),
         *(each.of for each in first.recall_duration),
     )
-    lines = [(row.system, *map(_share, (*row.recall_amplitude, *row.recall_duration))) for row in rows]
+    lines = [(row.system, *map(share_of, (*row.recall_amplitude, *row.recall_duration))) for row in rows]
     return markdown(heads, lines)
 
 
-def markdown(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    rule = ["---"] * len(heads)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *lines))
+def people(rows: Sequence[Details]) -> str:
+    """Systems in lines: candidates in real footage as it is, placebos, and either field."""
+    if not rows:
+        return ""
+    heads = (
+        "system",
+        *(f"candidates per min: {rate.of}" for rate in (rows[0].lively, rows[0].rest, rows[0].sentences)),
+        "placebo: kept",
+        "placebo: gained",
+        *(
+            f"{each.field}: {what}"
+            for each in rows[0].fields
+            for what in ("F1", "STRS", "hits / false alarms / misses")
+        ),
+        "recall unlike the table, at rest",
+    )
+    lines = []
+    for row in rows:
+        fields: list[str] = []
+        for each in row.fields:
+            fields += [
+                _with_interval(each.f1, each.f1_interval),
+                _with_interval(each.strs, each.strs_interval),
+                " / ".join(map(str, each.counts)),
+            ]
+        placebo = share_of(row.placebo.kept_share), share_of(row.placebo.gained_share)
+        rates = map(_rate, (row.lively, row.rest, row.sentences))
+        lines.append((row.system, *rates, *placebo, *fields, share_of(row.unlike)))
+    return markdown(heads, lines)
+
+
+def sizes(rows: Sequence[Details]) -> str:
+    """Recall by amplitude, by pixels and by multiples of the own movement: a line per system and field."""
+    lines = [
+        (row.system, each.field, ", ".join(f"{share.of}: {share_of(share)}" for share in each.amplitude),
+         *map(share_of, (*each.pixels, *each.own)))
+        for row in rows for each in row.fields
+    ]  # fmt: skip
+    named = [share.of for row in rows[:1] for share in (*row.fields[0].pixels, *row.fields[0].own)]
+    return markdown(("system", "field", "by amplitude", *named), lines) if lines else ""
+
+
+def shifts(rows: Sequence[Details]) -> str:
+    """F1 while the truth is shifted."""
+    heads = ("system", *(f"{frames:+d}" if frames else "0" for frames in SHIFTS))
+    return markdown(heads, [(row.system, *(number(f1, 3) for _, f1 in row.shifted)) for row in rows])
+
+
+def persons(rows: Sequence[Details]) -> str:
+    """A line per system and person."""
+    heads = ("system", "person", "candidates per min as it is", "minutes", "F1 table", "F1 patterns")
+    lines = [
+        (row.system, each.person, number(each.raw.per_min, 1), number(each.raw.minutes, 2),
+         number(each.f1["table"], 3), number(each.f1["patterns"], 3))
+        for row in rows for each in row.persons
+    ]  # fmt: skip
+    return markdown(heads, lines)
 
 
 def reliability(rows: Sequence[Figures]) -> str:
@@ -67,8 +122,8 @@ def reliability(rows: Sequence[Figures]) -> str:
     drawing = Drawing(_WIDTH * len(rows), _HEIGHT, key="reliability", label="share of right events over confidence")
     drawing.root.set("xmlns", "http://www.w3.org/2000/svg")
     drawing.root.set("style", f"{_PAGE};background:#fff;font-family:sans-serif")
-    for number, row in enumerate(rows):
-        box = Box(_WIDTH * number + 30, 22, _SIDE, _SIDE)
+    for place, row in enumerate(rows):
+        box = Box(_WIDTH * place + 30, 22, _SIDE, _SIDE)
         panel = drawing.panel(box, x=(0.0, 1.0), y=(0.0, 1.0))
         panel.frame()
         ticks = (0.0, 0.5, 1.0)
@@ -83,7 +138,7 @@ def reliability(rows: Sequence[Figures]) -> str:
                 _array(each.confidence - size, each.confidence + size), _array(each.right, each.right),
                 colour="var(--accent)", width=4,
             )  # fmt: skip
-        panel.write(0.5, 1.06, f"{row.system}: ECE {_number(row.ece, 3)}", bold=True)
+        panel.write(0.5, 1.06, f"{row.system}: ECE {number(row.ece, 3)}", bold=True)
         panel.write(0.5, -0.27, "confidence", colour="var(--muted)")
     return drawing.svg()
 
@@ -97,9 +152,7 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.3f} [{low:.2f}, {high:.2f}]" if math.isfinite(low) else f"{value:.3f}"
 
 
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
-
-
-def _share(share: Share) -> str:
-    return f"{share.value:.2f} ({share.part}/{share.whole})" if share.whole else "-"
+def _rate(rate: Rate) -> str:
+    low, high = rate.interval
+    shown = f"{number(rate.per_min, 1)} ({rate.candidates} in {rate.minutes:.2f} min)"
+    return f"{shown} [{low:.1f}, {high:.1f}]" if math.isfinite(low) else shown
