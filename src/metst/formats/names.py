@@ -1,0 +1,6 @@
+"""Names of the formats, for the command line, which must not load what reads them."""
+
+from typing import Literal
+
+FormatName = Literal["elan"]
+"""Formats of other programs, written and read."""
