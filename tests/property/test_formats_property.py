@@ -16,7 +16,8 @@ from metst.timeline import TimeGrid
 # What breaks files: markup of each, formulas, what reads like a number, a gap or a name of something else.
 AWKWARD = ("a<b & 'c' \"d\" --> e", "]]>", "<v x>y</v>", "=1+1", "-2", "n/a", "apex", "12.5", "null", "1,5;2\t3", "\\n",
            "NOTE", "ä é 😀 表情", "#N/A", "sep=;", "'+1", "STYLE", "{}", "text\u2028text", "None", "True", "1e5",
-           "apex (2) / note", '""', "&amp;lt;", "_x0041_")  # fmt: skip
+           "apex (2) / note", "item [2]:", "intervals [1]", '"IntervalTier"', "! 3 <exists>",
+           '""', "&amp;lt;", "_x0041_")  # fmt: skip
 
 texts = st.sampled_from(AWKWARD) | st.text(max_size=12)
 units = st.lists(st.sampled_from(["AU4", "12", "R12C", "25"]), max_size=3).map(tuple)
@@ -48,7 +49,7 @@ def codings(draw: st.DrawFn) -> Coding:
     return Coding(source, grid, layers, "2026-11-25T10:00:00+00:00", ("negative", "positive"))
 
 
-KEEPS_EMPTY = {"elan"}
+KEEPS_EMPTY = {"elan", "textgrid"}
 """Formats that also hold whose layers have no events."""
 
 

@@ -16,6 +16,7 @@ from metst.errors import DataError, UsageError
 from metst.formats.elan import read_elan, write_elan
 from metst.formats.files import Found
 from metst.formats.names import FormatName
+from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.results.analysis_folder import HEADER_FILE
 from metst.results.layers import MACHINE, Coding, Layer
 from metst.results.layers_folder import (
@@ -52,6 +53,7 @@ class Format:
 
 FORMATS: dict[FormatName, Format] = {
     "elan": Format(write_elan, read_elan, ".eaf"),
+    "textgrid": Format(write_textgrid, read_textgrid, ".TextGrid"),
 }
 """All of them."""
 

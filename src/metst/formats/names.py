@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-FormatName = Literal["elan"]
+FormatName = Literal["elan", "textgrid"]
 """Formats of other programs, written and read."""
