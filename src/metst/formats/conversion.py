@@ -16,6 +16,7 @@ from metst.errors import DataError, UsageError
 from metst.formats.elan import read_elan, write_elan
 from metst.formats.files import Found
 from metst.formats.names import FormatName
+from metst.formats.tables import read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.results.analysis_folder import HEADER_FILE
 from metst.results.layers import MACHINE, Coding, Layer
@@ -54,6 +55,9 @@ class Format:
 FORMATS: dict[FormatName, Format] = {
     "elan": Format(write_elan, read_elan, ".eaf"),
     "textgrid": Format(write_textgrid, read_textgrid, ".TextGrid"),
+    "csv": Format(write_csv, read_csv, ".csv"),
+    "tsv": Format(write_tsv, read_csv, ".tsv"),
+    "xlsx": Format(write_xlsx, read_xlsx, ".xlsx"),
 }
 """All of them."""
 

@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-FormatName = Literal["elan", "textgrid"]
+FormatName = Literal["elan", "textgrid", "csv", "tsv", "xlsx"]
 """Formats of other programs, written and read."""
