@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from metst.errors import DataError, UsageError
+from metst.formats.bids import read_bids, write_bids
 from metst.formats.elan import read_elan, write_elan
 from metst.formats.files import Found
 from metst.formats.names import FormatName
 from metst.formats.tables import read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
+from metst.formats.webvtt import read_webvtt, write_webvtt
 from metst.results.analysis_folder import HEADER_FILE
 from metst.results.layers import MACHINE, Coding, Layer
 from metst.results.layers_folder import (
@@ -58,6 +60,8 @@ FORMATS: dict[FormatName, Format] = {
     "csv": Format(write_csv, read_csv, ".csv"),
     "tsv": Format(write_tsv, read_csv, ".tsv"),
     "xlsx": Format(write_xlsx, read_xlsx, ".xlsx"),
+    "bids": Format(write_bids, read_bids, "_events.tsv"),
+    "webvtt": Format(write_webvtt, read_webvtt, ".vtt"),
 }
 """All of them."""
 

@@ -120,7 +120,7 @@ def read_csv(path: Path, *, video: str, grid: TimeGrid) -> Found:
     DataError
         It is no such table, or not one of this recording.
     """
-    _there(path)
+    existing(path)
     table = read_text_table(path, columns=COLUMNS, numbers=_NUMBERS)
     found = _found([*table.rows], path=path, video=video, grid=grid)
     return Found(found.layers, (*found.notes, *(note for note in table.notes if "tabs" not in note)))
@@ -134,7 +134,7 @@ def read_xlsx(path: Path, *, video: str, grid: TimeGrid) -> Found:
     UsageError, DataError
         As :func:`read_csv`.
     """
-    _there(path)
+    existing(path)
     try:
         cells = list(open_workbook(path).worksheets[0].iter_rows(values_only=True))
     except DataError:
@@ -145,7 +145,14 @@ def read_xlsx(path: Path, *, video: str, grid: TimeGrid) -> Found:
     return _found([row for row in rows if any(row[1])], path=path, video=video, grid=grid)
 
 
-def _there(path: Path) -> None:
+def existing(path: Path) -> None:
+    """Refuse a file that is not there.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
     if not path.is_file():
         raise UsageError(f"no file {path}")
 
