@@ -14,6 +14,7 @@ import numpy as np
 
 from metst.errors import DataError, UsageError
 from metst.formats.bids import read_bids, write_bids
+from metst.formats.boris import read_boris, write_boris
 from metst.formats.elan import read_elan, write_elan
 from metst.formats.files import Found
 from metst.formats.names import FormatName
@@ -60,6 +61,7 @@ FORMATS: dict[FormatName, Format] = {
     "csv": Format(write_csv, read_csv, ".csv"),
     "tsv": Format(write_tsv, read_csv, ".tsv"),
     "xlsx": Format(write_xlsx, read_xlsx, ".xlsx"),
+    "boris": Format(write_boris, read_boris, ".boris"),
     "bids": Format(write_bids, read_bids, "_events.tsv"),
     "webvtt": Format(write_webvtt, read_webvtt, ".vtt"),
 }

@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-FormatName = Literal["elan", "textgrid", "csv", "tsv", "xlsx", "bids", "webvtt"]
+FormatName = Literal["elan", "textgrid", "csv", "tsv", "xlsx", "boris", "bids", "webvtt"]
 """Formats of other programs, written and read."""
