@@ -49,7 +49,7 @@ def codings(draw: st.DrawFn) -> Coding:
     return Coding(source, grid, layers, "2026-11-25T10:00:00+00:00", ("negative", "positive"))
 
 
-KEEPS_EMPTY = {"elan", "textgrid", "boris", "webvtt"}
+KEEPS_EMPTY = {"elan", "textgrid", "boris", "label-studio", "webvtt"}
 """Formats that also hold whose layers have no events."""
 
 

@@ -99,14 +99,13 @@ def _submission(
     overwrite: bool,
     check: bool,
 ) -> None:
-    from metst.formats.megc import name_results, submission_path, write_submission
-    from metst.results import read_analysis
+    from metst.formats.megc import name_results, read_submitted, submission_path, write_submission
 
     folders = [Path(source) for source in sources]
     path = submission_path(output, part=part)
     named = name_results(folders, names=names)
     with console.status(f"reading {len(folders)} results"):
-        analyses = list(zip(named, all_or_none(partial(read_analysis, check=check), folders), strict=True))
+        analyses = list(zip(named, all_or_none(partial(read_submitted, check=check), folders), strict=True))
     done = write_submission(analyses, path, drop_others=drop_others, overwrite=overwrite)
     for folder, (subject, video) in zip(folders, done.names, strict=True):
         console.print(escape(f"{folder}: subject {subject}, video {video}"))

@@ -10,12 +10,12 @@ from rich.markup import escape
 
 from metst.cli.console import console, print_json, progress, talk
 from metst.cli.options import AsJson, Quiet, Rate, Verbose
-from metst.formats.names import FormatName
+from metst.formats.names import ImportName
 
 
 def import_(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="What another program wrote.")],
-    of: Annotated[FormatName, typer.Option("--format", help="Its format.")],
+    of: Annotated[ImportName, typer.Option("--format", help="Its format.")],
     video: Annotated[Path, typer.Option(help="The recording: its timestamps tell which frames are meant.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of results: new, or of the same recording.")],
     coders: Annotated[

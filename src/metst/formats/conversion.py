@@ -17,7 +17,9 @@ from metst.formats.bids import read_bids, write_bids
 from metst.formats.boris import read_boris, write_boris
 from metst.formats.elan import read_elan, write_elan
 from metst.formats.files import Found
-from metst.formats.names import FormatName
+from metst.formats.label_studio import read_label_studio, write_label_studio
+from metst.formats.megc import read_submission
+from metst.formats.names import FormatName, ImportName
 from metst.formats.tables import read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
@@ -62,10 +64,13 @@ FORMATS: dict[FormatName, Format] = {
     "tsv": Format(write_tsv, read_csv, ".tsv"),
     "xlsx": Format(write_xlsx, read_xlsx, ".xlsx"),
     "boris": Format(write_boris, read_boris, ".boris"),
+    "label-studio": Format(write_label_studio, read_label_studio, ".json"),
     "bids": Format(write_bids, read_bids, "_events.tsv"),
     "webvtt": Format(write_webvtt, read_webvtt, ".vtt"),
 }
-"""All of them."""
+"""All that are written and read."""
+READERS: dict[ImportName, Reader] = {name: each.read for name, each in FORMATS.items()} | {"megc": read_submission}
+"""All that are read."""
 
 
 def export_results(
@@ -119,7 +124,7 @@ def import_file(
     path: Path,
     folder: Path,
     *,
-    of: FormatName,
+    of: ImportName,
     video: Path,
     rate_hz: float | None = None,
     coders: Sequence[str] = (),
@@ -161,7 +166,10 @@ def import_file(
     if not path.is_file():
         raise UsageError(f"no file {path}")
     before = _recording(video, folder=folder, rate_hz=rate_hz, on_progress=on_progress)
-    found = FORMATS[of].read(path, video=video.name, grid=before.grid)
+    try:
+        found = READERS[of](path, video=video.name, grid=before.grid)
+    except DataError as error:
+        raise DataError(str(error) if path.name in str(error) else f"{path}: {error}") from error
     layers, notes = _wanted(found.layers, coders=coders, path=path), ()
     if analysed := (folder / HEADER_FILE).exists():
         layers, notes = _beside_analysis(layers, before=before)

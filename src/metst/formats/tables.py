@@ -222,7 +222,7 @@ def _found(rows: list[tuple[int, Sequence[str]]], *, path: Path, video: str, gri
     return Found(layers_of(events) or (Layer(coder_of(path.stem)),), notes)
 
 
-def whole(cell: str) -> int:
+def whole(cell: str | float) -> int:
     """A whole number, as people and programs write one: ``12``, ``12.0``.
 
     Raises

@@ -237,7 +237,7 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
     """
     folder = Path(folder)
     imported = read_layers(folder, check=check) if (folder / LAYERS_FOLDER / LAYERS_FILE).exists() else None
-    if imported is not None and not (folder / HEADER_FILE).exists():
+    if imported is not None and has_layers_only(folder):
         return imported
     analysis = read_analysis(folder, check=check)
     machine, layers = machine_layer(analysis), () if imported is None else imported.layers
@@ -245,6 +245,11 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
         raise DataError(f"{folder}: its layers are of another recording than its analysis: import them again")
     classes = analysis.events.classes
     return Coding(analysis.source, analysis.grid, (machine, *layers), analysis.created, classes)
+
+
+def has_layers_only(folder: Path) -> bool:
+    """Whether a folder of results holds layers, and no analysis."""
+    return (folder / LAYERS_FOLDER / LAYERS_FILE).exists() and not (folder / HEADER_FILE).exists()
 
 
 def recording_in(folder: Path) -> tuple[str, Custody]:
