@@ -40,8 +40,10 @@ def events(draw: st.DrawFn, frames: int) -> LayerEvent:
 
 @st.composite
 def codings(draw: st.DrawFn) -> Coding:
-    """Layers of a recording whose frames last a millisecond or more, each as long as it likes."""
-    steps = draw(st.lists(st.sampled_from([0.001, 1 / 30, 0.04, 1.0]) | st.floats(0.001, 0.2), min_size=1, max_size=12))
+    """Layers of a recording whose frames last longer than a millisecond, each as long as it likes."""
+    steps = draw(
+        st.lists(st.sampled_from([0.0011, 1 / 30, 0.04, 1.0]) | st.floats(0.0011, 0.2), min_size=1, max_size=12)
+    )
     grid = TimeGrid(draw(st.sampled_from([0.0, 0.08]) | st.floats(0, 10)) + np.cumsum([0.0, *steps]))
     coders = draw(st.lists(texts.map(coder_of), max_size=3, unique=True))
     layers = tuple(Layer(coder, tuple(draw(st.lists(events(len(grid)), max_size=4)))) for coder in coders)

@@ -1,4 +1,4 @@
-"""Files of other programs: read by other readers, checked against schemas, and refused in one line where they are bad."""
+"""Files of other programs: read by other readers, checked against a schema, and refused in one line if they are bad."""
 
 import csv
 import json
@@ -73,7 +73,7 @@ def test_an_event_ends_where_the_frame_after_it_begins() -> None:
     assert times.frames(0.49, 0.53, what="") == (9, 10)
 
 
-@pytest.mark.parametrize("start_s", [0.0, 0.0005, 0.08])
+@pytest.mark.parametrize("start_s", [0.0, 0.0003, 0.08])
 def test_milliseconds_tell_frames_of_a_millisecond_apart(start_s: float) -> None:
     times = FrameTimes(TimeGrid(start_s + np.arange(1000) / 1000))
     assert (np.diff(times.edges_ms) > 0).all()
@@ -187,10 +187,10 @@ def test_elan_files_as_another_program_sees_them(coding: Coding, tmp_path: Path)
     eaf = Eaf(str(written(coding, "elan", tmp_path)))
     assert [(a, b, label) for a, b, label, *_ in eaf.get_annotation_data_for_tier("anna")] == [
         (0, 100, "negative"),
-        (400, 533, "surprise"),
+        (400, 534, "surprise"),
     ]
     assert [(a, b) for a, b, *_ in eaf.get_annotation_data_for_tier("anna (2)")] == [(67, 233)]
-    assert [(a, b) for a, b, *_ in eaf.get_annotation_data_for_tier("anna / apex")] == [(67, 100), (500, 533)]
+    assert [(a, b) for a, b, *_ in eaf.get_annotation_data_for_tier("anna / apex")] == [(67, 100), (500, 534)]
     assert eaf.get_parameters_for_tier("anna / note")["PARENT_REF"] == "anna"
     assert eaf.media_descriptors == [
         {"MEDIA_URL": "talk%201.mp4", "RELATIVE_MEDIA_URL": "./talk%201.mp4", "MIME_TYPE": "video/mp4"}
@@ -203,7 +203,7 @@ def test_an_elan_file_of_another_program(tmp_path: Path) -> None:
     with tarfile.open(pympi_source()) as archive:
         archive.extract("pympi_ling-1.71/test/sample_3.0.eaf", tmp_path, filter="data")
     path = tmp_path / "pympi_ling-1.71" / "test" / "sample_3.0.eaf"
-    grid = TimeGrid.uniform(2500, rate_hz=25)
+    grid = TimeGrid.uniform(100_000, rate_hz=25)
     found = READERS["elan"](path, video="r03_v20_s5.wav", grid=grid)
     expected = {name: Eaf(str(path)).get_annotation_data_for_tier(name) for name in ("text", "gestures")}
     assert {layer.coder for layer in found.layers} == {*expected}
@@ -217,10 +217,21 @@ def test_an_elan_file_of_another_program(tmp_path: Path) -> None:
     )
 
 
+def test_a_medium_that_begins_later(coding: Coding, tmp_path: Path) -> None:
+    path = written(coding, "elan", tmp_path)
+    other = '<MEDIA_DESCRIPTOR MEDIA_URL="other.wav" MIME_TYPE="audio/x-wav" />'
+    text = path.read_text().replace("<MEDIA_DESCRIPTOR ", f'{other}<MEDIA_DESCRIPTOR TIME_ORIGIN="100" ')
+    path.write_text(
+        text.replace('TIME_VALUE="400"', 'TIME_VALUE="300"').replace('TIME_VALUE="534"', 'TIME_VALUE="434"')
+    )
+    assert [event.onset for event in read("elan", path)["anna"]] == [3, 4, 8]
+    assert not READERS["elan"](path, video=VIDEO, grid=GRID).notes
+
+
 def test_textgrids_as_another_program_sees_them(coding: Coding, tmp_path: Path) -> None:
     grid = openTextgrid(str(written(coding, "textgrid", tmp_path)), includeEmptyIntervals=False, reportingMode="error")
     assert (grid.minTimestamp, grid.maxTimestamp) == (0, pytest.approx(0.5 + GRID.frame_s))
-    assert [tuple(entry) for entry in grid.getTier("anna").entries][0] == (0.0, 0.1, "negative")
+    assert tuple(grid.getTier("anna").entries[0]) == (0.0, 0.1, "negative")
     assert [tuple(entry) for entry in grid.getTier("anna (2)").entries] == [(0.067, 0.233, "positive")]
     assert [entry.time for entry in grid.getTier("anna / apex").entries] == [0.067, 0.5]
     assert grid.getTier("nobody").entries == ()
@@ -236,7 +247,7 @@ def test_textgrids_of_others_are_read_as_praatio_reads_them(tmp_path: Path) -> N
             str(path), includeEmptyIntervals=False, reportingMode="silence", duplicateNamesMode="rename"
         )
         expected = sorted(
-            (round(100 * float(entry[0])), " ".join(entry[-1].split()) or "unlabelled")
+            (int(grid.frame_at(float(entry[0]))), " ".join(entry[-1].split()) or "unlabelled")
             for tier in theirs.tiers
             for entry in tier.entries
         )
@@ -308,7 +319,7 @@ def test_a_boris_state_without_end(tmp_path: Path) -> None:
     project = json.loads(json.dumps(OLD_PROJECT))
     project["observations"]["first"]["events"].pop()
     path = text_file(tmp_path, "old.boris", json.dumps(project))
-    with pytest.raises(DataError, match="observation first: s begins at 0.100 s and has no STOP"):
+    with pytest.raises(DataError, match=r"observation first: s begins at 0\.100 s and has no STOP"):
         read("boris", path)
 
 
@@ -394,13 +405,14 @@ def test_cues(coding: Coding, tmp_path: Path) -> None:
     assert len(cues) == 4
     for cue in cues:
         assert cue.count("-->") == 1
-        assert cue.count("\n") in {2, 3}
+        assert cue.strip().count("\n") in {2, 3}
 
 
 def test_cues_of_others(tmp_path: Path) -> None:
     text = (
-        "\ufeffWEBVTT - title\r\n\r\nSTYLE\r\n::cue { color: red }\r\n\r\nNOTE\r\na comment\r\n\r\n00:00.100 --> 00:00.250"
-        " align:start\r\n<b>two\r\nlines</b> &amp; more\r\n\r\nid\r\n00:00:00.300 --> 00:00:00.400\r\n<v.loud Ann>x\r\n"
+        "\ufeffWEBVTT - title\r\n\r\nSTYLE\r\n::cue { color: red }\r\n\r\nNOTE\r\na comment\r\n\r\n00:00.100 -->"
+        " 00:00.260 align:start\r\n<b>two\r\nlines</b> &amp; more\r\n\r\n"
+        "id\r\n00:00:00.300 --> 00:00:00.400\r\n<v.loud Ann>x\r\n"
     )
     path = tmp_path / "subs.vtt"
     path.write_bytes(text.encode())
@@ -457,7 +469,8 @@ BAD = {
     "label-studio": ["", "{}", "[3]", '[{"data": {}}]', '[{"data": {"video": "a"}, "annotations": [{"result": [{}]}]}]',
                      '[{"data": {"video": "a"}, "annotations": [{"result": [{"type": "timelinelabels", "value":'
                      ' {"ranges": [{"start": 3, "end": 99}]}}]}]}]', "[" * 100_000],
-    "bids": ["", "onset\tlabel\n1\tx\n", "onset\tduration\nx\t1\n", "onset\tduration\n7\t1\n", "onset\tduration\n\t1\n"],
+    "bids": ["", "onset\tlabel\n1\tx\n", "onset\tduration\nx\t1\n", "onset\tduration\n7\t1\n",
+             "onset\tduration\n\t1\n"],
     "webvtt": ["", "WEBVTTX", "WEBVTT\n\n00:00 --> 1\nx\n", "WEBVTT\n\n00:09.000 --> 00:09.100\nx\n"],
     "csv": ["", "a,b\n1,2\n", "label,onset_frame,offset_frame\nx,1,99\n", "label,onset_frame,offset_frame\nx,1.5,2\n",
             "label,onset_frame,offset_frame,confidence\nx,1,2,7\n", "label,onset_s,offset_s\nx,0.3,0.1\n",
@@ -673,6 +686,6 @@ def test_what_a_coder_saw_is_submitted(
     names = text_file(tmp_path, "names.csv", "input,subject,video\nres,007,007_1\n")
     assert run(capsys, "export", folder, "--format", "megc", "-o", written_twice[0])[0] == 0
     assert run(capsys, "export", results, "--format", "megc", "-o", written_twice[1], "--names", names)[0] == 0
-    rows = [list(csv.reader(path.open(newline=""))) for path in written_twice]
+    rows = [list(csv.reader(path.read_text().splitlines())) for path in written_twice]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 4

@@ -247,29 +247,34 @@ def _in_project(path: Path) -> Iterator[_Observation]:
     states = {code for code, each in behaviours.items() if each["type"].startswith("State")}
     categories = {code: each.get("category", "") for code, each in behaviours.items()}
     for name, each in project["observations"].items():
-        media = each["file"].get(_PLAYER, []) if isinstance(each["file"], dict) else []
-        lengths = each.get("media_info", {}).get("length", {})
-        begin_s, shift_s = 0.0, float(each.get("time offset", 0))
-        rows = [
+        shift_s = float(each.get("time offset", 0))
+        rows: list[tuple[Any, ...]] = [
             (float(row[0]) - shift_s, *map(str, row[1:5]), "" if row[2] in states else _POINT) for row in each["events"]
         ]
-        coders = {
-            subject: each.get("independent_variables", {}).get(_CODER) or f"{name} {subject}" for _, subject, *_ in rows
+        said = each.get("independent_variables", {}).get(_CODER)
+        coders = {subject: coder_of(said or f"{name} {subject}") for _, subject, *_ in rows} or {
+            "": coder_of(said or name)
         }
-        for file in media:
-            end_s = begin_s + float(lengths[file]) if file != media[-1] else float("inf")
-            for subject, coder in (coders or {"": each.get("independent_variables", {}).get(_CODER) or name}).items():
-                own = [
-                    (time_s - begin_s, *rest)
-                    for time_s, of, *rest in rows
-                    if of == subject and begin_s <= time_s < end_s
-                ]
-                what = f"{path}, observation {name}"
-                yield _Observation(coder_of(coder), file, list(_paired(own, categories=categories, what=what)))
-            begin_s = end_s
+        for file, begin_s, end_s in _media(each):
+            for subject, coder in coders.items():
+                own = [(row[0] - begin_s, *row[2:]) for row in rows if row[1] == subject and begin_s <= row[0] < end_s]
+                seen = _paired(own, categories=categories, what=f"{path}, observation {name}")
+                yield _Observation(coder, file, list(seen))
 
 
-def _paired(rows: Iterable[Sequence[Any]], *, categories: Mapping[str, str], what: str) -> Iterator[_Seen]:
+def _media(observation: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
+    """The recordings of an observation, which follow one another, and the times at which each begins and ends."""
+    files = observation["file"]
+    media = files.get(_PLAYER, []) if isinstance(files, dict) else []  # none where somebody coded what was live
+    lengths_s = observation.get("media_info", {}).get("length", {})
+    begin_s = 0.0
+    for k, file in enumerate(media, start=1):
+        end_s = begin_s + float(lengths_s[file]) if k < len(media) else float("inf")
+        yield file, begin_s, end_s
+        begin_s = end_s
+
+
+def _paired(rows: Iterable[tuple[Any, ...]], *, categories: Mapping[str, str], what: str) -> Iterator[_Seen]:
     """States of a START and a STOP each, and points: rows of time, code, modifiers, comment and status.
 
     A project does not say which end of a state a row is: they take turns.

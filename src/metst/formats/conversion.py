@@ -170,20 +170,21 @@ def import_file(
         found = READERS[of](path, video=video.name, grid=before.grid)
     except DataError as error:
         raise DataError(str(error) if path.name in str(error) else f"{path}: {error}") from error
-    layers, notes = _wanted(found.layers, coders=coders, path=path), ()
+    layers, notes = _wanted(found.layers, coders=coders, path=path), found.notes
     if analysed := (folder / HEADER_FILE).exists():
-        layers, notes = _beside_analysis(layers, before=before)
+        layers, more = _beside_analysis(layers, before=before)
+        notes += more
     old = {layer.coder: layer for layer in before.layers if layer.coder != MACHINE or not analysed}
     if (both := old.keys() & {layer.coder for layer in layers}) and not overwrite:
         raise UsageError(f"{folder} holds layers of {', '.join(sorted(both))} already: ask to overwrite them")
     origin = _origins(folder) | {layer.coder: (path.name, of) for layer in layers}
     if not layers:
-        return Imported((), (*found.notes, *notes, f"nothing to add to {folder}"))
+        return Imported((), (*notes, f"nothing to add to {folder}"))
     old |= {layer.coder: layer for layer in layers}
     coding = replace(before, layers=tuple(old.values()), created=datetime.now(UTC).isoformat(timespec="seconds"))
     custody = recording_in(folder)[1]
     write_layers(coding, folder, origin=origin, version=version("metst"), custody=custody)
-    return Imported(layers, (*found.notes, *notes))
+    return Imported(layers, notes)
 
 
 def _recording(video: Path, *, folder: Path, rate_hz: float | None, on_progress: OnProgress | None) -> Coding:

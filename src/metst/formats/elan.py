@@ -2,20 +2,21 @@
 
 One tier of labels per coder, with a controlled vocabulary, and below it tiers for the apex (a frame in the event) and
 for confidence, action units and note (one of each per event).  Where events of one coder overlap, which a tier cannot
-hold, there is a second tier.  Times are whole milliseconds: frames that last at least one come back as they were.
+hold, there is a second tier.  Times are whole milliseconds: frames that last longer come back as they were.
 """
 
 from __future__ import annotations
 
 import mimetypes
 from bisect import bisect_right
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
 from metst.errors import DataError
-from metst.formats.files import Found, check_xml, of_this_video, tier_name, tier_of, without_overlap
+from metst.formats.files import Found, check_xml, of_this_video, same_video, tier_name, tier_of, without_overlap
 from metst.formats.frames import MS_PER_S, FrameTimes
 from metst.results.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, layers_of, note_of
 from metst.storage import make_folder, write_whole
@@ -149,12 +150,12 @@ def read_elan(path: Path, *, video: str, grid: TimeGrid) -> Found:
         eaf = Eaf(str(path.absolute()), suppress_version_warning=True)
         if eaf.header.get("TIME_UNITS", "milliseconds") != "milliseconds":
             raise DataError(f"{path} counts {eaf.header['TIME_UNITS']}: expected milliseconds; save it in ELAN anew")
-        named = [unquote(each.get("RELATIVE_MEDIA_URL") or each["MEDIA_URL"]) for each in eaf.media_descriptors]
+        medium, origin_ms = _medium(eaf, video=video)
         tiers = {name: tier for name, tier in eaf.tiers.items() if not tier[2].get("PARENT_REF")}
         below = _below(eaf)
-        times = FrameTimes(grid)
+        clock = _Clock(FrameTimes(grid), eaf.timeslots, origin_ms)
         events = [
-            (_coder(name, tier[2]), _event(annotation, below=below.get(number, {}), times=times, eaf=eaf, tier=name))
+            (_coder(name, tier[2]), _event(annotation, below=below.get(number, {}), clock=clock, tier=name))
             for name, tier in tiers.items()
             for number, annotation in tier[0].items()
         ]
@@ -163,8 +164,38 @@ def read_elan(path: Path, *, video: str, grid: TimeGrid) -> Found:
         raise DataError(f"{path}: {error}") from error
     except Exception as error:  # in a damaged file each element may break the reader at another place
         raise DataError(f"{path} is no {_EXPECTED}: an element is not as it should be ({error!r})") from error
-    notes = of_this_video(named[:1], video=video, path=path)[1]
+    notes = of_this_video([medium] if medium else [], video=video, path=path)[1]
     return Found(_with_empty(layers_of(events), coders=coders), (*notes, *_left_out(eaf, path=path)))
+
+
+def _medium(eaf: Eaf, *, video: str) -> tuple[str, int]:
+    """Name of the medium that this recording is, or of the first one; and by how much its times are later, ms."""
+    named = [(unquote(each.get("RELATIVE_MEDIA_URL") or each["MEDIA_URL"]), each) for each in eaf.media_descriptors]
+    fitting = [(name, each) for name, each in named if same_video(name, video)]
+    return next(((name, int(each.get("TIME_ORIGIN") or 0)) for name, each in fitting or named), ("", 0))
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Points in time of a file, and the frames of the recording; its times are later by ``origin_ms``."""
+
+    times: FrameTimes
+    slots: dict[str, int | None]
+    origin_ms: int
+
+    def frames(self, start: str, end: str, *, what: str) -> tuple[int, int]:
+        """Frames between two points in time."""
+        first, after = self.slots[start], self.slots[end]
+        if first is None or after is None:
+            raise DataError(f"{what}: it has no time; align it in ELAN first")
+        return self.times.frames(self._seconds(first), self._seconds(after), what=what)
+
+    def frame_in(self, ms: int, *, onset: int, offset: int) -> int:
+        """The frame of an event that begins nearest to a time."""
+        return self.times.frame_in(self._seconds(ms), onset=onset, offset=offset)
+
+    def _seconds(self, ms: int) -> float:
+        return (ms + self.origin_ms) / MS_PER_S
 
 
 def _coder(name: str, attributes: dict[str, str]) -> str:
@@ -199,20 +230,16 @@ def _below(eaf: Eaf) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _event(annotation: Any, *, below: dict[str, Any], times: FrameTimes, eaf: Eaf, tier: str) -> LayerEvent:
+def _event(annotation: Any, *, below: dict[str, Any], clock: _Clock, tier: str) -> LayerEvent:
     start, end, value, _ = annotation
-    first, after = eaf.timeslots[start], eaf.timeslots[end]
-    what = f"tier {tier}, annotation {value!r}"
-    if first is None or after is None:
-        raise DataError(f"{what}: it has no time; align it in ELAN first")
-    onset, offset = times.frames(first / MS_PER_S, after / MS_PER_S, what=what)
+    onset, offset = clock.frames(start, end, what=f"tier {tier}, annotation {value!r}")
     apex = below.get("apex")
     confidence = below.get("confidence")
     return LayerEvent(
         onset,
         offset,
         label_of(value),
-        apex=None if apex is None else times.frame_in(apex / MS_PER_S, onset=onset, offset=offset),
+        apex=None if apex is None else clock.frame_in(apex, onset=onset, offset=offset),
         confidence=None if confidence is None else float(confidence),
         note=note_of(below.get("note", "")),
         action_units=action_units_of(below.get("action units", "")),

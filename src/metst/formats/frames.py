@@ -40,7 +40,7 @@ class FrameTimes:
 
     @cached_property
     def edges_ms(self) -> IntArray:
-        """(T + 1,) the same in whole milliseconds, each of which leads back to its frame if frames last that long.
+        """(T + 1,) the same in whole milliseconds, each of which leads back to its frame if frames last longer.
 
         Times before 0, which files in milliseconds cannot hold, are 0.
         """
@@ -92,7 +92,7 @@ class FrameTimes:
         first_s, last_s = float(self.edges_s[0]), float(self.edges_s[-1])
         if not start_s <= end_s:
             raise DataError(f"{what}: it ends at {end_s:.3f} s, before it begins at {start_s:.3f} s")
-        if start_s >= last_s or end_s > last_s + slack_s or end_s < first_s:
+        if start_s >= last_s or end_s > last_s + slack_s or end_s < first_s - slack_s:
             raise DataError(
                 f"{what}: {start_s:.3f} to {end_s:.3f} s is not in the recording, which has {first_s:.3f} to"
                 f" {last_s:.3f} s; is it of another video?"

@@ -2,7 +2,7 @@
 
 A cue says who (a voice), the label, and below it apex, confidence, action units and note, each in a span of a class of
 its own.  ``&``, ``<`` and ``>`` in texts are written as character references, so that no label ends a cue or a span.
-Times are whole milliseconds: frames that last at least one come back as they were.
+Times are whole milliseconds: frames that last longer come back as they were.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def write_webvtt(coding: Coding, path: Path) -> None:
     times = FrameTimes(coding.grid)
     events = [(event, layer.coder) for layer in coding.layers for event in layer.events]
     events.sort(key=lambda each: times.span_ms(each[0]))
-    blocks = ["WEBVTT", _CODERS + ", ".join(_escaped(layer.coder).replace(",", "&#44;") for layer in coding.layers)]
+    blocks = [
+        "WEBVTT",
+        f"{_CODERS} " + ", ".join(_escaped(layer.coder).replace(",", "&#44;") for layer in coding.layers),
+    ]
     for number, (event, coder) in enumerate(events, start=1):
         start, end = (_clock(ms) for ms in times.span_ms(event))
         said = [f"{number}", f"{start} --> {end}", f"<v {_escaped(coder)}>{_escaped(event.label)}</v>"]
