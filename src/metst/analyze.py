@@ -1,4 +1,7 @@
-"""From a video to its micro-expression candidates: stages 1 to 6 in order."""
+"""From a video to its micro-expression candidates: stages 1 to 6 in order.
+
+The package offers :func:`analyze` as ``metst.analyze``; importing it must not cost what running it does.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,6 @@ def analyze(
     UsageError, VideoError, FaceError, CheckpointError
         The input is missing or unreadable, shows no usable face, or the model cannot be loaded.
     """
-    # The package offers this function as `metst.analyze`; importing it must not cost what running it does.
     from metst.config import AnalyzeSettings
     from metst.inference import score_motion
     from metst.models.checkpoint import Model, load_model

@@ -1,6 +1,7 @@
 """Whatever coders say of a recording, a file of another program gives it back, to the frame."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,16 @@ KEEPS_EMPTY = {"elan", "textgrid", "boris", "label-studio", "webvtt"}
 """Formats that also hold whose layers have no events."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_flushing() -> Iterator[None]:
+    """Nobody pulls the plug here: waiting for the disk would take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metst.storage.os.fsync", lambda _descriptor: None)
+        yield
+
+
 @pytest.mark.parametrize("name", FORMATS)
-@settings(deadline=None)  # files are flushed to the disk
+@settings(deadline=None)  # the disk takes the time it takes
 @given(coding=codings())
 def test_what_is_written_is_read(name: str, coding: Coding) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -20,7 +20,7 @@ from metst.formats.files import Found
 from metst.formats.label_studio import read_label_studio, write_label_studio
 from metst.formats.megc import read_submission
 from metst.formats.names import FormatName, ImportName
-from metst.formats.tables import read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
+from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
 from metst.results.analysis_folder import HEADER_FILE
@@ -156,35 +156,37 @@ def import_file(
     ------
     UsageError
         There is no such file or video, no such layer in it, or the folder is of another recording or has such layers.
-    VideoError
-        The recording cannot be read.
-    DataError
-        The file is none of that format, or not of this recording.
+    VideoError, DataError
+        The recording cannot be read; the file is none of that format, or not of this recording.
     OutputError
         The folder cannot be written to.
     """
-    if not path.is_file():
-        raise UsageError(f"no file {path}")
+    existing(path)
     before = _recording(video, folder=folder, rate_hz=rate_hz, on_progress=on_progress)
-    try:
-        found = READERS[of](path, video=video.name, grid=before.grid)
-    except DataError as error:
-        raise DataError(str(error) if path.name in str(error) else f"{path}: {error}") from error
+    found = _read(path, of=of, video=video, grid=before.grid)
     layers, notes = _wanted(found.layers, coders=coders, path=path), found.notes
     if analysed := (folder / HEADER_FILE).exists():
         layers, more = _beside_analysis(layers, before=before)
         notes += more
-    old = {layer.coder: layer for layer in before.layers if layer.coder != MACHINE or not analysed}
-    if (both := old.keys() & {layer.coder for layer in layers}) and not overwrite:
-        raise UsageError(f"{folder} holds layers of {', '.join(sorted(both))} already: ask to overwrite them")
-    origin = _origins(folder) | {layer.coder: (path.name, of) for layer in layers}
     if not layers:
         return Imported((), (*notes, f"nothing to add to {folder}"))
-    old |= {layer.coder: layer for layer in layers}
-    coding = replace(before, layers=tuple(old.values()), created=datetime.now(UTC).isoformat(timespec="seconds"))
-    custody = recording_in(folder)[1]
-    write_layers(coding, folder, origin=origin, version=version("metst"), custody=custody)
+    old = {layer.coder: layer for layer in before.layers if layer.coder != MACHINE or not analysed}
+    new = {layer.coder: layer for layer in layers}
+    if (both := old.keys() & new.keys()) and not overwrite:
+        raise UsageError(f"{folder} holds layers of {', '.join(sorted(both))} already: ask to overwrite them")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    coding = replace(before, layers=tuple((old | new).values()), created=now)
+    origin = _origins(folder) | dict.fromkeys(new, (path.name, of))
+    write_layers(coding, folder, origin=origin, version=version("metst"), custody=recording_in(folder)[1])
     return Imported(layers, notes)
+
+
+def _read(path: Path, *, of: ImportName, video: Path, grid: TimeGrid) -> Found:
+    """What a file holds; errors name it."""
+    try:
+        return READERS[of](path, video=video.name, grid=grid)
+    except DataError as error:
+        raise DataError(str(error) if path.name in str(error) else f"{path}: {error}") from error
 
 
 def _recording(video: Path, *, folder: Path, rate_hz: float | None, on_progress: OnProgress | None) -> Coding:
