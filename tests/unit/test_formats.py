@@ -271,7 +271,7 @@ def test_boris_projects(coding: Coding, tmp_path: Path) -> None:
             assert sum(row[2] == code for row in observation["events"]) % 2 == 0
     assert project["observations"]["anna (2)"]["events"] == [
         [0.067, "", "positive", "None|None", "mouth <corners> & lips", 3],
-        [0.233, "", "positive", "None|None", "", 6],
+        [0.233, "", "positive", "None|None", "", 5],
     ]
 
 

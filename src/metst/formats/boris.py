@@ -158,11 +158,12 @@ def _observation(
     name, source, rows = coding.source.name, coding.source, []
     for event in events:
         start_s, end_s = (round(time_s, _DECIMALS) for time_s in times.span_s(event))
+        first, last, apex_frame = event.for_people
         modifiers = "|".join(_modifiers(event))
-        rows.append([start_s, "", event.label, modifiers, event.note, event.onset + 1])
+        rows.append([start_s, "", event.label, modifiers, event.note, first])
         if event.apex is not None:
-            rows.append([round(times.frame_span_s(event.apex)[0], _DECIMALS), "", apex, "", "", event.apex + 1])
-        rows.append([end_s, "", event.label, modifiers, "", event.offset + 1])
+            rows.append([round(times.frame_span_s(event.apex)[0], _DECIMALS), "", apex, "", "", apex_frame])
+        rows.append([end_s, "", event.label, modifiers, "", last])
     return {
         "file": {_PLAYER: [name]} | {str(player): [] for player in range(2, 9)},
         "type": "MEDIA",

@@ -100,7 +100,7 @@ def check_xml(path: Path, *, root: str, expected: str) -> None:
     parser.StartElementHandler = lambda name, _attributes: None if seen else seen.append(name)
     try:
         parser.Parse(read_bytes(path), True)
-    except xml.parsers.expat.ExpatError as error:
+    except (xml.parsers.expat.ExpatError, LookupError, ValueError) as error:  # also encodings that nobody knows
         raise DataError(f"{path} is no {expected}: its XML is damaged ({error})") from error
     if seen != [root]:
         raise DataError(f"{path} is no {expected}: it begins with <{seen[0]}>, expected <{root}>")

@@ -9,7 +9,7 @@ import numpy as np
 
 from metst.arrays import Float64Array, IntArray
 from metst.errors import DataError
-from metst.results.layers import LayerEvent
+from metst.results.layers import LayerEvent, frames_of
 from metst.timeline import TimeGrid
 
 MS_PER_S = 1000
@@ -105,8 +105,8 @@ class FrameTimes:
         """The frame of an event that begins nearest to a time."""
         return min(max(int(self._edge_at(np.array(time_s))), onset), offset - 1)
 
-    def numbered(self, first: int, last: int, *, what: str) -> tuple[int, int]:
-        """Frames of an event that a file names by numbers from 1, both ends included: 0-based and half-open.
+    def numbered(self, first: int, last: int, apex: int | None = None, *, what: str) -> tuple[int, int, int | None]:
+        """Onset, offset and apex of an event that a file names by numbers from 1, both ends included.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class FrameTimes:
                 f"{what}: frames {first} to {last} are none of the recording, which has 1 to {len(self.grid)}; is it of"
                 " another video?"
             )
-        return first - 1, last
+        return frames_of(first, last, apex)
 
     def _edge_at(self, time_s: Float64Array) -> IntArray:
         return TimeGrid(self.edges_s).frame_at(time_s)

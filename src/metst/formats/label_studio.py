@@ -21,7 +21,7 @@ from metst.formats.frames import FrameTimes
 from metst.formats.tables import whole
 from metst.results.layers import MACHINE, Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.storage import make_folder, write_whole
-from metst.timeline import TimeGrid, frame_for_people, frames_for_people
+from metst.timeline import TimeGrid
 
 _EXPECTED = "export of Label Studio (JSON, not JSON-MIN)"
 _VIDEO = "video"
@@ -58,8 +58,8 @@ def _control(name: str, kind: str, value: dict[str, Any], *, number: str) -> dic
 def _result(layer: Layer, *, number: int) -> Iterator[dict[str, Any]]:
     for k, event in enumerate(layer.events):
         own = f"{number}-{k}"
-        first, last = frames_for_people(event.onset, event.offset)  # type: ignore[arg-type]
-        ranges = [{"start": int(first), "end": int(last)}]
+        first, last, apex = event.for_people
+        ranges = [{"start": first, "end": last}]
         region = _control("label", _TIMELINE, {"ranges": ranges, _TIMELINE: [event.label]}, number=own)
         if event.note:
             region["meta"] = {"text": [event.note]}
@@ -70,9 +70,8 @@ def _result(layer: Layer, *, number: int) -> Iterator[dict[str, Any]]:
             yield _control("confidence", "number", {"ranges": ranges, "number": event.confidence}, number=own)
         if event.action_units:
             yield _control("action_units", "textarea", {"ranges": ranges, "text": [*event.action_units]}, number=own)
-        if event.apex is not None:
-            frame = int(frame_for_people(event.apex))
-            value = {"ranges": [{"start": frame, "end": frame}], _TIMELINE: ["apex"]}
+        if apex is not None:
+            value = {"ranges": [{"start": apex, "end": apex}], _TIMELINE: ["apex"]}
             yield _control("apex", _TIMELINE, value, number=f"{own}-apex") | {"parentID": own}
 
 
@@ -135,15 +134,16 @@ def _events(result: Iterable[dict[str, Any]], *, times: FrameTimes, what: str) -
     for region in regions:
         own, value = said[region.get("id")], region["value"]
         confidence = own.get("confidence", {}).get("number", region.get("score"))
-        apex = apexes.get(region.get("id"))
+        peak = apexes.get(region.get("id"))
         for span in value["ranges"]:
-            onset, offset = times.numbered(whole(span["start"]), whole(span["end"]), what=what)
+            numbers = whole(span["start"]), whole(span["end"]), None if peak is None else whole(peak)
+            onset, offset, apex = times.numbered(*numbers, what=what)
             for label in value.get(_TIMELINE) or [""]:
                 yield LayerEvent(
                     onset,
                     offset,
                     label_of(label),
-                    apex=None if apex is None else whole(apex) - 1,
+                    apex=apex,
                     confidence=None if confidence is None else float(confidence),
                     note=note_of(" ".join(region.get("meta", {}).get("text", []))),
                     action_units=action_units_of(" ".join(own.get("action_units", {}).get("text", []))),

@@ -189,7 +189,7 @@ def read_submitted(folder: Path, *, check: bool = True) -> Analysis | Layer:
 def _intervals(found: Analysis | Layer) -> list[tuple[int, int, str]]:
     """First and last frame, counted from 1, and class of each event."""
     if isinstance(found, Layer):
-        return [(event.onset + 1, event.offset, event.label) for event in found.events]
+        return [(*event.for_people[:2], event.label) for event in found.events]
     first, last = frames_for_people(found.events.onset, found.events.offset)
     return list(zip(first, last, found.events.label, strict=True))
 
@@ -252,8 +252,8 @@ def read_submission(path: Path, *, video: str, grid: TimeGrid) -> Found:
         if row["video"] in names:
             what = f"{path}, row {line}"
             try:
-                frames = times.numbered(whole(row["onset"]), whole(row["offset"]), what=what)
+                onset, offset, _ = times.numbered(whole(row["onset"]), whole(row["offset"]), what=what)
             except ValueError as error:
                 raise DataError(f"{what}: {error}; expected a number") from error
-            events.append(LayerEvent(*frames, label_of(row["emotion"])))
+            events.append(LayerEvent(onset, offset, label_of(row["emotion"])))
     return Found((Layer(coder_of(path.stem), tuple(events)),), notes)

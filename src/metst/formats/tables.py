@@ -189,7 +189,7 @@ def named_rows(
     wanted = {plain_name(column): column for column in columns}
     places = {place: wanted.get(plain_name(name)) for place, name in enumerate(rows[0][1])}
     return [
-        (line, {name: cells[place].strip() for place, name in places.items() if name and place < len(cells)})
+        (line, {name: cells[place].strip() if place < len(cells) else "" for place, name in places.items() if name})
         for line, cells in rows[1:]
     ]
 
@@ -251,9 +251,11 @@ def seconds(cell: str) -> float:
 
 
 def _event_by_frame(row: Mapping[str, str], *, times: FrameTimes, what: str) -> LayerEvent:
-    onset, offset = times.numbered(whole(row["onset_frame"]), whole(row["offset_frame"]), what=what)
-    apex = row.get("apex_frame", "")
-    return _event(row, onset=onset, offset=offset, apex=whole(apex) - 1 if apex else None)
+    numbers = [whole(row[name]) if row.get(name) else None for name in ("onset_frame", "offset_frame", "apex_frame")]
+    if numbers[0] is None or numbers[1] is None:
+        raise ValueError("a cell of onset_frame or offset_frame is empty")
+    onset, offset, apex = times.numbered(numbers[0], numbers[1], numbers[2], what=what)
+    return _event(row, onset=onset, offset=offset, apex=apex)
 
 
 def _event_by_time(row: Mapping[str, str], *, times: FrameTimes, what: str) -> LayerEvent:

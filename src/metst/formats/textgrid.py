@@ -10,6 +10,7 @@ praatio takes minus signs off, stops at damage without a word, and takes a label
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections import defaultdict
@@ -127,7 +128,10 @@ class _Tokens:
 
     def number(self) -> float:
         """The next one, a number."""
-        return float(self.next("number"))
+        number = float(self.next("number"))
+        if not math.isfinite(number):
+            raise DataError("it is damaged: a number is infinite")
+        return number
 
 
 def _tiers_in(text: str) -> list[_Tier]:

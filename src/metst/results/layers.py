@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from metst.errors import DataError
 from metst.results.analysis import Analysis, Source
-from metst.timeline import TimeGrid
+from metst.timeline import TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 MACHINE = "machine"
 """Coder of the layer that an analysis is."""
@@ -101,6 +101,12 @@ class LayerEvent:
         if any(not _ACTION_UNIT.fullmatch(unit) for unit in self.action_units):
             raise DataError(f"{where}: expected action units such as AU12, got {', '.join(self.action_units)}")
 
+    @property
+    def for_people(self) -> tuple[int, int, int | None]:
+        """First, last and apex frame, counted from 1."""
+        first, last = frames_for_people(self.onset, self.offset)  # type: ignore[arg-type]
+        return int(first), int(last), None if self.apex is None else int(frame_for_people(self.apex))
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -126,6 +132,13 @@ class Layer:
         if self.coder != coder_of(self.coder):
             raise DataError(f"expected the name of a coder without / \\ ( ) < > |, got {self.coder!r}")
         object.__setattr__(self, "events", tuple(sorted(self.events, key=_order)))
+
+
+def frames_of(first: int, last: int, apex: int | None = None) -> tuple[int, int, int | None]:
+    """Onset, offset and apex of an event whose frames a file counts from 1, both ends included."""
+    onset, offset = frames_from_people(first, last)  # type: ignore[arg-type]
+    at = None if apex is None else frames_from_people(apex, apex)[0]  # type: ignore[arg-type]
+    return int(onset), int(offset), None if at is None else int(at)
 
 
 def _order(event: LayerEvent) -> tuple[object, ...]:

@@ -23,6 +23,7 @@ from metst.results.layers import (
     Layer,
     LayerEvent,
     action_units_of,
+    frames_of,
     label_of,
     machine_layer,
     note_of,
@@ -31,7 +32,7 @@ from metst.results.tables import table_in
 from metst.spelling.formulas import as_meant
 from metst.storage import csv_bytes, faults_in_words, fingerprint, sealed, unsealed, whole_folder, write_whole
 from metst.storage.locks import only_writer
-from metst.timeline import TimeGrid, frame_for_people, frames_for_people
+from metst.timeline import TimeGrid, frame_for_people
 
 LAYERS_FOLDER = "layers"
 """Folder of layers in one of results."""
@@ -73,10 +74,9 @@ class LayersHeader(BaseModel):
 
 def row_of(event: LayerEvent) -> tuple[Any, ...]:
     """An event as a row of ``onset_frame, apex_frame, offset_frame, label, confidence, action_units, note``."""
-    first, last = (int(frame) for frame in frames_for_people(event.onset, event.offset))  # type: ignore[arg-type]
-    apex = "" if event.apex is None else int(frame_for_people(event.apex))
+    first, last, apex = event.for_people
     confidence = "" if event.confidence is None else repr(event.confidence)
-    return first, apex, last, event.label, confidence, " ".join(event.action_units), event.note
+    return first, "" if apex is None else apex, last, event.label, confidence, " ".join(event.action_units), event.note
 
 
 def write_layers(
@@ -209,11 +209,11 @@ def event_in(row: Mapping[str, str]) -> LayerEvent:
         The numbers do not fit each other.
     """
     apex, confidence = row.get("apex_frame", ""), row.get("confidence", "")
+    frames = frames_of(int(row["onset_frame"]), int(row["offset_frame"]), int(apex) if apex else None)
     return LayerEvent(
-        onset=int(row["onset_frame"]) - 1,
-        offset=int(row["offset_frame"]),
-        label=label_of(row.get("label", "")),
-        apex=int(apex) - 1 if apex else None,
+        *frames[:2],
+        label_of(row.get("label", "")),
+        apex=frames[2],
         confidence=float(confidence) if confidence else None,
         note=note_of(row.get("note", "")),
         action_units=action_units_of(row.get("action_units", "")),
