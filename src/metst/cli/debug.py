@@ -40,7 +40,7 @@ def debuggable(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**values: Any) -> None:
         wanted, log_json = values.pop("debug"), values.pop("log_json")
-        with journal(log_json, command=command.__name__), tracebacks(_beside(values.get("output")) if wanted else None):
+        with journal(log_json, command=_name(command)), tracebacks(_beside(values.get("output")) if wanted else None):
             _with_one_line(command, values)
 
     return with_parameters(run, (*own.values(), debug, log))
@@ -52,10 +52,15 @@ def _with_one_line(command: Callable[..., None], values: dict[str, Any]) -> None
     except (typer.Exit, typer.Abort, TyperException, BrokenPipeError):  # how commands end, and are called wrongly
         raise
     except MetstError as error:
-        error.args = (fault_of(error, name=command.__name__).message,)
+        error.args = (fault_of(error, name=_name(command)).message,)
         raise
     except Exception as error:
-        raise MetstError(fault_of(error, name=command.__name__).message) from error
+        raise MetstError(fault_of(error, name=_name(command)).message) from error
+
+
+def _name(command: Callable[..., None]) -> str:
+    """Of a command, as it is called: that of a function may not be a word of Python."""
+    return command.__name__.rstrip("_")
 
 
 def _beside(output: Path | None) -> Path:

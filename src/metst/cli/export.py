@@ -12,39 +12,52 @@ from rich.markup import escape
 from metst.cli.console import console, talk
 from metst.cli.options import Quiet, Verbose
 from metst.errors import UsageError
+from metst.formats.names import FormatName
 from metst.guard.faults import all_or_none
 
-Format = Literal["onnx", "megc"]
+Format = Literal["onnx", "megc", FormatName]
 Part = Literal["cas", "samm"]
 
 
 def export(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="SOURCE...", help="onnx: a packaged model or checkpoint folder. megc: results."),
+        typer.Argument(metavar="SOURCE...", help="onnx: a packaged model or checkpoint folder. Others: results."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write; with --data-set its folder.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="File to write; its folder with --data-set, and for several results."),
+    ],
     to: Annotated[
         Format,
-        typer.Option("--format", help="onnx: a network to run elsewhere. megc: a submission to the grand challenge."),
+        typer.Option(
+            "--format",
+            help="onnx: a network to run elsewhere. megc: a submission to the grand challenge. Others: for the program"
+            " of that name.",
+        ),
     ] = "onnx",
     batch: Annotated[int, typer.Option(min=1, help="onnx: sequences scored side by side.")] = 1,
     data_set: Annotated[Part | None, typer.Option(help="megc: write cas_pred.csv or samm_pred.csv.")] = None,
     names: Annotated[Path | None, typer.Option(help="megc: CSV with the columns input, subject, video.")] = None,
     drop_others: Annotated[bool, typer.Option("--drop-others", help="megc: leave out the class others.")] = False,
     unchecked: Annotated[
-        bool, typer.Option("--unchecked", help="megc: read tables as they are, also those that were changed by hand.")
+        bool,
+        typer.Option("--unchecked", help="Read tables of results as they are, also those that were changed by hand."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write what other programs read: a network as an ONNX file, or results as a challenge submission."""
+    """Write what other programs read: results for annotation, a challenge submission, or a network as an ONNX file."""
     talk(quiet=quiet, verbose=verbose)
+    if to != "megc" and (data_set is not None or names is not None or drop_others):
+        raise UsageError("--data-set, --names and --drop-others belong to --format megc")
     if to == "onnx":
-        if data_set is not None or names is not None or drop_others or unchecked:
-            raise UsageError("--data-set, --names, --drop-others and --unchecked belong to --format megc")
+        if unchecked:
+            raise UsageError("--unchecked belongs to results, not to --format onnx")
         _network(sources, output, batch=batch, overwrite=overwrite)
+    elif to != "megc":
+        _layers([Path(source) for source in sources], output, to=to, overwrite=overwrite, check=not unchecked)
     else:
         _submission(
             sources, output, part=data_set, names=names, drop_others=drop_others, overwrite=overwrite,
@@ -64,6 +77,18 @@ def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -
     console.print(escape(f"{output}: network {model.info.name}, compared with PyTorch"))
 
 
+def _layers(folders: list[Path], output: Path, *, to: FormatName, overwrite: bool, check: bool) -> None:
+    from metst.formats.conversion import FORMATS, export_results
+
+    named = [(folder, output / f"{folder.resolve().name}{FORMATS[to].suffix}") for folder in folders]
+    if len({path for _, path in named}) < len(named):
+        raise UsageError("several results have one name, and would have one file: give them one after the other")
+    for folder, path in named if len(folders) > 1 else [(folders[0], output)]:
+        coding = export_results(folder, path, to=to, overwrite=overwrite, check=check)
+        for layer in coding.layers:
+            console.print(escape(f"{path}: layer {layer.coder}, {len(layer.events)} events"))
+
+
 def _submission(
     sources: list[str],
     output: Path,
@@ -74,14 +99,13 @@ def _submission(
     overwrite: bool,
     check: bool,
 ) -> None:
-    from metst.formats.megc import name_results, submission_path, write_submission
-    from metst.results import read_analysis
+    from metst.formats.megc import name_results, read_submitted, submission_path, write_submission
 
     folders = [Path(source) for source in sources]
     path = submission_path(output, part=part)
     named = name_results(folders, names=names)
     with console.status(f"reading {len(folders)} results"):
-        analyses = list(zip(named, all_or_none(partial(read_analysis, check=check), folders), strict=True))
+        analyses = list(zip(named, all_or_none(partial(read_submitted, check=check), folders), strict=True))
     done = write_submission(analyses, path, drop_others=drop_others, overwrite=overwrite)
     for folder, (subject, video) in zip(folders, done.names, strict=True):
         console.print(escape(f"{folder}: subject {subject}, video {video}"))

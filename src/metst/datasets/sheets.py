@@ -1,26 +1,23 @@
 """Label sheets: workbooks and files of text become rows with their numbers, and tables found by their header.
 
-openpyxl (.xlsx) and xlrd (.xls) are imported when a workbook is opened: they belong to the extra ``[train]``.
+openpyxl (.xlsx) and xlrd (.xls, of the extra ``[train]``) are imported when a workbook is opened.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-import re
-import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from metst.datasets.types import Journal, Source
 from metst.errors import DataError, UsageError
-from metst.guard.limits import CELLS, WORKBOOK, check_file
+from metst.guard.limits import WORKBOOK, check_file
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.names import composed
+from metst.spelling.workbook import open_workbook
 
 _HEADER_ROWS = 40
 """Rows in which a header is looked for; the longest preamble known has 13 rows."""
@@ -30,10 +27,6 @@ _EXACT = 2**53
 """Up to it every whole number is a float64."""
 _ZIP = b"PK\x03\x04"
 """What an .xlsx file starts with: it is a ZIP archive."""
-_CORNER = rb"\$?([A-Za-z]{1,9})\$?(\d{1,9})"
-"""A cell as formulas name it: letters of its column, number of its row."""
-_MERGED = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?\bref\s*=\s*[\"']" + _CORNER + b":" + _CORNER)
-"""Corners of merged cells in a sheet of an .xlsx file."""
 _TEXT_COLUMNS = ("subject", "video", "Filename", "onset", "OnsetFrame", "OnsetF", "apex", "ApexFrame", "offset",
                  "OffsetFrame", "OffsetF", "FirstF", "emotion", "Estimated Emotion", "clip", "label")  # fmt: skip
 """Columns by which the separator of a file of text is found."""
@@ -114,43 +107,14 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _read_xlsx(path: Path) -> list[Sheet]:
-    import openpyxl
-
-    with path.open("rb") as file, warnings.catch_warnings():
-        _check_archive(file, path=path)
-        warnings.simplefilter("ignore")  # about styles and drop-down lists that are not read
-        book = openpyxl.load_workbook(file, data_only=True)
-    for sheet in book.worksheets:
-        CELLS.check(sheet.max_row * sheet.max_column, where=f"{path}, sheet {sheet.title}")
     return [
         Sheet(
             Source(path.name, sheet.title),
             list(enumerate(sheet.iter_rows(values_only=True), start=1)),
             tuple((area.min_row, area.max_row, area.coord) for area in sheet.merged_cells.ranges),
         )
-        for sheet in book.worksheets
+        for sheet in open_workbook(path).worksheets
     ]
-
-
-def _check_archive(file: IO[bytes], *, path: Path) -> None:
-    """Refuse what would unpack, or spread over merged cells, to more than a sheet of labels has."""
-    with zipfile.ZipFile(file) as archive:
-        WORKBOOK.check(sum(entry.file_size for entry in archive.infolist()), where=str(path))
-        for entry in archive.infolist():
-            if entry.filename.endswith(".xml"):
-                areas = _MERGED.findall(archive.read(entry))
-                CELLS.check(sum(map(_area, areas)), where=f"{path}, {entry.filename}")
-
-
-def _area(corners: tuple[bytes, bytes, bytes, bytes]) -> int:
-    """Cells between two corners, such as A and 1, C and 12."""
-    left, top, right, bottom = corners
-    columns = _column(right) - _column(left) + 1
-    return max(columns, 0) * max(int(bottom) - int(top) + 1, 0)
-
-
-def _column(letters: bytes) -> int:
-    return functools.reduce(lambda number, letter: 26 * number + letter - ord("A") + 1, letters.upper(), 0)
 
 
 def _read_xls(path: Path) -> list[Sheet]:

@@ -26,6 +26,7 @@ from metst.motion.cache import MotionCache
 from metst.report.corpus_page import is_summary, write_corpus_page, write_summary
 from metst.results import Custody, discard, read_header
 from metst.results.analysis_folder import FILES, HEADER_FILE, AnalysisHeader
+from metst.results.layers_folder import LAYERS_FILE, LayersHeader, read_layers_header
 from metst.results.overview import OVERVIEW_FILE, Overview
 from metst.spelling.names import composed
 from metst.storage import remedy
@@ -37,7 +38,7 @@ _OURS = frozenset({*FILES, HEADER_FILE, OVERVIEW_FILE, REPORT_FILE, OVERLAY_FILE
 
 _FIELDS = {
     sign: {each.alias or name for name, each in kind.model_fields.items() if each.is_required()}
-    for sign, kind in ((HEADER_FILE, AnalysisHeader), (OVERVIEW_FILE, Overview))
+    for sign, kind in ((HEADER_FILE, AnalysisHeader), (OVERVIEW_FILE, Overview), (LAYERS_FILE, LayersHeader))
 }
 """Files by which a folder of results is known, and what all versions of metst say in them.
 
@@ -80,7 +81,7 @@ class Found:
     def files(self) -> list[Path]:
         """What an analysis wrote; last what says whose it is, by which the rest is found again if work stops here."""
         ours = (path for path in self.folder.iterdir() if path.name in self.own or _is_part(path))
-        return sorted(ours, key=lambda path: (path.name == HEADER_FILE, path.name))
+        return sorted(ours, key=lambda path: (path.name in {HEADER_FILE, LAYERS_FILE}, path.name))
 
     @property
     def others(self) -> list[str]:
@@ -125,6 +126,8 @@ def _results_in(root: Path) -> Iterator[Found]:
 
 def _found(folder: Path) -> Found:
     signs = {sign: _is_own(folder / sign, fields) for sign, fields in _FIELDS.items()}
+    if (layered := signs.pop(LAYERS_FILE)) is not False:
+        return _found_layers(folder, certain=layered is True)
     foreign = {sign for sign, own in signs.items() if own is False}
     try:
         header = read_header(folder)
@@ -133,6 +136,17 @@ def _found(folder: Path) -> Found:
         own = _OURS - foreign if any(signs.values()) else frozenset()
         return Found(folder, folder.name, None, "", own, problem)
     own = _OURS - foreign - (FILES - {*header.files} if header.whole else set())
+    return Found(folder, header.source.name, header.custody, header.source.content_hash, own)
+
+
+def _found_layers(folder: Path, *, certain: bool) -> Found:
+    """What ``metst import`` wrote: a folder of its own below the results, with tables of whatever name."""
+    try:
+        header = read_layers_header(folder)
+    except DataError as error:
+        own = frozenset({LAYERS_FILE, *(path.name for path in folder.glob("*.csv"))} if certain else ())
+        return Found(folder, folder.name, None, "", own, str(error))
+    own = frozenset({LAYERS_FILE, *header.sha256})
     return Found(folder, header.source.name, header.custody, header.source.content_hash, own)
 
 
@@ -186,7 +200,7 @@ def delete(found: Sequence[Found], *, cache: MotionCache) -> tuple[list[Found], 
             gone.append(each)
         except OutputError as error:
             problems.append(str(error))
-    for folder in (*going, *tables):
+    for folder in (*sorted(going, key=lambda path: -len(path.parts)), *tables):
         with suppress(OSError):  # what is not empty stays
             folder.rmdir()
     return gone, problems + (_tell_the_rest(tables, going=set()) if problems else [])
@@ -196,7 +210,8 @@ def _tell_the_rest(tables: Set[Path], *, going: Set[Path]) -> list[str]:
     """Write the tables and pages over several recordings anew, of those that stay; why one cannot be written."""
     problems = []
     for root in sorted(tables):
-        lines = [_line(each) for each in _results_in(root) if each.own and each.folder.resolve() not in going]
+        staying = [each for each in _results_in(root) if each.own and each.folder.resolve() not in going]
+        lines = [_line(each) for each in staying if LAYERS_FILE not in each.own]
         try:
             if lines:
                 write_summary(lines, root / CORPUS_TABLE)

@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Literal
 
 from metst.errors import DataError, UsageError
-from metst.results import Analysis
+from metst.formats.files import Found, of_this_video
+from metst.formats.frames import FrameTimes
+from metst.formats.tables import existing, named_rows, whole
+from metst.results import Analysis, read_analysis
+from metst.results.layers import Layer, LayerEvent, coder_of, label_of
+from metst.results.layers_folder import has_layers_only, read_coding
+from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.formulas import as_meant
 from metst.spelling.names import check_name
 from metst.storage import csv_bytes, make_folder, write_whole
-from metst.timeline import frames_for_people
+from metst.timeline import TimeGrid, frames_for_people
 
 Part = Literal["cas", "samm"]
 
@@ -152,15 +158,51 @@ def _name(folder: Path, *, listed: Mapping[str, Name], names: str | Path | None)
     return subject, video
 
 
+def read_submitted(folder: Path, *, check: bool = True) -> Analysis | Layer:
+    """What a folder of results has to submit: the analysis, or the layer of one coder where there is none.
+
+    Parameters
+    ----------
+    folder : Path
+        Of ``metst analyze`` or ``metst import``.
+    check : bool
+        Refuse tables that are not those that were written.
+
+    Raises
+    ------
+    UsageError
+        There is no analysis, and layers of several coders.
+    DataError
+        The folder holds no results that can be read.
+    """
+    if not has_layers_only(folder):
+        return read_analysis(folder, check=check)
+    layers = read_coding(folder, check=check).layers
+    if len(layers) != 1:
+        coders = ", ".join(layer.coder for layer in layers)
+        raise UsageError(
+            f"{folder} holds layers of {coders}: import the one that is to be submitted into a folder alone"
+        )
+    return layers[0]
+
+
+def _intervals(found: Analysis | Layer) -> list[tuple[int, int, str]]:
+    """First and last frame, counted from 1, and class of each event."""
+    if isinstance(found, Layer):
+        return [(*event.for_people[:2], event.label) for event in found.events]
+    first, last = frames_for_people(found.events.onset, found.events.offset)
+    return list(zip(first, last, found.events.label, strict=True))
+
+
 def write_submission(
-    analyses: Sequence[tuple[Name, Analysis]], path: Path, *, drop_others: bool = False, overwrite: bool = False
+    analyses: Sequence[tuple[Name, Analysis | Layer]], path: Path, *, drop_others: bool = False, overwrite: bool = False
 ) -> Submission:
     """Write the movement candidates of several videos as one submission, whole or not at all.
 
     Parameters
     ----------
-    analyses : sequence of ((str, str), Analysis)
-        Subject, video, and what was found in it.
+    analyses : sequence of ((str, str), Analysis or Layer)
+        Subject, video, and what was found in it, or what a coder saw.
     path : Path
         The file; its folder is made as needed.
     drop_others : bool
@@ -179,11 +221,39 @@ def write_submission(
         raise UsageError(f"{path} is there already: give another file, or ask to overwrite it")
     dropped = {_NO_EMOTION, _OTHERS} if drop_others else {_NO_EMOTION}
     rows: list[tuple[str | int, ...]] = []
+    total = 0
     for name, analysis in analyses:
-        onset, offset = frames_for_people(analysis.events.onset, analysis.events.offset)
-        kept = [row for row in zip(onset, offset, analysis.events.label, strict=True) if row[2] not in dropped]
-        rows += [(*name, *row) for row in kept]
+        found = _intervals(analysis)
+        total += len(found)
+        rows += [(*name, *row) for row in found if row[2] not in dropped]
     make_folder(path.parent)
     write_whole(path, csv_bytes(COLUMNS, rows))
-    total = sum(len(analysis.events) for _, analysis in analyses)
     return Submission(path, tuple(name for name, _ in analyses), len(rows), total - len(rows))
+
+
+def read_submission(path: Path, *, video: str, grid: TimeGrid) -> Found:
+    """Read the intervals of one recording in a submission, or a table of truth with the same columns, as a layer.
+
+    Raises
+    ------
+    UsageError
+        There is no such file.
+    DataError
+        It is no such table, or holds nothing of this recording.
+    """
+    existing(path)
+    rows = read_text_table(path, columns=COLUMNS, numbers=("onset", "offset")).rows
+    named = named_rows(rows, columns=COLUMNS, path=path)
+    if missing := {*COLUMNS} - {plain_name(name) for name in rows[0][1]}:
+        raise DataError(f"{path} is no submission: it lacks the columns {', '.join(sorted(missing))}")
+    names, notes = of_this_video((row["video"] for _, row in named), video=video, path=path)
+    times, events = FrameTimes(grid), []
+    for line, row in named:
+        if row["video"] in names:
+            what = f"{path}, row {line}"
+            try:
+                onset, offset, _ = times.numbered(whole(row["onset"]), whole(row["offset"]), what=what)
+            except ValueError as error:
+                raise DataError(f"{what}: {error}; expected a number") from error
+            events.append(LayerEvent(onset, offset, label_of(row["emotion"])))
+    return Found((Layer(coder_of(path.stem), tuple(events)),), notes)

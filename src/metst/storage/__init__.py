@@ -287,10 +287,12 @@ def remedy(error: Exception) -> str:
     return _REMEDIES.get(number or 0, f"{text or error}; choose another output folder")
 
 
-def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, separator: str = ",") -> bytes:
     """A table as a CSV file has it: UTF-8, commas, lines that end with a line feed, and no text that is a formula."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([*map(harmless, row)] for row in (columns, *rows))
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(
+        [*map(harmless, row)] for row in (columns, *rows)
+    )
     return text.getvalue().encode()
 
 

@@ -1,0 +1,280 @@
+"""Tables: CSV, TSV and Excel workbooks, one row per event, columns as those of ``events.csv``.
+
+Frames count from 1 and both ends are included; the times beside them are for people, and are read where a table has no
+frames.  Text that a spreadsheet would run as a formula is made harmless when it is written, and is as it was when read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metst.errors import DataError, UsageError
+from metst.formats.files import Found, of_this_video
+from metst.formats.frames import FrameTimes
+from metst.results.layers import (
+    Coding,
+    Layer,
+    LayerEvent,
+    action_units_of,
+    coder_of,
+    label_of,
+    layers_of,
+    note_of,
+)
+from metst.results.layers_folder import row_of
+from metst.results.tables import TIME_DIGITS
+from metst.spelling.delimited import plain_name, read_text_table
+from metst.spelling.formulas import as_meant, harmless
+from metst.spelling.workbook import open_workbook
+from metst.storage import csv_bytes, make_folder, write_whole
+from metst.timeline import TimeGrid
+
+COLUMNS = ("video", "coder", "onset_frame", "apex_frame", "offset_frame", "onset_s", "apex_s", "offset_s", "label",
+           "confidence", "action_units", "note")  # fmt: skip
+"""Of each table; ``offset_s`` is the timestamp of the last frame that belongs to the event, as in ``events.csv``."""
+_NUMBERS = ("onset_s", "apex_s", "offset_s", "confidence")
+"""Columns where a comma may be a decimal one."""
+_SHEET = "events"
+"""Name of the sheet of a workbook."""
+_LONGEST_CELL = 32_767
+"""Characters that a cell of Excel holds, by its specification."""
+
+
+def _rows(coding: Coding) -> Iterator[tuple[Any, ...]]:
+    time_s = coding.grid.time_s.round(TIME_DIGITS).tolist()
+    for layer in coding.layers:
+        for event in layer.events:
+            first, apex, last, *said = row_of(event)
+            times = (time_s[event.onset], "" if event.apex is None else time_s[event.apex], time_s[event.offset - 1])
+            yield coding.source.name, layer.coder, first, apex, last, *times, *said
+
+
+def write_csv(coding: Coding, path: Path) -> None:
+    """Write the layers of a recording as a table with commas, in UTF-8.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    make_folder(path.parent)
+    write_whole(path, csv_bytes(COLUMNS, _rows(coding)))
+
+
+def write_tsv(coding: Coding, path: Path) -> None:
+    """The same with tabs.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    make_folder(path.parent)
+    write_whole(path, csv_bytes(COLUMNS, _rows(coding), separator="\t"))
+
+
+def write_xlsx(coding: Coding, path: Path) -> None:
+    """The same as an Excel workbook.
+
+    Raises
+    ------
+    DataError
+        A text is longer than a cell may be.
+    OutputError
+        It cannot be written.
+    """
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None  # a new book has one
+    sheet.title = _SHEET
+    sheet.freeze_panes = "A2"
+    for row in (COLUMNS, *_rows(coding)):
+        cells = [harmless(cell) for cell in row]
+        if any(isinstance(cell, str) and len(cell) > _LONGEST_CELL for cell in cells):
+            raise DataError(
+                f"a text is longer than a cell of Excel may be ({_LONGEST_CELL} characters): use --format csv"
+            )
+        sheet.append(cells)
+    data = io.BytesIO()
+    book.save(data)
+    make_folder(path.parent)
+    write_whole(path, data.getvalue())
+
+
+def read_csv(path: Path, *, video: str, grid: TimeGrid) -> Found:
+    """Read a table of text, whatever stands between its cells: the rows of this recording, a layer per coder.
+
+    Expected are the columns of :data:`COLUMNS`, in any order; needed are ``label`` and ``onset_frame`` with
+    ``offset_frame``, or ``onset_s`` with ``offset_s``.  ``events.csv`` of an analysis is such a table.
+
+    Raises
+    ------
+    UsageError
+        There is no such file.
+    DataError
+        It is no such table, or not one of this recording.
+    """
+    existing(path)
+    table = read_text_table(path, columns=COLUMNS, numbers=_NUMBERS)
+    found = _found([*table.rows], path=path, video=video, grid=grid)
+    return Found(found.layers, (*found.notes, *(note for note in table.notes if "tabs" not in note)))
+
+
+def read_xlsx(path: Path, *, video: str, grid: TimeGrid) -> Found:
+    """The same of the first sheet of an Excel workbook.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`read_csv`.
+    """
+    existing(path)
+    try:
+        cells = list(open_workbook(path).worksheets[0].iter_rows(values_only=True))
+    except DataError:
+        raise
+    except Exception as error:  # in a damaged file each byte may break the reader at another place
+        raise DataError(f"{path} is no Excel workbook (.xlsx): {error or type(error).__name__}") from error
+    rows = [(number, tuple(map(_text, row))) for number, row in enumerate(cells, start=1)]
+    return _found([row for row in rows if any(row[1])], path=path, video=video, grid=grid)
+
+
+def existing(path: Path) -> None:
+    """Refuse a file that is not there.
+
+    Raises
+    ------
+    UsageError
+        It is not.
+    """
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return as_meant(cell) if isinstance(cell, str) else str(cell)
+
+
+def named_rows(
+    rows: Sequence[tuple[int, Sequence[str]]], *, columns: Iterable[str], path: Path
+) -> list[tuple[int, dict[str, str]]]:
+    """Rows below a header, by column; case, blanks and signs of its names do not matter.
+
+    Parameters
+    ----------
+    rows : sequence of (int, sequence of str)
+        Line and cells; the first is the header.
+    columns : iterable of str
+        Those that are wanted, as they are to be called; others are left out.
+    path : Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        There is no header.
+    """
+    if not rows:
+        raise DataError(f"{path} is empty: expected a table with a header")
+    wanted = {plain_name(column): column for column in columns}
+    places = {place: wanted.get(plain_name(name)) for place, name in enumerate(rows[0][1])}
+    return [
+        (line, {name: cells[place].strip() if place < len(cells) else "" for place, name in places.items() if name})
+        for line, cells in rows[1:]
+    ]
+
+
+def _found(rows: list[tuple[int, Sequence[str]]], *, path: Path, video: str, grid: TimeGrid) -> Found:
+    named = named_rows(rows, columns=COLUMNS, path=path)
+    header = {plain_name(name) for name in rows[0][1]}
+    by_frame = {"onsetframe", "offsetframe"} <= header
+    if "label" not in header or not (by_frame or {"onsets", "offsets"} <= header):
+        raise DataError(
+            f"{path} is no table of events: expected the columns label, and onset_frame and offset_frame or onset_s and"
+            f" offset_s; got {', '.join(rows[0][1][:20])}"
+        )
+    names, notes = of_this_video((row["video"] for _, row in named if row.get("video")), video=video, path=path)
+    times = FrameTimes(grid)
+    events = []
+    for line, row in named:
+        if row.get("video") and row["video"] not in names:
+            continue
+        what = f"{path}, row {line}"
+        try:
+            event = (
+                _event_by_frame(row, times=times, what=what)
+                if by_frame
+                else _event_by_time(row, times=times, what=what)
+            )
+        except ValueError as error:
+            raise DataError(f"{what}: {error}; expected a number") from error
+        events.append((coder_of(row.get("coder") or path.stem), event))
+    return Found(layers_of(events) or (Layer(coder_of(path.stem)),), notes)
+
+
+def whole(cell: str | float) -> int:
+    """A whole number, as people and programs write one: ``12``, ``12.0``.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    number = float(cell)
+    if not number.is_integer():
+        raise ValueError(f"{cell!r} is no whole number")
+    return int(number)
+
+
+def seconds(cell: str) -> float:
+    """A time that is a number, not infinite.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(f"{cell!r} is no time")
+    return number
+
+
+def _event_by_frame(row: Mapping[str, str], *, times: FrameTimes, what: str) -> LayerEvent:
+    numbers = [whole(row[name]) if row.get(name) else None for name in ("onset_frame", "offset_frame", "apex_frame")]
+    if numbers[0] is None or numbers[1] is None:
+        raise ValueError("a cell of onset_frame or offset_frame is empty")
+    onset, offset, apex = times.numbered(numbers[0], numbers[1], numbers[2], what=what)
+    return _event(row, onset=onset, offset=offset, apex=apex)
+
+
+def _event_by_time(row: Mapping[str, str], *, times: FrameTimes, what: str) -> LayerEvent:
+    start_s, last_s, apex = seconds(row["onset_s"]), seconds(row["offset_s"]), row.get("apex_s", "")
+    onset, last = (times.frames(each, each, what=what)[0] for each in (start_s, last_s))
+    if last < onset:
+        raise DataError(f"{what}: it ends at {last_s:.3f} s, before it begins at {start_s:.3f} s")
+    at = times.frame_in(seconds(apex), onset=onset, offset=last + 1) if apex else None
+    return _event(row, onset=onset, offset=last + 1, apex=at)
+
+
+def _event(row: Mapping[str, str], *, onset: int, offset: int, apex: int | None) -> LayerEvent:
+    confidence = row.get("confidence", "")
+    return LayerEvent(
+        onset,
+        offset,
+        label_of(row.get("label", "")),
+        apex=apex,
+        confidence=float(confidence) if confidence else None,
+        note=note_of(row.get("note", "")),
+        action_units=action_units_of(row.get("action_units", "")),
+    )
