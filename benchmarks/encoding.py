@@ -103,7 +103,7 @@ def main() -> None:
         own = {
             name: (exchange(found[""], found[name]), exchange(found[FIRST_GENERATION], found[name])) for name in every
         }
-        lines += lines_of(path.name, own)
+        lines += lines_of(f"{path.parent.name}/{path.name}", own)
         for name, pair in own.items():
             every[name].append(pair)
     both = {
