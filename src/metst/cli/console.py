@@ -46,7 +46,7 @@ def introduce(model: Model) -> None:
     if not isinstance(decode, DecodeSettings):  # a published rule has one threshold, and its confidence is no odds
         return
     if decode.operating_point != DEFAULT_POINT:
-        console.print(f"Operating point {decode.operating_point}, threshold {model.info.decode.peak_threshold:g}")
+        console.print(f"Operating point {decode.operating_point}, threshold {decode.peak_threshold:g}")
     if decode.granted_per_min is None:
         console.print("Confidences are for the rate that the model was fitted on: it does not say which")
     else:
