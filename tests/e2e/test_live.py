@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,35 @@ def test_the_tables_are_those_of_an_analysis(recording: Path, analysis: Analysis
     assert "\x1b" not in done.stderr
     assert f"{len(lines)} movement candidate" in done.stderr
     assert "milliseconds per frame: face" in done.stderr
+
+
+def test_an_operating_point_is_the_same_in_both(
+    recording: Path,
+    analysis: Analysis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    packaged = load_model()
+    peaks = {"quiet": 0.9999, "balanced": packaged.info.decode.peak_threshold, "sensitive": 0.1}
+    card = json.loads(packaged.info.model_dump_json())
+    card["decode"]["operating_points"] = peaks
+    shutil.copytree(packaged.folder, tmp_path / "model")
+    (tmp_path / "model" / "model.json").write_text(json.dumps(card))
+    model, found = str(tmp_path / "model"), {}
+    for point, peak in peaks.items():
+        whole = metst.analyze(recording, model=model, operating_point=point)
+        decode = whole.settings["decode"]
+        assert (decode["operating_point"], decode["peak_threshold"]) == (point, peak)
+        options = ["--model", model, "--operating-point", point, "--fast", "-o", str(tmp_path / point)]
+        assert call(monkeypatch, str(recording), *options) == 0
+        told = f"Operating point {point}, threshold {peak:g}" in capsys.readouterr().err
+        assert told == (point != "balanced")
+        live = pd.read_csv(tmp_path / point / "events.csv")
+        np.testing.assert_array_equal(live["onset_frame"], whole.events.onset + 1)
+        found[point] = len(whole.events)
+    # The planted movements are plain to see: only a threshold that nothing reaches leaves them out.
+    assert 0 == found["quiet"] < found["balanced"] == len(analysis.events) <= found["sensitive"]
 
 
 def test_an_expected_rate_changes_confidences_alike_in_both(

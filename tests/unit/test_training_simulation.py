@@ -138,6 +138,12 @@ def test_the_threshold_looks_at_recordings_without_events_only() -> None:
     decode = fit_decoding(Candidate(UNTRAINED, Loud()), source=source, recipe=recipe, seed=1)
     # Wrong events of height 0.9 lie in recordings with events; those without are still and show 0.6.
     assert 0.6 <= decode.peak_threshold < 0.65
+    # There is one of 0.6 a minute: where one a minute may pass all do, where 0.3 a minute may none does.
+    often = recipe.model_copy(update={"false_alarms_per_min": 1.0})
+    decode = fit_decoding(Candidate(UNTRAINED, Loud()), source=source, recipe=often, seed=1)
+    points = decode.operating_points
+    assert points["balanced"] == decode.peak_threshold
+    assert points["quiet"] >= 0.6 > points["sensitive"]
 
 
 class Seer(Loud):

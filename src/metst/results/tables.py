@@ -38,7 +38,8 @@ COLUMNS = {
         "onset_frame, apex_frame, offset_frame": "first, strongest and last frame; counted from 1, both ends included",
         "onset_s, apex_s, offset_s": "timestamps of these three frames, seconds",
         "label": "most likely class",
-        "confidence": "probability that this is a micro-expression at all, 0 to 1",
+        "confidence": "probability that this is a micro-expression at all, 0 to 1, at the rate of them that"
+        " expected_per_min of the settings says",
         "p_<class>": "probability of each class given that it is one; they sum to 1",
     },
     "frames.csv": {
