@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from metst.errors import DataError
 from metst.results.analysis import Custody, Source
-from metst.results.analysis_folder import HEADER_FILE, content_in, read_analysis, read_header
+from metst.results.analysis_folder import HEADER_FILE, content_in, header_in, read_analysis, read_header
 from metst.results.layers import (
     Coding,
     Layer,
@@ -30,7 +30,7 @@ from metst.results.layers import (
 )
 from metst.results.tables import table_in
 from metst.spelling.formulas import as_meant
-from metst.storage import csv_bytes, faults_in_words, fingerprint, sealed, unsealed, whole_folder, write_whole
+from metst.storage import csv_bytes, fingerprint, sealed, whole_folder, write_whole
 from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid, frame_for_people
 
@@ -135,21 +135,7 @@ def read_layers_header(folder: Path) -> LayersHeader:
         It is missing, damaged, not the one that was written, or comes from a newer version.
     """
     path = folder / LAYERS_FILE
-    try:
-        content = unsealed(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: expected a folder that `metst import` wrote") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): import the layers again") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}; import the layers again") from error
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != _SCHEMA:
-        raise DataError(f"{path} has schema {schema!r}, this version reads {_SCHEMA}: use the version that wrote it")
-    try:
-        return LayersHeader.model_validate(content)
-    except ValidationError as error:
-        raise DataError(f"{path}: {faults_in_words(error)}; import the layers again") from error
+    return header_in(path, LayersHeader, schema=_SCHEMA, writer="metst import", again="import the layers again")
 
 
 def read_layers(folder: Path, *, check: bool = True) -> Coding:
