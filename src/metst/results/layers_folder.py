@@ -229,7 +229,7 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
     machine, layers = machine_layer(analysis), () if imported is None else imported.layers
     if imported is not None and imported.source.content_hash != analysis.source.content_hash:
         raise DataError(f"{folder}: its layers are of another recording than its analysis: import them again")
-    classes = analysis.events.classes
+    classes = tuple(dict.fromkeys(map(label_of, analysis.events.classes)))
     return Coding(analysis.source, analysis.grid, (machine, *layers), analysis.created, classes)
 
 
