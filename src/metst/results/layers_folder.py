@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from metst.errors import DataError
 from metst.results.analysis import Custody, Source
 from metst.results.analysis_folder import HEADER_FILE, content_in, header_in, read_analysis, read_header
 from metst.results.layers import (
+    EDITED,
+    MACHINE,
     Coding,
     Layer,
     LayerEvent,
@@ -226,11 +229,18 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
     if imported is not None and has_layers_only(folder):
         return imported
     analysis = read_analysis(folder, check=check)
-    machine, layers = machine_layer(analysis), () if imported is None else imported.layers
+    machine, layers = machine_layer(analysis), () if imported is None else _not_the_machines(imported.layers)
     if imported is not None and imported.source.content_hash != analysis.source.content_hash:
         raise DataError(f"{folder}: its layers are of another recording than its analysis: import them again")
     classes = tuple(dict.fromkeys(map(label_of, analysis.events.classes)))
     return Coding(analysis.source, analysis.grid, (machine, *layers), analysis.created, classes)
+
+
+def _not_the_machines(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Layers that were imported before there was an analysis: one of a machine keeps its events and gets a name."""
+    coders = {layer.coder for layer in layers}
+    renamed = (replace(layer, coder=EDITED) if layer.coder == MACHINE else layer for layer in layers)
+    return tuple(layer for layer in renamed if layer in layers or EDITED not in coders)
 
 
 def has_layers_only(folder: Path) -> bool:
