@@ -542,6 +542,12 @@ def test_layers_that_were_changed_are_told(coding: Coding, tmp_path: Path) -> No
     table.write_text("x\n1\n")
     with pytest.raises(DataError, match="import the layers again"):
         read_coding(tmp_path, check=False)
+    header = json.loads((tmp_path / "layers" / "layers.json").read_text())
+    del header["sha256_of_the_rest"]
+    header["layers"][1]["file"] = "../2_ben.csv"
+    (tmp_path / "layers" / "layers.json").write_text(json.dumps(header))
+    with pytest.raises(DataError, match="names a file elsewhere"):
+        read_coding(tmp_path, check=False)
     (tmp_path / "layers" / "layers.json").write_text("{}")
     with pytest.raises(DataError, match="schema None"):
         read_coding(tmp_path)

@@ -161,11 +161,13 @@ def read_layers(folder: Path, *, check: bool = True) -> Coding:
 
     def read(name: str) -> bytes:
         path = folder / name
+        if Path(name).name != name:
+            raise DataError(f"{folder / LAYERS_FILE} names a file elsewhere, {name!r}: import the layers again")
         try:
             data = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}): import the layers again") from error
-        if Path(name).name != name or (check and fingerprint(data) != header.sha256.get(name)):
+        if check and fingerprint(data) != header.sha256.get(name):
             raise DataError(
                 f"{path} is not the one that {LAYERS_FILE} was written with (changed by hand, damaged or half-written):"
                 " import the layers again, or read it as it is with --unchecked (in Python: check=False)"
