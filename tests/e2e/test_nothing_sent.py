@@ -22,6 +22,7 @@ QUICK = {
     "live": "live a.mp4 --fast --json",
     "score": "score truth.csv truth.csv --json",
     "datasets": "datasets check set --json",
+    "import": "import coded.csv --format csv --video a.mp4 -o {out} --json",
     "extract": "extract set -o {out}",
     "cache": "cache --json",
     "purge": "purge --leftovers --json",
@@ -51,6 +52,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(10):
         cv2.imwrite(str(folder / "frames" / f"{number:03}.png"), picture[..., ::-1])
     (folder / "truth.csv").write_text(EVENTS)
+    (folder / "coded.csv").write_text("coder,label,onset_frame,offset_frame\nanna,smile,3,9\n")
     (folder / "set" / "anna").mkdir(parents=True)
     shutil.copy(folder / "a.mp4", folder / "set" / "anna" / "talk.mp4")
     (folder / "set" / "manifest.csv").write_text(
@@ -127,5 +129,6 @@ def test_every_command_is_here() -> None:
     from metst.cli import app
 
     groups = {group.name for group in app.registered_groups}
-    names = {command.callback.__name__ for command in app.registered_commands if command.callback} | groups
+    commands = app.registered_commands
+    names = {command.name or command.callback.__name__ for command in commands if command.callback} | groups
     assert names == {call.split()[0] for call in (*QUICK.values(), *SLOW.values())}

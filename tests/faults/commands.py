@@ -100,6 +100,28 @@ def _export_megc(inputs: Path, output: Path) -> list[str]:
     ]
 
 
+def _export_bids(inputs: Path, output: Path) -> list[str]:
+    """Two files."""
+    write_analysis(make_analysis(duration_s=4.0), inputs / "results")
+    return [
+        "export",
+        str(inputs / "results"),
+        "--format",
+        "bids",
+        "-o",
+        str(output / "x_events.tsv"),
+        "--overwrite",
+        "-q",
+    ]
+
+
+def _import(inputs: Path, output: Path) -> list[str]:
+    coded = inputs / "coded.csv"
+    coded.write_text("coder,label,onset_frame,offset_frame\nanna,smile,3,9\nben,frown,12,20\n")
+    video = str(_clip(inputs))
+    return ["import", str(coded), "--format", "csv", "--video", video, "-o", str(output / "clip"), "--overwrite", "-q"]
+
+
 def _export_onnx(_inputs: Path, output: Path) -> list[str]:
     return ["export", "starter", "-o", str(output / "starter.onnx"), "-q"]
 
@@ -117,6 +139,8 @@ COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "convert": _convert,
     "convert-over": _convert_over,
     "export-megc": _export_megc,
+    "export-bids": _export_bids,
+    "import": _import,
     "export-onnx": _export_onnx,
 }
 

@@ -542,6 +542,12 @@ def test_layers_that_were_changed_are_told(coding: Coding, tmp_path: Path) -> No
     table.write_text("x\n1\n")
     with pytest.raises(DataError, match="import the layers again"):
         read_coding(tmp_path, check=False)
+    header = json.loads((tmp_path / "layers" / "layers.json").read_text())
+    del header["sha256_of_the_rest"]
+    header["layers"][1]["file"] = "../2_ben.csv"
+    (tmp_path / "layers" / "layers.json").write_text(json.dumps(header))
+    with pytest.raises(DataError, match="names a file elsewhere"):
+        read_coding(tmp_path, check=False)
     (tmp_path / "layers" / "layers.json").write_text("{}")
     with pytest.raises(DataError, match="schema None"):
         read_coding(tmp_path)
@@ -665,6 +671,29 @@ def test_an_export_replaces_nothing_by_itself(
     assert "is there already" in said
     assert run(capsys, "export", results, "--format", "elan", "-o", path, "--overwrite")[0] == 0
     assert [each.name for each in tmp_path.iterdir() if "a." in each.name] == ["a.eaf"]
+
+
+def test_what_stands_beside_a_file_is_not_replaced_either(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = text_file(tmp_path, "a_events.json", "{}")
+    code, _, said = run(capsys, "export", results, "--format", "bids", "-o", tmp_path / "a_events.tsv")
+    assert (code, mine.read_text()) == (2, "{}")
+    assert "a_events.json is there already" in said
+    code, _, said = run(capsys, "export", results, "--format", "bids", "-o", tmp_path / "b.json")
+    assert code == 2
+    assert "name that, as *_events.tsv" in said
+
+
+def test_an_analysis_of_what_was_imported_before(
+    recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "export", results, "--format", "csv", "-o", tmp_path / "a.csv")
+    run(capsys, "import", tmp_path / "a.csv", "--format", "csv", "--video", recording, "-o", tmp_path / "new")
+    write_analysis(read_analysis(results), tmp_path / "new")
+    both = read_coding(tmp_path / "new").layers
+    assert [layer.coder for layer in both] == ["machine", "machine edited"]
+    assert both[0].events == both[1].events
 
 
 def test_several_results_have_a_file_each(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

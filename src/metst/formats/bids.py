@@ -7,14 +7,14 @@ said.  Times have six decimals: frames that last longer than a microsecond come 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from metst.errors import DataError
-from metst.formats.files import Found, of_this_video
+from metst.formats.files import Found
 from metst.formats.frames import FrameTimes
-from metst.formats.tables import existing, named_rows, seconds
+from metst.formats.tables import events_of_video, existing, named_rows, seconds
 from metst.results.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, layers_of, note_of
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.storage import csv_bytes, make_folder, write_whole
@@ -94,20 +94,12 @@ def read_bids(path: Path, *, video: str, grid: TimeGrid) -> Found:
         (line, {name: _said(cell) if name != "trial_type" else cell for name, cell in row.items()})
         for line, row in named
     ]
-    files = [row["stim_file"] for _, row in named if row.get("stim_file")]
-    somebody = coder_of(path.stem.removesuffix("_events"))
-    names, notes = of_this_video(files, video=video, path=path)
-    times, events = FrameTimes(grid), []
-    for line, row in named:
-        if row.get("stim_file") and row["stim_file"] not in names:
-            continue
-        what = f"{path}, row {line}"
-        try:
-            events.append(
-                (coder_of(row["coder"]) if row.get("coder") else somebody, _event(row, times=times, what=what))
-            )
-        except ValueError as error:
-            raise DataError(f"{what}: {error}; expected a number") from error
+    somebody, times = coder_of(path.stem.removesuffix("_events")), FrameTimes(grid)
+
+    def coded(row: Mapping[str, str], what: str) -> tuple[str, LayerEvent]:
+        return coder_of(row["coder"]) if row.get("coder") else somebody, _event(row, times=times, what=what)
+
+    events, notes = events_of_video(named, column="stim_file", video=video, path=path, coded=coded)
     return Found(layers_of(events) or (Layer(somebody),), notes)
 
 
@@ -115,7 +107,7 @@ def _said(cell: str) -> str:
     return "" if cell == _ABSENT else cell
 
 
-def _event(row: dict[str, str], *, times: FrameTimes, what: str) -> LayerEvent:
+def _event(row: Mapping[str, str], *, times: FrameTimes, what: str) -> LayerEvent:
     start_s, duration_s = seconds(row.get("onset", "")), seconds(row.get("duration") or "0")
     onset, offset = times.frames(start_s, start_s + duration_s, what=what)
     apex, confidence = row.get("apex"), row.get("confidence")

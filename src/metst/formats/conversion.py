@@ -24,7 +24,7 @@ from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
 from metst.results.analysis_folder import HEADER_FILE
-from metst.results.layers import MACHINE, Coding, Layer
+from metst.results.layers import EDITED, MACHINE, Coding, Layer
 from metst.results.layers_folder import (
     LAYERS_FOLDER,
     read_coding,
@@ -37,9 +37,6 @@ from metst.timeline import TimeGrid
 if TYPE_CHECKING:
     from metst.arrays import OnProgress
 
-EDITED = f"{MACHINE} edited"
-"""Coder of a layer of the machine that somebody changed in another program."""
-
 
 class Reader(Protocol):
     """Reads the layers of a file, as :func:`metst.formats.elan.read_elan` does."""
@@ -50,11 +47,12 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """How a format is written and read, and how its files are called where many are written."""
+    """How a format is written and read, how its files are called where many are written, and what stands beside one."""
 
     write: Callable[[Coding, Path], None]
     read: Reader
     suffix: str
+    beside: str = ""
 
 
 FORMATS: dict[FormatName, Format] = {
@@ -65,7 +63,7 @@ FORMATS: dict[FormatName, Format] = {
     "xlsx": Format(write_xlsx, read_xlsx, ".xlsx"),
     "boris": Format(write_boris, read_boris, ".boris"),
     "label-studio": Format(write_label_studio, read_label_studio, ".json"),
-    "bids": Format(write_bids, read_bids, "_events.tsv"),
+    "bids": Format(write_bids, read_bids, "_events.tsv", beside=".json"),
     "webvtt": Format(write_webvtt, read_webvtt, ".vtt"),
 }
 """All that are written and read."""
@@ -99,16 +97,20 @@ def export_results(
     Raises
     ------
     UsageError
-        The file is there already.
+        The file, or one that is written beside it, is there already.
     DataError
         The folder holds no results that can be read.
     OutputError
         The file cannot be written.
     """
-    if output.is_dir() or (output.exists() and not overwrite):
-        raise UsageError(f"{output} is there already: give another file, or ask to overwrite it")
+    own = FORMATS[to]
+    if own.beside and output.suffix == own.beside:
+        raise UsageError(f"{output}: a file {own.beside} is written beside the {to} file; name that, as *{own.suffix}")
+    for path in [output, output.with_suffix(own.beside)] if own.beside else [output]:
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise UsageError(f"{path} is there already: give another file, or ask to overwrite it")
     coding = read_coding(folder, check=check)
-    FORMATS[to].write(coding, output)
+    own.write(coding, output)
     return coding
 
 

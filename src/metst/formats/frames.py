@@ -120,5 +120,9 @@ class FrameTimes:
             )
         return frames_of(first, last, apex)
 
+    @cached_property
+    def _edges(self) -> TimeGrid:
+        return TimeGrid(self.edges_s)
+
     def _edge_at(self, time_s: Float64Array) -> IntArray:
-        return TimeGrid(self.edges_s).frame_at(time_s)
+        return self._edges.frame_at(time_s)

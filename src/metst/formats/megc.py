@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from metst.errors import DataError, UsageError
-from metst.formats.files import Found, of_this_video
+from metst.formats.files import Found
 from metst.formats.frames import FrameTimes
-from metst.formats.tables import existing, named_rows, whole
+from metst.formats.tables import events_of_video, existing, named_rows, whole
 from metst.results import Analysis, read_analysis
 from metst.results.layers import Layer, LayerEvent, coder_of, label_of
 from metst.results.layers_folder import has_layers_only, read_coding
@@ -246,14 +246,11 @@ def read_submission(path: Path, *, video: str, grid: TimeGrid) -> Found:
     named = named_rows(rows, columns=COLUMNS, path=path)
     if missing := {*COLUMNS} - {plain_name(name) for name in rows[0][1]}:
         raise DataError(f"{path} is no submission: it lacks the columns {', '.join(sorted(missing))}")
-    names, notes = of_this_video((row["video"] for _, row in named), video=video, path=path)
-    times, events = FrameTimes(grid), []
-    for line, row in named:
-        if row["video"] in names:
-            what = f"{path}, row {line}"
-            try:
-                onset, offset, _ = times.numbered(whole(row["onset"]), whole(row["offset"]), what=what)
-            except ValueError as error:
-                raise DataError(f"{what}: {error}; expected a number") from error
-            events.append(LayerEvent(onset, offset, label_of(row["emotion"])))
-    return Found((Layer(coder_of(path.stem), tuple(events)),), notes)
+    coder, times = coder_of(path.stem), FrameTimes(grid)
+
+    def coded(row: Mapping[str, str], what: str) -> tuple[str, LayerEvent]:
+        onset, offset, _ = times.numbered(whole(row["onset"]), whole(row["offset"]), what=what)
+        return coder, LayerEvent(onset, offset, label_of(row["emotion"]))
+
+    events, notes = events_of_video(named, column="video", video=video, path=path, coded=coded)
+    return Found((Layer(coder, tuple(event for _, event in events)),), notes)

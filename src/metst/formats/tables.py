@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -203,23 +203,55 @@ def _found(rows: list[tuple[int, Sequence[str]]], *, path: Path, video: str, gri
             f"{path} is no table of events: expected the columns label, and onset_frame and offset_frame or onset_s and"
             f" offset_s; got {', '.join(rows[0][1][:20])}"
         )
-    names, notes = of_this_video((row["video"] for _, row in named if row.get("video")), video=video, path=path)
     times = FrameTimes(grid)
+    read = _event_by_frame if by_frame else _event_by_time
+
+    def coded(row: Mapping[str, str], what: str) -> tuple[str, LayerEvent]:
+        return coder_of(row.get("coder") or path.stem), read(row, times=times, what=what)
+
+    events, notes = events_of_video(named, column="video", video=video, path=path, coded=coded)
+    return Found(layers_of(events) or (Layer(coder_of(path.stem)),), notes)
+
+
+def events_of_video(
+    rows: Sequence[tuple[int, Mapping[str, str]]],
+    *,
+    column: str,
+    video: str,
+    path: Path,
+    coded: Callable[[Mapping[str, str], str], tuple[str, LayerEvent]],
+) -> tuple[list[tuple[str, LayerEvent]], tuple[str, ...]]:
+    """Events of the rows that are of this recording, with their coders, and notes.
+
+    Parameters
+    ----------
+    rows : sequence of (int, mapping)
+        Of :func:`named_rows`.
+    column : str
+        Where rows name their recording; those that do not are of this one.
+    video : str
+        Name of this one.
+    path : Path
+        The file.
+    coded : callable
+        Coder and event of a row; gets the row, and what to call it for people.
+
+    Raises
+    ------
+    DataError
+        No row is of this recording, or a cell is no number where one is expected.
+    """
+    names, notes = of_this_video((row[column] for _, row in rows if row.get(column)), video=video, path=path)
     events = []
-    for line, row in named:
-        if row.get("video") and row["video"] not in names:
+    for line, row in rows:
+        if row.get(column) and row[column] not in names:
             continue
         what = f"{path}, row {line}"
         try:
-            event = (
-                _event_by_frame(row, times=times, what=what)
-                if by_frame
-                else _event_by_time(row, times=times, what=what)
-            )
+            events.append(coded(row, what))
         except ValueError as error:
             raise DataError(f"{what}: {error}; expected a number") from error
-        events.append((coder_of(row.get("coder") or path.stem), event))
-    return Found(layers_of(events) or (Layer(coder_of(path.stem)),), notes)
+    return events, notes
 
 
 def whole(cell: str | float) -> int:

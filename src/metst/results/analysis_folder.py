@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -45,6 +45,11 @@ SCHEMA = 1
 
 HEADER_FILE = "analysis.json"
 """What says that the others belong together; see :class:`AnalysisHeader`."""
+
+_AGAIN = "analyse the recording again"
+"""What to do about a damaged folder."""
+
+_Header = TypeVar("_Header", bound=BaseModel)
 
 
 def write_analysis(analysis: Analysis, folder: str | Path, *, motion_format: str = "csv") -> None:
@@ -240,22 +245,43 @@ def read_header(folder: Path) -> AnalysisHeader:
     DataError
         It is missing, damaged, not the one that was written, or comes from a newer version.
     """
-    path = folder / HEADER_FILE
+    return header_in(folder / HEADER_FILE, AnalysisHeader, schema=SCHEMA, writer="metst analyze", again=_AGAIN)
+
+
+def header_in(path: Path, kind: type[_Header], *, schema: int, writer: str, again: str) -> _Header:
+    """Read a sealed file that says what belongs together in a folder.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : type of pydantic model
+        What it becomes.
+    schema : int
+        Version of the layout that is read.
+    writer, again : str
+        The command that writes such folders, and what to do about a damaged one, for people.
+
+    Raises
+    ------
+    DataError
+        It is missing, damaged, not the one that was written, or comes from a newer version.
+    """
     try:
         content = unsealed(path.read_bytes())
     except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: expected a folder that `metst analyze` wrote") from error
+        raise DataError(f"{path} is missing: expected a folder that `{writer}` wrote") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}): analyse the recording again") from error
+        raise DataError(f"{path} cannot be read ({error}): {again}") from error
     except DataError as error:
-        raise DataError(f"{path}: {error}; analyse the recording again") from error
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        raise DataError(f"{path} has schema {schema!r}, this version reads {SCHEMA}: use the version that wrote it")
+        raise DataError(f"{path}: {error}; {again}") from error
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found != schema:
+        raise DataError(f"{path} has schema {found!r}, this version reads {schema}: use the version that wrote it")
     try:
-        return AnalysisHeader.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise DataError(f"{path}: {faults_in_words(error)}; analyse the recording again") from error
+        raise DataError(f"{path}: {faults_in_words(error)}; {again}") from error
 
 
 def content_in(folder: Path) -> str:

@@ -18,6 +18,9 @@ from metst.timeline import TimeGrid, frame_for_people, frames_for_people, frames
 MACHINE = "machine"
 """Coder of the layer that an analysis is."""
 
+EDITED = f"{MACHINE} edited"
+"""Coder of a layer that was the machine's and came back from another program, where the machine has one of its own."""
+
 UNLABELLED = "unlabelled"
 """Label of an event of which its file says nothing."""
 

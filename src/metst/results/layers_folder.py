@@ -10,15 +10,18 @@ import csv
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from metst.errors import DataError
 from metst.results.analysis import Custody, Source
-from metst.results.analysis_folder import HEADER_FILE, content_in, read_analysis, read_header
+from metst.results.analysis_folder import HEADER_FILE, content_in, header_in, read_analysis, read_header
 from metst.results.layers import (
+    EDITED,
+    MACHINE,
     Coding,
     Layer,
     LayerEvent,
@@ -30,7 +33,7 @@ from metst.results.layers import (
 )
 from metst.results.tables import table_in
 from metst.spelling.formulas import as_meant
-from metst.storage import csv_bytes, faults_in_words, fingerprint, sealed, unsealed, whole_folder, write_whole
+from metst.storage import csv_bytes, fingerprint, sealed, whole_folder, write_whole
 from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid, frame_for_people
 
@@ -135,21 +138,7 @@ def read_layers_header(folder: Path) -> LayersHeader:
         It is missing, damaged, not the one that was written, or comes from a newer version.
     """
     path = folder / LAYERS_FILE
-    try:
-        content = unsealed(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: expected a folder that `metst import` wrote") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}): import the layers again") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}; import the layers again") from error
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != _SCHEMA:
-        raise DataError(f"{path} has schema {schema!r}, this version reads {_SCHEMA}: use the version that wrote it")
-    try:
-        return LayersHeader.model_validate(content)
-    except ValidationError as error:
-        raise DataError(f"{path}: {faults_in_words(error)}; import the layers again") from error
+    return header_in(path, LayersHeader, schema=_SCHEMA, writer="metst import", again="import the layers again")
 
 
 def read_layers(folder: Path, *, check: bool = True) -> Coding:
@@ -172,11 +161,13 @@ def read_layers(folder: Path, *, check: bool = True) -> Coding:
 
     def read(name: str) -> bytes:
         path = folder / name
+        if Path(name).name != name:
+            raise DataError(f"{folder / LAYERS_FILE} names a file elsewhere, {name!r}: import the layers again")
         try:
             data = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}): import the layers again") from error
-        if Path(name).name != name or (check and fingerprint(data) != header.sha256.get(name)):
+        if check and fingerprint(data) != header.sha256.get(name):
             raise DataError(
                 f"{path} is not the one that {LAYERS_FILE} was written with (changed by hand, damaged or half-written):"
                 " import the layers again, or read it as it is with --unchecked (in Python: check=False)"
@@ -240,11 +231,18 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
     if imported is not None and has_layers_only(folder):
         return imported
     analysis = read_analysis(folder, check=check)
-    machine, layers = machine_layer(analysis), () if imported is None else imported.layers
+    machine, layers = machine_layer(analysis), () if imported is None else _not_the_machines(imported.layers)
     if imported is not None and imported.source.content_hash != analysis.source.content_hash:
         raise DataError(f"{folder}: its layers are of another recording than its analysis: import them again")
-    classes = analysis.events.classes
+    classes = tuple(dict.fromkeys(map(label_of, analysis.events.classes)))
     return Coding(analysis.source, analysis.grid, (machine, *layers), analysis.created, classes)
+
+
+def _not_the_machines(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Layers that were imported before there was an analysis: one of a machine keeps its events and gets a name."""
+    coders = {layer.coder for layer in layers}
+    renamed = (replace(layer, coder=EDITED) if layer.coder == MACHINE else layer for layer in layers)
+    return tuple(layer for layer in renamed if layer in layers or EDITED not in coders)
 
 
 def has_layers_only(folder: Path) -> bool:
