@@ -75,8 +75,9 @@ def test_units_move_the_regions_as_the_face_model_does() -> None:
         truth = face.get(shape, 0) + sum(face.get(f"{shape}_{side}", 0) for side in "LR")
         ours = response @ unit_displacement(unit)
         cosine = (ours * truth).sum() / np.linalg.norm(ours) / np.linalg.norm(truth)
-        assert cosine > (0.8 if unit == "5" else 0.7), (unit, cosine)
-        assert 0.4 < np.linalg.norm(ours) / np.linalg.norm(truth) < 1.6, unit
+        assert cosine > (0.85 if unit == "5" else 0.7), (unit, cosine)
+        # Of a raised upper lid the regions hold next to nothing: its size is that of the landmarks above.
+        assert unit == "5" or 0.4 < np.linalg.norm(ours) / np.linalg.norm(truth) < 1.6, unit
 
 
 @pytest.fixture(scope="module")
