@@ -5,6 +5,8 @@ import pytest
 
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import REGIONS
+from metst.synthesis.action_units import unit_displacement
+from metst.synthesis.events import PlantedEvent
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import MotionSimulator, SimulationSettings
 
@@ -64,8 +66,6 @@ def test_classes_are_those_of_the_events_and_all_occur(responses: np.ndarray) ->
 
 
 def test_a_smile_moves_the_mouth_corners_up_and_out(responses: np.ndarray) -> None:
-    from metst.synthesis.action_units import unit_displacement
-
     moved = responses.mean(axis=0) @ unit_displacement("12")
     left, right = (
         next(i for i, r in enumerate(REGIONS) if r.name == f"{side} mouth corner") for side in ("left", "right")
@@ -73,6 +73,34 @@ def test_a_smile_moves_the_mouth_corners_up_and_out(responses: np.ndarray) -> No
     assert moved[left, 0] < -0.03 < 0.03 < moved[right, 0]
     assert (moved[[left, right], 1] < -0.05).all()
     assert np.abs(moved[:8]).max() < 0.02
+
+
+def region(name: str) -> int:
+    return next(i for i, each in enumerate(REGIONS) if each.name == name)
+
+
+def test_units_move_the_regions_in_the_directions_that_were_measured(responses: np.ndarray) -> None:
+    # Means of optical flow of published micro-expressions: negative brows, smiles, raised upper lids.
+    frown, smile, wide = (responses.mean(axis=0) @ unit_displacement(unit) for unit in ("4", "12", "5"))
+    brows = frown[[region(f"left brow {part}") for part in ("inner", "middle", "outer")]]
+    assert (brows > 0).all(), "inwards, and down"
+    assert (np.abs(brows[:, 1] / brows[:, 0] - 2) < 0.5).all()
+    strength = np.linalg.norm(brows, axis=1)
+    assert strength[2] == pytest.approx(strength[0], rel=0.15)
+    assert 0.35 < smile[LOWER_LIP, 1] / smile[region("left mouth corner"), 1] < 0.75
+    assert smile[LOWER_LIP, 1] < 3 * smile[region("upper lip"), 1] < 0
+    assert wide[region("left lower eyelid"), 1] < 0, "a lid that is raised does not push the lower one down"
+    assert np.abs(wide[:8]).max() < 0.003
+
+
+def test_the_midline_moves_once_where_both_halves_move(responses: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    chin_raised = PlantedEvent(5.0, 5.2, 5.4, "negative", {"17": 50.0})
+    monkeypatch.setattr("metst.synthesis.trajectories.draw_event", lambda *_, **__: chin_raised)
+    settings = SimulationSettings(**QUIET, event_free_share=0.0, lively_share=0.0, held_share=0.0, asymmetry=0.0)
+    moved = MotionSimulator(responses[:1], settings=settings).draw(np.random.default_rng(1), frames=190)
+    apex = np.abs(moved.displacement[:, LOWER_LIP, 1]).max()
+    once = abs((responses[0] @ unit_displacement("17"))[LOWER_LIP, 1])
+    assert 0.7 < apex / (50 * once) < 1.15, "what the measurement keeps of it"
 
 
 def test_covers_come_when_the_settings_say_so(responses: np.ndarray) -> None:

@@ -106,9 +106,7 @@ def synthesize(
 
     given = _given(context)
     if recipe is not None:
-        if extra := given - _NOT_OF_A_RECIPE:
-            raise UsageError(f"--recipe decides all of the clip: leave out {_options(extra)}")
-        what = read_recipe(recipe)
+        what = _kept_recipe(recipe, given=given)
     else:
         _check_picture(given, footage=video)
         low, high = _range(amplitude if "amplitude" in given else _usual_amplitude(placebo, patterns))
@@ -137,6 +135,12 @@ def synthesize(
             output, recipe=what, footage=video, head_model=head_model, patterns=patterns, on_progress=tell
         )
     console.print(escape(f"Clip: {clip.video}\nTruth: {clip.truth}\nRecipe: {output / 'recipe.json'}"))
+
+
+def _kept_recipe(file: Path, *, given: set[str]) -> ClipRecipe:
+    if extra := given - _NOT_OF_A_RECIPE:
+        raise UsageError(f"--recipe decides all of the clip: leave out {_options(extra)}")
+    return read_recipe(file)
 
 
 def _check_picture(given: set[str], *, footage: Path | None) -> None:

@@ -96,17 +96,19 @@ def write_clip(
     made = _planned(recipe, footage=footage, head_model=head_model, statistics=statistics)
     grid = TimeGrid(made.time_s)
     truth = truth_table(made.events, grid=grid, video=video.name)
-    written = made.recipe
-    if footage is not None:
-        written = written.model_copy(update={"footage": _told(footage, folder=folder)})
-    if recipe.patterns:
-        written = written.model_copy(update={"patterns": _told(Path(recipe.patterns), folder=folder)})
+    written = _handed_on(made.recipe, folder=folder)
     with only_writer(folder):
         counted = _then_remove(_counted(made.images, total=len(grid), on_progress=on_progress), beside)
         write_video(video, counted, times_s=made.time_s.tolist(), crf=recipe.crf, codec=recipe.codec)
         write_whole(beside[0], written.model_dump_json(indent=2).encode())
         write_parts(beside[1], table_of(truth).csv_parts())
     return Clip(video, beside[1], made.events, grid)
+
+
+def _handed_on(recipe: ClipRecipe, *, folder: Path) -> ClipRecipe:
+    """The recipe as it is written into this folder: without the places of a machine."""
+    files = {"footage": recipe.footage, "patterns": recipe.patterns}
+    return recipe.model_copy(update={field: _told(Path(name), folder=folder) for field, name in files.items() if name})
 
 
 def _told(file: Path, *, folder: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -330,8 +331,7 @@ def draw_schedule(
     durations_s : sequence of float
         Durations, in equal numbers; drawn from the published distribution when empty.
     patterns : PatternStatistics, optional
-        Where patterns are drawn from, in place of action units; amplitudes are then face units of the farthest
-        region.
+        Where patterns are drawn from, in place of action units.
 
     Raises
     ------
@@ -339,34 +339,29 @@ def draw_schedule(
         The stretch is too short for that many events, or ends before it starts; an unknown class or action unit;
         a duration that is not above 0; units beside patterns, or patterns without one of the classes.
     """
-    if end_s <= start_s:
-        raise UsageError(f"the stretch from {start_s:.1f} s to {end_s:.1f} s is empty: the clip may end before it")
     kinds = _kinds(labels, units=units)
-    if wrong := [value for value in durations_s if not value > 0]:  # NaN too
-        raise UsageError(f"durations must be above 0 s, got {wrong[0]:g}")
-    longest_s, slot = max(durations_s, default=MAX_DURATION_S), (end_s - start_s) / max(count, 1)
-    if count and slot < longest_s + GAP_S:
-        need = count * (longest_s + GAP_S)
-        raise UsageError(f"{count} events need {need:.1f} s, the stretch has {end_s - start_s:.1f} s: plant fewer")
+    longest_s = max(durations_s, default=MAX_DURATION_S)
+    _check_stretch(count, start_s=start_s, end_s=end_s, durations_s=durations_s, longest_s=longest_s)
+    slot = (end_s - start_s) / max(count, 1)
     order = rng.permutation(count) % len(kinds)
     lengths = [durations_s[i % len(durations_s)] for i in rng.permutation(count)] if durations_s else [None] * count
-    events = []
+    draw, events = partial(draw_event, rng, patterns=patterns), []
     for i in range(count):
         label, mix = kinds[order[i]]
         onset_s = start_s + i * slot + GAP_S / 2 + rng.uniform(0, slot - longest_s - GAP_S)
         strong = amplitude if amplitude_max is None else float(rng.uniform(amplitude, amplitude_max))
-        events.append(
-            draw_event(
-                rng,
-                start_s=onset_s,
-                label=label,
-                amplitude=strong,
-                duration_s=lengths[i],
-                units=mix,
-                patterns=patterns,
-            )
-        )
+        events.append(draw(start_s=onset_s, label=label, amplitude=strong, duration_s=lengths[i], units=mix))
     return tuple(events)
+
+
+def _check_stretch(count: int, *, start_s: float, end_s: float, durations_s: Sequence[float], longest_s: float) -> None:
+    if end_s <= start_s:
+        raise UsageError(f"the stretch from {start_s:.1f} s to {end_s:.1f} s is empty: the clip may end before it")
+    if wrong := [value for value in durations_s if not value > 0]:  # NaN too
+        raise UsageError(f"durations must be above 0 s, got {wrong[0]:g}")
+    if count and (end_s - start_s) / count < longest_s + GAP_S:
+        need = count * (longest_s + GAP_S)
+        raise UsageError(f"{count} events need {need:.1f} s, the stretch has {end_s - start_s:.1f} s: plant fewer")
 
 
 def _kinds(labels: Sequence[str], *, units: Sequence[str]) -> list[tuple[str, Sequence[str]]]:

@@ -10,8 +10,8 @@ import numpy as np
 
 from metst.arrays import Float64Array
 from metst.regions import REGIONS
+from metst.synthesis.chance import log_uniform, smooth_noise
 from metst.synthesis.events import LEAD_S, PlantedEvent
-from metst.synthesis.smoothing import gaussian_over_time
 from metst.timeline import MINUTE_S
 
 REGION_DEPTH = np.array(
@@ -68,11 +68,6 @@ _LOST_REGIONS = (1, 4)  # how many of a recording, fewer than the second
 _LOST_PER_MIN, _LOST_S = (2.0, 40.0), (0.04, 2.0)  # log-uniform
 
 
-def log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    """A number whose logarithm is uniform between those of the bounds."""
-    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
-
-
 def moments(rng: np.random.Generator, *, time_s: Float64Array, per_min: float) -> Float64Array:
     """Times of a Poisson process over the recording."""
     count = rng.poisson(per_min * (time_s[-1] - time_s[0]) / MINUTE_S)
@@ -91,12 +86,6 @@ def region_gain(rng: np.random.Generator) -> Float64Array:
     gain = rng.uniform(*_GAIN, len(REGIONS))
     gain[rng.random(len(REGIONS)) < _HIDDEN] *= _HIDDEN_GAIN
     return np.asarray(gain)
-
-
-def smooth_noise(rng: np.random.Generator, *, shape: tuple[int, ...], sigma: float) -> Float64Array:
-    """Unit-variance noise smoothed over time with a Gaussian of ``sigma`` frames."""
-    values = gaussian_over_time(rng.standard_normal(shape), sigma=sigma, ends="wrap")
-    return np.asarray(values * np.sqrt(2 * sigma * np.sqrt(np.pi)))
 
 
 def head_leak(rng: np.random.Generator, *, time_s: Float64Array, nods_per_min: float) -> Float64Array:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from metst.arrays import Float64Array
-from metst.synthesis.action_units import Side, mix_displacement
+from metst.synthesis.action_units import mix_displacement
+from metst.synthesis.chance import log_uniform, smooth_noise
 from metst.synthesis.events import minimum_jerk
-from metst.synthesis.measurement import log_uniform, smooth_noise
 
 MACRO_MIN_S = 0.8
 """Seconds; a facial movement from here on is a lasting expression; between this and the longest micro-expression lie
@@ -38,7 +38,7 @@ _SYLLABLE_S, _PHRASE_S, _PHRASE_SHARE = (0.035, 0.10), (0.2, 0.6), 0.5  # grains
 # Lively faces.
 _PLAY_COUNT, _PLAY_STRENGTH = (1, 5), (0.08, 0.8)  # action units, fewer than the second; log-uniform
 _PLAY_PACE_S, _PLAY_STEP_S = (0.5, 4.0), (0.12, 0.9)  # rest between steps; length of one; log-uniform
-_PLAY_SIDES: tuple[Side, ...] = ("both", "both", "left", "right")  # as often each
+_PLAY_HALVES = ((1.0, 1.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0))  # left, right; as often each
 _PLAY_RELAXES = 0.4  # probability that a raised unit goes back to rest
 
 
@@ -76,8 +76,8 @@ def add_play(rng: np.random.Generator, motion: Float64Array, *, time_s: Float64A
     """A lively face: some action units go from one level to the next and stay there, longer than micro-expressions."""
     for unit in rng.choice(PLAY_UNITS, size=rng.integers(*_PLAY_COUNT), replace=False):
         strongest, pace_s = log_uniform(rng, _PLAY_STRENGTH), log_uniform(rng, _PLAY_PACE_S)
-        side = _PLAY_SIDES[rng.integers(len(_PLAY_SIDES))]
-        pattern = response @ mix_displacement({str(unit): 1.0}, side=side)
+        halves = _PLAY_HALVES[rng.integers(len(_PLAY_HALVES))]
+        pattern = response @ mix_displacement({str(unit): halves})
         level, at_s = 0.0, float(rng.uniform(0, pace_s))
         while at_s < time_s[-1]:
             target = 0.0 if level and rng.random() < _PLAY_RELAXES else strongest * float(rng.random())

@@ -21,6 +21,7 @@ from metst.inference import QualityHold
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import MIRRORED, REGIONS
 from metst.synthesis.action_units import Contraction, field_weights, mix_displacement
+from metst.synthesis.chance import log_uniform
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting
 from metst.synthesis.measurement import (
     add_course,
@@ -29,7 +30,6 @@ from metst.synthesis.measurement import (
     deformation,
     head_leak,
     hold_regions,
-    log_uniform,
     moments,
     noise,
     region_gain,
@@ -330,11 +330,10 @@ class MotionSimulator:
     ) -> Float64Array:
         """How action units move the regions ``(18, 2)``: the halves of a face are never quite alike."""
         left, right = rng.normal(1, self.settings.asymmetry, 2).clip(*_HALF_LIMITS)
-        if any(isinstance(contraction, tuple) for contraction in units.values()):
-            shift = mix_displacement(units)  # its halves are unlike already
-        else:
-            shift = left * mix_displacement(units, side="left")
-            shift += right * mix_displacement(units, side="right")
+        # Halves that are named each for itself are unlike already.
+        shift = mix_displacement(
+            {unit: each if isinstance(each, tuple) else (left * each, right * each) for unit, each in units.items()}
+        )
         return np.asarray(response @ shift * rng.normal(1, self.settings.asymmetry / 2, (len(REGIONS), 1)))
 
     def _draw_shape(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from metst.synthesis.behaviour import BehaviourSettings
+from metst.synthesis.chance import log_uniform
 from metst.synthesis.heads.scene import CameraSettings, HeadScene, LightSettings, MotionSettings
-from metst.synthesis.measurement import log_uniform
 
 FIRST_IDENTITY = 10_000
 """Identities from here on are those of backgrounds: no clip that anything is measured on shows one of them."""
