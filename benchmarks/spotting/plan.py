@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,6 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 from metst.config import Codec, Settings
 from metst.errors import UsageError
 from metst.storage import faults_in_words, fingerprint, json_key
+from metst.synthesis.action_units import ACTION_UNITS
+from metst.synthesis.events import EMOTION_UNITS
 from metst.synthesis.heads.background_scenes import FIRST_IDENTITY
 from metst.training.recipes import WindowPlan
 
@@ -180,8 +183,10 @@ class ClipPlan(Settings):
 
     @property
     def digest(self) -> str:
-        """Hash of all that decides the clip."""
-        return digest_of(self.model_dump(mode="json", exclude_defaults=True))
+        """Hash of all that decides the clip; of the table's movements that is the table, too."""
+        decides = self.model_dump(mode="json", exclude_defaults=True)
+        of_table = self.field == "table" and self.stretch.kind != "head"  # heads have shapes of their own
+        return digest_of(decides | ({"table": table_digest()} if of_table else {}))
 
     @property
     def stretch_digest(self) -> str:
@@ -351,6 +356,12 @@ class Plan(Settings):
             name=name, split=self.split_of(footage.person), person=footage.person, footage=footage, stretch=stretch,
             crf=crf,
         )  # fmt: skip
+
+
+@cache
+def table_digest() -> str:
+    """Hash of the table of action units and of the mixes of each class: another table makes another benchmark."""
+    return digest_of({"units": dict(ACTION_UNITS), "mixes": dict(EMOTION_UNITS)})
 
 
 def digest_of(value: object) -> str:

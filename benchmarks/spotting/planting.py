@@ -17,7 +17,7 @@ from metst.face import OUTER_EYE_CORNERS, track_face
 from metst.regions import LANDMARK_COUNT, REGION_NAMES
 from metst.results import table_of
 from metst.storage import make_folder, whole_file, write_parts
-from metst.synthesis.action_units import FacePose, Side, control_points, mix_displacement
+from metst.synthesis.action_units import Contraction, FacePose, control_points, mix_displacement
 from metst.synthesis.clip import truth_table
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_schedule
 from metst.synthesis.inject import inject_events
@@ -31,8 +31,8 @@ FACTS = ("region", "peak", "peak_px", "table_cosine")
 """Columns of a truth beside those of :func:`metst.synthesis.clip.truth_table`."""
 
 Values = npt.NDArray[np.float64]
-_ONE_SIDE: tuple[Side, ...] = ("left", "right")
-_BOTH_SIDES: tuple[Side, ...] = ("both",)
+_ONE_SIDE: tuple[Contraction, ...] = ((1.0, 0.0), (0.0, 1.0))
+_BOTH_SIDES: tuple[Contraction, ...] = (1.0,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +63,9 @@ class Track:
         return {
             label: np.stack(
                 [
-                    self.response @ mix_displacement(dict.fromkeys(units, 1.0), side=side)
+                    self.response @ mix_displacement(dict.fromkeys(units, halves))
                     for _, units, one_sided in mixes
-                    for side in (_ONE_SIDE if one_sided else _BOTH_SIDES)
+                    for halves in (_ONE_SIDE if one_sided else _BOTH_SIDES)
                 ]
             )
             for label, mixes in EMOTION_UNITS.items()
@@ -144,7 +144,7 @@ def displacement(event: PlantedEvent, *, track: Track) -> Values:
     """How far each region goes, ``(18, 2)``, as shares of the distance of the outer eye corners."""
     if event.pattern is not None:
         return np.asarray(event.pattern, dtype=np.float64)
-    return np.asarray(track.response @ mix_displacement(event.units, side=event.side))
+    return np.asarray(track.response @ mix_displacement(event.units))
 
 
 def best_cosine(moved: Values, *, table: Values) -> float:

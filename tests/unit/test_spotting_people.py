@@ -180,6 +180,16 @@ def test_a_selection_keeps_what_is_no_planted_clip() -> None:
     assert not any(name.endswith("2") or "-p0.01" in name for name in names)
 
 
+def test_another_table_of_action_units_makes_other_clips_of_the_table_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    import plan
+
+    clips = plan.load_plan().clips()
+    before = {clip.name: clip.digest for clip in clips}
+    monkeypatch.setattr(plan, "table_digest", lambda: "another")
+    changed = {clip.name for clip in clips if clip.digest != before[clip.name]}
+    assert changed == {clip.name for clip in clips if clip.field == "table" and "head" not in clip.tags}
+
+
 def test_no_two_people_make_the_same_movements() -> None:
     from plan import load_plan
 
