@@ -121,7 +121,7 @@ def test_each_failure_of_several_is_told_once_on_one_line(
     for words in ("no frame with a usable face", "no such file or folder", "is empty (0 bytes)"):
         assert [words in line for line in lines].count(True) == 1
     assert lines[-1].startswith("3 of 3 inputs failed: ")
-    assert len(lines) == 4 + (not quiet)  # the model is named first
+    assert len(lines) == 4 + 2 * (not quiet)  # the model is named first, and the rate of its confidences
 
 
 def test_one_bad_input_does_not_stop_the_others(
