@@ -268,8 +268,11 @@ class ScoringSettings(Settings):
     )
     directions: Literal["forward", "both"] = Field(
         "forward",
-        description="both: recordings are also read from their end, and the lower score counts; live use reads"
-        " forwards only (whole only)",
+        description="both: recordings are also read from their end; live use reads forwards only (whole only)",
+    )
+    pooling: Literal["lower", "mean"] = Field(
+        "lower",
+        description="what counts of the scores of both directions: the lower one, or the mean of their log-odds",
     )
 
     @model_validator(mode="after")

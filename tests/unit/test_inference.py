@@ -1,6 +1,8 @@
 """From the motion of a video to its scores and events: gaps, rates, time, errors."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -263,24 +265,41 @@ class Squashed(FakeEngine):
         return (1 / (1 + np.exp(-score))).astype(np.float32), logits, state
 
 
-def test_of_both_directions_the_lower_score_counts() -> None:
-    one_way, both = model(Squashed(memory=0.8)), model(Squashed(memory=0.8), scoring=BOTH)
+def lower(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.minimum(one, other)
+
+
+def between(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The geometric mean of the odds, as a probability."""
+    odds = np.sqrt(one / (1 - one) * (other / (1 - other)))
+    return odds / (1 + odds)
+
+
+@pytest.mark.parametrize(("pooling", "pooled_as"), [("lower", lower), ("mean", between)])
+def test_scores_of_both_directions_are_pooled_as_the_model_says(
+    pooling: Literal["lower", "mean"], pooled_as: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> None:
+    scoring = ScoringSettings(directions="both", pooling=pooling)
+    one_way, both = model(Squashed(memory=0.8)), model(Squashed(memory=0.8), scoring=scoring)
     forwards = score_motion(moving(), model=one_way)
     backwards = score_motion(moving().reversed(), model=one_way).reversed()
     pooled = score_motion(moving(), model=both, chunk_frames=7)
     assert np.array_equal(pooled.valid, moving().valid)
     assert np.array_equal(pooled.grid.time_s, moving().grid.time_s)
     inside = pooled.valid
-    lower = np.minimum(forwards.values[inside, 0], backwards.values[inside, 0])
-    assert_within_rounding(pooled.values[inside, 0], lower, units=8)
+    expected = pooled_as(forwards.values[inside, 0].astype(float), backwards.values[inside, 0].astype(float))
+    assert_within_rounding(pooled.values[inside, 0], expected.astype(np.float32), units=8)
     assert (forwards.values[inside, 0] < backwards.values[inside, 0] - 0.01).any()
     assert (forwards.values[inside, 0] > backwards.values[inside, 0] + 0.01).any()
     np.testing.assert_allclose(pooled.values[inside, 1:].sum(axis=1), 1, atol=1e-5)
 
 
-def test_a_recording_and_its_reverse_have_the_same_scores_in_both_directions() -> None:
+@pytest.mark.parametrize("pooling", ["lower", "mean"])
+def test_a_recording_and_its_reverse_have_the_same_scores_in_both_directions(
+    pooling: Literal["lower", "mean"],
+) -> None:
     quality = np.random.default_rng(2).uniform(0, 1, (90, 18)).astype(np.float32)
-    both = model(Squashed(memory=0.8), scoring=BOTH, min_quality=0.3)
+    both = model(Squashed(memory=0.8), scoring=ScoringSettings(directions="both", pooling=pooling), min_quality=0.3)
     scores = score_motion(moving(), model=both, quality=quality)
     back = score_motion(moving().reversed(), model=both, quality=quality[::-1]).reversed()
     assert_within_rounding(scores.values, back.values, units=8)

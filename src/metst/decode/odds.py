@@ -30,3 +30,9 @@ def class_probabilities(logits: AnyArray) -> AnyArray:
 def pooled_shares(one: AnyArray, other: AnyArray) -> AnyArray:
     """Two distributions over the last axis as one: their geometric mean."""
     return class_probabilities((np.log(np.maximum(one, LEAST)) + np.log(np.maximum(other, LEAST))) / 2)
+
+
+def pooled_probability(one: AnyArray, other: AnyArray) -> AnyArray:
+    """Two probabilities as one: the mean of their log-odds."""
+    kept = (np.clip(each.astype(np.float64), LEAST, 1 - LEAST) for each in (one, other))
+    return probability(sum(log_odds(each) for each in kept) / 2)

@@ -13,13 +13,14 @@ Arrays have time first: motion ``(T, C)``, scores ``(T,)``, logits ``(T, K)``.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
 from metst.arrays import Float32Array, OnProgress
 from metst.config import DecodeSettings
 from metst.decode import EventStream, decode_published, decode_scores, score_channels
-from metst.decode.odds import pooled_shares
+from metst.decode.odds import pooled_probability, pooled_shares
 from metst.errors import UsageError
 from metst.inference.passes import Engine, ScoringModel, rows_of_windows
 from metst.inference.score_stream import Delay, ScoreStream, check_motion
@@ -99,18 +100,20 @@ def score_motion(
     if not both:
         return forwards
     backwards = feed_all(motion.reversed(), None if quality is None else quality[::-1], before=length)
-    return _pooled(forwards, backwards.reversed())
+    return _pooled(forwards, backwards.reversed(), pooling=model.info.scoring.pooling)
 
 
-def _pooled(one: Series, other: Series) -> Series:
+def _pooled(one: Series, other: Series, *, pooling: Literal["lower", "mean"]) -> Series:
     """Scores of both directions as one: what only one of them could score is a gap.
 
-    The score is the lower one: a movement that does not come back looks like the start of a micro-expression from
-    one side only.  On development footage this let fewer false alarms through than the mean of the log-odds.
+    A movement that does not come back looks like the start of a micro-expression from one side only.  The lower score
+    lets none of those through.  A network that has learnt from people is seldom deceived by them, and its mean finds
+    more: docs/models.md has the figures.
     """
     valid = one.valid & other.valid
     values = np.full_like(one.values, np.nan)
-    values[valid, 0] = np.minimum(one.values[valid, 0], other.values[valid, 0])
+    pool = np.minimum if pooling == "lower" else pooled_probability
+    values[valid, 0] = pool(one.values[valid, 0], other.values[valid, 0])
     values[valid, 1:] = pooled_shares(one.values[valid, 1:], other.values[valid, 1:])
     return replace(one, values=values, valid=valid)
 

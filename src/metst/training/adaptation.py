@@ -327,6 +327,7 @@ def adaptation_recipe(info: ModelInfo, *, steps: int, recordings: int) -> Simula
             "learning_rate": _RATE,
             "validation_minutes": _FIT_MIN,
             "edge_fraction": info.decode.edge_fraction,
+            "smooth_s": info.decode.smooth_s,
         }
     )
 

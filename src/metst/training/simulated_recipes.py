@@ -41,6 +41,7 @@ class SimulationRecipe(Settings):
     false_alarms_per_min: float = Field(
         0.5, gt=0, description="false alarms per minute that the threshold lets through, where nothing is planted"
     )
+    smooth_s: float = Field(0.1, ge=0, description="width of the moving average over the score, seconds")
     edge_fraction: float = Field(0.5, gt=0, lt=1, description="share of its peak at which an event ends")
 
 
@@ -100,7 +101,8 @@ RECIPES: dict[str, SimulationRecipe] = {
                 update={"free_share": 0.3, "measured_share": 0.4, "background_gain": (0.4, 2.0)}
             ),
             # Recordings are also read from their end; live use reads forwards only, with settings of its own.
-            "scoring": _HEADS.scoring.model_copy(update={"directions": "both"}),
+            "scoring": _HEADS.scoring.model_copy(update={"directions": "both", "pooling": "mean"}),
+            "smooth_s": 0.2,  # keeps a few more candidates through one more encoding
             "backgrounds": 24,  # of heads that the stage before has seen 96 of
             "footage_share": 0.5,
             "footage_again": ((28, 1.0), (23, 0.5)),

@@ -54,7 +54,8 @@ _NEVER = "no recording of a spontaneous micro-expression"
 
 def trained_on(recipe: SimulationRecipe, people: People | None = None) -> str:
     """The training data, for people."""
-    count = recipe.backgrounds - len(range(0, recipe.backgrounds, KEPT_FOR_VALIDATION))
+    rendered = max(stage.backgrounds for stage in recipe_stages(recipe))
+    count = rendered - len(range(0, rendered, KEPT_FOR_VALIDATION))
     among = ["blinks", "speech", "lasting expressions"]
     among += ["laughs"] * (recipe.simulation.laughs_per_min > 0)
     among += ["things before the face"] * (recipe.simulation.covers_per_min > 0)
@@ -267,7 +268,7 @@ def fit_decoding(
     Where there is footage of people, all thresholds are fitted on that alone, as it was recorded: what is livelier or
     calmer than people are says little about them.
     """
-    everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=recipe.edge_fraction)
+    everything = DecodeSettings(peak_threshold=ANY_PEAK, edge_fraction=recipe.edge_fraction, smooth_s=recipe.smooth_s)
     peaks: list[float] = []
     right: list[bool] = []
     alarms: list[float] = []
@@ -287,7 +288,7 @@ def fit_decoding(
             on_progress(stage, min(int(minutes), int(recipe.validation_minutes)), int(recipe.validation_minutes))
     if not any(right) or all(right):
         logger.warning("no event to calibrate on after so little training: the default threshold is kept")
-        return DecodeSettings(edge_fraction=recipe.edge_fraction)
+        return DecodeSettings(edge_fraction=recipe.edge_fraction, smooth_s=recipe.smooth_s)
     slope, offset = fit_logistic(np.array(peaks), right=np.array(right))
     if not free_min:
         logger.warning("no recording without a micro-expression: the threshold counts every event that is wrong")
@@ -300,6 +301,7 @@ def fit_decoding(
         peak_threshold=points[DEFAULT_POINT],
         operating_points=points,
         edge_fraction=recipe.edge_fraction,
+        smooth_s=recipe.smooth_s,
         confidence_slope=slope,
         confidence_offset=offset,
         calibrated_per_min=planted / minutes,
