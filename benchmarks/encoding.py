@@ -62,9 +62,14 @@ def found_in(path: Path, *, model: Model) -> dict[str, Intervals]:
             try:
                 found[version.name] = metst.analyze(written, model=model, cache=False).events
             except FaceError as error:  # a face may be too small where it was not before: nothing is found then
-                print(f"{path.name}, {version.name}: {error}", file=sys.stderr, flush=True)
+                print(f"{called(path)}, {version.name}: {error}", file=sys.stderr, flush=True)
                 found[version.name] = Intervals.empty(model.info.classes)
     return found
+
+
+def called(path: Path) -> str:
+    """A clip in the table: clips of a build have all the same name, in folders of their own."""
+    return f"{path.resolve().parent.name}/{path.name}"
 
 
 def pictures(path: Path, *, shrink: int) -> Iterator[Image]:
@@ -98,12 +103,12 @@ def main() -> None:
     every: dict[str, list[tuple[Exchange, Exchange]]] = {version.name: [] for version in VERSIONS}
     lines: list[tuple[str, ...]] = []
     for path in args.clips:
-        print(path.name, file=sys.stderr, flush=True)
+        print(called(path), file=sys.stderr, flush=True)
         found = found_in(path, model=model)
         own = {
             name: (exchange(found[""], found[name]), exchange(found[FIRST_GENERATION], found[name])) for name in every
         }
-        lines += lines_of(f"{path.parent.name}/{path.name}", own)
+        lines += lines_of(called(path), own)
         for name, pair in own.items():
             every[name].append(pair)
     both = {

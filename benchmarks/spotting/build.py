@@ -117,7 +117,6 @@ def build(
     for footage in {clip.footage.file: clip.footage for clip in clips}.values():
         if footage.registry not in ("packaged", "folder"):
             fetch(footage, folder=folder / "footage")
-    listed = Listing.of(folder).clips if (folder / "build.json").is_file() else {}
     # Clips of one stretch share what is kept of it: they are made one after the other.
     groups = [list(group) for _, group in groupby(sorted(clips, key=_stretch_key), key=_stretch_key)]
     tasks = (joblib.delayed(_made)(group, folder=folder, files=files) for group in groups)
@@ -125,8 +124,9 @@ def build(
     for entries in joblib.Parallel(n_jobs=workers, return_as="generator")(tasks):
         done += len(entries)
         say(f"{done} of {len(clips)}: {entries[-1]['name']}")
-        listed |= {each["name"]: each for each in entries}
-        Listing(listed).write(folder, plan=plan)
+        # Read again each time: another part of the plan may be built into the folder meanwhile.
+        listed = Listing.of(folder).clips if (folder / "build.json").is_file() else {}
+        Listing(listed | {each["name"]: each for each in entries}).write(folder, plan=plan)
 
 
 def _lacks(clip: ClipPlan, *, files: Given) -> str:
