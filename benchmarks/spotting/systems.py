@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -42,9 +42,7 @@ class NetworkSystem:
 
     def live(self) -> NetworkSystem:
         """The same as it runs live: forwards only, with the decoding for that."""
-        info = self.model.info
-        changed = info.reading("forward").model_copy(update={"decode": info.decode_live})
-        return NetworkSystem(replace(self.model, info=changed))
+        return NetworkSystem(self.model.as_live())
 
     def told(self, development: Sequence[Recording]) -> NetworkSystem:
         """The same with confidences for as many movements per minute as these recordings hold."""

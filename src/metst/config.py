@@ -373,6 +373,10 @@ class ModelInfo(Settings):
         """The same network, reading recordings in other directions."""
         return self.model_copy(update={"scoring": self.scoring.model_copy(update={"directions": directions})})
 
+    def as_live(self) -> ModelInfo:
+        """The same network as it runs live: forwards only, with the decoding for that."""
+        return self.reading("forward").model_copy(update={"decode": self.decode_live, "live_decode": None})
+
     def expecting(self, per_min: float) -> ModelInfo:
         """The same network, with confidences for so many micro-expressions per minute.
 

@@ -60,7 +60,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def analysis(recording: Path) -> Analysis:
-    return metst.analyze(recording)
+    return metst.analyze(recording, model=load_model().as_live())
 
 
 def command(*arguments: str) -> list[str]:
@@ -117,7 +117,7 @@ def test_an_operating_point_is_the_same_in_both(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    packaged = load_model()
+    packaged = load_model().as_live()
     peaks = {"quiet": 0.9999, "balanced": packaged.info.decode.peak_threshold, "sensitive": 0.1}
     card = json.loads(packaged.info.model_dump_json())
     card["decode"]["operating_points"] = peaks
@@ -146,7 +146,7 @@ def test_an_expected_rate_changes_confidences_alike_in_both(
     assert usual == EXPECTED_PER_MIN != analysis.settings["decode"]["calibrated_per_min"]
     rate = usual / 5
     assert call(monkeypatch, str(recording), "--fast", "-o", str(tmp_path), "--expected-per-min", str(rate), "-q") == 0
-    told = metst.analyze(recording, model=load_model().expecting(rate))
+    told = metst.analyze(recording, model=load_model().as_live().expecting(rate))
     assert told.settings["decode"] == analysis.settings["decode"] | {"expected_per_min": rate}
     np.testing.assert_array_equal(told.events.onset, analysis.events.onset)
     odds = [each.events.confidence / (1 - each.events.confidence) for each in (told, analysis)]

@@ -202,7 +202,7 @@ class Machine(RuleBasedStateMachine):
         pretend(self.patch)
         self.patch.setattr(os, "fsync", lambda _: None)  # processes are killed here, no power is lost
         self.patch.setenv(FOLDER_VARIABLE, str(ROOT / "cache"))
-        self.patch.setattr(analyses, "_loaded", lambda name, _: the_model(name))
+        self.patch.setattr(analyses, "_loaded", lambda name, *_: the_model(name))
         self.recordings: dict[str, bytes] = {}
         self.folders: dict[str, Folder] = {}
         self.kept: dict[str, tuple[bytes, bool]] = {}  # by key: whose motion, and whether it must be there

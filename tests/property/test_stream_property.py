@@ -23,7 +23,7 @@ from metst.video import Frame
 ROUNDING = 64
 """Units of rounding between frame by frame and one pass; 22 were seen."""
 
-PACKAGED = load_model()
+PACKAGED = load_model().as_live()
 # A low threshold, so that most recordings have events.
 MODEL = Model(
     PACKAGED.info.model_copy(update={"decode": DecodeSettings(peak_threshold=0.1, min_duration_s=0.05)}),

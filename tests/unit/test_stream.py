@@ -74,7 +74,8 @@ def test_a_closed_stream_says_so() -> None:
 
 def test_a_published_rule_cannot_run_live() -> None:
     packaged = load_model()
-    info = packaged.info.model_copy(update={"decode": PublishedDecodeSettings(rule="fixed", k_p=5)})
+    rule = PublishedDecodeSettings(rule="fixed", k_p=5)
+    info = packaged.info.model_copy(update={"decode": rule, "live_decode": None})
     with pytest.raises(UsageError, match="whole video"):
         Stream(model=Model(info, packaged.folder))
 

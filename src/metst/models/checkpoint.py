@@ -98,6 +98,10 @@ class Model:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{weights} is damaged ({error}): get or convert the checkpoint again") from error
 
+    def as_live(self) -> Model:
+        """The same model as it runs live: an analysis with it is what :class:`metst.Stream` finds."""
+        return replace(self, info=self.info.as_live())
+
     def expecting(self, per_min: float) -> Model:
         """The same model, with confidences for recordings with so many micro-expressions per minute.
 
