@@ -4,6 +4,7 @@ import csv
 import json
 import tarfile
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -694,6 +695,19 @@ def test_an_analysis_of_what_was_imported_before(
     both = read_coding(tmp_path / "new").layers
     assert [layer.coder for layer in both] == ["machine", "machine edited"]
     assert both[0].events == both[1].events
+
+
+@pytest.mark.parametrize("wanted", [("--person", "p7"), ("--expired",)])
+def test_layers_go_with_an_analysis_that_came_after_them(
+    wanted: tuple[str, ...], recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    assert run(capsys, "import", coded, "--format", "csv", "--video", recording, "-o", tmp_path / "new")[0] == 0
+    analysis = replace(read_analysis(results), custody=Custody("p7", delete_by=date(2020, 1, 1)))
+    write_analysis(analysis, tmp_path / "new")
+    code, out, _ = run(capsys, "purge", tmp_path / "new", *wanted, "--yes", "--json")
+    assert (code, len(json.loads(out))) == (0, 2)
+    assert not (tmp_path / "new").exists()
 
 
 def test_several_results_have_a_file_each(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
