@@ -3,6 +3,7 @@
 import csv
 import json
 import tarfile
+import threading
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -18,8 +19,8 @@ from pympi.Elan import Eaf
 from helpers.analyses import make_analysis
 from helpers.command_line import run
 from helpers.registry_files import praatio_source, pympi_source
-from metst.errors import DataError, UsageError
-from metst.formats.conversion import FORMATS, READERS
+from metst.errors import DataError, OutputError, UsageError
+from metst.formats.conversion import FORMATS, READERS, import_file
 from metst.formats.files import of_this_video, same_video, tier_name, tier_of, without_overlap
 from metst.formats.frames import FrameTimes
 from metst.formats.textgrid import read_textgrid
@@ -695,6 +696,39 @@ def test_an_analysis_of_what_was_imported_before(
     both = read_coding(tmp_path / "new").layers
     assert [layer.coder for layer in both] == ["machine", "machine edited"]
     assert both[0].events == both[1].events
+
+
+def test_an_analysis_of_a_recording_that_was_changed_meanwhile(
+    recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = read_analysis(results)
+    write_analysis(replace(analysis, source=replace(analysis.source, content_hash="", changed=True)), results)
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    code, _, said = run(capsys, "import", coded, "--format", "csv", "--video", recording, "-o", results)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "does not say which recording it is of" in said
+
+
+def test_an_import_waits_for_no_other_and_loses_nothing_of_it(recording: Path, tmp_path: Path) -> None:
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    other = text_file(tmp_path, "ben.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    refused: list[str] = []
+
+    def meanwhile() -> None:
+        try:
+            import_file(other, tmp_path / "new", of="csv", video=recording)
+        except OutputError as error:
+            refused.append(str(error))
+
+    def on_progress(stage: str, done: int, total: int | None) -> None:
+        if done == 1:
+            thread = threading.Thread(target=meanwhile)
+            thread.start()
+            thread.join()
+
+    import_file(coded, tmp_path / "new", of="csv", video=recording, on_progress=on_progress)
+    assert len(refused) == 1
+    assert [layer.coder for layer in read_coding(tmp_path / "new").layers] == ["anna"]
 
 
 @pytest.mark.parametrize("wanted", [("--person", "p7"), ("--expired",)])

@@ -32,6 +32,7 @@ from metst.results.layers_folder import (
     recording_in,
     write_layers,
 )
+from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid
 
 if TYPE_CHECKING:
@@ -164,6 +165,24 @@ def import_file(
         The folder cannot be written to.
     """
     existing(path)
+    with only_writer(folder):  # from here on: what another import adds meanwhile would be lost
+        return _import(
+            path, folder, of=of, video=video, rate_hz=rate_hz, coders=coders, overwrite=overwrite,
+            on_progress=on_progress,
+        )  # fmt: skip
+
+
+def _import(
+    path: Path,
+    folder: Path,
+    *,
+    of: ImportName,
+    video: Path,
+    rate_hz: float | None,
+    coders: Sequence[str],
+    overwrite: bool,
+    on_progress: OnProgress | None,
+) -> Imported:
     before = _recording(video, folder=folder, rate_hz=rate_hz, on_progress=on_progress)
     found = _read(path, of=of, video=video, grid=before.grid)
     layers, notes = _wanted(found.layers, coders=coders, path=path), found.notes
@@ -202,6 +221,10 @@ def _recording(video: Path, *, folder: Path, rate_hz: float | None, on_progress:
         raise UsageError(f"{folder} holds results of another recording than {video}: give another folder")
     if there:
         return read_coding(folder)
+    if (folder / HEADER_FILE).exists():
+        raise UsageError(
+            f"{folder} does not say which recording it is of: analyse {video} anew, or give another folder"
+        )
     times_s = []
     for frame in read_frames(video, rate_hz=rate_hz):
         times_s.append(frame.time_s)
