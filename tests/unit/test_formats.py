@@ -88,10 +88,27 @@ def test_shorter_frames_and_times_before_zero_still_give_intervals() -> None:
     assert 0 <= start < end
 
 
-@pytest.mark.parametrize(("start_s", "end_s"), [(0.55, 0.6), (0.3, 0.6), (-1.0, -0.5), (0.3, 0.2), (np.nan, 0.2)])
+@pytest.mark.parametrize(
+    ("start_s", "end_s"), [(0.55, 0.6), (0.3, 0.6), (-1.0, -0.5), (-1.0, 0.3), (0.3, 0.2), (np.nan, 0.2)]
+)
 def test_times_that_are_none_of_the_recording(start_s: float, end_s: float) -> None:
     with pytest.raises(DataError, match="event 3"):
         FrameTimes(GRID).frames(start_s, end_s, what="event 3")
+
+
+def test_an_event_may_begin_at_zero_where_the_first_frame_comes_later() -> None:
+    later = FrameTimes(TimeGrid(GRID.time_s + 0.4))
+    assert later.frames(0.0, 0.5, what="") == (0, 3)
+    with pytest.raises(DataError, match="event 3"):
+        later.frames(-1.0, 0.5, what="event 3")
+
+
+def test_an_apex_outside_of_its_event_is_refused() -> None:
+    times = FrameTimes(GRID)
+    assert [times.frame_in(time_s, onset=3, offset=5) for time_s in (0.07, 0.11, 0.2, 0.25)] == [3, 3, 4, 4]
+    for time_s in (-1.0, 0.4, 9.0, np.nan):
+        with pytest.raises(DataError, match="frames 4 to 5: its apex"):
+            times.frame_in(time_s, onset=3, offset=5)
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 3), (3, 2), (8, 11)])
@@ -473,7 +490,8 @@ BAD = {
                      ' {"ranges": [{"start": 3, "end": 99}]}}]}]}]', "[" * 100_000],
     "bids": ["", "onset\tlabel\n1\tx\n", "onset\tduration\nx\t1\n", "onset\tduration\n7\t1\n",
              "onset\tduration\n\t1\n"],
-    "webvtt": ["", "WEBVTTX", "WEBVTT\n\n00:00 --> 1\nx\n", "WEBVTT\n\n00:09.000 --> 00:09.100\nx\n"],
+    "webvtt": ["", "WEBVTTX", "WEBVTT\n\n00:00 --> 1\nx\n", "WEBVTT\n\n00:09.000 --> 00:09.100\nx\n",
+               f"WEBVTT\n\n{'9' * 400}:00:00.000 --> 00:01.000\nx\n"],
     "csv": ["", "a,b\n1,2\n", "label,onset_frame,offset_frame\nx,1,99\n", "label,onset_frame,offset_frame\nx,1.5,2\n",
             "label,onset_frame,offset_frame,confidence\nx,1,2,7\n", "label,onset_s,offset_s\nx,0.3,0.1\n",
             "label,onset_s,offset_s\nx,nan,0.1\n"],
