@@ -340,6 +340,7 @@ def test_a_boris_state_without_end(tmp_path: Path) -> None:
     path = text_file(tmp_path, "old.boris", json.dumps(project))
     with pytest.raises(DataError, match=r"observation first: s begins at 0\.100 s and has no STOP"):
         read("boris", path)
+    assert read("boris", path, video="other.mp4")["first"] == (LayerEvent(3, 7, "s"),)
 
 
 TABULAR = f"""Observation id\tone\t\t\t\t\t\t\t
