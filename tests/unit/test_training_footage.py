@@ -152,6 +152,7 @@ def test_recipes_that_learn_from_nobody_say_so(tmp_path: Path) -> None:
     for sources, words in (
         (Sources(footage=tmp_path), "learns from no footage"),
         (Sources(patterns=tmp_path / "p.npz"), "plants no patterns"),
+        (Sources(tuned_on=["anna"]), "anna is to tune on, and there is no footage"),
     ):
         with pytest.raises(UsageError, match=words):
             drawn_from(sources, recipe=RECIPES["starter"], kept=tmp_path / "kept")

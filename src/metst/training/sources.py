@@ -137,7 +137,8 @@ def drawn_from(
     Raises
     ------
     UsageError
-        There is no head to render, or footage or patterns are given for a recipe that learns from none.
+        There is no head to render, footage or patterns are given for a recipe that learns from none, or persons to
+        tune on without footage.
     DataError
         A source is damaged.
     """
@@ -145,6 +146,8 @@ def drawn_from(
         raise UsageError(f"recipe {recipe.name} learns from no footage of people: leave it out")
     if sources.patterns is not None and not recipe.simulation.measured_share:
         raise UsageError(f"recipe {recipe.name} plants no patterns of real micro-expressions: leave the statistics out")
+    if sources.tuned_on and sources.footage is None:  # who is not in it is known when it was read
+        raise UsageError(f"{sources.tuned_on[0]} is to tune on, and there is no footage of people: name its folder")
     patterns = read_patterns(sources.patterns) if sources.patterns is not None else None
     heads = recorded_backgrounds(
         kept, count=recipe.backgrounds, seconds=recipe.background_s, head_model=sources.head_model,
