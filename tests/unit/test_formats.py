@@ -717,6 +717,26 @@ def test_an_analysis_of_what_was_imported_before(
     assert both[0].events == both[1].events
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_two_layers_that_were_the_machines_are_two(
+    before: bool, recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coding = read_coding(results)
+    first, second = (coding.layers[0].events[k : k + 1] for k in (0, 1))
+    path = tmp_path / "coded.eaf"
+    FORMATS["elan"].write(replace(coding, layers=(Layer(MACHINE, first), Layer("machine edited", second))), path)
+    folder = tmp_path / "new" if before else results
+    assert run(capsys, "import", path, "--format", "elan", "--video", recording, "-o", folder)[0] == 0
+    if before:
+        write_analysis(read_analysis(results), folder)
+    layers = {layer.coder: layer.events for layer in read_coding(folder).layers}
+    assert layers == {
+        "machine": coding.layers[0].events,
+        "machine edited": second,
+        "machine edited 2": first,
+    }
+
+
 def test_an_analysis_of_a_recording_that_was_changed_meanwhile(
     recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
 from metst.results.analysis_folder import HEADER_FILE
-from metst.results.layers import EDITED, MACHINE, Coding, Layer
+from metst.results.layers import MACHINE, Coding, Layer, edited_name
 from metst.results.layers_folder import (
     LAYERS_FOLDER,
     read_coding,
@@ -254,8 +254,9 @@ def _beside_analysis(layers: Sequence[Layer], *, before: Coding) -> tuple[tuple[
         if layer.coder == MACHINE and _frames(layer) == _frames(machine):
             notes.append(f"the layer {MACHINE} is that of the analysis: it is left out")
         elif layer.coder == MACHINE:
-            notes.append(f"the layer {MACHINE} is not that of the analysis any more: it is called {EDITED!r}")
-            found.append(Layer(EDITED, layer.events))
+            name = edited_name({each.coder for each in layers})
+            notes.append(f"the layer {MACHINE} is not that of the analysis any more: it is called {name!r}")
+            found.append(Layer(name, layer.events))
         else:
             found.append(layer)
     return tuple(found), tuple(notes)
