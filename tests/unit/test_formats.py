@@ -792,6 +792,31 @@ def test_several_results_have_a_file_each(results: Path, tmp_path: Path, capsys:
     ]  # fmt: skip
 
 
+def test_of_several_results_one_that_fails_does_not_stop_the_others(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+    out, others = tmp_path / "out", ("--format", "csv", "-o", tmp_path / "out")
+    code, _, said = run(capsys, "export", tmp_path / "none", results, *others)
+    assert (code, [path.name for path in out.iterdir()]) == (3, ["res.csv"])
+    assert [line for line in said.splitlines() if "none" in line and "is missing" in line]
+    (tmp_path / "neither").mkdir()
+    assert run(capsys, "export", tmp_path / "none", tmp_path / "neither", *others)[0] == 1
+
+
+@pytest.mark.parametrize("name", ["events.csv", "analysis.json", "layers/frames.csv"])
+def test_an_export_does_not_replace_what_it_reads(
+    name: str, recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    run(capsys, "import", coded, "--format", "csv", "--video", recording, "-o", results)
+    before = (results / name).read_bytes()
+    code, _, said = run(capsys, "export", results, "--format", "csv", "-o", results / name, "--overwrite")
+    assert code == 2
+    assert "is one of the results that are exported" in said
+    assert (results / name).read_bytes() == before
+
+
 def test_what_a_coder_saw_is_submitted(
     recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

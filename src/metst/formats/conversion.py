@@ -23,7 +23,7 @@ from metst.formats.names import FormatName, ImportName
 from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
-from metst.results.analysis_folder import HEADER_FILE
+from metst.results.analysis_folder import FILES, HEADER_FILE
 from metst.results.layers import MACHINE, Coding, Layer, edited_name
 from metst.results.layers_folder import (
     LAYERS_FOLDER,
@@ -98,7 +98,7 @@ def export_results(
     Raises
     ------
     UsageError
-        The file, or one that is written beside it, is there already.
+        The file, or one that is written beside it, is there already, or is one of the results themselves.
     DataError
         The folder holds no results that can be read.
     OutputError
@@ -110,9 +110,17 @@ def export_results(
     for path in [output, output.with_suffix(own.beside)] if own.beside else [output]:
         if path.is_dir() or (path.exists() and not overwrite):
             raise UsageError(f"{path} is there already: give another file, or ask to overwrite it")
+        if _is_of_results(path, folder=folder):
+            raise UsageError(f"{path} is one of the results that are exported: give another file")
     coding = read_coding(folder, check=check)
     own.write(coding, output)
     return coding
+
+
+def _is_of_results(path: Path, *, folder: Path) -> bool:
+    """Whether a file is one that the results in a folder are read from."""
+    own, above = folder.resolve(), path.resolve().parent
+    return above == own / LAYERS_FOLDER or (above == own and path.name in {*FILES, HEADER_FILE})
 
 
 @dataclass(frozen=True)
