@@ -3,7 +3,9 @@
 import csv
 import json
 import tarfile
+import threading
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,8 @@ from pympi.Elan import Eaf
 from helpers.analyses import make_analysis
 from helpers.command_line import run
 from helpers.registry_files import praatio_source, pympi_source
-from metst.errors import DataError, UsageError
-from metst.formats.conversion import FORMATS, READERS
+from metst.errors import DataError, OutputError, UsageError
+from metst.formats.conversion import FORMATS, READERS, import_file
 from metst.formats.files import of_this_video, same_video, tier_name, tier_of, without_overlap
 from metst.formats.frames import FrameTimes
 from metst.formats.textgrid import read_textgrid
@@ -86,10 +88,27 @@ def test_shorter_frames_and_times_before_zero_still_give_intervals() -> None:
     assert 0 <= start < end
 
 
-@pytest.mark.parametrize(("start_s", "end_s"), [(0.55, 0.6), (0.3, 0.6), (-1.0, -0.5), (0.3, 0.2), (np.nan, 0.2)])
+@pytest.mark.parametrize(
+    ("start_s", "end_s"), [(0.55, 0.6), (0.3, 0.6), (-1.0, -0.5), (-1.0, 0.3), (0.3, 0.2), (np.nan, 0.2)]
+)
 def test_times_that_are_none_of_the_recording(start_s: float, end_s: float) -> None:
     with pytest.raises(DataError, match="event 3"):
         FrameTimes(GRID).frames(start_s, end_s, what="event 3")
+
+
+def test_an_event_may_begin_at_zero_where_the_first_frame_comes_later() -> None:
+    later = FrameTimes(TimeGrid(GRID.time_s + 0.4))
+    assert later.frames(0.0, 0.5, what="") == (0, 3)
+    with pytest.raises(DataError, match="event 3"):
+        later.frames(-1.0, 0.5, what="event 3")
+
+
+def test_an_apex_outside_of_its_event_is_refused() -> None:
+    times = FrameTimes(GRID)
+    assert [times.frame_in(time_s, onset=3, offset=5) for time_s in (0.07, 0.11, 0.2, 0.25)] == [3, 3, 4, 4]
+    for time_s in (-1.0, 0.4, 9.0, np.nan):
+        with pytest.raises(DataError, match="frames 4 to 5: its apex"):
+            times.frame_in(time_s, onset=3, offset=5)
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 3), (3, 2), (8, 11)])
@@ -321,6 +340,7 @@ def test_a_boris_state_without_end(tmp_path: Path) -> None:
     path = text_file(tmp_path, "old.boris", json.dumps(project))
     with pytest.raises(DataError, match=r"observation first: s begins at 0\.100 s and has no STOP"):
         read("boris", path)
+    assert read("boris", path, video="other.mp4")["first"] == (LayerEvent(3, 7, "s"),)
 
 
 TABULAR = f"""Observation id\tone\t\t\t\t\t\t\t
@@ -471,7 +491,8 @@ BAD = {
                      ' {"ranges": [{"start": 3, "end": 99}]}}]}]}]', "[" * 100_000],
     "bids": ["", "onset\tlabel\n1\tx\n", "onset\tduration\nx\t1\n", "onset\tduration\n7\t1\n",
              "onset\tduration\n\t1\n"],
-    "webvtt": ["", "WEBVTTX", "WEBVTT\n\n00:00 --> 1\nx\n", "WEBVTT\n\n00:09.000 --> 00:09.100\nx\n"],
+    "webvtt": ["", "WEBVTTX", "WEBVTT\n\n00:00 --> 1\nx\n", "WEBVTT\n\n00:09.000 --> 00:09.100\nx\n",
+               f"WEBVTT\n\n{'9' * 400}:00:00.000 --> 00:01.000\nx\n"],
     "csv": ["", "a,b\n1,2\n", "label,onset_frame,offset_frame\nx,1,99\n", "label,onset_frame,offset_frame\nx,1.5,2\n",
             "label,onset_frame,offset_frame,confidence\nx,1,2,7\n", "label,onset_s,offset_s\nx,0.3,0.1\n",
             "label,onset_s,offset_s\nx,nan,0.1\n"],
@@ -696,6 +717,72 @@ def test_an_analysis_of_what_was_imported_before(
     assert both[0].events == both[1].events
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_two_layers_that_were_the_machines_are_two(
+    before: bool, recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coding = read_coding(results)
+    first, second = (coding.layers[0].events[k : k + 1] for k in (0, 1))
+    path = tmp_path / "coded.eaf"
+    FORMATS["elan"].write(replace(coding, layers=(Layer(MACHINE, first), Layer("machine edited", second))), path)
+    folder = tmp_path / "new" if before else results
+    assert run(capsys, "import", path, "--format", "elan", "--video", recording, "-o", folder)[0] == 0
+    if before:
+        write_analysis(read_analysis(results), folder)
+    layers = {layer.coder: layer.events for layer in read_coding(folder).layers}
+    assert layers == {
+        "machine": coding.layers[0].events,
+        "machine edited": second,
+        "machine edited 2": first,
+    }
+
+
+def test_an_analysis_of_a_recording_that_was_changed_meanwhile(
+    recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    analysis = read_analysis(results)
+    write_analysis(replace(analysis, source=replace(analysis.source, content_hash="", changed=True)), results)
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    code, _, said = run(capsys, "import", coded, "--format", "csv", "--video", recording, "-o", results)
+    assert (code, said.count("\n")) == (2, 1)
+    assert "does not say which recording it is of" in said
+
+
+def test_an_import_waits_for_no_other_and_loses_nothing_of_it(recording: Path, tmp_path: Path) -> None:
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    other = text_file(tmp_path, "ben.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    refused: list[str] = []
+
+    def meanwhile() -> None:
+        try:
+            import_file(other, tmp_path / "new", of="csv", video=recording)
+        except OutputError as error:
+            refused.append(str(error))
+
+    def on_progress(stage: str, done: int, total: int | None) -> None:
+        if done == 1:
+            thread = threading.Thread(target=meanwhile)
+            thread.start()
+            thread.join()
+
+    import_file(coded, tmp_path / "new", of="csv", video=recording, on_progress=on_progress)
+    assert len(refused) == 1
+    assert [layer.coder for layer in read_coding(tmp_path / "new").layers] == ["anna"]
+
+
+@pytest.mark.parametrize("wanted", [("--person", "p7"), ("--expired",)])
+def test_layers_go_with_an_analysis_that_came_after_them(
+    wanted: tuple[str, ...], recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    assert run(capsys, "import", coded, "--format", "csv", "--video", recording, "-o", tmp_path / "new")[0] == 0
+    analysis = replace(read_analysis(results), custody=Custody("p7", delete_by=date(2020, 1, 1)))
+    write_analysis(analysis, tmp_path / "new")
+    code, out, _ = run(capsys, "purge", tmp_path / "new", *wanted, "--yes", "--json")
+    assert (code, len(json.loads(out))) == (0, 2)
+    assert not (tmp_path / "new").exists()
+
+
 def test_several_results_have_a_file_each(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     analysis = make_analysis(duration_s=3.0, name="more.mp4", seed=1)
     write_analysis(analysis, tmp_path / "more")
@@ -703,6 +790,31 @@ def test_several_results_have_a_file_each(results: Path, tmp_path: Path, capsys:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "more_events.json", "more_events.tsv", "res_events.json", "res_events.tsv",
     ]  # fmt: skip
+
+
+def test_of_several_results_one_that_fails_does_not_stop_the_others(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+    out, others = tmp_path / "out", ("--format", "csv", "-o", tmp_path / "out")
+    code, _, said = run(capsys, "export", tmp_path / "none", results, *others)
+    assert (code, [path.name for path in out.iterdir()]) == (3, ["res.csv"])
+    assert [line for line in said.splitlines() if "none" in line and "is missing" in line]
+    (tmp_path / "neither").mkdir()
+    assert run(capsys, "export", tmp_path / "none", tmp_path / "neither", *others)[0] == 1
+
+
+@pytest.mark.parametrize("name", ["events.csv", "analysis.json", "layers/frames.csv"])
+def test_an_export_does_not_replace_what_it_reads(
+    name: str, recording: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    run(capsys, "import", coded, "--format", "csv", "--video", recording, "-o", results)
+    before = (results / name).read_bytes()
+    code, _, said = run(capsys, "export", results, "--format", "csv", "-o", results / name, "--overwrite")
+    assert code == 2
+    assert "is one of the results that are exported" in said
+    assert (results / name).read_bytes() == before
 
 
 def test_what_a_coder_saw_is_submitted(

@@ -130,7 +130,14 @@ def test_files_that_are_no_archive_get_one_line(tmp_path: Path, statistics_file:
         read_patterns(tmp_path / "missing.npz")
     whole, wrong = statistics_file.read_bytes(), tmp_path / "wrong.npz"
     np.save(tmp_path / "array.npy", np.zeros(3))
-    for content in (b"", b"text", whole[: len(whole) // 2], (tmp_path / "array.npy").read_bytes()):
+    directory = whole.index(
+        b"PK\x01\x02"
+    )  # of the archive; behind it the version that reads it, flags, and the packing
+    changed = [bytearray(whole) for _ in range(3)]
+    for content, (place, value) in zip(changed, ((6, 99), (8, 1), (10, 77)), strict=True):
+        content[directory + place] = value
+    no_archives = (b"", b"text", whole[: len(whole) // 2], (tmp_path / "array.npy").read_bytes())
+    for content in (*no_archives, *map(bytes, changed)):
         wrong.write_bytes(content)
         with pytest.raises(DataError, match=r"an \.npz file was expected"):
             read_patterns(wrong)

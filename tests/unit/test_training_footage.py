@@ -13,6 +13,7 @@ from metst.results.motion import Motion
 from metst.synthesis.patterns import ClassPatterns, PatternStatistics
 from metst.timeline import Series, TimeGrid
 from metst.training import footage as footage_module
+from metst.training import sources as sources_module
 from metst.training.footage import people_on_video
 from metst.training.material import Material
 from metst.training.simulated_recipes import RECIPES
@@ -97,6 +98,23 @@ def test_footage_without_a_face_or_without_a_video_is_named(tmp_path: Path) -> N
         people_on_video(tmp_path / "grey", kept=tmp_path / "kept")
 
 
+@pytest.mark.parametrize(
+    ("tuned_on", "words"), [(("carl",), "carl is not in the footage: expected some of anna, ben"), ((), "is no folder")]
+)
+def test_what_is_wrong_with_footage_is_said_before_heads_are_rendered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tuned_on: tuple[str, ...], words: str
+) -> None:
+    def rendered(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(sources_module, "recorded_backgrounds", rendered)
+    for person in ("anna", "ben") if tuned_on else ():
+        clip(tmp_path / "people" / person / "one.mp4", shade=20)
+    given = Sources(footage=tmp_path / "people", tuned_on=tuned_on)
+    with pytest.raises(UsageError, match=words):
+        drawn_from(given, recipe=RECIPES["metst-event"], kept=tmp_path / "kept")
+
+
 def drawn(*names: str) -> Drawn:
     return Drawn([walking(by=-1.0) for _ in range(4)], {name: [walking()] for name in names})
 
@@ -152,6 +170,7 @@ def test_recipes_that_learn_from_nobody_say_so(tmp_path: Path) -> None:
     for sources, words in (
         (Sources(footage=tmp_path), "learns from no footage"),
         (Sources(patterns=tmp_path / "p.npz"), "plants no patterns"),
+        (Sources(tuned_on=["anna"]), "anna is to tune on, and there is no footage"),
     ):
         with pytest.raises(UsageError, match=words):
             drawn_from(sources, recipe=RECIPES["starter"], kept=tmp_path / "kept")

@@ -1,5 +1,6 @@
 """Training on simulated motion and the constants fitted after it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,27 @@ def test_a_recipe_may_go_on_from_another(tmp_path: Path, monkeypatch: pytest.Mon
     }
     assert torch.allclose(weights["first"], weights["after"], atol=1e-6)
     assert not torch.allclose(weights["first"], weights["alone"], atol=1e-6)
+
+
+@pytest.mark.parametrize("subjects", [("s01", "s02"), (), None])
+def test_weights_that_are_taken_over_bring_along_what_they_have_seen(
+    tmp_path: Path, subjects: tuple[str, ...] | None
+) -> None:
+    first = train_model(tmp_path / "first", recipe=TINY, steps=3, seed=1)
+    start = load_model(tmp_path / "first")
+    labelled = {"training_subjects": subjects, "trained_on": "labelled recordings"}
+    start = replace(start, info=start.info.model_copy(update=labelled))
+    alike = TINY.model_copy(update={"learning_rate": 1e-9, "after": "starter"})
+    after = train_model(tmp_path / "after", recipe=alike, steps=3, seed=2, sources=Sources(start=start))
+    weights = [load_model(tmp_path / name).network.recog_head.weight.detach() for name in ("first", "after")]
+    assert torch.allclose(*weights, atol=1e-6)
+    assert after.training_subjects == subjects
+    assert "no recording of a spontaneous micro-expression" not in after.trained_on
+    assert after.trained_on.endswith(f"before that, as {start.info.name}: labelled recordings")
+    assert after.provenance["start"] == f"{first.name} {first.weights_sha256}"
+    other = TINY.model_copy(update={"network": TINY.network.model_copy(update={"width": 12})})
+    with pytest.raises(UsageError, match="of another network"):
+        train_model(tmp_path / "other", recipe=other, steps=10**9, sources=Sources(start=start))
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_weights(

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from metst.cli.console import console, talk
+from metst.cli.console import console, ended_with, named, talk
 from metst.cli.options import Quiet, Verbose
-from metst.errors import UsageError
+from metst.errors import OutputError, UsageError
 from metst.formats.names import FormatName
-from metst.guard.faults import all_or_none
+from metst.guard.faults import Fault, all_or_none, guarded
 
 Format = Literal["onnx", "megc", FormatName]
 Part = Literal["cas", "samm"]
@@ -80,13 +80,22 @@ def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -
 def _layers(folders: list[Path], output: Path, *, to: FormatName, overwrite: bool, check: bool) -> None:
     from metst.formats.conversion import FORMATS, export_results
 
-    named = [(folder, output / f"{folder.resolve().name}{FORMATS[to].suffix}") for folder in folders]
-    if len({path for _, path in named}) < len(named):
+    targets = [(folder, output / f"{folder.resolve().name}{FORMATS[to].suffix}") for folder in folders]
+    if len({path for _, path in targets}) < len(targets):
         raise UsageError("several results have one name, and would have one file: give them one after the other")
-    for folder, path in named if len(folders) > 1 else [(folders[0], output)]:
-        coding = export_results(folder, path, to=to, overwrite=overwrite, check=check)
+    problems = []
+    for folder, path in targets if len(folders) > 1 else [(folders[0], output)]:
+        work = partial(export_results, folder, path, to=to, overwrite=overwrite, check=check)
+        # One folder alone fails with the exit code of its error; of several each has its turn.
+        coding = guarded(work, name=folder.name, let_through=(OutputError,)) if len(folders) > 1 else work()
+        if isinstance(coding, Fault):
+            problems.append(coding.message)
+            console.print(f"[red]failed:[/red] {escape(named(folder, coding.message))}")
+            continue
         for layer in coding.layers:
             console.print(escape(f"{path}: layer {layer.coder}, {len(layer.events)} events"))
+    if code := ended_with(problems, failed=len(problems), of=len(folders)):
+        raise typer.Exit(code)
 
 
 def _submission(
@@ -103,9 +112,9 @@ def _submission(
 
     folders = [Path(source) for source in sources]
     path = submission_path(output, part=part)
-    named = name_results(folders, names=names)
+    names_of = name_results(folders, names=names)
     with console.status(f"reading {len(folders)} results"):
-        analyses = list(zip(named, all_or_none(partial(read_submitted, check=check), folders), strict=True))
+        analyses = list(zip(names_of, all_or_none(partial(read_submitted, check=check), folders), strict=True))
     done = write_submission(analyses, path, drop_others=drop_others, overwrite=overwrite)
     for folder, (subject, video) in zip(folders, done.names, strict=True):
         console.print(escape(f"{folder}: subject {subject}, video {video}"))

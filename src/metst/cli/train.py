@@ -134,7 +134,7 @@ def train(
         )
     else:
         if features is not None or without or changes or strategy is not None:
-            raise UsageError(f"recipe {recipe} learns from simulated motion: only --steps and --seed change it")
+            raise UsageError(f"recipe {recipe} learns from simulated motion: leave out options of labelled recordings")
         info = _on_simulation(
             output, recipe, steps=steps, seed=seed, start=start, backgrounds=backgrounds, head_model=head_model,
             footage=footage, tune_on=tune_on, patterns=patterns,

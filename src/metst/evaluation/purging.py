@@ -147,7 +147,16 @@ def _found_layers(folder: Path, *, certain: bool) -> Found:
         own = frozenset({LAYERS_FILE, *(path.name for path in folder.glob("*.csv"))} if certain else ())
         return Found(folder, folder.name, None, "", own, str(error))
     own = frozenset({LAYERS_FILE, *header.sha256})
-    return Found(folder, header.source.name, header.custody, header.source.content_hash, own)
+    custody = _custody_beside(folder) or header.custody
+    return Found(folder, header.source.name, custody, header.source.content_hash, own)
+
+
+def _custody_beside(folder: Path) -> Custody | None:
+    """Whose the analysis is that layers lie beside, where it says so: it may have come after them."""
+    with suppress(DataError):
+        custody = read_header(folder.parent).custody
+        return custody if custody != Custody() else None
+    return None
 
 
 def _is_own(path: Path, fields: Set[str]) -> bool | None:
@@ -174,7 +183,8 @@ def chosen(found: Sequence[Found], *, person: str | None, expired_on: date | Non
 def delete(found: Sequence[Found], *, cache: MotionCache) -> tuple[list[Found], list[str]]:
     """Delete results, their recordings' motion in the cache, and their lines in tables over several recordings.
 
-    The results themselves come last, and last of each what says whose it is: cut off and called again, it goes on.
+    The results themselves come last, those below others first, and last of each what says whose it is: cut off and
+    called again, it goes on.
 
     Returns
     -------
@@ -191,7 +201,7 @@ def delete(found: Sequence[Found], *, cache: MotionCache) -> tuple[list[Found], 
     going = {each.folder.resolve() for each in found}
     tables = {above for folder in going for above in folder.parents if is_summary(above / CORPUS_TABLE)}
     problems += _tell_the_rest(tables, going=going)
-    for each in found:
+    for each in sorted(found, key=lambda each: -len(each.folder.parts)):  # layers are whose the analysis above says
         try:
             with only_writer(each.folder):
                 discard(each.folder, *(path.name for path in each.files if path.is_file() or path.is_symlink()))

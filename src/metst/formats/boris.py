@@ -13,7 +13,7 @@ import string
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -75,11 +75,11 @@ class _Seen:
 
 @dataclass
 class _Observation:
-    """What one coder saw of one recording."""
+    """What one coder saw of one recording; read when it is asked for: what is wrong in one of another is no matter."""
 
     coder: str
     media: str
-    seen: list[_Seen] = field(default_factory=list)
+    seen: Iterable[_Seen]
 
 
 def write_boris(coding: Coding, path: Path) -> None:
@@ -260,7 +260,7 @@ def _in_project(path: Path) -> Iterator[_Observation]:
             for subject, coder in coders.items():
                 own = [(row[0] - begin_s, *row[2:]) for row in rows if row[1] == subject and begin_s <= row[0] < end_s]
                 seen = _paired(own, categories=categories, what=f"{path}, observation {name}")
-                yield _Observation(coder, file, list(seen))
+                yield _Observation(coder, file, seen)
 
 
 def _media(observation: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
@@ -314,8 +314,8 @@ def _in_table(path: Path) -> Iterator[_Observation]:
         own = row.get(_CODER) or (name if subject in {"", "No focal subject"} else f"{name} {subject}")
         groups[f"{name}\t{own}", media].append(row)
     for (who, media), own_rows in groups.items():
-        seen = [_state(row) for row in own_rows] if aggregated else _tabular(own_rows, path=path)
-        yield _Observation(coder_of(who.split("\t")[1]), media, list(seen))
+        seen = map(_state, own_rows) if aggregated else _tabular(own_rows, path=path)
+        yield _Observation(coder_of(who.split("\t")[1]), media, seen)
 
 
 def _said(row: Mapping[str, str]) -> tuple[str, ...]:
@@ -342,10 +342,11 @@ def _tabular(rows: Iterable[Mapping[str, str]], *, path: Path) -> Iterator[_Seen
 
 
 def _events(observation: _Observation, *, times: FrameTimes, path: Path) -> Iterator[LayerEvent]:
-    spans = sorted((each for each in observation.seen if each.category != _APEX), key=lambda each: each.start_s)
+    seen = list(observation.seen)
+    spans = sorted((each for each in seen if each.category != _APEX), key=lambda each: each.start_s)
     begins = [each.start_s for each in spans]
     apexes: dict[int, float] = {}
-    for each in observation.seen:
+    for each in seen:
         at = bisect_right(begins, each.start_s) - 1
         if each.category == _APEX and at >= 0 and each.start_s < spans[at].end_s:
             apexes[at] = each.start_s

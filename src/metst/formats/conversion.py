@@ -23,8 +23,8 @@ from metst.formats.names import FormatName, ImportName
 from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
-from metst.results.analysis_folder import HEADER_FILE
-from metst.results.layers import EDITED, MACHINE, Coding, Layer
+from metst.results.analysis_folder import FILES, HEADER_FILE
+from metst.results.layers import MACHINE, Coding, Layer, edited_name
 from metst.results.layers_folder import (
     LAYERS_FOLDER,
     read_coding,
@@ -32,6 +32,7 @@ from metst.results.layers_folder import (
     recording_in,
     write_layers,
 )
+from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def export_results(
     Raises
     ------
     UsageError
-        The file, or one that is written beside it, is there already.
+        The file, or one that is written beside it, is there already, or is one of the results themselves.
     DataError
         The folder holds no results that can be read.
     OutputError
@@ -109,9 +110,17 @@ def export_results(
     for path in [output, output.with_suffix(own.beside)] if own.beside else [output]:
         if path.is_dir() or (path.exists() and not overwrite):
             raise UsageError(f"{path} is there already: give another file, or ask to overwrite it")
+        if _is_of_results(path, folder=folder):
+            raise UsageError(f"{path} is one of the results that are exported: give another file")
     coding = read_coding(folder, check=check)
     own.write(coding, output)
     return coding
+
+
+def _is_of_results(path: Path, *, folder: Path) -> bool:
+    """Whether a file is one that the results in a folder are read from."""
+    own, above = folder.resolve(), path.resolve().parent
+    return above == own / LAYERS_FOLDER or (above == own and path.name in {*FILES, HEADER_FILE})
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,24 @@ def import_file(
         The folder cannot be written to.
     """
     existing(path)
+    with only_writer(folder):  # from here on: what another import adds meanwhile would be lost
+        return _import(
+            path, folder, of=of, video=video, rate_hz=rate_hz, coders=coders, overwrite=overwrite,
+            on_progress=on_progress,
+        )  # fmt: skip
+
+
+def _import(
+    path: Path,
+    folder: Path,
+    *,
+    of: ImportName,
+    video: Path,
+    rate_hz: float | None,
+    coders: Sequence[str],
+    overwrite: bool,
+    on_progress: OnProgress | None,
+) -> Imported:
     before = _recording(video, folder=folder, rate_hz=rate_hz, on_progress=on_progress)
     found = _read(path, of=of, video=video, grid=before.grid)
     layers, notes = _wanted(found.layers, coders=coders, path=path), found.notes
@@ -202,6 +229,10 @@ def _recording(video: Path, *, folder: Path, rate_hz: float | None, on_progress:
         raise UsageError(f"{folder} holds results of another recording than {video}: give another folder")
     if there:
         return read_coding(folder)
+    if (folder / HEADER_FILE).exists():
+        raise UsageError(
+            f"{folder} does not say which recording it is of: analyse {video} anew, or give another folder"
+        )
     times_s = []
     for frame in read_frames(video, rate_hz=rate_hz):
         times_s.append(frame.time_s)
@@ -231,8 +262,9 @@ def _beside_analysis(layers: Sequence[Layer], *, before: Coding) -> tuple[tuple[
         if layer.coder == MACHINE and _frames(layer) == _frames(machine):
             notes.append(f"the layer {MACHINE} is that of the analysis: it is left out")
         elif layer.coder == MACHINE:
-            notes.append(f"the layer {MACHINE} is not that of the analysis any more: it is called {EDITED!r}")
-            found.append(Layer(EDITED, layer.events))
+            name = edited_name({each.coder for each in layers})
+            notes.append(f"the layer {MACHINE} is not that of the analysis any more: it is called {name!r}")
+            found.append(Layer(name, layer.events))
         else:
             found.append(layer)
     return tuple(found), tuple(notes)

@@ -88,11 +88,13 @@ class FrameTimes:
         DataError
             It ends before it begins, or lies outside of the recording.
         """
-        slack_s = _SLACK_FRAMES * float(self.edges_s[-1] - self.edges_s[-2])
+        slack_s = self._slack_s
         first_s, last_s = float(self.edges_s[0]), float(self.edges_s[-1])
         if not start_s <= end_s:
             raise DataError(f"{what}: it ends at {end_s:.3f} s, before it begins at {start_s:.3f} s")
-        if start_s >= last_s or end_s > last_s + slack_s or end_s < first_s - slack_s:
+        # Other programs count from 0, also where the first frame comes later: an event may begin there.
+        before = start_s < min(first_s, 0.0) - slack_s or end_s < first_s - slack_s
+        if before or start_s >= last_s or end_s > last_s + slack_s:
             raise DataError(
                 f"{what}: {start_s:.3f} to {end_s:.3f} s is not in the recording, which has {first_s:.3f} to"
                 f" {last_s:.3f} s; is it of another video?"
@@ -102,7 +104,19 @@ class FrameTimes:
         return onset, max(offset, onset + 1)
 
     def frame_in(self, time_s: float, *, onset: int, offset: int) -> int:
-        """The frame of an event that begins nearest to a time."""
+        """The frame of an event that begins nearest to a time.
+
+        Raises
+        ------
+        DataError
+            The time lies outside of the event by more than a frame.
+        """
+        first_s, after_s = float(self.edges_s[onset]), float(self.edges_s[offset])
+        if not first_s - self._slack_s <= time_s <= after_s + self._slack_s:
+            raise DataError(
+                f"event of frames {onset + 1} to {offset}: its apex at {time_s:.3f} s is not in it, which has"
+                f" {first_s:.3f} to {after_s:.3f} s"
+            )
         return min(max(int(self._edge_at(np.array(time_s))), onset), offset - 1)
 
     def numbered(self, first: int, last: int, apex: int | None = None, *, what: str) -> tuple[int, int, int | None]:
@@ -119,6 +133,10 @@ class FrameTimes:
                 " another video?"
             )
         return frames_of(first, last, apex)
+
+    @property
+    def _slack_s(self) -> float:
+        return _SLACK_FRAMES * float(self.edges_s[-1] - self.edges_s[-2])
 
     @cached_property
     def _edges(self) -> TimeGrid:

@@ -22,7 +22,7 @@ from metst.timeline import MINUTE_S, TimeGrid
 _EXPECTED = "WebVTT file"
 _CODERS = "NOTE coders:"
 """Begin of the comment that names all coders, also those who saw nothing; behind it their names with commas."""
-_TIME = r"(?:\d{2,}:)?[0-5]\d:[0-5]\d\.\d{3}"  # hours may be left out
+_TIME = r"(?:\d{2,9}:)?[0-5]\d:[0-5]\d\.\d{3}"  # hours may be left out
 _CUE = re.compile(rf"({_TIME})[ \t]+-->[ \t]+({_TIME})(?:[ \t].*)?")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]([^>]*)>")
 _SPAN = re.compile(r"<c\.(apex|confidence|units|note)>(.*?)</c>")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from itertools import chain, count
 
 from metst.errors import DataError
 from metst.results.analysis import Analysis, Source
@@ -156,6 +157,11 @@ def layers_of(events: Iterable[tuple[str, LayerEvent]]) -> tuple[Layer, ...]:
     for coder, event in events:
         by_coder.setdefault(coder, []).append(event)
     return tuple(Layer(coder, tuple(own)) for coder, own in by_coder.items())
+
+
+def edited_name(taken: Container[str]) -> str:
+    """:data:`EDITED`, with a number behind it where a layer is called so already."""
+    return next(name for name in chain([EDITED], (f"{EDITED} {k}" for k in count(2))) if name not in taken)
 
 
 @dataclass(frozen=True, eq=False)

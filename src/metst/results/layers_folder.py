@@ -20,12 +20,12 @@ from metst.errors import DataError
 from metst.results.analysis import Custody, Source
 from metst.results.analysis_folder import HEADER_FILE, content_in, header_in, read_analysis, read_header
 from metst.results.layers import (
-    EDITED,
     MACHINE,
     Coding,
     Layer,
     LayerEvent,
     action_units_of,
+    edited_name,
     frames_of,
     label_of,
     machine_layer,
@@ -240,9 +240,8 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
 
 def _not_the_machines(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Layers that were imported before there was an analysis: one of a machine keeps its events and gets a name."""
-    coders = {layer.coder for layer in layers}
-    renamed = (replace(layer, coder=EDITED) if layer.coder == MACHINE else layer for layer in layers)
-    return tuple(layer for layer in renamed if layer in layers or EDITED not in coders)
+    name = edited_name({layer.coder for layer in layers})
+    return tuple(replace(layer, coder=name) if layer.coder == MACHINE else layer for layer in layers)
 
 
 def has_layers_only(folder: Path) -> bool:

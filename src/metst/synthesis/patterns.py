@@ -33,6 +33,11 @@ _REST_SHARE = 0.3
 """Share of the spread beside the components that is drawn: some of it is noise of the measurement.  Set by hand."""
 
 
+_DAMAGED = (ValueError, TypeError, AttributeError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What a file that is none, or a damaged one, breaks numpy and zipfile with; a RuntimeError is told of one that is
+encrypted, or packed in a way that zipfile does not know."""
+
+
 @dataclass(frozen=True, eq=False)
 class ClassPatterns:
     """How the events of one class move the regions, in units of the farthest region's motion.
@@ -118,7 +123,7 @@ def read_patterns(path: Path) -> PatternStatistics:
             found = {key: data[key] for key in wanted if key in data.files}
     except OSError as error:
         raise UsageError(f"{path} cannot be read as statistics of patterns: {error.strerror or error}") from error
-    except (ValueError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path} holds no statistics of patterns: an .npz file was expected") from error
     if missing := [key for key in wanted if key not in found]:
         raise DataError(f"{path} holds no statistics of patterns: {missing[0]!r} is missing")

@@ -69,7 +69,7 @@ def people_on_video(
     OutputError
         What is kept cannot be written.
     """
-    clips = _clips(footage)
+    clips = clips_of(footage)
     make_folder(kept)
     found: dict[str, list[Motion]] = {}
     shown: dict[str, str] = {}
@@ -86,7 +86,14 @@ def people_on_video(
     return {person: tuple(motions) for person, motions in found.items()}
 
 
-def _clips(footage: Path) -> list[tuple[str, Path]]:
+def clips_of(footage: Path) -> list[tuple[str, Path]]:
+    """Persons and clips of a folder with a folder per person, in order of their names.
+
+    Raises
+    ------
+    UsageError
+        The folder is not there, or holds no video in folders of persons.
+    """
     if not footage.is_dir():
         raise UsageError(f"{footage} is no folder: expected one with a folder of video files per person")
     clips = [

@@ -52,9 +52,11 @@ _FITTED_ON_PEOPLE = ", and into footage of people whom training never saw"
 _NEVER = "no recording of a spontaneous micro-expression"
 
 
-def trained_on(recipe: SimulationRecipe, people: People | None = None) -> str:
-    """The training data, for people."""
-    rendered = max(stage.backgrounds for stage in recipe_stages(recipe))
+def trained_on(recipe: SimulationRecipe, people: People | None = None, *, start: ModelInfo | None = None) -> str:
+    """The training data, for people; of weights that were taken over their model says what they have seen."""
+    # Where weights were taken over, their model tells of the stages before.
+    stages = recipe_stages(recipe) if start is None else [recipe]
+    rendered = max(stage.backgrounds for stage in stages)
     count = rendered - len(range(0, rendered, KEPT_FOR_VALIDATION))
     among = ["blinks", "speech", "lasting expressions"]
     among += ["laughs"] * (recipe.simulation.laughs_per_min > 0)
@@ -65,7 +67,8 @@ def trained_on(recipe: SimulationRecipe, people: People | None = None) -> str:
     if people:
         length = minutes([*chain.from_iterable(people.values())])
         parts += [f"measured motion of {len(people)} people on unlabelled footage ({length:.0f} min with re-encodings)"]
-    return f"{' and '.join(parts)}{'' if parts[1:] else ' only'}; {_NEVER}"
+    before = _NEVER if start is None else f"before that, as {start.name}: {start.trained_on}"
+    return f"{' and '.join(parts)}{'' if parts[1:] else ' only'}; {before}"
 
 
 def train_model(
@@ -104,11 +107,14 @@ def train_model(
     ------
     UsageError
         The folder is no checkpoint, its state is that of another training, there is no head to render, the recipe
-        learns from nobody and there is footage, or a person to tune on is not in it.
+        learns from nobody and there is footage, a person to tune on is not in it, or the model to start from has
+        another network.
     DataError, OutputError
         As for :func:`metst.training.loop.fit_network`, and where a source is damaged.
     """
     check_target(folder, overwrite=True)
+    if sources.start is not None:
+        _check_start(recipe, sources.start)
     folder = folder.resolve()  # a name is needed, and "." has none
     steps, work = steps or recipe.steps, training_folder(folder)
     own = work / "backgrounds"
@@ -117,9 +123,7 @@ def train_model(
     network = _trained(
         recipe, steps=steps, seed=seed, drawn=seen, start=sources.start, folder=work, on_progress=on_progress
     )
-    info = _described(recipe, steps=steps, seed=seed, drawn=drawn, learnt=seen)
-    if sources.start is not None:
-        info = info.model_copy(update={"provenance": info.provenance | {"start": _start_of(sources.start)}})
+    info = _described(recipe, steps=steps, seed=seed, drawn=drawn, learnt=seen, start=sources.start)
     info = fitted(Candidate.of(network, info), recipe=recipe, drawn=kept, seed=seed + 1, on_progress=on_progress)
     saved = save_model(folder, network=network, info=info, overwrite=True)
     discard_state(work)
@@ -127,8 +131,11 @@ def train_model(
     return saved.info
 
 
-def _described(recipe: SimulationRecipe, *, steps: int, seed: int, drawn: Drawn, learnt: Drawn) -> ModelInfo:
+def _described(
+    recipe: SimulationRecipe, *, steps: int, seed: int, drawn: Drawn, learnt: Drawn, start: Model | None
+) -> ModelInfo:
     """What a model is, but for its decoding."""
+    before = () if start is None else start.info.training_subjects  # whoever the weights have seen stays known
     return ModelInfo(
         network=recipe.network,
         classes=CLASSES,
@@ -136,14 +143,15 @@ def _described(recipe: SimulationRecipe, *, steps: int, seed: int, drawn: Drawn,
         scoring=recipe.scoring,
         decode=DecodeSettings(),
         decode_fitted_on=f"{_FITTED_ON[bool(recipe.backgrounds)]}{_FITTED_ON_PEOPLE if drawn.people else ''}",
-        training_subjects=tuple(drawn.people),
-        trained_on=trained_on(recipe, learnt.people),
+        training_subjects=None if before is None else tuple(dict.fromkeys([*before, *drawn.people])),
+        trained_on=trained_on(recipe, learnt.people, start=start and start.info),
         provenance={
             "recipe": recipe.model_dump_json(),
             "steps": str(steps),
             "seed": str(seed),
             "backgrounds": drawn.sha256,
-        },
+        }
+        | ({} if start is None else {"start": _start_of(start)}),
     )
 
 
@@ -160,7 +168,7 @@ def _trained(
     """The network after all stages; a training that was stopped goes on from what is in the folder."""
     network, stages = fresh_network(recipe.network, seed=seed), list(enumerate(recipe_stages(recipe)))
     if start is not None:
-        _take_weights(network, start)
+        network.load_state_dict(start.network.state_dict())
         stages = stages[-1:]
     for number, stage in stages:
         training = simulated_training(
@@ -175,12 +183,11 @@ def _trained(
     return network
 
 
-def _take_weights(network: StateTransitionNetwork, start: Model) -> None:
-    """Begin where another model ended."""
-    ours, theirs = (each.model_copy(update={"name": ""}) for each in (network.config, start.info.network))
+def _check_start(recipe: SimulationRecipe, start: Model) -> None:
+    """Make sure that the recipe's network can begin where another model ended."""
+    ours, theirs = (each.model_copy(update={"name": ""}) for each in (recipe.network, start.info.network))
     if ours != theirs:
         raise UsageError(f"the weights of {start.info.name} are of another network than the recipe's: {theirs!r}")
-    network.load_state_dict(start.network.state_dict())
 
 
 def _start_of(model: Model) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from metst.results.motion import Motion
 from metst.storage import fingerprint
 from metst.synthesis.patterns import PatternStatistics, read_patterns
 from metst.training.backgrounds import recorded_backgrounds
-from metst.training.footage import People, people_on_video
+from metst.training.footage import People, clips_of, people_on_video
 from metst.training.simulated_recipes import SimulationRecipe
 
 KEPT_FOR_VALIDATION = 4
@@ -109,8 +109,7 @@ class Drawn:
         UsageError
             A person to tune on is not in the footage, or nobody would be left to learn from.
         """
-        if unknown := [name for name in tuned_on if name not in self.people]:
-            raise UsageError(f"{unknown[0]} is not in the footage: expected some of {', '.join(self.people) or 'none'}")
+        _check_tuned(tuned_on, people=self.people)
         tuned = set(tuned_on) or set(list(self.people)[::KEPT_FOR_VALIDATION])
         learnt = {name: motions for name, motions in self.people.items() if name not in tuned}
         if self.people and not learnt:
@@ -125,6 +124,11 @@ class Drawn:
         )
 
 
+def _check_tuned(tuned_on: Sequence[str], *, people: Collection[str]) -> None:
+    if unknown := [name for name in tuned_on if name not in people]:
+        raise UsageError(f"{unknown[0]} is not in the footage: expected some of {', '.join(people) or 'none'}")
+
+
 NOTHING_ELSE = Sources()
 """The simulator alone, and heads of the installed package."""
 
@@ -137,7 +141,8 @@ def drawn_from(
     Raises
     ------
     UsageError
-        There is no head to render, or footage or patterns are given for a recipe that learns from none.
+        There is no head to render, footage or patterns are given for a recipe that learns from none, the footage
+        holds no clip, or a person to tune on is not in it.
     DataError
         A source is damaged.
     """
@@ -145,6 +150,10 @@ def drawn_from(
         raise UsageError(f"recipe {recipe.name} learns from no footage of people: leave it out")
     if sources.patterns is not None and not recipe.simulation.measured_share:
         raise UsageError(f"recipe {recipe.name} plants no patterns of real micro-expressions: leave the statistics out")
+    if sources.tuned_on and sources.footage is None:
+        raise UsageError(f"{sources.tuned_on[0]} is to tune on, and there is no footage of people: name its folder")
+    if sources.footage is not None:  # before hours of rendering and measuring
+        _check_tuned(sources.tuned_on, people=dict(clips_of(sources.footage)))
     patterns = read_patterns(sources.patterns) if sources.patterns is not None else None
     heads = recorded_backgrounds(
         kept, count=recipe.backgrounds, seconds=recipe.background_s, head_model=sources.head_model,
