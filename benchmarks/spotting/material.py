@@ -12,7 +12,8 @@ import numpy.typing as npt
 from plan import ClipPlan, Stretch
 
 from metst.errors import FaceError
-from metst.face import OUTER_EYE_CORNERS, FaceTracker
+from metst.face import FaceTracker
+from metst.regions import OUTER_EYE_CORNERS
 from metst.synthesis.events import PlantedEvent
 from metst.synthesis.inject import HeadMotion, animate_portrait
 from metst.synthesis.portrait import portrait

@@ -13,8 +13,8 @@ from plan import ClipPlan
 
 from metst.config import FaceSettings
 from metst.errors import FaceError
-from metst.face import OUTER_EYE_CORNERS, track_face
-from metst.regions import LANDMARK_COUNT, REGION_NAMES
+from metst.face import track_face
+from metst.regions import LANDMARK_COUNT, OUTER_EYE_CORNERS, REGION_NAMES
 from metst.results import table_of
 from metst.storage import make_folder, whole_file, write_parts
 from metst.synthesis.action_units import Contraction, FacePose, control_points, mix_displacement

@@ -50,15 +50,14 @@ def analyze(
     landmarks : (T, 68, 2) array, optional
         Landmarks in pixels, in place of the face tracker's; NaN where there is no face.
     cache : bool, str or Path
-        Keep the motion, the place of the face and the file's name (no picture) for the next analysis, and take what
-        an earlier one kept: in the user's cache folder (``METST_CACHE_DIR``), in the folder given, or not at all.
+        Keep motion, place of the face and file name (no picture), and take what was kept: in the user's cache folder
+        (``METST_CACHE_DIR``), in the folder given, or not at all.
     on_progress : callable, optional
         Called as ``on_progress(stage, done, total)``.
 
     Returns
     -------
     Analysis
-        Scores, motion, events and what was wrong with the recording.
 
     Raises
     ------

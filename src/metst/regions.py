@@ -19,6 +19,9 @@ LANDMARK_COUNT: Final = 68
 INNER_POINTS: Final = slice(17, LANDMARK_COUNT)
 """Landmarks inside the face; those before them lie along the jaw."""
 
+OUTER_EYE_CORNERS: Final = (36, 45)
+"""Landmarks, left and right in the picture; they lie one face unit apart."""
+
 CROP_PX: Final = 320
 """Side of the published face crop, pixels."""
 

@@ -14,10 +14,11 @@ from metst.synthesis.patterns import ClassPatterns, PatternStatistics
 from metst.timeline import Series, TimeGrid
 from metst.training import footage as footage_module
 from metst.training import sources as sources_module
+from metst.training.drawn import Drawn
 from metst.training.footage import people_on_video
 from metst.training.material import Material
 from metst.training.simulated_recipes import RECIPES
-from metst.training.sources import Drawn, Sources, drawn_from
+from metst.training.sources import Sources, drawn_from
 from metst.video import write_video
 
 pytest.importorskip("torch")

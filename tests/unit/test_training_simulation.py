@@ -19,13 +19,14 @@ from metst.regions import REGION_NAMES
 from metst.results import Motion
 from metst.synthesis.trajectories import SimulationSettings
 from metst.timeline import Series, TimeGrid
+from metst.training.drawn import Drawn
 from metst.training.layout import METRICS_FILE
 from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch
 from metst.training.operating_point import fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES
 from metst.training.simulation import fit_decoding, train_model
-from metst.training.sources import Drawn, Sources
+from metst.training.sources import Sources
 
 TINY = RECIPES["starter"].model_copy(
     update={

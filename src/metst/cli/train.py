@@ -101,25 +101,18 @@ def train(
     from metst.training.recipes import PUBLISHED_RECIPES
     from metst.training.simulated_recipes import RECIPES
 
-    changes = _changes(epochs=epochs, width=width, background=background, early_stopping=early_stopping)
-    changes |= {"as_published": True} if as_published else {}
+    changes = _changes(
+        epochs=epochs, width=width, background=background, early_stopping=early_stopping, as_published=as_published
+    )
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
-    rendered = recipe in RECIPES and RECIPES[recipe].backgrounds > 0
-    rendered_given = head_model is not None or backgrounds is not None
-    simulated = recipe in RECIPES and features is None
-    if not simulated and (footage or tune_on or patterns or start):
-        raise UsageError(
-            f"recipe {recipe} learns from labelled recordings: --footage, --patterns, --tune-on and --start are for"
-            " simulated motion"
-        )
-    if not rendered and rendered_given:
-        raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
+    rendered_given, people = bool(head_model or backgrounds), bool(footage or tune_on or patterns or start)
+    labelled = recipe not in RECIPES or features is not None
+    _check_sources(recipe, labelled=labelled, rendered=rendered_given, people=people)
     if from_nothing and not (recipe == LABELLED and features is not None):
         raise UsageError(f"--from-nothing is for --recipe {LABELLED} with --features: the others start from nothing")
     if recipe == LABELLED and features is not None:
-        published_only = background or early_stopping or as_published
-        if steps is not None or strategy is not None or published_only or rendered_given:
+        if steps is not None or strategy is not None or background or early_stopping or as_published or rendered_given:
             raise UsageError(
                 f"recipe {recipe} on recordings: only --without, --epochs, --width, --from-nothing and --seed change it"
             )
@@ -142,9 +135,25 @@ def train(
     console.print(escape(f"{output}: {info.trained_on}"))
 
 
-def _changes(*, epochs: int | None, width: int | None, background: bool, early_stopping: int) -> dict[str, Any]:
+def _check_sources(recipe: str, *, labelled: bool, rendered: bool, people: bool) -> None:
+    """Refuse what a recipe does not learn from."""
+    from metst.training.simulated_recipes import RECIPES
+
+    if labelled and people:
+        raise UsageError(
+            f"recipe {recipe} learns from labelled recordings: --footage, --patterns, --tune-on and --start are for"
+            " simulated motion"
+        )
+    if rendered and not (recipe in RECIPES and RECIPES[recipe].backgrounds):
+        raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
+
+
+def _changes(
+    *, epochs: int | None, width: int | None, background: bool, early_stopping: int, as_published: bool
+) -> dict[str, Any]:
     """What differs from the recipe."""
-    values: dict[str, Any] = {"epochs": epochs, "network.width": width, "background": background or None}
+    values: dict[str, Any] = {"epochs": epochs, "network.width": width}
+    values |= {"background": background or None, "as_published": as_published or None}
     if early_stopping:
         values |= {"patience": early_stopping, "validation_share": _VALIDATION_SHARE}
     return {name: value for name, value in values.items() if value is not None}

@@ -34,5 +34,5 @@ def pooled_shares(one: AnyArray, other: AnyArray) -> AnyArray:
 
 def pooled_probability(one: AnyArray, other: AnyArray) -> AnyArray:
     """Two probabilities as one: the mean of their log-odds."""
-    kept = (np.clip(each.astype(np.float64), LEAST, 1 - LEAST) for each in (one, other))
-    return probability(sum(log_odds(each) for each in kept) / 2)
+    first, second = (log_odds(np.clip(each.astype(np.float64), LEAST, 1 - LEAST)) for each in (one, other))
+    return probability((first + second) / 2)

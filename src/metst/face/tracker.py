@@ -27,14 +27,11 @@ from metst.config import FaceSettings
 from metst.errors import DataError
 from metst.face.memory import Fit, MeshFilter, Person, SceneWatch, difference, face_looks, glance
 from metst.face.models import MESH_POINTS, Crop, FaceModels, box_overlap, landmarks_from_mesh
-from metst.regions import INNER_POINTS, LANDMARK_COUNT
+from metst.regions import INNER_POINTS, LANDMARK_COUNT, OUTER_EYE_CORNERS
 from metst.timeline import TIMESTAMP_SLACK_S
 
 if TYPE_CHECKING:
     from metst.video import Frame
-
-OUTER_EYE_CORNERS = (36, 45)
-"""Landmarks, left and right in the picture; they lie one face unit apart."""
 
 # Where no origin is named, a number was set by hand.
 _JAW_ENDS, _NOSE_TIP = (0, 16), 30  # landmarks

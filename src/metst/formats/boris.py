@@ -30,6 +30,7 @@ from metst.timeline import TimeGrid
 _VERSION = "7.0"
 """Version of a project's format: key project_format_version."""
 _EXPECTED = "project of BORIS"
+"""What a file that is something else should have been, for messages."""
 _DECIMALS = 6
 """Of times in seconds; BORIS itself has three."""
 _CODER = "coder"

@@ -30,6 +30,7 @@ _FORMAT = "3.0"
 _SCHEMA = f"http://www.mpi.nl/tools/elan/EAFv{_FORMAT}.xsd"
 """Name of its schema; nothing is loaded from there."""
 _EXPECTED = "annotation file of ELAN (.eaf)"
+"""What a file that is something else should have been, for messages."""
 _VOCABULARY = "labels"
 """The controlled vocabulary, and the type of tiers whose labels are of it."""
 _LANGUAGE = ("und", "http://cdb.iso.org/lg/CDB-00130975-001", "undetermined (und)")

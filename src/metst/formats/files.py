@@ -152,6 +152,7 @@ def without_overlap(events: Sequence[LayerEvent]) -> list[list[LayerEvent]]:
 _PARTS = ("apex", "confidence", "action units", "note")
 """What stands beside a label on tiers of their own, where a format has only labels."""
 _TIER = re.compile(rf"(?P<coder>.*?)(?: \((?P<group>[2-9]|[1-9]\d+)\))?(?: / (?P<part>{'|'.join(_PARTS)}))?", re.DOTALL)
+"""Name of a tier, taken apart: the coder, a number from 2 on, and the part of the events that it has."""
 
 
 def tier_name(coder: str, *, group: int, part: str = "") -> str:

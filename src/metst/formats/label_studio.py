@@ -24,6 +24,7 @@ from metst.storage import make_folder, write_whole
 from metst.timeline import TimeGrid
 
 _EXPECTED = "export of Label Studio (JSON, not JSON-MIN)"
+"""What a file that is something else should have been, for messages."""
 _VIDEO = "video"
 """Key of a task's data with the recording, and name of the control that shows it."""
 _TIMELINE = "timelinelabels"

@@ -26,6 +26,7 @@ from metst.storage import make_folder, remedy, whole_file
 from metst.timeline import TimeGrid
 
 _EXPECTED = "TextGrid of Praat"
+"""What a file that is something else should have been, for messages."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """What a file in UTF-16 starts with, as Praat writes it where a label has other letters than Latin ones."""
 _SHOWN = 40

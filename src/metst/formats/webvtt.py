@@ -20,13 +20,18 @@ from metst.storage import make_folder, write_whole
 from metst.timeline import MINUTE_S, TimeGrid
 
 _EXPECTED = "WebVTT file"
+"""What a file that is something else should have been, for messages."""
 _CODERS = "NOTE coders:"
 """Begin of the comment that names all coders, also those who saw nothing; behind it their names with commas."""
 _TIME = r"(?:\d{2,9}:)?[0-5]\d:[0-5]\d\.\d{3}"  # hours may be left out
 _CUE = re.compile(rf"({_TIME})[ \t]+-->[ \t]+({_TIME})(?:[ \t].*)?")
+"""First line of a cue: start and end; settings behind them are not read."""
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]([^>]*)>")
+"""Who speaks, which is the coder here."""
 _SPAN = re.compile(r"<c\.(apex|confidence|units|note)>(.*?)</c>")
+"""What a cue says beside its label."""
 _TAG = re.compile(r"<[^>]*>")
+"""Any other markup, which is dropped."""
 
 
 def write_webvtt(coding: Coding, path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from metst.arrays import Float32Array
 from metst.config import MotionSettings
-from metst.face import OUTER_EYE_CORNERS, Face, FaceFrame
+from metst.face import Face, FaceFrame
 from metst.motion.algebra import median, product
 from metst.motion.anchor import Anchor, Match, Pose, register, still_pose
 from metst.motion.canonical import (
@@ -38,7 +38,7 @@ from metst.motion.head import HeadFit
 from metst.motion.keys import Correction, KeyFace, KeyFaces
 from metst.motion.picture import Picture, Similarity, make_picture, reduced
 from metst.motion.template import SparseMasks
-from metst.regions import INNER_POINTS, LANDMARK_COUNT, REGIONS
+from metst.regions import INNER_POINTS, LANDMARK_COUNT, OUTER_EYE_CORNERS, REGIONS
 from metst.timeline import TIMESTAMP_SLACK_S
 
 if TYPE_CHECKING:

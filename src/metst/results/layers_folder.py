@@ -44,6 +44,7 @@ LAYERS_FILE = "layers.json"
 _SCHEMA = 1
 """Version of the layout of the folder."""
 _FRAMES_FILE = "frames.csv"
+"""Timestamps of the recording, where there is no analysis beside the layers."""
 _COLUMNS = ("onset_frame", "apex_frame", "offset_frame", "label", "confidence", "action_units", "note")
 """Of a layer's table; frames count from 1, both ends included, and what nobody said is empty."""
 _NOT_IN_FILES = re.compile(r"[^\w-]+")  # replaced in the name of a table

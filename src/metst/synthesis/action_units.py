@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from metst.arrays import Float64Array
 from metst.errors import UsageError
-from metst.face import OUTER_EYE_CORNERS
+from metst.regions import OUTER_EYE_CORNERS
 
 Side = Literal["both", "left", "right"]
 
@@ -103,6 +103,7 @@ _MIRROR = np.array(
 """Index of each control point's partner on the other half of the face."""
 
 _MIDLINE = np.flatnonzero(np.arange(CONTROL_POINTS) == _MIRROR)
+"""Control points that are their own partner: they move once, whichever half contracts."""
 
 FIELD_SIGMA = 0.17
 """Width of the Gaussian kernel between control points, face units: skin moves smoothly.  Set by hand."""

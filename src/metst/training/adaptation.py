@@ -24,11 +24,11 @@ from metst.motion.measured import CHANGED, measure_motion
 from metst.results.motion import Motion
 from metst.storage import make_folder, write_whole
 from metst.training.adaptation_check import Check, check_gain
+from metst.training.drawn import Drawn, motions_sha256
 from metst.training.layout import discard_state, training_folder
 from metst.training.material import SHORTEST_RECORDED_S, background_stretches, minutes
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
-from metst.training.sources import Drawn, motions_sha256
 from metst.video import content_hash, probe_video
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ No picture is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +26,6 @@ from metst.results.motion_file import motion_bytes, read_motion_file
 from metst.storage import fingerprint, json_key, make_folder, temporary_folder, write_whole
 from metst.video import content_hash, probe_video, read_colour_stream, write_video
 
-People = Mapping[str, Sequence[Motion]]
-"""Measured motion by person."""
 Encoding = tuple[int, float]
 """Constant rate factor of H.264, and share of the width and height."""
 

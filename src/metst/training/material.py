@@ -18,9 +18,9 @@ from metst.results.motion import Motion
 from metst.synthesis.faces import simulated_responses
 from metst.synthesis.trajectories import Background, MotionSimulator, SimulatedMotion
 from metst.timeline import MINUTE_S, Series, TimeGrid, true_runs
+from metst.training.drawn import Drawn
 from metst.training.loop import Batch
 from metst.training.simulated_recipes import SimulationRecipe
-from metst.training.sources import Drawn
 
 SHORTEST_BACKGROUND_S = 4.0
 """A shorter stretch of a rendered background is not planted into, seconds: there are always longer ones beside it, and

@@ -23,7 +23,7 @@ from metst.models.checkpoint import Model, check_target, save_model
 from metst.models.networks import StateTransitionNetwork
 from metst.synthesis.trajectories import SimulatedMotion
 from metst.timeline import MINUTE_S, true_runs
-from metst.training.footage import People
+from metst.training.drawn import KEPT_FOR_VALIDATION, Drawn, People
 from metst.training.layout import discard_state, training_folder
 from metst.training.loop import Batch, Optimisation, Training, fit_network, fresh_network
 from metst.training.losses import simulated_loss
@@ -31,7 +31,7 @@ from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch,
 from metst.training.operating_point import ANY_PEAK, fit_logistic, pick_points
 from metst.training.predictions import Candidate
 from metst.training.simulated_recipes import RECIPES, SimulationRecipe
-from metst.training.sources import KEPT_FOR_VALIDATION, NOTHING_ELSE, Drawn, Sources, drawn_from
+from metst.training.sources import NOTHING_ELSE, Sources, drawn_from
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def _described(
         decode=DecodeSettings(),
         decode_fitted_on=f"{_FITTED_ON[bool(recipe.backgrounds)]}{_FITTED_ON_PEOPLE if drawn.people else ''}",
         training_subjects=None if before is None else tuple(dict.fromkeys([*before, *drawn.people])),
-        trained_on=trained_on(recipe, learnt.people, start=start and start.info),
+        trained_on=trained_on(recipe, learnt.people, start=None if start is None else start.info),
         provenance={
             "recipe": recipe.model_dump_json(),
             "steps": str(steps),
@@ -175,7 +175,7 @@ def _trained(
             stage,
             steps=steps if stage is recipe else min(steps, stage.steps) if steps < recipe.steps else stage.steps,
             seed=seed + _SEED_STRIDE * number,
-            drawn=drawn.for_recipe(stage),
+            drawn=_for_stage(stage, drawn),
         )
         if start is not None:
             training = replace(training, fingerprint=f"{training.fingerprint} from {_start_of(start)}")
@@ -198,6 +198,15 @@ def _start_of(model: Model) -> str:
 def recipe_stages(recipe: SimulationRecipe) -> list[SimulationRecipe]:
     """The trainings that make a model, in order; the recipe itself is the last."""
     return [*(recipe_stages(RECIPES[recipe.after]) if recipe.after is not None else []), recipe]
+
+
+def _for_stage(stage: SimulationRecipe, drawn: Drawn) -> Drawn:
+    """What of it a stage draws from."""
+    return Drawn(
+        drawn.heads if stage.backgrounds else (),
+        drawn.people if stage.footage_share else {},
+        drawn.patterns if stage.simulation.measured_share else None,
+    )
 
 
 def simulated_training(

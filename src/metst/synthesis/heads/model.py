@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metst.arrays import Float32Array, Float64Array, Int32Array, UInt8Array
-from metst.face import OUTER_EYE_CORNERS
+from metst.regions import OUTER_EYE_CORNERS
 from metst.synthesis.expression_shapes import SHAPES
 
 _INDEX = {name: i for i, name in enumerate(SHAPES)}  # where each expression shape stands in a model
