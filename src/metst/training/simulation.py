@@ -141,7 +141,7 @@ def _described(
         decode=DecodeSettings(),
         decode_fitted_on=f"{_FITTED_ON[bool(recipe.backgrounds)]}{_FITTED_ON_PEOPLE if drawn.people else ''}",
         training_subjects=None if before is None else tuple(dict.fromkeys([*before, *drawn.people])),
-        trained_on=trained_on(recipe, learnt.people, start=start and start.info),
+        trained_on=trained_on(recipe, learnt.people, start=None if start is None else start.info),
         provenance={
             "recipe": recipe.model_dump_json(),
             "steps": str(steps),
