@@ -25,7 +25,7 @@ from plan import FIELDS, PLAN_FILE, SPLITS, Plan, load_plan
 from systems import System, make_system
 from table import people, persons, recalls, reliability, shifts, sizes, table
 
-from metst.errors import MetstError
+from metst.errors import MetstError, UsageError
 from metst.storage import finite, make_folder, write_whole
 from metst.training.recipes import PUBLISHED_RECIPES, published_recipe
 
@@ -68,11 +68,17 @@ def part_of(plan: Plan, *, folder: Path, split: Split) -> str:
 def made(plan: Plan, *, folder: Path, args: argparse.Namespace) -> dict[str, System]:
     """The systems that are asked for, under the names that tables call them by."""
     entries = read_entries(args.entry, plan=plan)  # first: a slip in one is found before anything is trained
+    epochs = {
+        name: published_epochs(name, plan=plan, epochs=args.epochs, as_published=args.as_published)
+        for name in dict.fromkeys(args.systems)
+    }
+    called = [label(name, epochs=several) for name, several in epochs.items()] + [entry.name for entry in entries]
+    if twice := sorted({name for name in called if called.count(name) > 1}):
+        raise UsageError(f"two systems are called {twice[0]}: give folders and files names of their own")
     systems: dict[str, System] = {}
-    for name in args.systems:
+    for name, several in epochs.items():
         say(f"making {name}")
-        epochs = published_epochs(name, plan=plan, epochs=args.epochs, as_published=args.as_published)
-        systems[label(name, epochs=epochs)] = make_system(name, plan=plan, folder=folder, say=say, epochs=epochs)
+        systems[label(name, epochs=several)] = make_system(name, plan=plan, folder=folder, say=say, epochs=several)
     return systems | {entry.name: entry for entry in entries}
 
 

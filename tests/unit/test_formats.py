@@ -19,6 +19,7 @@ from pympi.Elan import Eaf
 from helpers.analyses import make_analysis
 from helpers.command_line import run
 from helpers.registry_files import praatio_source, pympi_source
+from metst.datasets.corpus import find_recordings
 from metst.errors import DataError, OutputError, UsageError
 from metst.formats.conversion import FORMATS, READERS, import_file
 from metst.formats.files import of_this_video, same_video, tier_name, tier_of, without_overlap
@@ -715,6 +716,16 @@ def test_an_analysis_of_what_was_imported_before(
     both = read_coding(tmp_path / "new").layers
     assert [layer.coder for layer in both] == ["machine", "machine edited"]
     assert both[0].events == both[1].events
+
+
+def test_an_analysis_of_another_recording_does_not_take_the_place_of_layers(recording: Path, tmp_path: Path) -> None:
+    coded = text_file(tmp_path, "anna.csv", "label,onset_frame,offset_frame\nnegative,1,9\n")
+    import_file(coded, tmp_path / "results" / "talk", of="csv", video=recording)
+    other = tmp_path / "elsewhere" / "talk.mp4"
+    other.parent.mkdir()
+    write_video(other, [np.full((48, 64, 3), k * 2, np.uint8) for k in range(90)], rate_hz=30)
+    for path, name in ((recording, "talk"), (other, "talk-2")):
+        assert [each.name for each in find_recordings([path], output=tmp_path / "results")] == [name]
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -315,6 +315,19 @@ def test_an_entry_with_a_slip_is_refused_in_one_line(tmp_path: Path, row: str, t
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("systems", "entry"), [(["metst-event"], "metst-event.csv"), (["a/mine", "b/mine"], "other.csv")]
+)
+def test_no_system_takes_the_place_of_another_of_its_name(tmp_path: Path, systems: list[str], entry: str) -> None:
+    from plan import load_plan
+    from run import arguments, made
+
+    table = entry_of(tmp_path, f"{RAW},31,42,negative,.9").rename(tmp_path / entry)
+    args = arguments().parse_args([str(tmp_path), "--systems", *systems, "--entry", str(table)])
+    with pytest.raises(UsageError, match="two systems are called m"):
+        made(load_plan(), folder=tmp_path, args=args)
+
+
 def test_a_published_network_says_how_long_it_was_trained() -> None:
     from plan import load_plan
     from run import label, published_epochs

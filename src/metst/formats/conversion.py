@@ -23,10 +23,9 @@ from metst.formats.names import FormatName, ImportName
 from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
-from metst.results.analysis_folder import FILES, HEADER_FILE
+from metst.results.analysis_folder import FILES, HEADER_FILE, LAYERS_FOLDER
 from metst.results.layers import MACHINE, Coding, Layer, edited_name
 from metst.results.layers_folder import (
-    LAYERS_FOLDER,
     read_coding,
     read_layers_header,
     recording_in,

@@ -46,6 +46,12 @@ SCHEMA = 1
 HEADER_FILE = "analysis.json"
 """What says that the others belong together; see :class:`AnalysisHeader`."""
 
+LAYERS_FOLDER = "layers"
+"""Folder of layers in one of results; see :mod:`metst.results.layers_folder`."""
+
+LAYERS_FILE = "layers.json"
+"""What says that its files belong together."""
+
 _AGAIN = "analyse the recording again"
 """What to do about a damaged folder."""
 
@@ -285,12 +291,12 @@ def header_in(path: Path, kind: type[_Header], *, schema: int, writer: str, agai
 
 
 def content_in(folder: Path) -> str:
-    """Hash of the recording that a folder holds an analysis or a calibration of; empty where it does not say.
+    """Hash of the recording that a folder holds an analysis, a calibration or layers of; empty where it does not say.
 
     It is read from damaged results, too: no damage makes it that of another recording, and what is there of one is not
     to be replaced by another's.
     """
-    for name in (HEADER_FILE, FIGURES_FILE):
+    for name in (HEADER_FILE, FIGURES_FILE, f"{LAYERS_FOLDER}/{LAYERS_FILE}"):
         with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
             return str(json.loads((folder / name).read_bytes())["source"]["content_hash"])
     return ""

@@ -18,7 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metst.errors import DataError
 from metst.results.analysis import Custody, Source
-from metst.results.analysis_folder import HEADER_FILE, content_in, header_in, read_analysis, read_header
+from metst.results.analysis_folder import (
+    HEADER_FILE,
+    LAYERS_FILE,
+    LAYERS_FOLDER,
+    content_in,
+    header_in,
+    read_analysis,
+    read_header,
+)
 from metst.results.layers import (
     MACHINE,
     Coding,
@@ -37,10 +45,6 @@ from metst.storage import csv_bytes, fingerprint, sealed, whole_folder, write_wh
 from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid, frame_for_people
 
-LAYERS_FOLDER = "layers"
-"""Folder of layers in one of results."""
-LAYERS_FILE = "layers.json"
-"""What says that its files belong together; see :class:`LayersHeader`."""
 _SCHEMA = 1
 """Version of the layout of the folder."""
 _FRAMES_FILE = "frames.csv"
