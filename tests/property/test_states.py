@@ -96,7 +96,7 @@ def the_disk() -> Disk:
 
 @cache
 def the_model(name: str) -> Model:
-    return load_model(name)
+    return load_model(name).as_used()
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class Found:
     content: bytes
     model: str
     version: str
+    layout: int
     format: str
     person: str
 
@@ -143,6 +144,7 @@ def is_analysis(analysis: Analysis, found: Found, *, names: set[str]) -> bool:
         and name in names
         and set(problems_of_content(found.content, name=name)) <= set(analysis.problems)
         and (analysis.model["name"], analysis.version) == (found.model, found.version)
+        and analysis.motion_algorithm == found.layout
         and analysis.custody.person == found.person
     )
 
@@ -288,7 +290,9 @@ class Machine(RuleBasedStateMachine):
         before_that = owner[1] if owner else ""
         lost = {folder.said} if "analysis.json" in folder.flipped else set()  # what is damaged may still tell
         persons = {choices.person} if choices.person else {before_that} | lost
-        new = {Found(content, choices.model, self.version, choices.motion_format, each) for each in persons}
+        new = {
+            Found(content, choices.model, self.version, self.layout, choices.motion_format, each) for each in persons
+        }
         owners = {(content, each) for each in persons}
         key = motion_key(content_hash(task.path), settings=AnalyzeSettings())
         if line is None:

@@ -107,8 +107,7 @@ def train(
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     rendered_given, people = bool(head_model or backgrounds), bool(footage or tune_on or patterns or start)
-    labelled = recipe not in RECIPES or features is not None
-    _check_sources(recipe, labelled=labelled, rendered=rendered_given, people=people)
+    _check_sources(recipe, labelled=recipe not in RECIPES or bool(features), rendered=rendered_given, people=people)
     if from_nothing and not (recipe == LABELLED and features is not None):
         raise UsageError(f"--from-nothing is for --recipe {LABELLED} with --features: the others start from nothing")
     if recipe == LABELLED and features is not None:
