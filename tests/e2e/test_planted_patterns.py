@@ -12,6 +12,7 @@ from metst.synthesis.recipe import ClipRecipe
 from metst.video import read_frames
 
 
+@pytest.mark.slow
 def test_the_measured_motion_is_the_pattern_that_was_planted(tmp_path: Path) -> None:
     recipe = ClipRecipe(count=6, amplitude=0.04, duration_s=8, crf=10, seed=3)
     clip = write_clip(tmp_path / "clip", recipe=recipe, patterns=write_statistics(tmp_path / "patterns.npz"))

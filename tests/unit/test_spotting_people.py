@@ -127,6 +127,7 @@ def test_other_statistics_are_refused(portrait: Path, tmp_path: Path) -> None:
         given(plan, footage=None, patterns=write_statistics(tmp_path / "others.npz"))
 
 
+@pytest.mark.slow
 def test_both_fields_and_a_placebo_are_planted_on_one_way(portrait: Path, tmp_path: Path) -> None:
     from clips import load
 
@@ -158,6 +159,7 @@ def test_both_fields_and_a_placebo_are_planted_on_one_way(portrait: Path, tmp_pa
     np.testing.assert_allclose(clips["a0.1-crf18-s1"].planted.table_cosine, 1, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_build_goes_on_where_it_was_interrupted(portrait: Path, tmp_path: Path) -> None:
     folder, plan = tmp_path / "build", plan_of([portrait])
     built(plan, folder=folder, footage=portrait.parent, fields=("table",))
