@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from helpers.patterns import write_statistics
 from metst.face import track_face
