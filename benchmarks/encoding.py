@@ -52,9 +52,13 @@ FIRST_GENERATION = VERSIONS[0].name
 
 
 def found_in(path: Path, *, model: Model) -> dict[str, Intervals]:
-    """Candidates of the clip as it came (``""``) and of each version of it."""
+    """Candidates of the clip as it came (``""``) and of each version of it; nothing where it shows no face."""
     time_s = [frame.time_s for frame in read_frames(path)]
-    found = {"": metst.analyze(path, model=model, cache=False).events}
+    try:
+        found = {"": metst.analyze(path, model=model, cache=False).events}
+    except FaceError as error:
+        print(f"{called(path)}: {error}: left out", file=sys.stderr, flush=True)
+        return {}
     with tempfile.TemporaryDirectory() as work:
         for version in VERSIONS:
             written = Path(work) / "again.mp4"
@@ -104,7 +108,8 @@ def main() -> None:
     lines: list[tuple[str, ...]] = []
     for path in args.clips:
         print(called(path), file=sys.stderr, flush=True)
-        found = found_in(path, model=model)
+        if not (found := found_in(path, model=model)):
+            continue
         own = {
             name: (exchange(found[""], found[name]), exchange(found[FIRST_GENERATION], found[name])) for name in every
         }

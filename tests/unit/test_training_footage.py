@@ -163,7 +163,8 @@ def test_what_is_drawn_from_decides_the_fingerprint() -> None:
     other = Drawn(first.heads, {"a": [walking(by=3.0)]})
     statistics = Drawn(first.heads, first.people, patterns())
     wider = Drawn(first.heads, first.people, patterns(2.0))
-    assert len({each.sha256 for each in (first, other, statistics, wider)}) == 4
+    moved = Drawn(first.heads, {"b": first.people["a"]})
+    assert len({each.sha256 for each in (first, other, statistics, wider, moved)}) == 5
     assert Drawn().sha256 == ""
 
 

@@ -50,7 +50,8 @@ def introduce(model: Model) -> None:
     if decode.granted_per_min is None:
         console.print("Confidences are for the rate that the model was fitted on: it does not say which")
     else:
-        console.print(f"Confidences are for {decode.granted_per_min:g} micro-expressions per minute")
+        plural = "" if decode.granted_per_min == 1 else "s"
+        console.print(f"Confidences are for {decode.granted_per_min:g} micro-expression{plural} per minute")
 
 
 def talk(*, quiet: bool, verbose: bool) -> None:

@@ -54,7 +54,7 @@ def live(
     if lsl and not speed:
         raise UsageError("--lsl gives times at which things happened: play the video at its own speed")
     stream = Stream(model=load_model(model).as_used(point=operating_point, expected_per_min=expected_per_min))
-    introduce(stream.model)
+    introduce(stream.model.as_live())
     late = stream.latency
     console.print(f"Scores come {late.score_s:.2f} s late, candidates {late.event_total_s:.2f} s after onset at most")
     if speed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import numpy as np
 
@@ -56,7 +55,8 @@ class Drawn:
     @property
     def sha256(self) -> str:
         """Over all that was measured, and the statistics; empty without any."""
-        parts = [motions_sha256([*self.heads, *chain.from_iterable(self.people.values())])]
+        parts = [motions_sha256(self.heads)]
+        parts += [f"{name} {motions_sha256(motions)}" for name, motions in self.people.items()]
         parts += [patterns_sha256(self.patterns)] if self.patterns is not None else []
         return " ".join(filter(None, parts))
 
