@@ -34,6 +34,7 @@ def test_a_clip_is_rebuilt_bit_equal_from_its_recipe(tmp_path: Path) -> None:
     assert again == recipe
 
 
+@pytest.mark.slow
 def test_planting_into_footage_changes_the_events_frames_only(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "source", recipe=ClipRecipe(count=0, duration_s=2.0, crf=4))
     planted = write_clip(

@@ -91,6 +91,7 @@ def findings(run: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="workers are found in /proc")
 def test_killed_workers_and_a_killed_run_change_nothing(features: Path, unbroken: Path) -> None:
     run = features.parent / "killed"

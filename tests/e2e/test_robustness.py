@@ -234,7 +234,11 @@ def with_noise(pictures: Iterable[Image]) -> Iterator[Image]:
         yield np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)
 
 
-@pytest.mark.parametrize("name", SCENES)
+LONGER = ("glare flashes", "glare sweeps")
+"""Kinds of a thing that another scene shows, too: they run with the slow tests."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONGER)) for name in SCENES])
 def test_what_is_no_facial_movement_is_no_event(tmp_path: Path, name: str) -> None:
     scene = SCENES[name]
     write_video(tmp_path / "scene.mp4", with_noise(scene.pictures()), rate_hz=30, preset="superfast")

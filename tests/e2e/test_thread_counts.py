@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from helpers import motion_digest
 
@@ -32,6 +33,7 @@ def test_one_two_and_four_threads_give_the_same_bytes(astronaut: npt.NDArray[np.
     assert said[2] == said[0]
 
 
+@pytest.mark.slow
 def test_kernels_of_another_processor_change_last_digits_only(astronaut: npt.NDArray[np.uint8], tmp_path: Path) -> None:
     """Products of matrices as a Haswell sums them: landmarks that are off in the last digit must stay so."""
     np.save(tmp_path / "portrait.npy", astronaut)

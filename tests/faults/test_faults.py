@@ -14,7 +14,7 @@ TESTS = Path(__file__).parents[1]
 NEEDS_TORCH = {"evaluate", "train-simulated", "train-recordings", "convert", "convert-over", "export-onnx"}
 KILLED = 40  # steps in `make test`, over these commands
 QUICK = {"analyze": 14, "analyze-again": 8, "extract": 8, "convert-over": 6, "export-megc": 4}
-HINDERED = {"analyze": 2, "export-megc": 3}
+HINDERED = {"analyze": 1, "export-megc": 3}
 
 
 def strike(command: str, fault: str, steps: int | str, work: Path) -> list[dict[str, object]]:

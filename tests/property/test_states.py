@@ -522,7 +522,7 @@ class Machine(RuleBasedStateMachine):
             lock.release(force=True)
 
 
-EXAMPLES, STEPS = (400, 40) if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else (45, 30)
+EXAMPLES, STEPS = (400, 40) if os.environ.get("HYPOTHESIS_PROFILE") == "explore" else (30, 30)
 """How many sequences are tried, and how long they are."""
 
 

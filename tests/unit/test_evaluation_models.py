@@ -118,6 +118,7 @@ def named_model(folder: Path) -> str:
     return str(copy_of(folder))
 
 
+@pytest.mark.slow
 def test_models_whose_folders_have_one_name_are_rows_of_one_table(
     features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

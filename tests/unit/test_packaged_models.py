@@ -62,7 +62,7 @@ def test_a_face_that_stands_still_for_a_minute_gives_nothing(model: Model, noise
     assert len(events_of(model, recording)) == 0
 
 
-@pytest.mark.parametrize("rate_hz", [25.0, 30.0, 60.0])
+@pytest.mark.parametrize("rate_hz", [pytest.param(25.0, marks=pytest.mark.slow), 30.0, 60.0])
 def test_plain_movements_of_a_resting_face_are_found_and_named(model: Model, rate_hz: float) -> None:
     simulator = MotionSimulator(simulated_responses(count=4, seed=31), settings=RESTING)
     found = planted = named = reported = 0

@@ -79,6 +79,7 @@ def run_python(code: str, *options: str, **environment: str) -> subprocess.Compl
     )
 
 
+@pytest.mark.slow
 def test_without_any_place_for_the_cache_it_compiles_and_says_so_once(tmp_path: Path) -> None:
     """No folder can be made where a file is in the way: of the package's, the user's, or the one asked for."""
     copy = tmp_path / "metst"

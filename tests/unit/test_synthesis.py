@@ -367,7 +367,7 @@ def frame_statistics(picture: np.ndarray) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("crf", [0, 18, 28])
+@pytest.mark.parametrize("crf", [pytest.param(0, marks=pytest.mark.slow), 18, pytest.param(28, marks=pytest.mark.slow)])
 def test_nothing_but_motion_gives_an_event_away(noisy_footage: Path, tmp_path: Path, crf: int) -> None:
     common = {"count": 3, "durations_s": (0.4,), "start_s": 0.1, "crf": crf}
     planted = write_clip(tmp_path / "a", recipe=ClipRecipe(amplitude=0.2, **common), footage=noisy_footage)

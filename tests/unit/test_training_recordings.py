@@ -440,6 +440,7 @@ def test_validation_is_on_training_subjects_only(features: Path, tmp_path: Path)
     assert "1 more to validate on" in info.trained_on
 
 
+@pytest.mark.slow
 def test_a_small_network_learns_planted_movements(tmp_path: Path) -> None:
     root = feature_folder(tmp_path / "f", subjects=5, videos=2, frames=600)
     recipe = changed_recipe(RECIPE, {"epochs": 40, "network.width": 16})
