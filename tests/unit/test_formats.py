@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 import tarfile
 import threading
 from dataclasses import replace
@@ -21,6 +22,7 @@ from helpers.command_line import run
 from helpers.registry_files import praatio_source, pympi_source
 from metst.datasets.corpus import find_recordings
 from metst.errors import DataError, OutputError, UsageError
+from metst.formats import tables
 from metst.formats.conversion import FORMATS, READERS, import_file
 from metst.formats.files import of_this_video, same_video, tier_name, tier_of, without_overlap
 from metst.formats.frames import FrameTimes
@@ -841,3 +843,11 @@ def test_what_a_coder_saw_is_submitted(
     rows = [list(csv.reader(path.read_text().splitlines())) for path in written_twice]
     assert rows[0] == rows[1]
     assert len(rows[0]) == 4
+
+
+def test_excel_without_its_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "layer.xlsx"
+    table.write_bytes(b"PK")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(UsageError, match=r"needs the package openpyxl: pip install 'metst\[tables\]'"):
+        tables.read_xlsx(table, video="a.mp4", grid=TimeGrid.uniform(3, rate_hz=25.0))

@@ -1,6 +1,6 @@
 """Label sheets: workbooks and files of text become rows with their numbers, and tables found by their header.
 
-openpyxl (.xlsx) and xlrd (.xls, of the extra ``[train]``) are imported when a workbook is opened.
+openpyxl (.xlsx) and xlrd (.xls) are imported when a workbook is opened: they belong to the extra ``[train]``.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from metst.results.layers_folder import row_of
 from metst.results.tables import TIME_DIGITS
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.formulas import as_meant, harmless
-from metst.spelling.workbook import open_workbook
+from metst.spelling.workbook import open_workbook, openpyxl_for
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import TimeGrid
 
@@ -86,8 +86,11 @@ def write_xlsx(coding: Coding, path: Path) -> None:
         A text is longer than a cell may be.
     OutputError
         It cannot be written.
+    UsageError
+        The package openpyxl is not installed.
     """
-    import openpyxl
+    with openpyxl_for("an Excel workbook"):
+        import openpyxl
 
     book = openpyxl.Workbook()
     sheet = book.active
@@ -132,12 +135,13 @@ def read_xlsx(path: Path, *, video: str, grid: TimeGrid) -> Found:
     Raises
     ------
     UsageError, DataError
-        As :func:`read_csv`.
+        As :func:`read_csv`, and where openpyxl is not installed.
     """
     existing(path)
     try:
-        cells = list(open_workbook(path).worksheets[0].iter_rows(values_only=True))
-    except DataError:
+        with openpyxl_for("an Excel workbook"):
+            cells = list(open_workbook(path).worksheets[0].iter_rows(values_only=True))
+    except (DataError, UsageError):
         raise
     except Exception as error:  # in a damaged file each byte may break the reader at another place
         raise DataError(f"{path} is no Excel workbook (.xlsx): {error or type(error).__name__}") from error

@@ -6,9 +6,12 @@ import functools
 import re
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from metst.errors import UsageError
 from metst.guard.limits import CELLS, WORKBOOK
 
 if TYPE_CHECKING:
@@ -18,6 +21,21 @@ _CORNER = rb"\$?([A-Za-z]{1,9})\$?(\d{1,9})"
 """A cell as formulas name it: letters of its column, number of its row."""
 _MERGED = re.compile(rb"<(?:\w+:)?mergeCell\b[^>]*?\bref\s*=\s*[\"']" + _CORNER + b":" + _CORNER)
 """Corners of merged cells in a sheet of an .xlsx file."""
+
+
+@contextmanager
+def openpyxl_for(what: str) -> Iterator[None]:
+    """Around what imports openpyxl, which the plain installation does without.
+
+    Raises
+    ------
+    UsageError
+        It is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"{what} needs the package openpyxl: pip install 'metst[tables]'") from error
 
 
 def open_workbook(path: Path) -> Workbook:
