@@ -248,6 +248,16 @@ def test_results_of_an_earlier_version_go(root: Path, capsys: Capsys) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("name", ["duration_s", "outputs"])
+def test_an_overview_with_a_damaged_name_goes_with_the_rest(root: Path, capsys: Capsys, name: str) -> None:
+    overview = root / "out" / "anna" / "overview.json"
+    damaged = overview.read_bytes().replace(f'"{name}"'.encode(), f'"{name[:-1]}~"'.encode(), 1)
+    assert damaged != overview.read_bytes()
+    overview.write_bytes(damaged)
+    assert run(capsys, "purge", root / "out", "--person", "P01", "--yes")[0] == 0
+    assert not overview.parent.exists()
+
+
 @pytest.mark.parametrize("name", ["", " "])
 def test_an_empty_name_is_nobody(root: Path, capsys: Capsys, name: str) -> None:
     code, _, err = run(capsys, "purge", root / "out", "--person", name, "--yes")

@@ -160,14 +160,17 @@ def _custody_beside(folder: Path) -> Custody | None:
 
 
 def _is_own(path: Path, fields: Set[str]) -> bool | None:
-    """Whether a file is metst's, of whatever version, sealed or not; None where nobody can tell."""
+    """Whether a file is metst's, of whatever version, sealed or not; None where nobody can tell.
+
+    One name may be missing: a damaged bit changes one, and what is damaged must not stay behind as somebody else's.
+    """
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return False
     except (OSError, ValueError, RecursionError):
         return None
-    return isinstance(value, dict) and fields <= value.keys()
+    return isinstance(value, dict) and len(fields - value.keys()) <= 1
 
 
 def chosen(found: Sequence[Found], *, person: str | None, expired_on: date | None) -> list[Found]:
