@@ -14,9 +14,9 @@ from same import Share
 from scored import hits, rows_of
 
 from metst.metrics import score_tables
+from metst.metrics.calibration import confidence_bins, expected_calibration_error
 from metst.timeline import Intervals
 
-CALIBRATION_BINS = 10
 DURATION_EDGES_S = (0.0, 0.3, 0.4, 0.5, np.inf)
 MICRO = 0.1
 """Amplitude of the table from which a planted movement must be found."""
@@ -156,14 +156,9 @@ def _calibration(pairs: Sequence[Pair], partner: Sequence[npt.NDArray[np.int64]]
     """Reliability bins, and the expected calibration error: their distance from the diagonal by number of events."""
     confidence = np.concatenate([events.confidence for _, events in pairs])
     right = np.concatenate(partner) >= 0
-    place = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    bins = tuple(
-        Bin(float(confidence[here].mean()), float(right[here].mean()), int(here.sum()))
-        for here in (place == number for number in range(CALIBRATION_BINS))
-        if here.any()
-    )
-    apart = sum(each.events * abs(each.confidence - each.right) for each in bins)
-    return bins, apart / len(confidence) if len(confidence) else float("nan")
+    bins = confidence_bins(confidence, right=right)
+    shown = tuple(Bin(each.confidence, each.right, round(each.weight)) for each in bins)
+    return shown, expected_calibration_error(bins)
 
 
 def _recalls(
