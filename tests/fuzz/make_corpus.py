@@ -16,11 +16,11 @@ import xlwt
 from fuzz.doors import CODED_FRAMES, CODED_VIDEO, CODING_FILES, CORPUS, IMAGES, RESULT_FILES, whole_results
 from helpers.analyses import make_analysis
 from metst.arrays import UInt8Array
+from metst.coding.layers import Coding, Layer, LayerEvent
 from metst.formats.conversion import FORMATS
 from metst.models.checkpoint import load_model, save_model
 from metst.models.networks import build_network, without_weights
 from metst.results import Source
-from metst.results.layers import Coding, Layer, LayerEvent
 from metst.results.motion_file import motion_bytes
 from metst.video import write_video
 

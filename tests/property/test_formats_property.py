@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metst.coding.layers import Coding, Layer, LayerEvent, coder_of, label_of, note_of
 from metst.formats.conversion import FORMATS
 from metst.results import Source
-from metst.results.layers import Coding, Layer, LayerEvent, coder_of, label_of, note_of
 from metst.timeline import TimeGrid
 
 # What breaks files: markup of each, formulas, what reads like a number, a gap or a name of something else.

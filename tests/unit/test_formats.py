@@ -20,6 +20,8 @@ from pympi.Elan import Eaf
 from helpers.analyses import make_analysis
 from helpers.command_line import run
 from helpers.registry_files import praatio_source, pympi_source
+from metst.coding.layers import MACHINE, Coding, Layer, LayerEvent, action_units_of, coder_of, machine_layer, note_of
+from metst.coding.layers_folder import read_coding, read_layers, write_layers
 from metst.datasets.corpus import find_recordings
 from metst.errors import DataError, OutputError, UsageError
 from metst.formats import tables
@@ -28,8 +30,6 @@ from metst.formats.files import of_this_video, same_video, tier_name, tier_of, w
 from metst.formats.frames import FrameTimes
 from metst.formats.textgrid import read_textgrid
 from metst.results import Custody, Source, read_analysis, write_analysis
-from metst.results.layers import MACHINE, Coding, Layer, LayerEvent, action_units_of, coder_of, machine_layer, note_of
-from metst.results.layers_folder import read_coding, read_layers, write_layers
 from metst.timeline import TimeGrid
 from metst.video import content_hash, write_video
 

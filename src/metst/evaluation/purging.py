@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from metst.coding.layers_folder import LayersHeader, read_layers_header
 from metst.errors import DataError, OutputError, UsageError
 from metst.evaluation.analyses import (
     CORPUS_PAGE,
@@ -26,7 +27,6 @@ from metst.motion.cache import MotionCache
 from metst.report.corpus_page import is_summary, write_corpus_page, write_summary
 from metst.results import Custody, discard, read_header
 from metst.results.analysis_folder import FILES, HEADER_FILE, LAYERS_FILE, AnalysisHeader
-from metst.results.layers_folder import LayersHeader, read_layers_header
 from metst.results.overview import OVERVIEW_FILE, Overview
 from metst.spelling.names import composed
 from metst.storage import remedy

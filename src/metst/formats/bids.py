@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from metst.coding.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, layers_of, note_of
 from metst.errors import DataError
 from metst.formats.files import Found
 from metst.formats.frames import FrameTimes
 from metst.formats.tables import events_of_video, existing, named_rows, seconds
-from metst.results.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, layers_of, note_of
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import TimeGrid

@@ -18,11 +18,11 @@ from itertools import cycle
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from metst.coding.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.errors import DataError
 from metst.formats.files import Found, of_this_video, read_json, tier_name, without_overlap
 from metst.formats.frames import FrameTimes
 from metst.formats.tables import existing, seconds
-from metst.results.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import TimeGrid

@@ -12,6 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from metst.coding.layers import MACHINE, Coding, Layer, edited_name
+from metst.coding.layers_folder import (
+    read_coding,
+    read_layers_header,
+    recording_in,
+    write_layers,
+)
 from metst.errors import DataError, UsageError
 from metst.formats.bids import read_bids, write_bids
 from metst.formats.boris import read_boris, write_boris
@@ -24,13 +31,6 @@ from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
 from metst.results.analysis_folder import FILES, HEADER_FILE, LAYERS_FOLDER
-from metst.results.layers import MACHINE, Coding, Layer, edited_name
-from metst.results.layers_folder import (
-    read_coding,
-    read_layers_header,
-    recording_in,
-    write_layers,
-)
 from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid
 

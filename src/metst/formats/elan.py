@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
+from metst.coding.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, layers_of, note_of
 from metst.errors import DataError
 from metst.formats.files import Found, check_xml, of_this_video, same_video, tier_name, tier_of, without_overlap
 from metst.formats.frames import MS_PER_S, FrameTimes
-from metst.results.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, layers_of, note_of
 from metst.storage import make_folder, write_whole
 from metst.timeline import TimeGrid
 

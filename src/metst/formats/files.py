@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from metst.coding.layers import Layer, LayerEvent, one_line
 from metst.errors import FAULTS_SHOWN, DataError, UsageError
 from metst.guard.limits import TABLE, check_file
-from metst.results.layers import Layer, LayerEvent, one_line
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio calls a file that was uploaded
 

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from metst.arrays import Float64Array, IntArray
+from metst.coding.layers import LayerEvent, frames_of
 from metst.errors import DataError
-from metst.results.layers import LayerEvent, frames_of
 from metst.timeline import TimeGrid
 
 MS_PER_S = 1000

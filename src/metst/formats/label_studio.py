@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from metst.coding.layers import MACHINE, Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.errors import DataError
 from metst.formats.files import Found, of_this_video, read_json, same_video
 from metst.formats.frames import FrameTimes
 from metst.formats.tables import whole
-from metst.results.layers import MACHINE, Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.storage import make_folder, write_whole
 from metst.timeline import TimeGrid
 

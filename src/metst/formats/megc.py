@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from metst.coding.layers import Layer, LayerEvent, coder_of, label_of
+from metst.coding.layers_folder import has_layers_only, read_coding
 from metst.errors import DataError, UsageError
 from metst.formats.files import Found
 from metst.formats.frames import FrameTimes
 from metst.formats.tables import events_of_video, existing, named_rows, whole
 from metst.results import Analysis, read_analysis
-from metst.results.layers import Layer, LayerEvent, coder_of, label_of
-from metst.results.layers_folder import has_layers_only, read_coding
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.formulas import as_meant
 from metst.spelling.names import check_name

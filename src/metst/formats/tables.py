@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metst.errors import DataError, UsageError
-from metst.formats.files import Found, of_this_video
-from metst.formats.frames import FrameTimes
-from metst.results.layers import (
+from metst.coding.layers import (
     Coding,
     Layer,
     LayerEvent,
@@ -25,7 +22,10 @@ from metst.results.layers import (
     layers_of,
     note_of,
 )
-from metst.results.layers_folder import row_of
+from metst.coding.layers_folder import row_of
+from metst.errors import DataError, UsageError
+from metst.formats.files import Found, of_this_video
+from metst.formats.frames import FrameTimes
 from metst.results.tables import TIME_DIGITS
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.formulas import as_meant, harmless

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from metst.coding.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.errors import DataError, OutputError
 from metst.formats.files import Found, read_bytes, tier_name, tier_of, without_overlap
 from metst.formats.frames import FrameTimes
-from metst.results.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.storage import make_folder, remedy, whole_file
 from metst.timeline import TimeGrid
 

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from metst.coding.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.errors import DataError
 from metst.formats.files import Found, read_text
 from metst.formats.frames import MS_PER_S, FrameTimes
-from metst.results.layers import Coding, Layer, LayerEvent, action_units_of, coder_of, label_of, note_of
 from metst.storage import make_folder, write_whole
 from metst.timeline import MINUTE_S, TimeGrid
 

@@ -4,8 +4,8 @@ One folder per video: ``events.csv``, ``frames.csv``, ``face.csv``, ``motion.csv
 ``motion.safetensors``) and ``analysis.json``, which holds the hashes of the others.  Frame
 numbers in these files count from 1 and intervals include both ends; every time is the
 timestamp of the frame beside it.  :func:`read_analysis` gives back what :func:`write_analysis`
-was given.  What people coded of the same recording stands in the folder ``layers`` beside:
-:func:`read_coding` gives it together with what the machine found.
+was given.  What people coded of the same recording stands beside: see
+:mod:`metst.coding`.
 """
 
 from metst.results.analysis import Analysis, Custody, Gap, Source
@@ -18,8 +18,6 @@ from metst.results.analysis_folder import (
     write_analysis,
 )
 from metst.results.flags import Condition, Flags, face_conditions, in_words
-from metst.results.layers import Coding, Layer, LayerEvent
-from metst.results.layers_folder import read_coding, write_layers
 from metst.results.motion import FACE_CHANNELS, Measured, Motion
 from metst.results.overview import Overview, overview_of, read_overview, write_overview
 from metst.results.tables import Block, event_table, table_of
@@ -30,13 +28,10 @@ __all__ = [
     "Analysis",
     "AnalysisHeader",
     "Block",
-    "Coding",
     "Condition",
     "Custody",
     "Flags",
     "Gap",
-    "Layer",
-    "LayerEvent",
     "Measured",
     "Motion",
     "Overview",
@@ -48,12 +43,10 @@ __all__ = [
     "in_words",
     "overview_of",
     "read_analysis",
-    "read_coding",
     "read_header",
     "read_overview",
     "table_of",
     "usable_problem",
     "write_analysis",
-    "write_layers",
     "write_overview",
 ]

@@ -47,7 +47,7 @@ HEADER_FILE = "analysis.json"
 """What says that the others belong together; see :class:`AnalysisHeader`."""
 
 LAYERS_FOLDER = "layers"
-"""Folder of layers in one of results; see :mod:`metst.results.layers_folder`."""
+"""Folder of layers in one of results; see :mod:`metst.coding.layers_folder`."""
 
 LAYERS_FILE = "layers.json"
 """What says that its files belong together."""

@@ -16,18 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from metst.errors import DataError
-from metst.results.analysis import Custody, Source
-from metst.results.analysis_folder import (
-    HEADER_FILE,
-    LAYERS_FILE,
-    LAYERS_FOLDER,
-    content_in,
-    header_in,
-    read_analysis,
-    read_header,
-)
-from metst.results.layers import (
+from metst.coding.layers import (
     MACHINE,
     Coding,
     Layer,
@@ -38,6 +27,17 @@ from metst.results.layers import (
     label_of,
     machine_layer,
     note_of,
+)
+from metst.errors import DataError
+from metst.results.analysis import Custody, Source
+from metst.results.analysis_folder import (
+    HEADER_FILE,
+    LAYERS_FILE,
+    LAYERS_FOLDER,
+    content_in,
+    header_in,
+    read_analysis,
+    read_header,
 )
 from metst.results.tables import table_in
 from metst.spelling.formulas import as_meant
