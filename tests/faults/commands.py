@@ -63,13 +63,13 @@ def _evaluate(inputs: Path, output: Path) -> list[str]:
 
 
 def _train_simulated(_inputs: Path, output: Path) -> list[str]:
-    return ["train", "--recipe", "starter", "-o", str(output), "--steps", "4", "--width", "8", "-q"]
+    return ["train", "--recipe", "starter", "-o", str(output / "model"), "--steps", "4", "-q"]
 
 
 def _train_recordings(inputs: Path, output: Path) -> list[str]:
     features = feature_folder(inputs / "features", subjects=3, frames=240)
     options = ["--recipe", "metst", "--width", "8", "--epochs", "2", "-q"]
-    return ["train", "--features", str(features), "-o", str(output), *options]
+    return ["train", "--features", str(features), "-o", str(output / "model"), *options]
 
 
 def _convert(inputs: Path, output: Path) -> list[str]:
@@ -94,6 +94,7 @@ def _export_megc(inputs: Path, output: Path) -> list[str]:
         *map(str, sorted((inputs / "results").iterdir())),
         "--format",
         "megc",
+        "--overwrite",  # one that was killed after its last step has left a whole file
         "-o",
         str(output / "megc.csv"),
         "-q",
@@ -123,7 +124,7 @@ def _import(inputs: Path, output: Path) -> list[str]:
 
 
 def _export_onnx(_inputs: Path, output: Path) -> list[str]:
-    return ["export", "starter", "-o", str(output / "starter.onnx"), "-q"]
+    return ["export", "starter", "-o", str(output / "starter.onnx"), "--overwrite", "-q"]
 
 
 COMMANDS: dict[str, Callable[[Path, Path], list[str]]] = {
