@@ -9,10 +9,13 @@ from metst.face import track_face
 from metst.motion.cache import default_folder, motion_key, open_cache
 from metst.motion.trajectory import extract_motion
 from metst.results.motion import Measured
+from metst.threads import ahead
 from metst.video import content_stamp, is_unchanged, read_frames
 
 CHANGED = "the recording was changed while it was read: this may be of neither content; analyse it again"
 """The problem that is told of such a recording."""
+
+_AHEAD_FRAMES = 4  # decoded while the one before is measured: more would only take memory; set by hand
 
 if TYPE_CHECKING:
     from metst.arrays import FloatArray, OnProgress
@@ -38,7 +41,7 @@ def measure_motion(
 
     def compute() -> Measured:
         problems: list[str] = []
-        frames = read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append)
+        frames = ahead(read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append), most=_AHEAD_FRAMES)
         track = track_face(frames, settings=settings.face, landmarks=landmarks)
         motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
         if content and not is_unchanged(info.path, stamp=stamp, content=content):

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _DEFAULTS = MotionSettings()  # see metst.config
 
-_DEFAULTS = MotionSettings()  # a default of a parameter is made once
-
 
 def extract_motion(
     track: Iterable[FaceFrame],
