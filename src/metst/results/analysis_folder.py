@@ -52,6 +52,9 @@ LAYERS_FOLDER = "layers"
 LAYERS_FILE = "layers.json"
 """What says that its files belong together."""
 
+REVIEW_FILE = "review.sqlite"
+"""The log of what coders make of the results; see :mod:`metst.coding.journal`."""
+
 _AGAIN = "analyse the recording again"
 """What to do about a damaged folder."""
 
