@@ -235,9 +235,9 @@ class Reviews:
 
     def _known(self, name: str, layer: str, kind: Kind) -> Answer | None:
         """The answer to what was asked before; None where it was not."""
-        if not name or name not in self._ids:
+        entry = self._ids.get(one_line(name))
+        if entry is None:
             return None
-        entry = self._ids[name]
         if (entry.layer, entry.kind) != (layer, kind):
             raise UsageError(f"the id {name!r} was used for something else: draw another one")
         return self._answer(entry)
@@ -312,7 +312,9 @@ class Reviews:
         """Save an entry, then apply it."""
         if self.read_only:
             raise OutputError(f"nothing was saved: {self.read_only}")
-        entry = Entry(self._number + 1, layer, kind, one_line(by), self._now(), name or str(uuid.uuid4()), body)
+        entry = Entry(
+            self._number + 1, layer, kind, one_line(by), self._now(), one_line(name) or str(uuid.uuid4()), body
+        )
         if self._journal is None:
             source = self.coding.source
             recording = Recording(source.content_hash, source.frames, source.name)

@@ -131,15 +131,15 @@ def as_changes(wanted: Sequence[WantedChange], events: Events, *, number: int, f
 
 
 def _check_revisions(wanted: Iterable[WantedChange], events: Events) -> None:
-    known = [each for each in wanted if each.key is not None]
-    gone = [each.key for each in known if each.key not in events]
-    stale = [events[each.key] for each in known if each.key in events and events[each.key].revision != each.revision]
+    seen = {each.key: each.revision for each in wanted if each.key is not None}
+    gone = [key for key in seen if key not in events]
+    stale = [events[key] for key, revision in seen.items() if key in events and events[key].revision != revision]
     if gone or stale:
-        names = ", ".join([*(str(key) for key in gone), *(each.key for each in stale)])
+        names = ", ".join([*gone, *(each.key for each in stale)])
         raise ConflictError(
             f"changed meanwhile in another window or by somebody else: {names}; look at it as it is now and decide",
             events=events_json(stale),
-            removed=[str(key) for key in gone],
+            removed=gone,
         )
 
 
