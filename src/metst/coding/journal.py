@@ -19,7 +19,7 @@ from typing import Any, Self
 from metst.coding.layers import Coding
 from metst.coding.unfolding import KINDS, Entry
 from metst.errors import DataError, OutputError
-from metst.results.analysis_folder import REVIEW_FILE
+from metst.results.analysis_folder import FACTS_OF_REVIEWS, REVIEW_FILE
 from metst.storage import fingerprint, json_key, whole_file
 from metst.storage.database import cause, connected_for_reading, connected_for_writing, is_closed
 
@@ -161,6 +161,16 @@ def _read(path: Path) -> Written:
         return _written(connection)
 
 
+def is_journal(path: Path) -> bool | None:
+    """Whether a file is such a log, of whatever version; None where nobody can tell."""
+    try:
+        with connected_for_reading(path) as connection:
+            facts = dict(connection.execute(FACTS_OF_REVIEWS))
+    except (OSError, sqlite3.Error, ValueError):
+        return None if path.exists() else False
+    return {"schema", "content_hash", _HEAD} <= facts.keys()
+
+
 def check_recording(path: Path, found: Recording, *, expected: Recording) -> None:
     """Make sure that a log is of a recording.
 
@@ -198,7 +208,7 @@ def _seed(facts: dict[str, str]) -> str:
 
 def _written(connection: sqlite3.Connection) -> Written:
     """All of a log, if it is what was written."""
-    facts = dict(connection.execute("SELECT name, value FROM meta"))
+    facts = dict(connection.execute(FACTS_OF_REVIEWS))
     facts.pop(_HEAD, None)
     schema = str(facts.get("schema", ""))
     if schema.isdecimal() and int(schema) > _SCHEMA:

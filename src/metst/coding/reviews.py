@@ -364,7 +364,7 @@ def open_reviews(folder: str | Path, *, coding: Coding | None = None, now: Calla
     """
     folder = Path(folder)
     if coding is None:
-        coding = read_coding(folder)
+        coding = read_coding(folder, reviews=False)
     recording, path = recording_of(coding), folder / REVIEW_FILE
     read_only = next(
         (f"{each} may not be changed; look at its permissions" for each in (folder, path) if _may_not_change(each)), ""
