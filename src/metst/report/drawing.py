@@ -7,8 +7,7 @@ the page's style sheet.
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 from xml.etree import ElementTree
@@ -17,6 +16,7 @@ import cv2
 import numpy as np
 
 from metst.arrays import FloatArray, UInt8Array
+from metst.report.ticks import Tick
 
 INK, MUTED, LINE, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "accent"))
 """Colours of the style sheet: text and curves; secondary text; axes; what is pointed out."""
@@ -165,24 +165,23 @@ class Panel:
         path = f"M{left:.2f} {top:.2f}V{bottom:.2f}H{right:.2f}"
         add(self.drawing.root, "path", {"d": path, "style": stroke(LINE, width=_AXIS_PT)})
 
-    def x_ticks(self, values: Sequence[float], *, text: Callable[[float], str] | None) -> None:
+    def x_ticks(self, ticks: Iterable[Tick]) -> None:
         """Marks below the panel, with their texts."""
         _, bottom = self._corner()
-        for value in values:
-            across = float(self.at(value, 0)[0])
-            if text is not None:
-                mark = f"M{across:.2f} {bottom:.2f}v{_TICK_PT}"
-                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
-                write(self.drawing.root, across, bottom + _TICK_PT + _FONT_PT + 1, text(value), colour=MUTED)
+        for tick in ticks:
+            across = float(self.at(tick.value, 0)[0])
+            mark = f"M{across:.2f} {bottom:.2f}v{_TICK_PT}"
+            add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
+            write(self.drawing.root, across, bottom + _TICK_PT + _FONT_PT + 1, tick.text, colour=MUTED)
 
-    def y_ticks(self, values: Sequence[float], texts: Sequence[str], *, marks: bool = True) -> None:
+    def y_ticks(self, ticks: Iterable[Tick], *, marks: bool = True) -> None:
         """Marks beside the panel, with their texts."""
-        for value, text in zip(values, texts, strict=True):
-            down = float(self.at(0, value)[1])
+        for tick in ticks:
+            down = float(self.at(0, tick.value)[1])
             if marks:
                 mark = f"M{self.box.left:.2f} {down:.2f}h{-_TICK_PT}"
                 add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
-            write(self.drawing.root, self.box.left - 2 * _TICK_PT, down + _MIDDLE * _FONT_PT, text,
+            write(self.drawing.root, self.box.left - 2 * _TICK_PT, down + _MIDDLE * _FONT_PT, tick.text,
                   colour=MUTED, anchor="end")  # fmt: skip
 
     def y_title(self, text: str, *, off: float) -> None:
@@ -213,13 +212,3 @@ def write(
 def stroke(colour: str, *, width: float, dashes: str = "") -> str:
     """Style of a line."""
     return f"stroke:{colour};stroke-width:{width:g}" + (f";stroke-dasharray:{dashes}" if dashes else "")
-
-
-def round_steps(low: float, high: float, *, most: int, steps: Sequence[float]) -> list[float]:
-    """At most ``most`` equally spaced round values in a range; ``steps``: which ones are round, from 1 to 10."""
-    width = high - low
-    power = math.floor(math.log10(width / most)) if width > 0 else 0
-    sizes = [step * 10.0**exponent for exponent in (power, power + 1) for step in steps]
-    fitting = (size for size in sizes if math.floor(high / size) - math.ceil(low / size) + 1 <= most)
-    size = next(fitting, width or 1.0)
-    return [number * size for number in range(math.ceil(low / size), math.floor(high / size) + 1)]
