@@ -7,15 +7,16 @@ the page's style sheet.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
+from PIL import Image
 
-from metst.arrays import FloatArray, UInt8Array
+from metst.arrays import FloatArray, Int64Array
 from metst.report.ticks import Tick
 
 INK, MUTED, LINE, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "accent"))
@@ -33,6 +34,8 @@ _TICK_PT: Final = 2.5  # length of a mark beside an axis
 _HATCH_PT: Final = 4  # from one slanted line to the next
 _MIDDLE: Final = 0.35  # of the font's size: from the middle of its figures down to their baseline
 _AXIS_PT: Final = 0.6  # width of axes and marks
+_FINE: Final = 10  # steps of a point in which curves are drawn: finer ones are seen by nobody
+_SHADES: Final = 31  # of a colour, over none: more of them are seen by nobody either
 
 
 def class_colour(index: int) -> str:
@@ -110,10 +113,9 @@ class Panel:
         seen = np.isfinite(across) & np.isfinite(down)
         starts = np.flatnonzero(seen & ~np.concatenate([[False], seen[:-1]]))
         ends = np.flatnonzero(seen & ~np.concatenate([seen[1:], [False]])) + 1
-        steps = (
-            "M" + " ".join(f"{a:.2f},{b:.2f}" for a, b in zip(across[i:j], down[i:j], strict=True))
-            for i, j in zip(starts, ends, strict=True)
-        )
+        points = np.rint(np.column_stack([across, down])[seen] * _FINE).astype(np.int64)
+        lengths = (ends - starts).tolist()
+        steps = (_polyline(run) for run in np.split(points, np.cumsum(lengths)[:-1]) if len(run))
         add(self.drawing.root, "path", {"d": "".join(steps), "style": stroke(colour, width=width, dashes=dashes)})
 
     def level(self, y: float, *, colour: str, width: float, dashes: str = "") -> None:
@@ -150,12 +152,15 @@ class Panel:
         parent = add(self.drawing.root, "a", {"href": link}) if link else self.drawing.root
         write(parent, float(across), float(down), text, colour=colour, anchor=anchor, bold=bold)
 
-    def picture(self, rgba: UInt8Array, *, x: tuple[float, float]) -> None:
-        """Pixels ``(rows, columns, 4)`` from one x to another over the whole height."""
+    def heat(self, share: FloatArray, *, x: tuple[float, float], rgb: tuple[int, int, int]) -> None:
+        """Pixels from one x to another over the whole height: ``share`` (rows, columns) in [0, 1] is how much hides."""
         left, right = self.at(np.array(x), np.zeros(2))[0]
-        _, png = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
+        image = Image.fromarray(np.rint(_SHADES * np.clip(share, 0, 1)).astype(np.uint8))
+        image.putpalette(rgb * (_SHADES + 1))  # makes it one of colours by number
+        alpha, png = bytes(np.linspace(0, 255, _SHADES + 1).round().astype(np.uint8)), io.BytesIO()
+        image.save(png, "png", transparency=alpha, optimize=True)
         place = {"x": left, "y": self.box.top, "width": right - left, "height": self.box.height}
-        content = "data:image/png;base64," + base64.b64encode(png.tobytes()).decode("ascii")
+        content = "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")
         how = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated", "href": content}
         add(self.drawing.root, "image", {**{name: f"{value:.2f}" for name, value in place.items()}, **how})
 
@@ -192,6 +197,12 @@ class Panel:
 
     def _corner(self) -> tuple[float, float]:
         return self.box.left + self.box.width, self.box.top + self.box.height
+
+
+def _polyline(points: Int64Array) -> str:
+    """Path through points ``(N, 2)``, in fine steps: the first where it is, the others from the one before."""
+    words = [f"{x / _FINE:g},{y / _FINE:g}" for x, y in np.diff(points, axis=0, prepend=0).tolist()]
+    return f"M{words[0]}" + (f"l{' '.join(words[1:])}" if len(words) > 1 else "")
 
 
 def add(parent: Element, tag: str, attributes: dict[str, str] | None = None) -> Element:

@@ -154,10 +154,7 @@ def _draw_strips(panel: Panel, share: Float32Array, time_s: FloatArray) -> None:
         # Equal in time, not in frames: the strip is a picture, and a picture has columns of one width.
         starts = np.searchsorted(time_s, edges[:-1] + _ROUNDING_S, side="right") - 1
         shown = np.nan_to_num(binned(share, starts=starts, highest=True))[:, order]
-        image = np.empty((*shown.T.shape, 4), dtype=np.uint8)
-        image[..., :3] = HEAT_RGB
-        image[..., 3] = np.rint(255 * np.clip(shown.T, 0, 1))
-        panel.picture(image, x=(float(time_s[0]), panel.x[1]))
+        panel.heat(shown.T, x=(float(time_s[0]), panel.x[1]), rgb=HEAT_RGB)
     ends = np.cumsum([len(indices) for _, indices in groups])
     for end in ends[:-1]:
         panel.level(float(end), colour=LINE, width=0.6)
