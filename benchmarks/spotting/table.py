@@ -12,6 +12,7 @@ from details import SHIFTS, Details, Rate
 from figures import Figures
 
 from metst.report.drawing import Box, Drawing
+from metst.report.ticks import number_ticks
 
 _WIDTH, _HEIGHT, _SIDE = 150.0, 165.0, 110.0
 _PAGE = "--ink:#1b1f24;--muted:#5b6570;--line:#9aa4ae;--accent:#0b62b8"
@@ -126,9 +127,9 @@ def reliability(rows: Sequence[Figures]) -> str:
         box = Box(_WIDTH * place + 30, 22, _SIDE, _SIDE)
         panel = drawing.panel(box, x=(0.0, 1.0), y=(0.0, 1.0))
         panel.frame()
-        ticks = (0.0, 0.5, 1.0)
-        panel.x_ticks(ticks, text=lambda value: f"{value:g}")
-        panel.y_ticks(ticks, [f"{value:g}" for value in ticks])
+        ticks = number_ticks(0.0, 1.0, most=3)
+        panel.x_ticks(ticks)
+        panel.y_ticks(ticks)
         panel.curve(_array(0, 1), _array(0, 1), colour="var(--muted)", width=0.6, dashes="2 2")
         x, y = _array(*(each.confidence for each in row.bins)), _array(*(each.right for each in row.bins))
         panel.curve(x, y, colour="var(--accent)", width=1.2)

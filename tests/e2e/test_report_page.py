@@ -1,5 +1,7 @@
 """The report in a real browser: nothing loaded, nothing refused, everything reachable."""
 
+import base64
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -143,3 +145,34 @@ def test_no_width_makes_the_page_scroll_sideways(browser: webdriver.Chrome, addr
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert inner == width
     assert needed <= width
+
+
+def test_paper_is_white_and_cuts_nothing_off(browser: webdriver.Chrome, address: str) -> None:
+    across = round((210 - 2 * 13) / 25.4 * 96)  # A4 without its margins, px
+    dark = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    metrics = {"width": across, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(address)
+    colours = browser.execute_script(
+        "const style = getComputedStyle(document.body);"
+        "return [style.backgroundColor, style.color, style.getPropertyValue('--class-0')]"
+    )
+    cut = browser.execute_script(
+        "const right = innerWidth + 0.5;"
+        "return [...document.querySelectorAll('td, th, p, h1, h2, h3, svg, img, li')]"
+        "  .filter(each => each.getBoundingClientRect().right > right).map(each => each.outerHTML.slice(0, 80))"
+    )
+    seen = browser.execute_script(
+        "return [...document.querySelectorAll('.hint, .skip, .cursor, .reading')]"
+        "  .filter(each => getComputedStyle(each).display !== 'none').length"
+    )
+    pages = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert colours == ["rgb(255, 255, 255)", "rgb(0, 0, 0)", "#d55e00"]
+    assert cut == []
+    assert seen == 0
+    sizes = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", base64.b64decode(pages))
+    assert sizes
+    assert {(round(float(width)), round(float(height))) for width, height in sizes} == {(595, 842)}

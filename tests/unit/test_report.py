@@ -166,6 +166,10 @@ def test_equal_analyses_give_equal_pages(tmp_path: Path, video: Path) -> None:
     assert one == written(make_analysis(), tmp_path, video=video)
 
 
+def test_ten_minutes_are_less_than_a_megabyte(tmp_path: Path) -> None:
+    assert len(written(make_analysis(duration_s=600, events=30), tmp_path).encode()) < 1_000_000
+
+
 def test_colours_come_from_the_style_sheet(tmp_path: Path) -> None:
     text = written(make_analysis(gaps=((8.0, 9.0, "no face"),)), tmp_path)
     drawings = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))

@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from metst.metrics import tables_for_people
 from metst.metrics.text_tables import TextTable
-from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, class_colour, round_steps
+from metst.report.drawing import ACCENT, LINE, MUTED, Box, Drawing, Panel, class_colour
 from metst.report.html import page_style, page_template
+from metst.report.ticks import Tick, number_ticks
 from metst.storage import write_whole
 from metst.timeline import MINUTE_S
 
@@ -20,8 +21,7 @@ from metst.timeline import MINUTE_S
 _WIDTH, _HEIGHT = 380.0, 190.0
 # Of its panel: room for numbers to the left, and for numbers and a title below.
 _BOX: Final = Box(46, 16, 320, 132)
-# What is a round distance between two ticks.
-_STEPS: Final = (1, 2, 5, 10)
+_MOST_LEVELS, _MOST_ACROSS = 5, 7  # marks beside the panel, and below it
 # Lines, in points: a fold or a figure beside the one that counts, and that one.
 _HISTORY_WIDTHS: Final = (0.5, 1.6)
 _CURVE_WIDTHS: Final = (0.9, 1.6)
@@ -147,7 +147,7 @@ def _history(histories: Sequence[Sequence[dict[str, Any]]], what: str, *, title:
     top = float(np.nanmax(lines, initial=0.0)) or 1.0
     drawing, numbers = Drawing(_WIDTH, _HEIGHT, key=key, label=title), np.arange(1.0, longest + 1)
     panel = drawing.panel(_BOX, x=(1, max(longest, 2)), y=(0, _HISTORY_ROOM * top))
-    _axes(panel, title=title, x_text=lambda value: f"{value:g}")
+    _axes(panel, title=title, across=number_ticks(*panel.x, most=_MOST_ACROSS, whole=True))
     for row in lines:
         panel.curve(numbers, row, colour=MUTED, width=_HISTORY_WIDTHS[0])
     counted = np.isfinite(lines).sum(axis=0)
@@ -162,7 +162,7 @@ def _threshold_curve(curve: dict[str, Any], *, key: str) -> str:
     drawing = Drawing(_WIDTH, _HEIGHT, key=key, label=title)
     levels = np.array(curve["threshold"])
     panel = drawing.panel(_BOX, x=(float(levels.min()), float(levels.max())), y=(0, _CURVE_ROOM))
-    _axes(panel, title=title, x_text=lambda value: f"{value:g}")
+    _axes(panel, title=title, across=number_ticks(*panel.x, most=_MOST_ACROSS))
     for place, (name, words) in enumerate((("precision", "precision"), ("recall", "recall"), ("f1", "F1"))):
         colour = ACCENT if name == "f1" else class_colour(place)
         panel.curve(levels, np.array(curve[name]), colour=colour, width=_CURVE_WIDTHS[name == "f1"])
@@ -171,12 +171,12 @@ def _threshold_curve(curve: dict[str, Any], *, key: str) -> str:
     return drawing.svg()
 
 
-def _axes(panel: Any, *, title: str, x_text: Any) -> None:
-    ticks = round_steps(*panel.y, most=5, steps=_STEPS)
-    for level in ticks:
-        panel.level(level, colour=LINE, width=0.4)
+def _axes(panel: Panel, *, title: str, across: Sequence[Tick]) -> None:
+    ticks = number_ticks(*panel.y, most=_MOST_LEVELS)
+    for tick in ticks:
+        panel.level(tick.value, colour=LINE, width=0.4)
     panel.frame()
-    panel.y_ticks(ticks, [f"{level:.3g}" for level in ticks])
-    panel.x_ticks(round_steps(*panel.x, most=7, steps=_STEPS), text=x_text)
+    panel.y_ticks(ticks)
+    panel.x_ticks(across)
     middle = panel.x[0] + (panel.x[1] - panel.x[0]) / 2
     panel.write(middle, panel.y[0] - _TITLE_BELOW * (panel.y[1] - panel.y[0]), title, colour=MUTED)

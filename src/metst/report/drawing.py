@@ -7,16 +7,17 @@ the page's style sheet.
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
+from PIL import Image
 
-from metst.arrays import FloatArray, UInt8Array
+from metst.arrays import FloatArray, Int64Array
+from metst.report.ticks import Tick
 
 INK, MUTED, LINE, ACCENT = (f"var(--{name})" for name in ("ink", "muted", "line", "accent"))
 """Colours of the style sheet: text and curves; secondary text; axes; what is pointed out."""
@@ -33,6 +34,8 @@ _TICK_PT: Final = 2.5  # length of a mark beside an axis
 _HATCH_PT: Final = 4  # from one slanted line to the next
 _MIDDLE: Final = 0.35  # of the font's size: from the middle of its figures down to their baseline
 _AXIS_PT: Final = 0.6  # width of axes and marks
+_FINE: Final = 10  # steps of a point in which curves are drawn: finer ones are seen by nobody
+_SHADES: Final = 31  # of a colour, over none: more of them are seen by nobody either
 
 
 def class_colour(index: int) -> str:
@@ -110,10 +113,9 @@ class Panel:
         seen = np.isfinite(across) & np.isfinite(down)
         starts = np.flatnonzero(seen & ~np.concatenate([[False], seen[:-1]]))
         ends = np.flatnonzero(seen & ~np.concatenate([seen[1:], [False]])) + 1
-        steps = (
-            "M" + " ".join(f"{a:.2f},{b:.2f}" for a, b in zip(across[i:j], down[i:j], strict=True))
-            for i, j in zip(starts, ends, strict=True)
-        )
+        points = np.rint(np.column_stack([across, down])[seen] * _FINE).astype(np.int64)
+        lengths = (ends - starts).tolist()
+        steps = (_polyline(run) for run in np.split(points, np.cumsum(lengths)[:-1]) if len(run))
         add(self.drawing.root, "path", {"d": "".join(steps), "style": stroke(colour, width=width, dashes=dashes)})
 
     def level(self, y: float, *, colour: str, width: float, dashes: str = "") -> None:
@@ -150,12 +152,15 @@ class Panel:
         parent = add(self.drawing.root, "a", {"href": link}) if link else self.drawing.root
         write(parent, float(across), float(down), text, colour=colour, anchor=anchor, bold=bold)
 
-    def picture(self, rgba: UInt8Array, *, x: tuple[float, float]) -> None:
-        """Pixels ``(rows, columns, 4)`` from one x to another over the whole height."""
+    def heat(self, share: FloatArray, *, x: tuple[float, float], rgb: tuple[int, int, int]) -> None:
+        """Pixels from one x to another over the whole height: ``share`` (rows, columns) in [0, 1] is how much hides."""
         left, right = self.at(np.array(x), np.zeros(2))[0]
-        _, png = cv2.imencode(".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
+        image = Image.fromarray(np.rint(_SHADES * np.clip(share, 0, 1)).astype(np.uint8))
+        image.putpalette(rgb * (_SHADES + 1))  # makes it one of colours by number
+        alpha, png = bytes(np.linspace(0, 255, _SHADES + 1).round().astype(np.uint8)), io.BytesIO()
+        image.save(png, "png", transparency=alpha, optimize=True)
         place = {"x": left, "y": self.box.top, "width": right - left, "height": self.box.height}
-        content = "data:image/png;base64," + base64.b64encode(png.tobytes()).decode("ascii")
+        content = "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")
         how = {"preserveAspectRatio": "none", "style": "image-rendering:pixelated", "href": content}
         add(self.drawing.root, "image", {**{name: f"{value:.2f}" for name, value in place.items()}, **how})
 
@@ -165,24 +170,23 @@ class Panel:
         path = f"M{left:.2f} {top:.2f}V{bottom:.2f}H{right:.2f}"
         add(self.drawing.root, "path", {"d": path, "style": stroke(LINE, width=_AXIS_PT)})
 
-    def x_ticks(self, values: Sequence[float], *, text: Callable[[float], str] | None) -> None:
+    def x_ticks(self, ticks: Iterable[Tick]) -> None:
         """Marks below the panel, with their texts."""
         _, bottom = self._corner()
-        for value in values:
-            across = float(self.at(value, 0)[0])
-            if text is not None:
-                mark = f"M{across:.2f} {bottom:.2f}v{_TICK_PT}"
-                add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
-                write(self.drawing.root, across, bottom + _TICK_PT + _FONT_PT + 1, text(value), colour=MUTED)
+        for tick in ticks:
+            across = float(self.at(tick.value, 0)[0])
+            mark = f"M{across:.2f} {bottom:.2f}v{_TICK_PT}"
+            add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
+            write(self.drawing.root, across, bottom + _TICK_PT + _FONT_PT + 1, tick.text, colour=MUTED)
 
-    def y_ticks(self, values: Sequence[float], texts: Sequence[str], *, marks: bool = True) -> None:
+    def y_ticks(self, ticks: Iterable[Tick], *, marks: bool = True) -> None:
         """Marks beside the panel, with their texts."""
-        for value, text in zip(values, texts, strict=True):
-            down = float(self.at(0, value)[1])
+        for tick in ticks:
+            down = float(self.at(0, tick.value)[1])
             if marks:
                 mark = f"M{self.box.left:.2f} {down:.2f}h{-_TICK_PT}"
                 add(self.drawing.root, "path", {"d": mark, "style": stroke(MUTED, width=_AXIS_PT)})
-            write(self.drawing.root, self.box.left - 2 * _TICK_PT, down + _MIDDLE * _FONT_PT, text,
+            write(self.drawing.root, self.box.left - 2 * _TICK_PT, down + _MIDDLE * _FONT_PT, tick.text,
                   colour=MUTED, anchor="end")  # fmt: skip
 
     def y_title(self, text: str, *, off: float) -> None:
@@ -193,6 +197,12 @@ class Panel:
 
     def _corner(self) -> tuple[float, float]:
         return self.box.left + self.box.width, self.box.top + self.box.height
+
+
+def _polyline(points: Int64Array) -> str:
+    """Path through points ``(N, 2)``, in fine steps: the first where it is, the others from the one before."""
+    words = [f"{x / _FINE:g},{y / _FINE:g}" for x, y in np.diff(points, axis=0, prepend=0).tolist()]
+    return f"M{words[0]}" + (f"l{' '.join(words[1:])}" if len(words) > 1 else "")
 
 
 def add(parent: Element, tag: str, attributes: dict[str, str] | None = None) -> Element:
@@ -213,13 +223,3 @@ def write(
 def stroke(colour: str, *, width: float, dashes: str = "") -> str:
     """Style of a line."""
     return f"stroke:{colour};stroke-width:{width:g}" + (f";stroke-dasharray:{dashes}" if dashes else "")
-
-
-def round_steps(low: float, high: float, *, most: int, steps: Sequence[float]) -> list[float]:
-    """At most ``most`` equally spaced round values in a range; ``steps``: which ones are round, from 1 to 10."""
-    width = high - low
-    power = math.floor(math.log10(width / most)) if width > 0 else 0
-    sizes = [step * 10.0**exponent for exponent in (power, power + 1) for step in steps]
-    fitting = (size for size in sizes if math.floor(high / size) - math.ceil(low / size) + 1 <= most)
-    size = next(fitting, width or 1.0)
-    return [number * size for number in range(math.ceil(low / size), math.floor(high / size) + 1)]

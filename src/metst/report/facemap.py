@@ -38,6 +38,7 @@ _OUTLINES: Final = (
 _WIDTH, _HEIGHT = 166.0, 180.0
 _ACROSS, _DOWN = (-0.95, 0.95), (1.44, -0.62)
 _HEAD_PT, _SHORTEST_PT = 7.0, 0.8  # of an arrow: its head; under which it is left out
+_DOT_PT: Final = 2.6  # width of the dot at a region
 
 # The longest arrow has this length on the drawing, face units; a movement under the least is not enlarged to it.
 _ARROW: Final = 0.30
@@ -71,15 +72,16 @@ def draw_facemap(displacement: Float32Array, *, key: str, label: str) -> str:
     drawing = Drawing(_WIDTH, _HEIGHT, key=key, label=label)
     panel = drawing.panel(Box(0, 0, _WIDTH, _HEIGHT), x=_ACROSS, y=_DOWN)
     points, centres = drawn_landmarks(), region_centres()
-    for line in _OUTLINES:
-        panel.curve(*points[list(line)].T, colour=MUTED, width=0.6)
+    nowhere = np.full((1, 2), np.nan)  # parts one outline from the next
+    outlines = [part for line in _OUTLINES for part in (points[list(line)], nowhere)]
+    panel.curve(*np.concatenate(outlines).T, colour=MUTED, width=0.6)
     # A coarse region says what its fine ones say together: only the fine ones get an arrow.
     coarse = {region.parent for region in REGIONS}
     shown = [i for i in range(len(REGIONS)) if i not in coarse and np.isfinite(displacement[i]).all()]
     arrows = displacement.astype(np.float64) * enlargement(displacement)
-    for i in shown:
-        x, y = panel.at(*centres[i])
-        add(drawing.root, "circle", {"cx": f"{x:.2f}", "cy": f"{y:.2f}", "r": "1.3", "style": f"fill:{LINE}"})
+    places = np.column_stack(panel.at(*centres[shown].T))
+    dots = "".join(f"M{_pair(place)}h0" for place in places)  # lines without a length, and with round ends
+    add(drawing.root, "path", {"d": dots, "style": f"{stroke(LINE, width=_DOT_PT)};stroke-linecap:round"})
     for i in sorted(shown, key=lambda i: float(np.linalg.norm(arrows[i]))):
         _draw_arrow(panel, centres[i], arrows[i])
     return drawing.svg()
@@ -100,11 +102,11 @@ def _draw_arrow(panel: Panel, start: Float64Array, arrow: Float64Array) -> None:
     add(
         panel.drawing.root,
         "path",
-        {"d": f"M{x0:.2f} {y0:.2f}L{_pair(neck)}", "style": stroke(colour, width=1.6) + opacity},
+        {"d": f"M{x0:.1f} {y0:.1f}L{_pair(neck)}", "style": stroke(colour, width=1.6) + opacity},
     )
-    path = f"M{x1:.2f} {y1:.2f}L{_pair(neck + aside)}L{_pair(neck - aside)}Z"
+    path = f"M{x1:.1f} {y1:.1f}L{_pair(neck + aside)}L{_pair(neck - aside)}Z"
     add(panel.drawing.root, "path", {"d": path, "style": f"fill:{colour}{opacity}"})
 
 
 def _pair(point: Float64Array) -> str:
-    return f"{point[0]:.2f} {point[1]:.2f}"
+    return f"{point[0]:.1f} {point[1]:.1f}"

@@ -6,6 +6,7 @@ import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from metst.timeline import frame_for_people
 MOST_CARDS: Final = 60
 MOST_GAPS: Final = 40
 _MOST_READOUTS: Final = 60_000
+_NO_SCORE: Final = "zz"  # more than any score, to the base of 36
 
 
 def write_report(
@@ -190,15 +192,25 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _readout(analysis: Analysis) -> dict[str, list[Any]]:
-    """What the pointer reads off the curves: per frame its number, milliseconds, score in per mille, class."""
-    frames = np.arange(0, len(analysis.scores), max(1, -(-len(analysis.scores) // _MOST_READOUTS)))
-    score = np.nan_to_num(1000 * analysis.scores.values[frames, 0], nan=-1)
-    probability = np.nan_to_num(analysis.scores.values[frames, 1:], nan=0)
+def _readout(analysis: Analysis) -> dict[str, Any]:
+    """What the pointer reads off the curves, each frame's milliseconds, score in per mille and class.
+
+    The longest part of the page, and therefore short: frames are ``step`` apart; milliseconds are told by what is added
+    from one to the next, scores by two digits to the base of 36 (:data:`_NO_SCORE` where there is none), and classes by
+    runs, each its number and how many frames it lasts.
+    """
+    step = max(1, -(-len(analysis.scores) // _MOST_READOUTS))
+    scores, time_s = analysis.scores.values[::step], analysis.grid.time_s[::step]
+    milliseconds = np.rint(1000 * time_s).astype(np.int64)
+    words = np.array([np.base_repr(score, 36).zfill(2).lower() for score in range(1001)] + [_NO_SCORE])
+    score = np.where(np.isfinite(scores[:, 0]), np.rint(1000 * np.clip(np.nan_to_num(scores[:, 0]), 0, 1)), -1)
+    probability = np.nan_to_num(scores[:, 1:])
+    kinds = probability.argmax(axis=1) if probability.shape[1] else np.zeros(len(scores), np.int64)
+    runs = ((kind, len(list(run))) for kind, run in groupby(kinds.tolist()))
     return {
-        "frame": frame_for_people(frames).tolist(),
-        "ms": np.rint(1000 * analysis.grid.time_s[frames]).astype(np.int64).tolist(),
-        "score": np.rint(score).astype(np.int64).tolist(),
-        "class": (probability.argmax(axis=1) if probability.shape[1] else np.zeros(len(frames), int)).tolist(),
+        "step": step,
+        "ms": " ".join(map(str, np.diff(milliseconds, prepend=0).tolist())),
+        "score": "".join(words[score.astype(np.int64)]),
+        "class": " ".join(f"{kind} {length}" for kind, length in runs),
         "classes": [name.removeprefix("p_") for name in analysis.scores.channels[1:]],
     }

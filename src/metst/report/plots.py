@@ -21,12 +21,12 @@ from metst.report.drawing import (
     Panel,
     add,
     class_colour,
-    round_steps,
     stroke,
     write,
 )
 from metst.report.facemap import region_centres
 from metst.report.movement import bin_starts, binned, onset_to_apex, region_groups
+from metst.report.ticks import Tick, clock_ticks, number_ticks
 from metst.report.wording import clock
 from metst.results import Analysis
 
@@ -45,9 +45,8 @@ _SCORE_RANGE: Final = (0.0, 1.02)  # of the axis: a curve at 1 keeps its width
 _BINS: Final = 700  # across a row: about one per point
 _LEAST_SPAN_S: Final = 1e-3  # of an axis, also for a recording of one frame
 _ROUNDING_S: Final = 1e-6  # a frame on the edge of a bin belongs to it, however sums are rounded
-_CLOCK_STEPS: Final = (1, 2, 3, 5, 6, 10)  # which steps are round on a clock
-_DECIMAL_STEPS: Final = (1, 2, 5, 10)  # and elsewhere
-_MOST_TIMES, _MOST_SECONDS, _MOST_PERCENTS = 13, 5, 4  # marks along a row; below a close-up; beside it
+_MOST_TIMES, _MOST_SECONDS, _MOST_PERCENTS = 13, 6, 4  # marks along a row; below a close-up; beside it
+_SCORES: Final = (Tick(0, "0"), Tick(0.5, "0.5"), Tick(1, "1"))  # marks beside the score
 _LETTER: Final = 0.007  # of a row's width, per letter of a reason that is written into a gap
 _LEAST_EVENT, _CLOSE_EVENTS = 500, 50  # a row's width over these: least width of an event; numbers nearer go up a step
 _EVENT_BAR: Final = 0.04  # height of the bar over an event, share of the panel's
@@ -113,7 +112,7 @@ def timeline_rows(analysis: Analysis, *, movement: Float32Array, linked: Collect
             _draw_gaps(panel, analysis, named=panel is score)
             panel.frame()
         _mark_events(score, strips, analysis, linked=linked)
-        strips.x_ticks(round_steps(*span_s, most=_MOST_TIMES, steps=_CLOCK_STEPS), text=clock)
+        strips.x_ticks(clock_ticks(*span_s, most=_MOST_TIMES))
         yield Row(drawing.svg(), *span_s)
 
 
@@ -133,7 +132,7 @@ def _draw_score(panel: Panel, analysis: Analysis, *, frames: slice) -> None:
         panel.curve(*envelope, colour=INK, width=0.8)
     if analysis.threshold is not None:
         panel.level(analysis.threshold, colour=MUTED, width=0.7, dashes="3 2")
-    panel.y_ticks((0, 0.5, 1), ("0", "0.5", "1"))
+    panel.y_ticks(_SCORES)
     panel.y_title("score", off=24)
 
 
@@ -155,15 +154,12 @@ def _draw_strips(panel: Panel, share: Float32Array, time_s: FloatArray) -> None:
         # Equal in time, not in frames: the strip is a picture, and a picture has columns of one width.
         starts = np.searchsorted(time_s, edges[:-1] + _ROUNDING_S, side="right") - 1
         shown = np.nan_to_num(binned(share, starts=starts, highest=True))[:, order]
-        image = np.empty((*shown.T.shape, 4), dtype=np.uint8)
-        image[..., :3] = HEAT_RGB
-        image[..., 3] = np.rint(255 * np.clip(shown.T, 0, 1))
-        panel.picture(image, x=(float(time_s[0]), panel.x[1]))
+        panel.heat(shown.T, x=(float(time_s[0]), panel.x[1]), rgb=HEAT_RGB)
     ends = np.cumsum([len(indices) for _, indices in groups])
     for end in ends[:-1]:
         panel.level(float(end), colour=LINE, width=0.6)
-    middles = [float(end) - len(indices) / 2 for end, (_, indices) in zip(ends, groups, strict=True)]
-    panel.y_ticks(middles, [name for name, _ in groups], marks=False)
+    named = [Tick(float(end) - len(indices) / 2, name) for end, (name, indices) in zip(ends, groups, strict=True)]
+    panel.y_ticks(named, marks=False)
 
 
 def _draw_gaps(panel: Panel, analysis: Analysis, *, named: bool) -> None:
@@ -256,8 +252,7 @@ def draw_close_up(analysis: Analysis, event: int) -> str:
         panel.frame()
     _draw_score(score, analysis, frames=frames)
     _draw_paths(motion, paths, time_s=time_s[frames])
-    seconds = round_steps(*span_s, most=_MOST_SECONDS, steps=_DECIMAL_STEPS)
-    motion.x_ticks(seconds, text=lambda time: clock(time, decimals=1))
+    motion.x_ticks(clock_ticks(*span_s, most=_MOST_SECONDS))
     score.write(float(time_s[onset]), _WORDS_UP, "onset", colour=MUTED, anchor="end")
     score.write(float(time_s[apex]), _WORDS_UP, "apex", colour=MUTED)
     score.write(float(time_s[last]), _WORDS_UP, "offset", colour=MUTED, anchor="start")
@@ -280,6 +275,5 @@ def _draw_paths(panel: Panel, paths: list[tuple[str, Float32Array]], *, time_s: 
         key = {"d": f"M{beside:g} {down:.2f}h{_KEY_LINE}", "style": stroke(ACCENT, width=1.1, dashes=dashes)}
         add(panel.drawing.root, "path", key)
         write(panel.drawing.root, beside + _KEY_WORDS, down + _KEY_FEET, name, colour=INK, anchor="start")
-    ticks = round_steps(*panel.y, most=_MOST_PERCENTS, steps=_DECIMAL_STEPS)
-    panel.y_ticks(ticks, [f"{tick:g} %" for tick in ticks])
+    panel.y_ticks(number_ticks(*panel.y, most=_MOST_PERCENTS, unit=" %"))
     panel.y_title("motion", off=34)

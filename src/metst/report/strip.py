@@ -10,7 +10,7 @@ import numpy as np
 from metst.arrays import Image
 from metst.report.canvas import line, palette, ring, shade, text_size, write
 from metst.report.drawing import CLASS_COLOURS
-from metst.report.wording import clock
+from metst.report.ticks import clock_ticks
 from metst.results import Analysis, face_conditions
 from metst.timeline import true_runs
 
@@ -34,8 +34,7 @@ _EVENT_BAR, _OVER_EVENT, _LEAST_EVENT = 3, 5, 2  # bar over an event; from the p
 _FLAG, _GAP_PADDING, _CURVE = 4, 4, 2  # line of conditions; room beside the words in a gap; width of the curve
 
 _GAP_SHADE, _EVENT_SHADE = 0.8, 0.38  # how much of the ground is hidden
-_TICKS_S: Final = (0.5, 1.0, 2.0, 5.0)  # seconds between marks, the first that fits
-_MOST_TICKS: Final = 10  # on a page
+_MOST_TICKS: Final = 11  # on a page
 
 
 class ScoreStrip:
@@ -110,14 +109,12 @@ class ScoreStrip:
 
     def _draw_ticks(self, image: Image, number: int, *, start_s: float) -> None:
         colours = palette()
-        step = next((s for s in _TICKS_S if self.page_s / s <= _MOST_TICKS), _TICKS_S[-1])
-        for k in range(int(np.ceil(start_s / step - _ROUNDING)), int((start_s + self.page_s) / step + _ROUNDING) + 1):
-            x = self._x(k * step, number)
+        for tick in clock_ticks(start_s, start_s + self.page_s, most=_MOST_TICKS):
+            x = self._x(tick.value, number)
             line(image, [(x, self.bottom), (x, self.bottom + _TICK)], colour=colours["muted"])
-            label = clock(k * step, decimals=0 if step >= 1 else 1)
             if self.left + self.size < x < self.right - self.size:
                 place = (x, self.bottom + _UNDER_TICK)
-                write(image, label, at=place, size=self.small, colour=colours["muted"], align=(0.5, 0))
+                write(image, tick.text, at=place, size=self.small, colour=colours["muted"], align=(0.5, 0))
         for score in (0, 1):
             beside = (self.left - _BESIDE_AXIS, self._y(score))
             write(image, str(score), at=beside, size=self.small, colour=colours["muted"], align=(1, 0.5))

@@ -10,9 +10,12 @@ _HOUR_MIN = 60  # minutes of an hour
 
 
 def clock(time_s: float, *, decimals: int = 0) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Seconds as m:ss or h:mm:ss; with a minus before them where a recording starts before zero."""
     unit = 10**decimals
-    whole, part = divmod(round(time_s * unit), unit)
+    rounded = round(time_s * unit)
+    if rounded < 0:
+        return f"-{clock(-time_s, decimals=decimals)}"
+    whole, part = divmod(rounded, unit)
     minutes, seconds = divmod(whole, MINUTE_S)
     hours, minutes = divmod(minutes, _HOUR_MIN)
     ending = f"{seconds:02d}" + (f".{part:0{decimals}d}" if decimals else "")

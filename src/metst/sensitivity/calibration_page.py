@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from metst.report.drawing import ACCENT, INK, LINE, MUTED, Box, Drawing, Panel, add, class_colour, stroke, write
 from metst.report.html import page_style, page_template
+from metst.report.ticks import Tick, apart
 from metst.sensitivity.calibration import Calibration
 from metst.sensitivity.recording_quality import give_advice
 from metst.sensitivity.summary import TARGET, Summary, Threshold
@@ -22,6 +23,7 @@ _SMALL_WIDTH, _SMALL_HEIGHT = 240.0, 156.0
 _BOX: Final = Box(44, 14, 462, 232)
 _PLACEBO_OFF: Final = 1.7  # the placebo stands this far left of the weakest amplitude on the logarithmic axis
 _DOT_PT: Final = 3.2
+_LEAST_APART: Final = 18.0  # points between two amplitudes that are named: room for four figures
 _SMALL: Final = Box(40, 22, 190, 108)
 _SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)  # found, that get a line; the small drawings name every second
 _TOP: Final = 1.02  # of the axis of shares: room above the highest
@@ -120,12 +122,8 @@ def _axes(drawing: Drawing, summary: Summary, *, box: Box, texts: bool) -> Panel
     for level in _SHARES[1:]:
         panel.level(level, colour=LINE, width=0.4)
     panel.frame()
-    shares = _SHARES if texts else _SHARES[::2]
-    panel.y_ticks(shares, [f"{share:.0%}" for share in shares])
-    levels = [point["amplitude"] for point in summary.points if point["amplitude"] > 0]
-    levels = levels if texts else levels[:: max(len(levels) // 2, 1)]
-    panel.x_ticks([float(np.log(level)) for level in levels], text=lambda x: f"{100 * np.exp(x):.3g}")
-    panel.x_ticks([_placebo(summary)], text=lambda _: "0")
+    panel.y_ticks(Tick(share, f"{share:.0%}") for share in (_SHARES if texts else _SHARES[::2]))
+    panel.x_ticks(_amplitudes(summary, least=_LEAST_APART * (panel.x[1] - panel.x[0]) / box.width))
     middle, bottom = box.left + box.width / 2, box.top + box.height
     title = "amplitude, % of a full contraction (0: nothing planted)" if texts else "amplitude, %"
     write(drawing.root, middle, bottom + (_TITLE_DOWN if texts else _SMALL_TITLE_DOWN), title, colour=MUTED)
@@ -135,6 +133,13 @@ def _axes(drawing: Drawing, summary: Summary, *, box: Box, texts: bool) -> Panel
         words = f"10 % of a full contraction moves the face by {10 * weakest:.1f} % of the eye corners' distance"
         write(drawing.root, middle, bottom + _REMARK_DOWN, words, colour=MUTED)
     return panel
+
+
+def _amplitudes(summary: Summary, *, least: float) -> list[Tick]:
+    """Marks at the amplitudes that were planted, none over another."""
+    levels = sorted({point["amplitude"] for point in summary.points if point["amplitude"] > 0})
+    planted = (Tick(float(np.log(level)), f"{100 * level:.3g}") for level in levels)
+    return apart([Tick(_placebo(summary), "0"), *planted], least=least)
 
 
 def _placebo(summary: Summary) -> float:
