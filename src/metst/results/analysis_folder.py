@@ -55,6 +55,9 @@ LAYERS_FILE = "layers.json"
 _CONDITIONS = "conditions"
 """Column of words in ``frames.csv``, its last; earlier versions have none."""
 
+REVIEW_FILE = "review.sqlite"
+"""The log of what coders make of the results; see :mod:`metst.coding.journal`."""
+
 _AGAIN = "analyse the recording again"
 """What to do about a damaged folder."""
 
@@ -268,6 +271,21 @@ class Tables:
     face_quality: Float32Array
     reason: tuple[str, ...]
     conditions: tuple[str, ...]
+
+    @property
+    def grid(self) -> TimeGrid:
+        """Timestamps of the ``T`` frames."""
+        return self.scores.grid
+
+    @property
+    def source(self) -> Source:
+        """The recording that was analysed."""
+        return self.header.source
+
+    @property
+    def created(self) -> str:
+        """ISO 8601 date and time."""
+        return self.header.created
 
 
 def read_tables(folder: str | Path, *, check: bool = True) -> Tables:
