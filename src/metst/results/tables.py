@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 512
 """Rows that become text together, so that long tables take little memory.  Set by hand; it changes no byte."""
 
-_BYTES_READ = 2**20
-"""Bytes that become numbers together, so that long tables take little memory.  Set by hand; it changes no value."""
+_BYTES_READ = 2**17
+"""Bytes that become numbers together: long tables take little memory, and other threads wait for some milliseconds.
+
+Set by hand; it changes no value.
+"""
 
 _NOT_PLAIN = (b'"', b"'", b"\r")
 """Marks of a table that lines and commas alone do not divide."""

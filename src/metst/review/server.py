@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import socket
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -148,6 +149,7 @@ def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> No
     )
     server = uvicorn.Server(config)
     own.listen(config.backlog)
+    threading.Thread(target=desk.read_ahead, name="metst-read-ahead", daemon=True).start()
     on_ready()
     try:
         server.run(sockets=[own])
