@@ -38,6 +38,7 @@ from metst.results.analysis_folder import (
     LAYERS_FILE,
     LAYERS_FOLDER,
     REVIEW_FILE,
+    Tables,
     content_in,
     header_in,
     read_analysis,
@@ -222,7 +223,9 @@ def event_in(row: Mapping[str, str]) -> LayerEvent:
     )
 
 
-def read_coding(folder: str | Path, *, check: bool = True, reviews: bool = True) -> Coding:
+def read_coding(
+    folder: str | Path, *, check: bool = True, reviews: bool = True, tables: Tables | None = None
+) -> Coding:
     """All layers in a folder of results: that of its analysis, those that were imported, and those of its reviews.
 
     Of a review it is what the coder accepted.  An imported layer that is called as a review is has another name.
@@ -235,6 +238,8 @@ def read_coding(folder: str | Path, *, check: bool = True, reviews: bool = True)
         Refuse tables that are not those that were written.
     reviews : bool
         Also those of reviews.
+    tables : Tables, optional
+        Of the analysis, where somebody has read them: its other files are not looked at then.
 
     Raises
     ------
@@ -242,7 +247,7 @@ def read_coding(folder: str | Path, *, check: bool = True, reviews: bool = True)
         It holds none, a file of it is damaged, or they are of different recordings.
     """
     folder = Path(folder)
-    coding = _read_given(folder, check=check)
+    coding = _read_given(folder, check=check, tables=tables)
     if not reviews or not (folder / REVIEW_FILE).exists():
         return coding
     found = reviews_in(folder, coding=coding)
@@ -267,12 +272,12 @@ def reviews_in(folder: Path, *, coding: Coding) -> dict[str, Review]:
     return unfold(written.entries)
 
 
-def _read_given(folder: Path, *, check: bool) -> Coding:
+def _read_given(folder: Path, *, check: bool, tables: Tables | None) -> Coding:
     """What reviews begin from."""
     imported = read_layers(folder, check=check) if (folder / LAYERS_FOLDER / LAYERS_FILE).exists() else None
     if imported is not None and has_layers_only(folder):
         return imported
-    analysis = read_analysis(folder, check=check)
+    analysis = tables or read_analysis(folder, check=check)
     machine, layers = machine_layer(analysis), () if imported is None else _not_the_machines(imported.layers)
     if imported is not None and imported.source.content_hash != analysis.source.content_hash:
         raise DataError(f"{folder}: its layers are of another recording than its analysis: import them again")

@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import xxhash
 
 from metst.arrays import FloatArray
@@ -29,16 +28,19 @@ from metst.errors import DataError, OutputError
 from metst.results.motion import Measured
 from metst.results.motion_file import array_digest, header_of, motion_bytes, motion_of, name_in
 from metst.storage import json_key, make_folder, write_whole
+from metst.storage.cache_folder import FOLDER_VARIABLE as FOLDER_VARIABLE
+from metst.storage.cache_folder import PICTURES_SUFFIX
+from metst.storage.cache_folder import default_folder as default_folder
 from metst.storage.leftovers import sweep
 
 FORMAT = 5
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
 
-FOLDER_VARIABLE = "METST_CACHE_DIR"
-"""Variable of the environment that names the folder."""
-
 _SUFFIX = ".motion.safetensors"
 """How the name of an entry ends."""
+
+_PICTURES_NAME = "(pictures for metst review)"
+"""Such a copy does not say how its recording is called."""
 
 _DAY_S = 86400.0  # seconds
 _OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
@@ -65,11 +67,6 @@ class Entry:
     name: str
     size: int
     used: datetime
-
-
-def default_folder() -> Path:
-    """``METST_CACHE_DIR``, or the place that the system has for caches."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or platformdirs.user_cache_path("metst", appauthor=False) / "motion")
 
 
 @lru_cache(maxsize=8)
@@ -144,13 +141,14 @@ class MotionCache:
                 _log.warning("motion is not kept for the next run: %s", error)
 
     def entries(self) -> list[Entry]:
-        """All entries, the one used last first."""
+        """All entries and copies of recordings, the one used last first."""
         found = []
-        for path in self._files(f"*{_SUFFIX}"):
+        for path in self._files(f"*{_SUFFIX}") + self._files(f"*{PICTURES_SUFFIX}"):
             with suppress(FileNotFoundError):  # another process may be pruning
                 status = path.stat()
                 used = datetime.fromtimestamp(status.st_mtime, UTC)
-                found.append(Entry(path, name_in(path), status.st_size, used))
+                name = _PICTURES_NAME if path.name.endswith(PICTURES_SUFFIX) else name_in(path)
+                found.append(Entry(path, name, status.st_size, used))
         return sorted(found, key=lambda entry: (entry.used, entry.path.name), reverse=True)
 
     def forget(self, contents: Set[str]) -> list[Entry]:
