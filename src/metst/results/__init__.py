@@ -8,11 +8,13 @@ was given.  What people coded of the same recording stands beside: see
 :mod:`metst.coding`.
 """
 
+from metst.arrays import Block
 from metst.results.analysis import Analysis, Custody, Gap, Source
 from metst.results.analysis_folder import (
     AnalysisHeader,
     check_files,
     discard,
+    read,
     read_analysis,
     read_header,
     write_analysis,
@@ -20,7 +22,7 @@ from metst.results.analysis_folder import (
 from metst.results.flags import Condition, Flags, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS, Measured, Motion
 from metst.results.overview import Overview, overview_of, read_overview, write_overview
-from metst.results.tables import Block, event_table, table_of
+from metst.results.tables import event_table, table_of
 from metst.results.usable import usable_problem
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "face_conditions",
     "in_words",
     "overview_of",
+    "read",
     "read_analysis",
     "read_header",
     "read_overview",
