@@ -8,7 +8,7 @@ SUPPLY := build/supply
 $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable '.[live,onnx,train,web]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group docs --editable '.[live,onnx,pandas,plot,train,web]'
 	touch $@
 
 .PHONY: demo test test-slow test-explore fuzz lint docs examples pictures release-check lock audit test-versions
@@ -48,6 +48,7 @@ docs: $(VENV)/.done
 
 examples: $(VENV)/.done
 	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python .ci/notebooks examples/*.ipynb
 
 pictures: $(VENV)/.done
 	$(BIN)/python docs/make_pictures.py

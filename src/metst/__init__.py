@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from metst.models.checkpoint import load_model as load_model
     from metst.report import write_report as write_report
     from metst.results import Analysis as Analysis
+    from metst.results import read as read
     from metst.results import read_analysis as read_analysis
     from metst.results import write_analysis as write_analysis
     from metst.stream import Stream as Stream
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "analyze",
     "load_model",
+    "read",
     "read_analysis",
     "write_analysis",
     "write_report",
@@ -51,6 +53,7 @@ _HOME = {
     "MetstError": "metst.errors",
     "Stream": "metst.stream",
     "load_model": "metst.models.checkpoint",
+    "read": "metst.results",
     "read_analysis": "metst.results",
     "write_analysis": "metst.results",
     "write_report": "metst.report",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 UInt8Array = npt.NDArray[np.uint8]
+
+Block: TypeAlias = npt.NDArray[np.generic] | Sequence[str]
+"""One column of a table (T,) or several (T, n) of one kind."""
 
 Image = npt.NDArray[np.uint8]
 """Grey ``(H, W)`` or RGB ``(H, W, 3)``, eight bits."""

@@ -8,13 +8,18 @@ and ``*_from_people``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, IntArray
-from metst.errors import DataError
+from metst.arrays import Block, BoolArray, Float32Array, Float64Array, FloatArray, IntArray
+from metst.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TIME_TOLERANCE_S = 1e-6
 """Timestamps are sums of frame durations: times this close, in seconds, are equal.  Set by hand."""
@@ -22,8 +27,14 @@ TIME_TOLERANCE_S = 1e-6
 TIMESTAMP_SLACK_S = 1e-3
 """Containers round their timestamps, Matroska to milliseconds: what is due is due so many seconds earlier."""
 
+TIME_DIGITS = 6
+"""Decimals of seconds in tables of events: to the microsecond."""
+
 MINUTE_S = 60
 """Seconds of a minute."""
+
+_CHANNELS_NAMED = 3
+"""Channels that the short form of a series names.  Set by hand."""
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 5.0, 1000.0
 """Frames per second at which a face that moves is filmed; others are refused.  Set by hand."""
@@ -57,6 +68,13 @@ class TimeGrid:
 
     def __len__(self) -> int:
         return int(self.time_s.size)
+
+    def __repr__(self) -> str:
+        if not len(self):
+            return "TimeGrid(no frames)"
+        span = f"{self.time_s[0]:.3f} to {self.time_s[-1]:.3f} s"
+        rate = f", {1 / self.frame_s:.4g} per second" if self.frame_s else ""
+        return f"TimeGrid({len(self)} frames, {span}{rate})"
 
     @property
     def frame_s(self) -> float:
@@ -109,6 +127,12 @@ class Series:
     def __len__(self) -> int:
         return len(self.grid)
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, np.shape(self.values)))
+        more = ", ..." if len(self.channels) > _CHANNELS_NAMED else ""
+        named = ", ".join(self.channels[:_CHANNELS_NAMED])
+        return f"Series({shape}: {named}{more}; {np.count_nonzero(self.valid)} of {len(self)} frames valid)"
+
     def channel(self, name: str) -> Float32Array:
         """Values of one named channel, ``(T, ...)``."""
         return self.values[:, self.channels.index(name)]
@@ -152,6 +176,14 @@ class Intervals:
         Class probabilities given that it is one; each row sums to 1.
     classes : tuple of str
         Names of the ``K`` classes.
+    grid : TimeGrid, optional
+        Timestamps of the recording, where they are known: those of an :class:`metst.Analysis` have them.
+
+    Notes
+    -----
+    Called, they are a table.  What an analysis found is its field ``events``, which programs read as
+    ``analysis.events.onset``, and a notebook wants a data frame from ``analysis.events()``: so that both hold, the
+    value itself is called, and nothing was renamed.
     """
 
     onset: IntArray
@@ -161,6 +193,7 @@ class Intervals:
     confidence: FloatArray
     probability: FloatArray
     classes: tuple[str, ...] = field(default=())
+    grid: TimeGrid | None = None
 
     def __post_init__(self) -> None:
         count = len(self.label)
@@ -179,6 +212,23 @@ class Intervals:
     def __len__(self) -> int:
         return len(self.label)
 
+    def __repr__(self) -> str:
+        return f"Intervals({number_of(self, 'event')}{': ' if len(self) else ''}{counted(self.label)})"
+
+    def __call__(self) -> pd.DataFrame:
+        """As a data frame, one row per event, with the columns of ``events.csv``; without ``grid`` none of seconds.
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed.
+        """
+        return data_frame(event_columns(self, times_s=None if self.grid is None else self.times_s(self.grid)))
+
+    def times_s(self, grid: TimeGrid) -> Float64Array:
+        """Timestamps (N, 3) of onset, apex and last frame, seconds."""
+        return grid.time_s[np.stack([self.onset, self.apex, self.offset - 1], axis=1)]
+
 
 def join_intervals(parts: Sequence[Intervals]) -> Intervals:
     """Events of the same video and classes, at least one list of them, each list behind the one before."""
@@ -193,6 +243,47 @@ def join_intervals(parts: Sequence[Intervals]) -> Intervals:
         np.concatenate([part.probability for part in parts]),
         parts[0].classes,
     )
+
+
+def event_columns(events: Intervals, *, times_s: FloatArray | None, number: int = 1) -> dict[str, Block]:
+    """Columns of ``events.csv`` for events, from ``number`` on; ``times_s`` (N, 3): when their frames were taken."""
+    first, last = frames_for_people(events.onset, events.offset)
+    columns: dict[str, Block] = {
+        "event": np.arange(number, number + len(events)),
+        "onset_frame": first,
+        "apex_frame": frame_for_people(events.apex),
+        "offset_frame": last,
+    }
+    if times_s is not None:
+        names = ("onset_s", "apex_s", "offset_s")
+        columns |= dict(zip(names, times_s.round(TIME_DIGITS).T, strict=True))
+    columns |= {"label": list(events.label), "confidence": events.confidence}
+    return columns | {f"p_{name}": events.probability[:, k] for k, name in enumerate(events.classes)}
+
+
+def data_frame(columns: Mapping[str, Block]) -> pd.DataFrame:
+    """Columns ``(N,)`` by name as a ``pandas.DataFrame`` with the index 0 to N - 1.
+
+    Raises
+    ------
+    UsageError
+        pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise UsageError("a data frame needs the package pandas: pip install 'metst[pandas]'") from error
+    return pandas.DataFrame(dict(columns))
+
+
+def number_of(events: Intervals, what: str) -> str:
+    """``1 event``, ``3 events``."""
+    return f"{len(events)} {what}{'' if len(events) == 1 else 's'}"
+
+
+def counted(labels: Iterable[str]) -> str:
+    """``negative 2, surprise 1``: in order of name."""
+    return ", ".join(f"{label} {count}" for label, count in sorted(Counter(labels).items()))
 
 
 def true_runs(mask: BoolArray) -> list[slice]:

@@ -10,8 +10,8 @@ import pytest
 import metst
 
 NAMES = {
-    "Analysis", "AnalyzeSettings", "MetstError", "Stream", "__version__", "analyze", "load_model", "read_analysis",
-    "write_analysis", "write_report",
+    "Analysis", "AnalyzeSettings", "MetstError", "Stream", "__version__", "analyze", "load_model", "read",
+    "read_analysis", "write_analysis", "write_report",
 }  # fmt: skip
 
 

@@ -27,12 +27,11 @@ from metst.coding.layers_folder import row_of
 from metst.errors import DataError, UsageError
 from metst.formats.files import Found, of_this_video
 from metst.formats.frames import FrameTimes
-from metst.results.tables import TIME_DIGITS
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.formulas import as_meant, harmless
 from metst.spelling.workbook import open_workbook, openpyxl_for
 from metst.storage import csv_bytes, make_folder, write_whole
-from metst.timeline import TimeGrid
+from metst.timeline import TIME_DIGITS, TimeGrid
 
 COLUMNS = ("video", "coder", "onset_frame", "apex_frame", "offset_frame", "onset_s", "apex_s", "offset_s", "label",
            "confidence", "action_units", "note")  # fmt: skip

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metst.results.tables import COLUMNS, cells_of, event_columns
-from metst.timeline import frame_for_people
+from metst.results.tables import COLUMNS, cells_of
+from metst.timeline import event_columns, frame_for_people
 
 if TYPE_CHECKING:
     from metst.stream import Update

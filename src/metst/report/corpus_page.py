@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import quote
 from metst.report.html import page_style, page_template
 from metst.spelling.names import without_folders, without_their_place
 from metst.storage import csv_bytes, write_whole
+from metst.timeline import counted
 
 SUMMARY_COLUMNS = ("name", "input", "folder", "duration_s", "events", "events_per_min", "classes", "usable_share",
                    "conditions", "model", "problems", "person", "consent", "delete_by")  # fmt: skip
@@ -66,7 +66,7 @@ def _row(line: dict[str, Any], *, root: Path) -> list[Any]:
     else:
         told = line | {
             "folder": _place(line, root=root).as_posix(),
-            "classes": _classes(line),
+            "classes": counted(line["labels"]),
             "conditions": _conditions(line),
             "problems": "; ".join(line["problems"]),
         }
@@ -109,18 +109,13 @@ def _for_people(line: dict[str, Any], *, root: Path, report: str) -> dict[str, s
     return {
         "title": place.as_posix(),
         "link": quote(f"./{(place / report).as_posix()}"),  # a name may hold what means something else in an address
-        "classes": _classes(line),
+        "classes": counted(line["labels"]),
         "misleading": _conditions(line, unit="\N{NO-BREAK SPACE}%"),
     }
 
 
 def _place(line: dict[str, Any], *, root: Path) -> Path:
     return Path(os.path.relpath(line["folder"], root))
-
-
-def _classes(line: dict[str, Any]) -> str:
-    """``negative 2, surprise 1``: in order of name."""
-    return ", ".join(f"{label} {count}" for label, count in sorted(Counter(line["labels"]).items()))
 
 
 def _conditions(line: dict[str, Any], *, unit: str = "%") -> str:

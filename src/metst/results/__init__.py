@@ -8,12 +8,14 @@ was given.  What people coded of the same recording stands beside: see
 :mod:`metst.coding`.
 """
 
+from metst.arrays import Block
 from metst.results.analysis import Analysis, Custody, Gap, Source
 from metst.results.analysis_folder import (
     AnalysisHeader,
     Tables,
     check_files,
     discard,
+    read,
     read_analysis,
     read_header,
     read_motion,
@@ -23,7 +25,7 @@ from metst.results.analysis_folder import (
 from metst.results.flags import Condition, Flags, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS, Measured, Motion
 from metst.results.overview import Overview, overview_of, read_overview, write_overview
-from metst.results.tables import Block, event_table, table_of
+from metst.results.tables import event_table, table_of
 from metst.results.usable import usable_problem
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "face_conditions",
     "in_words",
     "overview_of",
+    "read",
     "read_analysis",
     "read_header",
     "read_motion",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from metst.arrays import BoolArray
 from metst.errors import DataError
 from metst.results.motion import Motion
-from metst.timeline import Intervals, Series, TimeGrid
+from metst.timeline import Intervals, Series, TimeGrid, counted, data_frame, number_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Analysis:
     motion : Motion
         What the scores were made from: motion of the regions, where the face was, why a frame could not be used.
     events : Intervals
-        The movement candidates.
+        The movement candidates; called, as ``analysis.events()``, they are a data frame.
     model : dict of str
         ``name``, ``trained_on``, ``mode``, ...
     settings : dict
@@ -130,6 +135,17 @@ class Analysis:
             raise DataError(f"events of class {', '.join(sorted(unknown))}: expected {', '.join(self.events.classes)}")
         if len(self.events) and (self.events.onset.min() < 0 or self.events.offset.max() > count):
             raise DataError(f"an event lies outside the {count} frames of the analysis")
+        object.__setattr__(self, "events", replace(self.events, grid=self.grid))
+
+    def __repr__(self) -> str:
+        source, found = self.source, counted(self.events.label)
+        what = f"{number_of(self.events, 'candidate')}{': ' if found else ''}{found}"
+        return f"Analysis({source.name!r}, {source.duration_s:.1f} s, {len(self.scores)} frames; {what})"
+
+    def _repr_html_(self) -> str:
+        from metst.results.notebook import summary_of
+
+        return summary_of(self)
 
     @property
     def grid(self) -> TimeGrid:
@@ -154,3 +170,61 @@ class Analysis:
         """Absolute score a peak had to reach; None under a rule whose threshold is relative to the video."""
         value = self.settings.get("decode", {}).get("peak_threshold")
         return None if value is None else float(value)
+
+    def frames(self, *, motion: bool = False) -> pd.DataFrame:
+        """As a data frame, one row per frame, with the columns of ``frames.csv``.
+
+        Parameters
+        ----------
+        motion : bool
+            Add those of ``motion.csv``: displacement, quality and conditions of each region.
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed.
+        """
+        from metst.results.tables import frame_table, motion_table
+
+        tables = [frame_table(self), motion_table(self)] if motion else [frame_table(self)]
+        return data_frame({name: column for table in tables for name, column in table.by_column().items()})
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw score, candidates and gaps over time with Matplotlib.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes, optional
+            Where; without it on a new figure.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            What was drawn on.
+
+        Raises
+        ------
+        UsageError
+            Matplotlib is not installed.
+        """
+        from metst.results.plot import draw_timeline
+
+        return draw_timeline(self, axes)
+
+    def save(self, folder: str | Path, *, motion_format: str = "csv") -> Path:
+        """Write the tables and ``analysis.json``, as :func:`metst.write_analysis`; ``metst.read(folder)`` reads them.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        UsageError, OutputError
+            As there.
+        """
+        from metst.results.analysis_folder import write_analysis
+
+        write_analysis(self, folder, motion_format=motion_format)
+        return Path(folder)

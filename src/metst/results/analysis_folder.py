@@ -19,14 +19,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from metst.arrays import Float32Array
-from metst.errors import DataError, OutputError, UsageError
+from metst.errors import FAULTS_SHOWN, DataError, OutputError, UsageError
 from metst.results.analysis import Analysis, Custody, Gap, Source
 from metst.results.figures import FIGURES_FILE
 from metst.results.motion import FACE_CHANNELS, Motion
 from metst.results.motion_file import motion_bytes, motion_of
 from metst.results.tables import (
     COLUMNS,
-    TIME_DIGITS,
     condition_columns,
     event_table,
     events_in,
@@ -40,7 +39,7 @@ from metst.results.tables import (
 from metst.storage import faults_in_words, fingerprint, remedy, sealed, unsealed, write_parts, write_whole
 from metst.storage.database import connected_for_reading
 from metst.storage.locks import only_writer
-from metst.timeline import Intervals, Series, TimeGrid, frame_for_people
+from metst.timeline import TIME_DIGITS, Intervals, Series, TimeGrid, frame_for_people
 
 SCHEMA = 1
 """Version of the layout of the folder."""
@@ -322,6 +321,25 @@ def read_tables(folder: str | Path, *, check: bool = True) -> Tables:
         reason=face.words,
         conditions=frames.words or ("",) * len(grid),
     )
+
+
+def read(folder: str | Path) -> Analysis:
+    """Read an analysis from its folder, or from the folder around it, which ``metst analyze -o`` and others wrote.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_analysis`, and where the folder around has not exactly one analysis.
+    """
+    folder = Path(folder)
+    if (folder / HEADER_FILE).exists():
+        return read_analysis(folder)
+    inside = sorted(path.parent for path in folder.glob(f"*/{HEADER_FILE}"))
+    if len(inside) > 1:
+        named = ", ".join(each.name for each in inside[:FAULTS_SHOWN])
+        more = " and others" if len(inside) > FAULTS_SHOWN else ""
+        raise DataError(f"{folder} has {len(inside)} analyses: give the folder of one of them ({named}{more})")
+    return read_analysis(inside[0] if inside else folder)
 
 
 def read_header(folder: Path) -> AnalysisHeader:

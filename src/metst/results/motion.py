@@ -124,6 +124,10 @@ class Motion:
     def __len__(self) -> int:
         return len(self.displacement)
 
+    def __repr__(self) -> str:
+        regions, usable = len(self.displacement.channels), np.count_nonzero(self.usable)
+        return f"Motion({len(self)} frames, {regions} regions; {usable} frames usable)"
+
     @property
     def grid(self) -> TimeGrid:
         """Timestamps of the ``T`` frames."""

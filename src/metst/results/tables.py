@@ -8,17 +8,16 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from metst.arrays import AnyArray, Float32Array, Float64Array, FloatArray
+from metst.arrays import AnyArray, Block, Float32Array, Float64Array
 from metst.errors import DataError
 from metst.results.flags import WORDS, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS
 from metst.spelling.formulas import as_meant, harmless
-from metst.timeline import Intervals, TimeGrid, frame_for_people, frames_for_people, frames_from_people
+from metst.timeline import Intervals, TimeGrid, event_columns, frame_for_people, frames_from_people
 
 if TYPE_CHECKING:
     from metst.results.analysis import Analysis
@@ -37,9 +36,6 @@ _NOT_PLAIN = (b'"', b"'", b"\r")
 
 _UNEVEN = "a row has not as many cells as the header"
 """What is wrong with a table that was cut or glued."""
-
-TIME_DIGITS = 6
-"""Decimals of seconds in tables of events: to the microsecond."""
 
 _SHORT_DIGITS = (8, 7)
 """Digits that are tried for a number of 32 bits, which nine always tell from all others (IEEE 754)."""
@@ -81,16 +77,17 @@ COLUMNS = {
 """What each column means; the tables of frames share ``frame`` and ``time_s``."""
 
 
-Block: TypeAlias = npt.NDArray[np.generic] | Sequence[str]
-"""One column (T,) or several (T, n) of one kind."""
-
-
 @dataclass(frozen=True, eq=False)
 class Table:
     """Rows of frames: names of all columns, and the columns in blocks of one kind each."""
 
     columns: tuple[str, ...]
     blocks: tuple[Block, ...]
+
+    def by_column(self) -> dict[str, Block]:
+        """Each column (T,) by its name."""
+        flat = [block.reshape(len(block), -1).T if isinstance(block, np.ndarray) else [block] for block in self.blocks]
+        return dict(zip(self.columns, (column for block in flat for column in block), strict=True))
 
     def csv_parts(self) -> Iterator[bytes]:
         """CSV in UTF-8, some rows at a time; NaN becomes an empty cell, numbers keep every digit they have."""
@@ -139,26 +136,7 @@ def event_table(analysis: Analysis) -> dict[str, Block]:
 
     ``offset_frame`` is the last frame that belongs to the event, and ``offset_s`` is its timestamp.
     """
-    events, time_s = analysis.events, analysis.grid.time_s
-    return event_columns(events, times_s=time_s[np.stack([events.onset, events.apex, events.offset - 1], axis=1)])
-
-
-def event_columns(events: Intervals, *, times_s: FloatArray, number: int = 1) -> dict[str, Block]:
-    """Columns of ``events.csv`` for events whose three frames were taken at ``times_s`` (N, 3), from ``number`` on."""
-    first, last = frames_for_people(events.onset, events.offset)
-    times_s = times_s.round(TIME_DIGITS)
-    columns: dict[str, Block] = {
-        "event": np.arange(number, number + len(events)),
-        "onset_frame": first,
-        "apex_frame": frame_for_people(events.apex),
-        "offset_frame": last,
-        "onset_s": times_s[:, 0],
-        "apex_s": times_s[:, 1],
-        "offset_s": times_s[:, 2],
-        "label": list(events.label),
-        "confidence": events.confidence,
-    }
-    return columns | {f"p_{name}": events.probability[:, k] for k, name in enumerate(events.classes)}
+    return event_columns(analysis.events, times_s=analysis.events.times_s(analysis.grid))
 
 
 def table_of(columns: Mapping[str, Block]) -> Table:
