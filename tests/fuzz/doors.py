@@ -5,6 +5,7 @@ The bytes stand for a file.  Where a door takes several kinds of file, the first
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import tempfile
@@ -13,6 +14,8 @@ from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -31,6 +34,10 @@ from metst.motion.cache import MotionCache, open_cache
 from metst.reproduction.unpickle import read_pickle
 from metst.results import overview_of, read_analysis, read_overview, write_analysis, write_overview
 from metst.results.motion_file import name_in, read_motion_file
+from metst.review.desk import Desk
+from metst.review.gate import Address
+from metst.review.library import Library
+from metst.review.server import create_app
 from metst.sensitivity.many import read_figures
 from metst.storage import fingerprint
 from metst.synthesis.recipe import read_recipe
@@ -62,6 +69,7 @@ def clean_up() -> None:
     """Take away what the doors of this process left."""
     shutil.rmtree(_folder(), ignore_errors=True)
     _folder.cache_clear()
+    _review.cache_clear()
     whole_results.cache_clear()
 
 
@@ -211,6 +219,61 @@ def fuzz_codings(data: bytes) -> None:
     READERS[name](_file(f"coded{suffix}", content), video=CODED_VIDEO, grid=CODED_FRAMES)  # type: ignore[index]
 
 
+REVIEWED = b"RID"
+"""Stands in requests for the recording under review."""
+_TOKEN = "token-of-the-door"
+
+
+@cache
+def _review() -> tuple[Any, bytes]:
+    """The review application over results of its own, and the id of the recording."""
+    folder = _folder() / "reviewed" / "clip"
+    write_analysis(make_analysis(duration_s=0.4, events=1), folder)
+    library = Library(videos=())
+    recording = library.add(folder)
+    desk = Desk("anna", library, Address("127.0.0.1", 1), token=_TOKEN)  # no uploads: each would start a process
+    return create_app(desk), recording.id.encode()
+
+
+async def _answer(app: Any, request: bytes) -> tuple[int, bytes]:
+    """Status and body of what an application answers (ASGI)."""
+    head, _, body = request.partition(b"\n\n")
+    first, *lines = head.split(b"\n")
+    method, _, target = first.partition(b" ")
+    path, _, query = target.partition(b"?")
+    pairs = [line.partition(b":")[::2] for line in lines]
+    own = [(b"host", b"127.0.0.1:1"), (b"authorization", f"Bearer {_TOKEN}".encode())]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": "",
+        "method": method.decode("latin-1").upper() or "GET", "path": unquote("/" + path.decode("latin-1").lstrip("/")),
+        "raw_path": path, "query_string": query, "client": ("127.0.0.1", 2), "server": ("127.0.0.1", 1),
+        "headers": [(name.strip().lower(), value.strip()) for name, value in pairs] + own,
+    }  # fmt: skip
+    parts = [{"type": "http.request", "body": body, "more_body": False}]
+    answer = bytearray()
+    status = 0
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop() if parts else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        answer.extend(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return status, bytes(answer)
+
+
+def fuzz_http(data: bytes) -> None:
+    """A request to the review application by somebody who has the token: whatever it asks, the answer is one."""
+    app, rid = _review()
+    status, body = asyncio.run(_answer(app, data.replace(REVIEWED, rid)))
+    assert 200 <= status < 500, (status, body[:200])
+    if status >= 400:
+        assert json.loads(body)["detail"]
+
+
 Door = Callable[[bytes], None]
 
 DOORS: dict[Door, tuple[type[MetstError], ...]] = {
@@ -225,6 +288,7 @@ DOORS: dict[Door, tuple[type[MetstError], ...]] = {
     fuzz_cache: (),
     fuzz_formats: (DataError, UsageError),
     fuzz_codings: (DataError,),
+    fuzz_http: (),
 }
 """What each door may answer with."""
 

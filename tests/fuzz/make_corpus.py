@@ -13,7 +13,7 @@ import openpyxl
 import torch
 import xlwt
 
-from fuzz.doors import CODED_FRAMES, CODED_VIDEO, CODING_FILES, CORPUS, IMAGES, RESULT_FILES, whole_results
+from fuzz.doors import CODED_FRAMES, CODED_VIDEO, CODING_FILES, CORPUS, IMAGES, RESULT_FILES, REVIEWED, whole_results
 from helpers.analyses import make_analysis
 from metst.arrays import UInt8Array
 from metst.coding.layers import Coding, Layer, LayerEvent
@@ -134,6 +134,31 @@ def _codings(work: Path) -> None:
         _keep("codings", f"{name}{suffix}", path.read_bytes(), kind=kind)
 
 
+def _requests() -> None:
+    change = (
+        '{"key": "m1", "revision": 0, "after": {"onset_frame": 2, "apex_frame": 4, "offset_frame": 9,'
+        ' "label": "positive", "confidence": null, "action_units": ["L4B"], "note": "n", "verdict": "accepted"}}'
+    )
+    own = f"/api/recordings/{REVIEWED.decode()}"
+    asked = {
+        "session": "GET /api/session",
+        "recordings": "GET /api/recordings",
+        "recording": f"GET {own}",
+        "series": f"GET {own}/series/spot_score",
+        "layers": f"GET {own}/layers",
+        "review": f"GET {own}/review",
+        "edit": f"POST {own}/edits\ncontent-type: application/json\n\n"
+        f'{{"id": "1", "what": "w", "changes": [{change}]}}',
+        "undo": f'POST {own}/undo\ncontent-type: application/json\n\n{{"id": "2"}}',
+        "history": f"GET {own}/history?layer=anna",
+        "page": "GET /?token=x",
+        "description": "GET /api/openapi.json",
+        "faces": 'POST /api/session/unlock\ncontent-type: application/json\n\n{"faces": "blurred"}',
+    }
+    for name, text in asked.items():
+        _keep("http", name, text.encode())
+
+
 def main() -> None:
     """Make them all."""
     with tempfile.TemporaryDirectory() as folder:
@@ -145,6 +170,7 @@ def main() -> None:
         _checkpoint(Path(folder))
         _results()
         _codings(Path(folder))
+    _requests()
     _keep("formats", "names", b"input,subject,video\ns1_1,s1,1\ns2_1,s2,1\n")
 
 
