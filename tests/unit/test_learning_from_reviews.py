@@ -54,7 +54,7 @@ def results(folder: Path, model: Model, *, person: str = "P1", seed: int = 0, ev
         custody=Custody(person=person),
         motion_algorithm=FORMAT,
     )
-    write_analysis(analysis, folder, motion_format="safetensors")
+    write_analysis(analysis, folder, motion_format="safetensors" if seed else "csv")
     return right.tolist()
 
 
