@@ -16,6 +16,7 @@ from metst.cli.options import (
     OutputFolder,
     Quiet,
     Rate,
+    ReviewsOf,
     Verbose,
     on_machines,
     one_by_one,
@@ -24,6 +25,7 @@ from metst.cli.options import (
     setting,
 )
 from metst.cli.synthesize import numbers, words
+from metst.errors import UsageError
 from metst.evaluation.executors import Executor, alone, check_executor, run_tasks
 from metst.sensitivity.settings import CalibrateSettings
 
@@ -40,6 +42,14 @@ OVERALL_TABLE = "calibrations.csv"
 """The table over several recordings, in the folder for the results."""
 
 
+FromReviews = Annotated[
+    bool,
+    typer.Option(
+        "--from-reviews",
+        help="Fit the confidence of the model on what was accepted and rejected in released reviews, and write it with"
+        " that into the output folder.",
+    ),
+]
 Labels = Annotated[str, typer.Option(help="Classes to plant, separated by commas.")]
 
 
@@ -53,7 +63,8 @@ def calibrate(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Recordings to calibrate, a minute of a person who sits still each; folders or lists (.txt) of them.",
+            help="Recordings to calibrate, a minute of a person who sits still each; folders or lists (.txt) of them."
+            " With --from-reviews: results that were reviewed, or folders that hold some.",
             show_default=False,
         ),
     ],
@@ -72,6 +83,8 @@ def calibrate(
     seed: Annotated[int, setting(CalibrateSettings, "seed")] = _USUAL.seed,
     fps: Rate = None,
     cache: Annotated[bool, typer.Option(help="Keep the motion of the recording, and take what was kept.")] = True,
+    from_reviews: FromReviews = False,
+    coder: ReviewsOf = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -81,9 +94,11 @@ def calibrate(
     Of several recordings, each has a folder in that of the results, and those that are done are not run again.
     """
     talk(quiet=quiet, verbose=verbose)
-    from metst.datasets.corpus import find_recordings
-    from metst.sensitivity.many import CalibrationTask
-
+    if from_reviews:
+        _from_reviews(inputs, output, model=model, coder=coder, as_json=as_json)
+        return
+    if coder is not None:
+        raise UsageError("--coder belongs to --from-reviews")
     settings = CalibrateSettings(
         amplitudes=numbers(amplitudes, option="--amplitudes"),
         durations_s=numbers(durations, option="--durations"),
@@ -93,20 +108,61 @@ def calibrate(
         seed=seed,
     )
     where, output, model = one_by_one(where), reachable(output, where), reachable_model(model, where)
+    figures = _recordings(inputs, output, model=model, settings=settings, rate_hz=fps, cache=cache, where=where)
+    if as_json:
+        print_json(figures)
+    if code := _code([figures] if isinstance(figures, dict) else figures):
+        raise typer.Exit(code)
+
+
+def _recordings(
+    inputs: list[Path],
+    output: Path,
+    *,
+    model: str,
+    settings: CalibrateSettings,
+    rate_hz: float | None,
+    cache: bool,
+    where: Executor,
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """Calibrate recordings; the figures of a single one, or of each."""
+    from metst.datasets.corpus import find_recordings
+    from metst.sensitivity.many import CalibrationTask
+
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     by_itself = [each.path for each in recordings] == inputs[:1] and where.kind == "local"
     if not by_itself:
         tell_folders(recordings)
     folders = [output if by_itself else output / each.name for each in recordings]
     tasks = [
-        CalibrationTask(each.path, folder, model, settings, rate_hz=fps, cache=cache)
+        CalibrationTask(each.path, folder, model, settings, rate_hz=rate_hz, cache=cache)
         for each, folder in zip(recordings, folders, strict=True)
     ]
-    figures = _one(tasks[0], where) if by_itself else _all(tasks, output=output, where=where)
+    return _one(tasks[0], where) if by_itself else _all(tasks, output=output, where=where)
+
+
+def _from_reviews(inputs: list[Path], output: Path, *, model: str, coder: str | None, as_json: bool) -> None:
+    """Write the model with a confidence that fits what was reviewed."""
+    from metst.models.checkpoint import check_target, load_model, save_copy
+    from metst.training.recalibration import judged_candidates, recalibrated
+
+    check_target(output, overwrite=False)
+    base = load_model(model)
+    judged, notes = judged_candidates(inputs, model=base, coder=coder)
+    info, figures = recalibrated(base, judged)
+    save_copy(base, output, info=info)
+    for note in notes:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}")
+    told = f"{figures['right']} accepted, {figures['wrong']} rejected, {figures['recordings']} recordings"
+    console.print(f"Confidence fitted on candidates of {figures['persons']} people: {told}")
+    if figures["ece_after"] is None:
+        console.print("[yellow]note:[/yellow] one person alone: nobody is left to tell whether it is better")
+    else:
+        errors = f"{figures['ece_before']:.3f} before, {figures['ece_after']:.3f} after"
+        console.print(f"Calibration error, each person left out in turn: {errors}")
+    console.print(escape(f"{output}: give it to metst analyze with --model"))
     if as_json:
-        print_json(figures)
-    if code := _code([figures] if isinstance(figures, dict) else figures):
-        raise typer.Exit(code)
+        print_json({"folder": str(output), **figures, "notes": notes})
 
 
 def _code(figures: list[dict[str, Any]]) -> int:

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from itertools import chain, count
+from typing import Any
 
 from metst.errors import DataError
 from metst.results.analysis import Analysis, Source
@@ -144,6 +145,13 @@ def frames_of(first: int, last: int, apex: int | None = None) -> tuple[int, int,
     onset, offset = frames_from_people(first, last)  # type: ignore[arg-type]
     at = None if apex is None else frames_from_people(apex, apex)[0]  # type: ignore[arg-type]
     return int(onset), int(offset), None if at is None else int(at)
+
+
+def row_of(event: LayerEvent) -> tuple[Any, ...]:
+    """An event as a row of ``onset_frame, apex_frame, offset_frame, label, confidence, action_units, note``."""
+    first, last, apex = event.for_people
+    confidence = "" if event.confidence is None else repr(event.confidence)
+    return first, "" if apex is None else apex, last, event.label, confidence, " ".join(event.action_units), event.note
 
 
 def _order(event: LayerEvent) -> tuple[object, ...]:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +28,7 @@ from metst.coding.layers import (
     label_of,
     machine_layer,
     note_of,
+    row_of,
 )
 from metst.coding.unfolding import Review, unfold
 from metst.errors import DataError
@@ -85,13 +85,6 @@ class LayersHeader(BaseModel):
     classes: tuple[str, ...] = ()
     custody: Custody = Custody()
     sha256: dict[str, str]
-
-
-def row_of(event: LayerEvent) -> tuple[Any, ...]:
-    """An event as a row of ``onset_frame, apex_frame, offset_frame, label, confidence, action_units, note``."""
-    first, last, apex = event.for_people
-    confidence = "" if event.confidence is None else repr(event.confidence)
-    return first, "" if apex is None else apex, last, event.label, confidence, " ".join(event.action_units), event.note
 
 
 def write_layers(
@@ -202,7 +195,7 @@ def _events(data: bytes, *, path: Path) -> tuple[LayerEvent, ...]:
 
 
 def event_in(row: Mapping[str, str]) -> LayerEvent:
-    """The event of a row as :func:`row_of` made it, by column; apex, confidence, action units and note may be empty.
+    """The event of a row of :func:`metst.coding.layers.row_of`, by column; all behind the label may be empty, and apex.
 
     Raises
     ------
@@ -250,7 +243,7 @@ def read_coding(
     coding = _read_given(folder, check=check, tables=tables)
     if not reviews or not (folder / REVIEW_FILE).exists():
         return coding
-    found = reviews_in(folder, coding=coding)
+    found = reviews_in(folder, source=coding.source)
     taken = {*found, *(layer.coder for layer in coding.layers)}
     given = tuple(
         replace(layer, coder=free_name(f"{layer.coder} {_IMPORTED}", taken)) if layer.coder in found else layer
@@ -259,16 +252,16 @@ def read_coding(
     return replace(coding, layers=(*given, *(each.accepted for each in found.values())))
 
 
-def reviews_in(folder: Path, *, coding: Coding) -> dict[str, Review]:
+def reviews_in(folder: Path, *, source: Source) -> dict[str, Review]:
     """The reviews in a folder of results as its log tells, by the names of their layers; the log stays closed.
 
     Raises
     ------
     DataError
-        There is no log, or it is damaged, newer or of another recording than ``coding``.
+        There is no log, or it is damaged, newer or of another recording than ``source``.
     """
     written = read_journal(folder)
-    check_recording(folder / REVIEW_FILE, written.recording, expected=recording_of(coding))
+    check_recording(folder / REVIEW_FILE, written.recording, expected=recording_of(source))
     return unfold(written.entries)
 
 
