@@ -179,11 +179,14 @@ class Jobs:
             str(job.video.absolute()),
             str(job.folder.absolute()),
         ]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            encoding="utf-8",
-        )  # fmt: skip
-        job.process = process
+        with self._lock:  # who takes it back from here on finds the process
+            if self._jobs.get(job.id) is not job or self._ended.is_set():
+                return
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                encoding="utf-8",
+            )  # fmt: skip
+            job.process = process
         problem = ""
         with process:
             assert process.stdout is not None
