@@ -172,8 +172,8 @@ class _Decoding:
     """
 
     def __init__(self, path: Path, *, time_s: Float64Array, first: int, lead_s: float, rate_hz: float | None) -> None:
-        self._time_s, self._stack, self.at = time_s, ExitStack(), None if math.isfinite(lead_s) else 0
-        self.at: int | None
+        self._time_s, self._stack = time_s, ExitStack()
+        self.at: int | None = None if math.isfinite(lead_s) else 0
         target_s = float(time_s[first]) - lead_s
         jumps = math.isfinite(lead_s) and target_s > float(time_s[0])
         try:

@@ -141,6 +141,7 @@ def server_of(desk: Desk) -> uvicorn.Server:
         log_config=None,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
         ws="none",
     )
