@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import uvicorn
 
 from metst.review.desk import Desk
 from metst.review.gate import Address
 from metst.review.library import Library, folders_of_results
-from metst.review.server import create_app, listening
+from metst.review.server import listening, server_of
 
 TOKEN = "a-token-for-checks"
 
@@ -35,8 +34,7 @@ def serving(
     own = listening("127.0.0.1", 0)
     address = Address("127.0.0.1", own.getsockname()[1])
     desk = Desk(coder, library, address, token=TOKEN, with_machine=with_machine, output=output)
-    config = uvicorn.Config(create_app(desk), access_log=False, log_config=None, lifespan="off", ws="none")
-    server = uvicorn.Server(config)
+    server = server_of(desk)
     own.listen()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})
     thread.start()

@@ -64,7 +64,7 @@ def bare(client: httpx.Client, path: str, *, method: str = "GET", **headers: str
 
 
 @pytest.mark.parametrize("path", ["/api/session", "/api/recordings", "/api/openapi.json", "/", "/api", "/api/nothing"])
-@pytest.mark.parametrize("token", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer \xe9"])
+@pytest.mark.parametrize("token", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
 def test_nobody_gets_in_without_the_token(served: Served, path: str, token: str) -> None:
     found = bare(served[0], path, Authorization=token) if token else bare(served[0], path)
     assert found.status_code == 401
@@ -92,8 +92,8 @@ def test_the_address_sets_a_cookie_that_scripts_do_not_see(served: Served) -> No
     assert "SameSite=strict" in cookie
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "localhost.evil:{port}",
-                                  "", "127.0.0.1:{port}.evil"])  # fmt: skip
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "",
+                                  "localhost.evil:{port}", "127.0.0.1:{port}.evil"])  # fmt: skip
 def test_a_forged_host_is_refused(served: Served, host: str) -> None:
     client, desk = served
     host = host.format(port=desk.address.port)
@@ -148,10 +148,11 @@ def test_every_answer_has_the_headers(served: Served, path: str) -> None:
     assert "server" not in headers
 
 
-@pytest.mark.parametrize("path", ["../server.py", "..%2fserver.py", "%2e%2e/server.py", "/etc/passwd", "..\\server.py",
-                                  "....//server.py", "uPlot.min.css/../../../server.py", "%00", "a" * 5000])  # fmt: skip
+@pytest.mark.parametrize("path", ["../server.py", "..%2fserver.py", "%2e%2e/server.py", "/etc/passwd",
+                                  "..\\server.py", "....//server.py",
+                                  "uPlot.min.css/../../../server.py", "%00", "a" * 5000])  # fmt: skip
 def test_no_path_leads_out_of_the_page(served: Served, path: str) -> None:
-    client, desk = served
+    desk = served[1]
     with closing(socket.create_connection(("127.0.0.1", desk.address.port))) as raw:  # clients would tidy the path up
         raw.sendall(
             f"GET /static/{path} HTTP/1.1\r\nHost: 127.0.0.1:{desk.address.port}\r\nConnection: close\r\n\r\n".encode()
@@ -168,8 +169,8 @@ def test_vendored_files_are_served(served: Served) -> None:
     assert "javascript" in found.headers["content-type"]
 
 
-@pytest.mark.parametrize("wanted", ["bytes=", "bytes=5", "bytes=9-2", "bytes=-", "items=0-5", "bytes=0-1,3-4", "nonsense",
-                                    "bytes=99999999-", "bytes=--5", "bytes=1e3-"])  # fmt: skip
+@pytest.mark.parametrize("wanted", ["bytes=", "bytes=5", "bytes=9-2", "bytes=-", "items=0-5", "bytes=0-1,3-4",
+                                    "nonsense", "bytes=99999999-", "bytes=--5", "bytes=1e3-"])  # fmt: skip
 def test_nonsense_as_a_range_is_told(served: Served, wanted: str) -> None:
     client, _ = served
     rid = only(client)
@@ -230,9 +231,11 @@ def test_the_interface_is_described(served: Served) -> None:
     described = client.get("/api/openapi.json").json()
     paths = described["paths"]
     at = "/api/recordings/{rid}"
-    for path in ("/api/session", "/api/session/unlock", "/api/recordings", at, f"{at}/series/{{name}}", f"{at}/layers",
-                 f"{at}/review", f"{at}/edits", f"{at}/undo", f"{at}/redo", f"{at}/begin", f"{at}/release",
-                 f"{at}/history", f"{at}/agreement", f"{at}/adjudication", f"{at}/frames/{{number}}.jpg", f"{at}/export",
+    for path in ("/api/session", "/api/session/unlock", "/api/recordings", at, f"{at}/series/{{name}}",
+                 f"{at}/layers", f"{at}/review", f"{at}/edits", f"{at}/undo", f"{at}/redo", f"{at}/begin",
+                 f"{at}/release", f"{at}/history", f"{at}/agreement", f"{at}/adjudication",
+                 f"{at}/frames/{{number}}.jpg",
+                 f"{at}/export",
                  "/api/uploads/{name}", "/api/uploads/{rid}"):  # fmt: skip
         assert path in paths, path
     assert client.get("/docs").status_code == 404
@@ -427,11 +430,15 @@ def test_edits_undo_redo_and_a_restart(copy: Path) -> None:
         assert (listed["open"], listed["accepted"], listed["rejected"]) == (1, 1, 0)
 
 
-@pytest.mark.parametrize("body", [{}, {"id": "x"}, {"id": "x", "changes": []}, {"id": "x", "changes": [{}]}, [1], "text",
-                                  {"id": "x", "changes": [{"key": "m1", "revision": 0, "after": {"onset_frame": 1e99}}]},
-                                  {"id": "x", "changes": [{"key": None, "after": {"onset_frame": 5, "offset_frame": 500}}]},
-                                  {"id": "x", "changes": [{"key": None, "after": {"onset_frame": 9, "offset_frame": 3}}]},
-                                  {"id": "x", "changes": [{"key": "m1", "revision": 0, "after": None}]}])  # fmt: skip
+def changing(key: str | None, after: Any) -> dict[str, Any]:
+    return {"id": "x", "changes": [{"key": key, "revision": 0, "after": after}]}
+
+
+@pytest.mark.parametrize("body", [{}, {"id": "x"}, {"id": "x", "changes": []}, {"id": "x", "changes": [{}]}, [1],
+                                  "text", changing("m1", {"onset_frame": 1e99}), changing("m1", {"colour": "red"}),
+                                  changing(None, {"onset_frame": 5, "offset_frame": 500}),
+                                  changing(None, {"onset_frame": 9, "offset_frame": 3}),
+                                  changing("m1", None)])  # fmt: skip
 def test_edits_that_cannot_be_made_change_nothing(served: Served, body: Any) -> None:
     client, _ = served
     rid = only(client)
@@ -489,7 +496,7 @@ def code_and_release(folder: Path, coder: str, *, released: bool = True, **optio
         rid = only(client)
         client.get(f"/api/recordings/{rid}/review")
         added = {"key": None, "after": {"onset_frame": 20, "offset_frame": 30, "label": f"of {coder}"}}
-        assert edit(client, rid, added).status_code == 200
+        assert edit(client, rid, added, id=coder).status_code == 200
         if released:
             assert client.post(f"/api/recordings/{rid}/release", json={"released": True}).json()["released"]
 
@@ -521,7 +528,7 @@ def test_coders_are_blind_until_both_have_released(copy: Path) -> None:
         assert edit(client, only(client), {"key": "m1", "revision": 0, "after": {}}, layer="ben").status_code == 403
         layer = client.post(f"{path}/adjudication", json={"a": "anna", "b": "ben"}).json()["layer"]
         assert layer == "adjudicated anna + ben"
-        events = client.get(f"{path}/review?layer={layer}").json()["events"]
+        events = client.get(f"{path}/review", params={"layer": layer}).json()["events"]
         assert [event["label"] for event in events] == ["of ben"]
         done = edit(
             client,

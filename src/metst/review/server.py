@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import mimetypes
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -37,6 +40,13 @@ _GRACE_S: Final = 3
 """Seconds for answers on their way when the server ends.  Set by hand."""
 
 
+_THREADS: Final = 12
+"""Requests that are worked on at a time: a browser sends six, from all of its windows.  Set by hand."""
+
+_BACKLOG: Final = 128
+"""Connections that wait to be taken.  Set by hand."""
+
+
 def create_app(desk: Desk) -> FastAPI:
     """The application of one desk (ASGI)."""
     app = FastAPI(
@@ -45,6 +55,7 @@ def create_app(desk: Desk) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        lifespan=_few_threads,
         separate_input_output_schemas=False,
     )
     app.state.desk = desk
@@ -57,6 +68,13 @@ def create_app(desk: Desk) -> FastAPI:
     app.add_exception_handler(HTTPException, _unknown)
     app.add_middleware(Gate, address=desk.address, token=desk.token)
     return app
+
+
+@asynccontextmanager
+async def _few_threads(_app: FastAPI) -> AsyncIterator[None]:
+    """Let a few threads do the work: each would keep memory of the pictures that it once made."""
+    current_default_thread_limiter().total_tokens = _THREADS
+    yield
 
 
 def _index(request: Request) -> Response:
@@ -126,6 +144,23 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
+def server_of(desk: Desk) -> uvicorn.Server:
+    """The server of a desk; it says nothing of requests, as their addresses hold the token."""
+    for name in ("uvicorn.access", "uvicorn.asgi"):
+        logging.getLogger(name).disabled = True
+    config = uvicorn.Config(
+        create_app(desk),
+        access_log=False,
+        log_config=None,
+        lifespan="on",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ws="none",
+    )
+    return uvicorn.Server(config)
+
+
 def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> None:
     """Serve until somebody stops it, at the keyboard or by a signal.
 
@@ -138,17 +173,8 @@ def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> No
     on_ready : callable
         Called when pages can be got.
     """
-    config = uvicorn.Config(
-        create_app(desk),
-        access_log=False,  # addresses hold the token
-        log_config=None,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        ws="none",
-    )
-    server = uvicorn.Server(config)
-    own.listen(config.backlog)
+    server = server_of(desk)
+    own.listen(_BACKLOG)
     threading.Thread(target=desk.read_ahead, name="metst-read-ahead", daemon=True).start()
     on_ready()
     try:
