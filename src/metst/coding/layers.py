@@ -14,6 +14,7 @@ from itertools import chain, count
 
 from metst.errors import DataError
 from metst.results.analysis import Analysis, Source
+from metst.results.analysis_folder import Tables
 from metst.timeline import TimeGrid, frame_for_people, frames_for_people, frames_from_people
 
 MACHINE = "machine"
@@ -208,7 +209,7 @@ class Coding:
         return tuple(dict.fromkeys([*self.classes, *labels]))
 
 
-def machine_layer(analysis: Analysis) -> Layer:
+def machine_layer(analysis: Analysis | Tables) -> Layer:
     """What an analysis found, as a layer."""
     events = analysis.events
     columns = events.onset, events.apex, events.offset, events.label, events.confidence

@@ -34,6 +34,7 @@ from metst.results.analysis_folder import (
     HEADER_FILE,
     LAYERS_FILE,
     LAYERS_FOLDER,
+    Tables,
     content_in,
     header_in,
     read_analysis,
@@ -216,7 +217,7 @@ def event_in(row: Mapping[str, str]) -> LayerEvent:
     )
 
 
-def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
+def read_coding(folder: str | Path, *, check: bool = True, tables: Tables | None = None) -> Coding:
     """All layers in a folder of results: that of its analysis, and those that were imported.
 
     Parameters
@@ -225,6 +226,8 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
         Of ``metst analyze``, ``metst import`` or both.
     check : bool
         Refuse tables that are not those that were written.
+    tables : Tables, optional
+        Of the analysis, where somebody has read them: its other files are not looked at then.
 
     Raises
     ------
@@ -235,7 +238,7 @@ def read_coding(folder: str | Path, *, check: bool = True) -> Coding:
     imported = read_layers(folder, check=check) if (folder / LAYERS_FOLDER / LAYERS_FILE).exists() else None
     if imported is not None and has_layers_only(folder):
         return imported
-    analysis = read_analysis(folder, check=check)
+    analysis = tables or read_analysis(folder, check=check)
     machine, layers = machine_layer(analysis), () if imported is None else _not_the_machines(imported.layers)
     if imported is not None and imported.source.content_hash != analysis.source.content_hash:
         raise DataError(f"{folder}: its layers are of another recording than its analysis: import them again")

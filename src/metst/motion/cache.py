@@ -40,6 +40,12 @@ FOLDER_VARIABLE = "METST_CACHE_DIR"
 _SUFFIX = ".motion.safetensors"
 """How the name of an entry ends."""
 
+PICTURES_SUFFIX = ".pictures.mp4"
+"""How the name of a copy of a recording ends that :mod:`metst.review.proxy` keeps in the same folder."""
+
+_PICTURES_NAME = "(pictures for metst review)"
+"""Such a copy does not say how its recording is called."""
+
 _DAY_S = 86400.0  # seconds
 _OWN_NAME = "\0"  # stands for the recording's name in problems: the same content may be called otherwise next time
 
@@ -144,13 +150,14 @@ class MotionCache:
                 _log.warning("motion is not kept for the next run: %s", error)
 
     def entries(self) -> list[Entry]:
-        """All entries, the one used last first."""
+        """All entries and copies of recordings, the one used last first."""
         found = []
-        for path in self._files(f"*{_SUFFIX}"):
+        for path in self._files(f"*{_SUFFIX}") + self._files(f"*{PICTURES_SUFFIX}"):
             with suppress(FileNotFoundError):  # another process may be pruning
                 status = path.stat()
                 used = datetime.fromtimestamp(status.st_mtime, UTC)
-                found.append(Entry(path, name_in(path), status.st_size, used))
+                name = _PICTURES_NAME if path.name.endswith(PICTURES_SUFFIX) else name_in(path)
+                found.append(Entry(path, name, status.st_size, used))
         return sorted(found, key=lambda entry: (entry.used, entry.path.name), reverse=True)
 
     def forget(self, contents: Set[str]) -> list[Entry]:

@@ -66,7 +66,7 @@ def thumbnail(image: Image, *, face: Face, around: Face, blur: bool) -> Image:
     (height, WIDTH, 3) uint8
         RGB.
     """
-    left, top, right, bottom = _cut(image, around)
+    left, top, right, bottom = face_cut(image, around)
     picture = image[top:bottom, left:right]
     scale = WIDTH / (right - left)
     size = WIDTH, max(1, round((bottom - top) * scale))
@@ -78,7 +78,8 @@ def thumbnail(image: Image, *, face: Face, around: Face, blur: bool) -> Image:
     return covered(np.asarray(cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8), bar * scale)
 
 
-def _cut(image: Image, face: Face) -> tuple[int, int, int, int]:
+def face_cut(image: Image, face: Face) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of a picture that shows a face and a margin, pixels."""
     height, width = image.shape[:2]
     left, top, right, bottom = face.box
     margin_x, margin_y = _MARGIN * (right - left), _MARGIN * (bottom - top)
@@ -115,7 +116,12 @@ def covered(picture: Image, bar: Float64Array) -> Image:
     )
 
 
+def jpeg(picture: Image) -> bytes:
+    """An RGB picture as a JPEG file."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return data.tobytes()
+
+
 def data_uri(picture: Image) -> str:
     """JPEG of an RGB picture as a ``data:`` address."""
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii")
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode("ascii")

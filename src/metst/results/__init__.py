@@ -11,10 +11,13 @@ was given.  What people coded of the same recording stands beside: see
 from metst.results.analysis import Analysis, Custody, Gap, Source
 from metst.results.analysis_folder import (
     AnalysisHeader,
+    Tables,
     check_files,
     discard,
     read_analysis,
     read_header,
+    read_motion,
+    read_tables,
     write_analysis,
 )
 from metst.results.flags import Condition, Flags, face_conditions, in_words
@@ -36,6 +39,7 @@ __all__ = [
     "Motion",
     "Overview",
     "Source",
+    "Tables",
     "check_files",
     "discard",
     "event_table",
@@ -44,7 +48,9 @@ __all__ = [
     "overview_of",
     "read_analysis",
     "read_header",
+    "read_motion",
     "read_overview",
+    "read_tables",
     "table_of",
     "usable_problem",
     "write_analysis",

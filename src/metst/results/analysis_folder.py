@@ -38,7 +38,7 @@ from metst.results.tables import (
 )
 from metst.storage import faults_in_words, fingerprint, remedy, sealed, unsealed, write_parts, write_whole
 from metst.storage.locks import only_writer
-from metst.timeline import Series, TimeGrid, frame_for_people
+from metst.timeline import Intervals, Series, TimeGrid, frame_for_people
 
 SCHEMA = 1
 """Version of the layout of the folder."""
@@ -51,6 +51,12 @@ LAYERS_FOLDER = "layers"
 
 LAYERS_FILE = "layers.json"
 """What says that its files belong together."""
+
+_CONDITIONS = "conditions"
+"""Column of words in ``frames.csv``, its last; earlier versions have none."""
+
+REVIEW_FILE = "review.sqlite"
+"""The log of what coders make of the results; see :mod:`metst.coding.journal`."""
 
 _AGAIN = "analyse the recording again"
 """What to do about a damaged folder."""
@@ -222,16 +228,13 @@ def read_analysis(folder: str | Path, *, check: bool = True) -> Analysis:
         A file is missing, damaged, not the one that was written, does not fit the others, or comes from a newer
         version.
     """
-    folder = Path(folder)
-    header = read_header(folder)
-    files = _Files(folder, header, check)
-    frames = table_in(files.read("frames.csv"), path=folder / "frames.csv", columns=["time_s", *header.score_channels])
-    grid = TimeGrid(frames.numbers["time_s"])
+    tables = read_tables(folder, check=check)
+    header = tables.header
     return Analysis(
         source=header.source,
-        scores=_series(grid, frames.floats(header.score_channels), header.score_channels),
-        motion=_read_motion(files, grid=grid),
-        events=events_in(files.read("events.csv"), path=folder / "events.csv", classes=header.classes),
+        scores=tables.scores,
+        motion=read_motion(folder, tables=tables, check=check),
+        events=tables.events,
         model=header.model,
         settings=header.settings,
         problems=header.problems,
@@ -240,6 +243,79 @@ def read_analysis(folder: str | Path, *, check: bool = True) -> Analysis:
         seconds=header.seconds,
         custody=header.custody,
         motion_algorithm=header.motion_algorithm,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """An analysis without its motion, whose file is by far the largest.
+
+    Parameters
+    ----------
+    header : AnalysisHeader
+    scores : Series (T, 1 + K)
+        As of an :class:`~metst.results.Analysis`, like the events.
+    events : Intervals
+    face : Series (T, 8)
+        As of a :class:`~metst.results.Motion`, like its quality (T,) and the reasons (T).
+    face_quality : (T,) float32
+    reason : tuple of T str
+    conditions : tuple of T str
+        Words for what holds for any region (:func:`~metst.results.in_words`); empty where no column holds them.
+    """
+
+    header: AnalysisHeader
+    scores: Series
+    events: Intervals
+    face: Series
+    face_quality: Float32Array
+    reason: tuple[str, ...]
+    conditions: tuple[str, ...]
+
+    @property
+    def grid(self) -> TimeGrid:
+        """Timestamps of the ``T`` frames."""
+        return self.scores.grid
+
+    @property
+    def source(self) -> Source:
+        """The recording that was analysed."""
+        return self.header.source
+
+    @property
+    def created(self) -> str:
+        """ISO 8601 date and time."""
+        return self.header.created
+
+
+def read_tables(folder: str | Path, *, check: bool = True) -> Tables:
+    """Read what :func:`write_analysis` wrote, but for the motion: of an hour it takes about a second.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_analysis`.
+    """
+    folder = Path(folder)
+    header = read_header(folder)
+    files = _Files(folder, header, check)
+    data, path = files.read("frames.csv"), folder / "frames.csv"
+    with_words = data.partition(b"\n")[0].endswith(f",{_CONDITIONS}".encode())
+    text = _CONDITIONS if with_words else ""
+    frames = table_in(data, path=path, columns=["time_s", *header.score_channels], text=text)
+    grid = TimeGrid(frames.numbers["time_s"])
+    face = table_in(
+        files.read("face.csv"), path=folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason"
+    )
+    _same_length(len(face.words), of="face", grid=grid, folder=folder)
+    return Tables(
+        header=header,
+        scores=_series(grid, frames.floats(header.score_channels), header.score_channels),
+        events=events_in(files.read("events.csv"), path=folder / "events.csv", classes=header.classes),
+        face=_series(grid, face.floats(FACE_CHANNELS), FACE_CHANNELS),
+        face_quality=face.floats(["quality"])[:, 0],
+        reason=face.words,
+        conditions=frames.words or ("",) * len(grid),
     )
 
 
@@ -345,13 +421,16 @@ class _Files:
         return data
 
 
-def _read_motion(files: _Files, *, grid: TimeGrid) -> Motion:
-    """Motion from either file of motion, and where the face was from its table."""
-    folder, header = files.folder, files.header
-    face = table_in(
-        files.read("face.csv"), path=folder / "face.csv", columns=["quality", *FACE_CHANNELS], text="reason"
-    )
-    _same_length(len(face.words), of="face", grid=grid, folder=folder)
+def read_motion(folder: str | Path, *, tables: Tables, check: bool = True) -> Motion:
+    """Motion from either file of motion, and where the face was from the tables that were read of the same folder.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_analysis`.
+    """
+    folder, header, grid = Path(folder), tables.header, tables.scores.grid
+    files = _Files(folder, header, check)
     if "motion.csv" in header.files:
         motion = _motion_from_table(files, grid=grid)
     else:
@@ -362,12 +441,7 @@ def _read_motion(files: _Files, *, grid: TimeGrid) -> Motion:
             path = folder / "motion.safetensors"
             raise DataError(f"{path} cannot be read as motion ({error}): analyse the recording again") from error
         _same_length(len(motion), of="motion", grid=grid, folder=folder)
-    return replace(
-        motion,
-        face=_series(grid, face.floats(FACE_CHANNELS), FACE_CHANNELS),
-        face_quality=face.floats(["quality"])[:, 0],
-        reason=face.words,
-    )
+    return replace(motion, face=tables.face, face_quality=tables.face_quality, reason=tables.reason)
 
 
 def _motion_from_table(files: _Files, *, grid: TimeGrid) -> Motion:

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 512
 """Rows that become text together, so that long tables take little memory.  Set by hand; it changes no byte."""
 
+_ROWS_READ = 2048
+"""Rows that become numbers together.  Set by hand; it changes no value."""
+
+_NOT_PLAIN = "\"'\r"
+"""Marks of a table that lines and commas alone do not divide."""
+
+_UNEVEN = "a row has not as many cells as the header"
+"""What is wrong with a table that was cut or glued."""
+
 TIME_DIGITS = 6
 """Decimals of seconds in tables of events: to the microsecond."""
 
@@ -222,17 +231,47 @@ def table_in(data: bytes, *, path: Path, columns: Iterable[str], text: str = "")
     DataError
         It lacks a column, or is something else.
     """
+    columns = tuple(columns)
     try:
-        rows_read = csv.reader(io.StringIO(data.decode(), newline=""), strict=True)
-        header, *rows = ([*map(as_meant, row)] for row in rows_read)
-        if any(len(row) != len(header) for row in rows):
-            raise ValueError("a row has not as many cells as the header")
-        cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}
-        numbers = {name: np.array([float(cell or "nan") for cell in cells[name]], np.float64) for name in columns}
-        return ReadColumns(numbers, tuple(cells[text]) if text else ())
+        content = data.decode()
+        if any(mark in content for mark in _NOT_PLAIN):
+            return _columns_of_any(content, columns, text=text)
+        return _columns_of_plain(content, columns, text=text)
     except (ValueError, KeyError, csv.Error) as error:
         why = f"no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise DataError(f"{path} is not as it was written ({why}): analyse the recording again") from error
+
+
+def _columns_of_any(content: str, columns: Sequence[str], *, text: str) -> ReadColumns:
+    """Columns of a table as CSV may have it: text with commas and line ends stands in quotes."""
+    header, *rows = ([*map(as_meant, row)] for row in csv.reader(io.StringIO(content, newline=""), strict=True))
+    if any(len(row) != len(header) for row in rows):
+        raise ValueError(_UNEVEN)
+    cells = {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    numbers = {name: np.array([float(cell or "nan") for cell in cells[name]], np.float64) for name in columns}
+    return ReadColumns(numbers, tuple(cells[text]) if text else ())
+
+
+def _columns_of_plain(content: str, columns: Sequence[str], *, text: str) -> ReadColumns:
+    """The same of a table without quotes, in a tenth of the time: an hour at 30 frames per second has 108,000 rows."""
+    header, *lines = content.removesuffix("\n").split("\n")
+    places = {as_meant(name): place for place, name in enumerate(header.split(","))}
+    wanted = [places[name] for name in columns]
+    if any(line.count(",") != len(places) - 1 for line in lines):
+        raise ValueError(_UNEVEN)
+    values = np.empty((len(lines), len(wanted)))
+    for start in range(0, len(lines) if wanted else 0, _ROWS_READ):  # between two blocks other threads have their turn
+        block = [_with_nan(line) for line in lines[start : start + _ROWS_READ]]
+        values[start : start + len(block)] = np.loadtxt(block, delimiter=",", usecols=wanted, comments=None, ndmin=2)
+    words = tuple(as_meant(line.split(",")[places[text]]) for line in lines) if text else ()
+    return ReadColumns({name: values[:, place] for place, name in enumerate(columns)}, words)
+
+
+def _with_nan(line: str) -> str:
+    """A line in which an empty cell says that nothing is known; others stay as they are."""
+    if ",," not in line and line[:1] != "," and line[-1:] != ",":
+        return line
+    return ",".join(cell or "nan" for cell in line.split(","))
 
 
 def events_in(data: bytes, *, path: Path, classes: tuple[str, ...]) -> Intervals:

@@ -182,7 +182,7 @@ def read_colour_frames(path: Path | str, *, times_s: Sequence[float], rate_hz: f
         pictures = _images_at(info.path, times_s, rate_hz=needed_rate(info.path, rate_hz))
     else:
         pictures = pictures_at(info.path, times_s, rate_hz=rate_hz)
-    return [_resized(picture, (info.width, info.height)) for picture in pictures]
+    return [resized(picture, (info.width, info.height)) for picture in pictures]
 
 
 def _images_at(folder: Path, times_s: Sequence[float], *, rate_hz: float) -> list[Image]:
@@ -252,12 +252,13 @@ def _one_size(path: Path, pictures: Iterator[Picture], report: Report) -> Genera
         if changed and size != first:
             change = f"{width}x{height}, resized to {first[0]}x{first[1]}"
             report("another size", f"from frame {index} ({time_s:.3f} s) on pictures are {change}")
-        yield (index, time_s, _resized(picture, first)), changed
+        yield (index, time_s, resized(picture, first)), changed
     if first is None:
         raise nothing_decoded(path)
 
 
-def _resized(picture: Image, size: tuple[int, int]) -> Image:
+def resized(picture: Image, size: tuple[int, int]) -> Image:
+    """A picture in the size (width, height) of the first of its recording."""
     height, width = picture.shape[:2]
     if (width, height) == size:
         return picture

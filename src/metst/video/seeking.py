@@ -67,13 +67,13 @@ def _nearest(frames: Iterable[tuple[float, _T]], wanted: Sequence[float]) -> Ite
 def pictures_at(path: Path, times_s: Sequence[float], *, rate_hz: float | None) -> list[UInt8Array]:
     """Frames of a file nearest to the given times, ``(H, W, 3)`` RGB, in the order of the times."""
     pictures: dict[float, UInt8Array] = {}
-    for group in _groups(sorted(set(times_s)), key_times_s=_key_times(path)):
+    for group in _groups(sorted(set(times_s)), key_times_s=key_times(path)):
         pictures |= _pictures_near(path, group, rate_hz=rate_hz)
     return [pictures[time_s] for time_s in times_s]
 
 
-def _key_times(path: Path) -> list[float]:
-    """Times of the key frames in the file's index, sorted, seconds; none where it has no index."""
+def key_times(path: Path) -> list[float]:
+    """Times of the key frames in a file's index, sorted, seconds; none where it has no index."""
     with open_video(path, threads=1) as (_, stream):
         tick = float(stream.time_base or 0)
         return sorted(entry.timestamp * tick for entry in stream.index_entries if entry.is_keyframe)
@@ -89,7 +89,7 @@ def _pictures_near(path: Path, wanted: Sequence[float], *, rate_hz: float | None
     for lead_s in (*_SEEK_LEADS_S, math.inf):
         with open_video(path, threads=None) as (container, stream):
             clock = make_clock(path, container, stream, rate_hz=rate_hz, report=ignore)
-            if math.isfinite(lead_s) and not _seek_to(container, stream, wanted[0] - lead_s):
+            if math.isfinite(lead_s) and not seek_to(container, stream, wanted[0] - lead_s):
                 continue
             # Where only times of decoding are stored, frames left out would spoil them.
             skip = math.isfinite(lead_s) and not stores_decoding_times(container)
@@ -105,7 +105,7 @@ def _pictures_near(path: Path, wanted: Sequence[float], *, rate_hz: float | None
     raise nothing_decoded(path)
 
 
-def _seek_to(container: InputContainer, stream: av.VideoStream, time_s: float) -> bool:
+def seek_to(container: InputContainer, stream: av.VideoStream, time_s: float) -> bool:
     """Go to the key frame before a time; false where that is the beginning or cannot be found."""
     if not has_timestamps(container) or not stream.time_base:
         return False

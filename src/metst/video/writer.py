@@ -43,6 +43,7 @@ def write_video(
     crf: int = 18,
     preset: str = "medium",
     codec: Codec = "h264",
+    key_frame_every: int | None = None,
 ) -> None:
     """Write frames as video (yuv420p, BT.709, video range) in mp4.
 
@@ -68,6 +69,8 @@ def write_video(
         The encoder's trade of time for size, from ``ultrafast`` to ``veryslow``; not for MPEG-4.
     codec : {"h264", "hevc", "mpeg4"}
         How the pictures are compressed.
+    key_frame_every : int, optional
+        Frames from one that needs no other to the next, at most; the encoder's choice when absent.
 
     Raises
     ------
@@ -88,6 +91,8 @@ def write_video(
     _check_size(first.shape[1], first.shape[0], codec=codec)
     with whole_file(path) as partial, _container(partial, path=path, tick=tick) as container:
         stream = _add_stream(container, first.shape, tick=tick, crf=crf, preset=preset, codec=codec)
+        if key_frame_every is not None:
+            stream.gop_size = key_frame_every
         _encode(container, stream, chain([first], frames), tick=tick, stamps=stamps, path=path)
 
 

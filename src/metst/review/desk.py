@@ -1,0 +1,97 @@
+"""What one server holds: who codes, what they may see, the recordings, and the work that waits."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from metst.review.gate import Address
+from metst.review.library import Library
+from metst.review.pictures import FaceView
+from metst.review.recordings import Recording
+from metst.review.refusals import NotAllowed, NotThere
+
+_TOKEN_BYTES = 24
+"""Random bytes of a token: nobody guesses it.  Set by hand."""
+
+
+def new_token() -> str:
+    """A token that nobody had before."""
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+@dataclass(eq=False)
+class Desk:
+    """One server.
+
+    Parameters
+    ----------
+    coder : str
+        Whose layer is edited.
+    library : Library
+    address : Address
+    token : str
+    with_machine : bool
+        Whether the coder starts from what the machine found; else it is kept from them until they release their layer.
+    output : Path, optional
+        Folder for uploads; None: nothing is taken in.
+    faces : {"eyes", "blurred", "clear"}
+        How faces are shown.
+    """
+
+    coder: str
+    library: Library
+    address: Address
+    token: str = field(default_factory=new_token, repr=False)
+    with_machine: bool = True
+    output: Path | None = None
+    faces: FaceView = "eyes"
+
+    def recording(self, rid: str) -> Recording:
+        """A recording that is there."""
+        return self.library.get(rid)
+
+    def check_faces(self, faces: FaceView | None) -> FaceView:
+        """How faces may be shown: as was unlocked, or less.
+
+        Raises
+        ------
+        NotAllowed
+            More was asked for.
+        """
+        if faces is None:
+            return self.faces
+        if faces == "clear" and self.faces != "clear":
+            raise NotAllowed("faces are not unlocked: unlock them on the page first")
+        return faces
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.library.close()
+
+
+def _desk_of(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+AtDesk = Annotated[Desk, Depends(_desk_of)]
+"""The desk of a request."""
+
+
+def frame_of(number: int, *, recording: Recording) -> int:
+    """A frame that is counted from 1, counted from 0.
+
+    Raises
+    ------
+    NotThere
+        The recording has no such frame.
+    """
+    count = len(recording.grid)
+    if not 1 <= number <= count:
+        raise NotThere(f"expected a frame from 1 to {count}, got {number}")
+    return number - 1

@@ -1,0 +1,288 @@
+"""One folder of results as the server holds it: read when it is needed, once, the largest part last."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from metst.arrays import Float64Array
+from metst.coding.layers import label_of
+from metst.coding.layers_folder import has_layers_only, read_layers
+from metst.errors import DataError, MetstError
+from metst.results import FACE_CHANNELS, Motion, Source, read_header, read_motion, read_tables
+from metst.results.analysis_folder import HEADER_FILE, LAYERS_FILE, LAYERS_FOLDER, Tables
+from metst.results.flags import WORDS
+from metst.review.frames import FileFrames, FolderFrames, Frames
+from metst.review.pictures import Pictures
+from metst.review.proxy import Proxy, is_slow
+from metst.review.refusals import Conflict, NotThere
+from metst.review.videos import VideoFound, VideoWatch, places_of
+from metst.storage import fingerprint
+from metst.timeline import Series, TimeGrid
+
+ID_LETTERS: Final = 12
+"""Of a recording's id: enough that no two of thousands are alike."""
+
+_log = logging.getLogger(__name__)
+
+
+def id_of(folder: Path) -> str:
+    """A short name of a folder of results that stays while the folder stays where it is."""
+    return fingerprint(str(folder.resolve()).encode("utf-8", "surrogateescape"))[:ID_LETTERS]
+
+
+def is_results(folder: Path) -> bool:
+    """Whether a folder holds an analysis or layers."""
+    return (folder / HEADER_FILE).is_file() or (folder / LAYERS_FOLDER / LAYERS_FILE).is_file()
+
+
+class Recording:
+    """What is known of one recording: its tables, its motion, its layers, its pictures.
+
+    Parameters
+    ----------
+    folder : Path
+        Of results.
+    videos : sequence of Path
+        Folders in which recordings may lie, besides the usual ones.
+    """
+
+    def __init__(self, folder: Path, *, videos: Sequence[Path] = ()) -> None:
+        self.folder, self.id = folder, id_of(folder)
+        self._videos = videos
+        self._tables_lock, self._motion_lock, self._frames_lock = (threading.Lock() for _ in range(3))
+        self._source: Source | None = None
+        self._watch: VideoWatch | None = None
+        self._tables: Tables | None = None
+        self._grid: TimeGrid | None = None
+        self._motion: Motion | None = None
+        self._frames: Frames | None = None
+        self._frames_of: tuple[Path | None, bool] = None, False
+        self._pictures: Pictures | None = None
+        self._proxy: Proxy | None = None
+
+    @property
+    def source(self) -> Source:
+        """The recording, as the results tell.
+
+        Raises
+        ------
+        DataError
+            The folder is damaged, or of another version.
+        """
+        if self._source is None:
+            if has_layers_only(self.folder):
+                self._source = read_layers(self.folder).source
+            else:
+                self._source = read_header(self.folder).source
+        return self._source
+
+    @property
+    def analysed(self) -> bool:
+        """Whether there is an analysis, and not layers alone."""
+        return (self.folder / HEADER_FILE).is_file()
+
+    @property
+    def tables(self) -> Tables:
+        """All that an analysis found but its motion.
+
+        Raises
+        ------
+        DataError
+            The folder is damaged, or of another version.
+        NotThere
+            There are layers alone.
+        """
+        with self._tables_lock:
+            if self._tables is None:
+                if not self.analysed:
+                    raise NotThere(f"{self.folder.name} holds layers and no analysis: analyse the recording for more")
+                self._tables = read_tables(self.folder)
+                threading.Thread(target=self._read_ahead, name="metst-motion", daemon=True).start()
+            return self._tables
+
+    @property
+    def grid(self) -> TimeGrid:
+        """Timestamps of its frames."""
+        if self.analysed:
+            return self.tables.scores.grid
+        if self._grid is None:
+            self._grid = read_layers(self.folder).grid
+        return self._grid
+
+    @property
+    def motion(self) -> Motion:
+        """What the regions of the face moved; of an hour it takes seconds to read.
+
+        Raises
+        ------
+        DataError
+            Its file is damaged.
+        """
+        tables = self.tables
+        with self._motion_lock:
+            if self._motion is None:
+                self._motion = read_motion(self.folder, tables=tables)
+            return self._motion
+
+    def _read_ahead(self) -> None:
+        try:
+            _ = self.motion
+        except MetstError as error:  # who asks for it is told
+            _log.info("%s", error)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the analysis; none without one."""
+        return tuple(map(label_of, self.tables.header.classes)) if self.analysed else ()
+
+    # --- the recording itself
+
+    @property
+    def watch(self) -> VideoWatch:
+        """Looks for the recording."""
+        if self._watch is None:
+            self._watch = VideoWatch(self.source, places=places_of(self.folder, more=self._videos))
+        return self._watch
+
+    def frames(self) -> Frames:
+        """Where its pictures come from: the recording, or a copy that is quicker once that is whole.
+
+        Raises
+        ------
+        Conflict
+            The recording is not there, or is another one.
+        """
+        found = self.watch.check()
+        if found.path is None:
+            raise Conflict(found.hint)
+        with self._frames_lock:
+            if self._proxy is None and self.source.content_hash:
+                self._proxy = self._copy_of(found)
+            quick = self._proxy is not None and self._proxy.whole
+            if self._frames is None or self._frames_of != (found.path, quick):
+                if self._frames is not None:
+                    self._frames.close()
+                self._frames = self._proxy.open() if quick and self._proxy is not None else self._open(found.path)
+                self._frames_of = found.path, quick
+            return self._frames
+
+    def _open(self, path: Path) -> Frames:
+        source = self.source
+        size = source.width, source.height
+        if path.is_dir():
+            return FolderFrames(path, grid=self.grid, size=size)
+        return FileFrames(path, grid=self.grid, size=size, rate_hz=source.rate_hz)
+
+    def _copy_of(self, found: VideoFound) -> Proxy | None:
+        source = self.source
+        assert found.path is not None
+        if not is_slow(found.path, height=source.height, frames=len(self.grid)):
+            return None
+        proxy = Proxy(
+            found.path, content=source.content_hash, grid=self.grid, size=(source.width, source.height),
+            rate_hz=source.rate_hz if source.rate_hz else None,
+        )  # fmt: skip
+        proxy.start()
+        return proxy
+
+    @property
+    def proxy_progress(self) -> float | None:
+        """How much of a quicker copy is made, 0 to 1; None where there is none to be made."""
+        proxy = self._proxy
+        return None if proxy is None or proxy.problem else 1.0 if proxy.whole else proxy.progress
+
+    @property
+    def pictures(self) -> Pictures:
+        """Draws and keeps its pictures."""
+        with self._frames_lock:
+            if self._pictures is None:
+                grid = self.grid
+                nowhere = np.full((len(grid), len(FACE_CHANNELS)), np.nan, np.float32)
+                nobody = Series(grid, nowhere, np.zeros(len(grid), np.bool_), FACE_CHANNELS)
+                self._pictures = Pictures(self.tables.face if self.analysed else nobody, width=self.source.width)
+            return self._pictures
+
+    def let_go(self) -> None:
+        """Close what is open, and forget what can be read again."""
+        with self._frames_lock:
+            if self._frames is not None:
+                self._frames.close()
+            if self._proxy is not None:
+                self._proxy.stop()
+            self._frames = self._proxy = self._pictures = None
+        with self._motion_lock:
+            self._motion = None
+        with self._tables_lock:
+            self._tables = None
+
+
+def series_names(recording: Recording) -> list[str]:
+    """All that :func:`series_of` can give."""
+    if not recording.analysed:
+        return ["time_s"]
+    header = recording.tables.header
+    regions = [f"{kind}/{region}" for kind in ("motion", "quality") for region in header.regions]
+    return ["time_s", *header.score_channels, "face_valid", *regions]
+
+
+def series_of(recording: Recording, name: str) -> bytes:
+    """Values over all frames, little-endian: ``time_s`` as 64-bit floats, all others as 32-bit floats, NaN in gaps.
+
+    Parameters
+    ----------
+    recording : Recording
+    name : str
+        ``time_s``, ``spot_score``, ``p_<class>``, ``face_valid`` (1 or 0), ``motion/<region>`` (length of the
+        displacement, face units) or ``quality/<region>``.
+
+    Raises
+    ------
+    NotThere
+        There is no such series.
+    """
+    if name == "time_s":
+        return recording.grid.time_s.astype("<f8").tobytes()
+    names = series_names(recording)
+    if name not in names:
+        raise NotThere(f"no series {name!r}: expected one of {', '.join(names)}")
+    if name == "face_valid":
+        usable = np.array([not reason for reason in recording.tables.reason])
+        return usable.astype("<f4").tobytes()
+    kind, _, region = name.partition("/")
+    if not region:
+        return recording.tables.scores.channel(name).astype("<f4").tobytes()
+    motion = recording.motion
+    at = motion.displacement.channels.index(region)
+    if kind == "quality":
+        return motion.quality[:, at].astype("<f4").tobytes()
+    x, y = motion.displacement.values[:, at].T
+    length: Float64Array = np.hypot(x, y)
+    return length.astype("<f4").tobytes()
+
+
+def condition_runs(words: Sequence[str]) -> list[dict[str, Any]]:
+    """Stretches in which a condition holds for any region; frames count from 1, both ends included."""
+    alike = {each: number for number, each in enumerate(dict.fromkeys(words))}
+    numbers = np.array([alike[each] for each in words], np.int64)
+    found = []
+    for word in WORDS.values():
+        holds = np.array([word in each.split() for each in alike], dtype=bool)[numbers] if len(numbers) else numbers > 0
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]])))
+        for first, after in edges.reshape(-1, 2).tolist():
+            found.append({"first_frame": first + 1, "last_frame": after, "region": None, "condition": word})
+    return sorted(found, key=lambda each: (each["first_frame"], each["condition"]))
+
+
+def problem_of(recording: Recording) -> str:
+    """Why the results cannot be shown; empty when they can."""
+    try:
+        _ = recording.source
+    except DataError as error:
+        return str(error)
+    return ""
