@@ -101,7 +101,7 @@ export class Boxes {
     if (event.verdict === "rejected") this.#line(context, left, top + height, right, top);
     this.#drawApex(context, lane, event, left);
     if (!marked) this.#drawChosen(context, { left, right, top, height });
-    if (right - left > 16) this.#drawWords(context, lane, event, { left, right });
+    if (right - left > 20) this.#drawWords(context, lane, event, { left, right });
   }
 
   #line(context, x0, y0, x1, y1) {
@@ -112,7 +112,7 @@ export class Boxes {
   }
 
   #drawApex(context, lane, event, left) {
-    if (event.apex_frame === null) return;
+    if (event.apex_frame === null || !lane.own) return;
     const x = Math.round(this.view.x(this.timebase.start(event.apex_frame) + this.timebase.usual_s / 2)) + 0.5;
     if (x - left < 3) return;
     const bottom = lane.top + lane.height - 3;
@@ -133,6 +133,7 @@ export class Boxes {
   }
 
   #drawWords(context, lane, event, { left, right }) {
+    const sign = lane.own && right - left > 40 ? `${VERDICT_SIGNS[event.verdict]} ` : "";
     context.save();
     context.beginPath();
     context.rect(left + 2, lane.top, right - left - 4, lane.height);
@@ -140,8 +141,8 @@ export class Boxes {
     context.font = colours.font;
     context.textBaseline = "middle";
     context.fillStyle = event.verdict === "accepted" ? colours.surface : colours.ink;
-    const words = `${lane.own ? `${VERDICT_SIGNS[event.verdict]} ` : ""}${this.classes.shape(event.label)} ${event.label}`;
-    context.fillText(words, left + 6, lane.top + (lane.own ? 13 : lane.height / 2));
+    const words = `${sign}${this.classes.shape(event.label)} ${event.label}`;
+    context.fillText(words, left + 5, lane.top + (lane.own ? 13 : lane.height / 2));
     context.restore();
   }
 

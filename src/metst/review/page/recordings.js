@@ -41,7 +41,7 @@ export function openRecordings({ session, status }) {
   function item(each) {
     const length = each.frames ? `${clock(each.duration_s)} · ${count(each.frames, "frame")}` : "";
     const facts = el("span", { class: "facts" }, [length, VIDEO[each.video]].filter(Boolean).join(" · "));
-    if (each.state === "ready") return el("li", {}, el("a", { href: `#/r/${each.id}`, class: "recording" }, el("span", { class: "name" }, each.name), facts, ...reviewed(each)));
+    if (each.state === "ready") return el("li", {}, el("a", { href: `#/r/${each.id}`, class: "recording" }, el("span", { class: "name", title: each.name }, each.name), facts, ...reviewed(each)));
     const problem = each.state === "failed" ? each.problem : each.stage;
     const stop = each.state === "failed" ? null : el("button", { type: "button", class: "small", onclick: () => take(each) }, each.state === "waiting" ? "Take back" : "Stop");
     return el("li", {}, el("div", { class: `recording ${each.state}` }, el("span", { class: "name" }, each.name), el("span", { class: "facts" }, [STATES[each.state], problem].filter(Boolean).join(": ")), each.state === "running" && el("progress", { max: 1, value: each.progress, "aria-label": "How far the analysis is" }), stop));
@@ -49,7 +49,9 @@ export function openRecordings({ session, status }) {
 
   function reviewed(each) {
     const { candidates, open, accepted, rejected } = each;
-    const done = candidates || accepted ? (accepted + rejected) / Math.max(open + accepted + rejected, 1) : 0;
+    const all = open + accepted + rejected;
+    if (!all) return [el("span", { class: "tally" }, candidates === null ? "not begun" : `${count(candidates, "candidate")}`, el("small", {}, "nothing reviewed yet"))];
+    const done = (accepted + rejected) / all;
     return [
       el("span", { class: "tally" }, open ? `${count(open, "candidate")} to review` : "all reviewed", el("small", {}, ` ${accepted} accepted, ${rejected} rejected`)),
       el("progress", { class: "done", max: 1, value: done, "aria-label": `reviewed ${Math.round(100 * done)} %` }),

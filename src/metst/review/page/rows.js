@@ -5,7 +5,8 @@ import { colours } from "./colours.js";
 /** Displacement that is drawn in full strength, face units (distance between the outer eye corners); set by hand. */
 const FULL = 0.03;
 const SHADES = 256;
-export const ROW_PX = 8;
+/** Height of a row; less where the window is low. */
+export const ROW_PX = window.innerHeight < 840 ? 5 : 8;
 export const CONDITIONS_PX = 14;
 
 export class Rows {

@@ -40,7 +40,7 @@ export class EventTable extends Signal {
     this.filter = "all";
     this.label = "";
     this.body = el("div", { class: "table-body", role: "rowgroup" });
-    const titles = ["", "Time", "Frames", "Class", "Probability", "Units, conditions, note"];
+    const titles = ["", "Time", "Frames", "Class", "Probability", "Units, note"];
     this.head = el("div", { class: "table-head", role: "row" }, titles.map((title) => el("span", { role: "columnheader" }, title || el("span", { class: "unseen" }, "Verdict"))));
     this.pane = el("div", { class: "table-pane", tabindex: "0", role: "grid", "aria-label": "Movement candidates", "aria-multiselectable": "true" }, this.head, this.body);
     this.empty = el("p", { class: "empty", hidden: true });

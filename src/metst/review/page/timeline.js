@@ -60,7 +60,8 @@ export class Timeline extends Signal {
 
   #nameRows() {
     const names = el("ol", { class: "row-names" });
-    this.rec.regions.forEach((name) => names.append(el("li", { title: name }, name)));
+    if (ROW_PX < 8) names.append(el("li", { class: "all" }, `${this.rec.regions.length} regions`));
+    else this.rec.regions.forEach((name) => names.append(el("li", {}, name)));
     this.rowLane.firstChild.replaceChildren(el("div", { class: "row-conditions" }, "conditions"), names);
     this.rowLane.style.setProperty("--row", `${ROW_PX}px`);
     this.rowLane.style.setProperty("--conditions", `${CONDITIONS_PX}px`);

@@ -30,8 +30,8 @@ export function transport(page) {
   page.pictureHost.replaceChildren(
     el("div", { class: "stage" }, page.canvas, problem, page.facesNote),
     el("div", { class: "transport" },
-      el("div", { class: "where" }, el("span", { class: "unit" }, "frame"), number, el("span", { class: "of" }, `of ${timebase.frames}`), time),
-      el("div", { class: "tools" }, tool("‹", "←", () => commands.step(-1), "One frame back"), play, tool("›", "→", () => commands.step(1), "One frame on"), loop, speed, jump, page.facesButton)));
+      el("div", { class: "where" }, el("span", { class: "unit" }, "frame"), number, el("span", { class: "of" }, `of ${timebase.frames}`), jump, time),
+      el("div", { class: "tools" }, tool("‹", "←", () => commands.step(-1), "One frame back"), play, tool("›", "→", () => commands.step(1), "One frame on"), loop, speed, page.facesButton)));
   page.showFacesState();
 
   function showNumber(frame) {
