@@ -31,6 +31,7 @@ from metst.cli.features import features
 from metst.cli.import_ import import_
 from metst.cli.live import live
 from metst.cli.purge import purge
+from metst.cli.review import review
 from metst.cli.score import score
 from metst.cli.synthesize import synthesize
 from metst.cli.train import train
@@ -46,6 +47,7 @@ for command in (
     demo,
     analyze,
     live,
+    review,
     score,
     synthesize,
     calibrate,

@@ -9,7 +9,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from metst.review.coders import Coders
 from metst.review.gate import Address
+from metst.review.jobs import Jobs
 from metst.review.library import Library
 from metst.review.pictures import FaceView
 from metst.review.recordings import Recording
@@ -50,6 +52,12 @@ class Desk:
     with_machine: bool = True
     output: Path | None = None
     faces: FaceView = "eyes"
+    coders: Coders = field(init=False)
+    jobs: Jobs = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.coders = Coders(coder=self.coder, with_machine=self.with_machine)
+        self.jobs = Jobs(self.output, on_done=self.library.add)
 
     def recording(self, rid: str) -> Recording:
         """A recording that is there."""
@@ -71,6 +79,8 @@ class Desk:
 
     def close(self) -> None:
         """Let go of everything."""
+        self.jobs.close()
+        self.coders.close()
         self.library.close()
 
 

@@ -20,7 +20,7 @@ import av
 import numpy as np
 
 from metst.arrays import Float64Array, Image
-from metst.errors import MetstError, VideoError
+from metst.errors import MetstError
 from metst.review.refusals import Conflict
 from metst.timeline import TIME_TOLERANCE_S, TimeGrid
 from metst.video.clock import ignore
@@ -170,9 +170,7 @@ class _Decoding:
         As of :class:`FileFrames`.
     """
 
-    def __init__(
-        self, path: Path, *, time_s: Float64Array, first: int, lead_s: float, rate_hz: float | None
-    ) -> None:
+    def __init__(self, path: Path, *, time_s: Float64Array, first: int, lead_s: float, rate_hz: float | None) -> None:
         self._time_s, self._stack, self.at = time_s, ExitStack(), None if math.isfinite(lead_s) else 0
         self.at: int | None
         target_s = float(time_s[first]) - lead_s

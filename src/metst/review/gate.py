@@ -172,7 +172,8 @@ class Gate:
             cookie = None
         if cookie is not None:
             given.append(cookie.value)
-        return any([hmac.compare_digest(each.encode("utf-8", "replace"), self._token) for each in given])
+        # All are compared, so that the time tells nothing.
+        return any([hmac.compare_digest(each.encode("utf-8", "replace"), self._token) for each in given])  # noqa: C419
 
 
 def _check_length(length: str | None, *, path: str) -> None:

@@ -50,6 +50,7 @@ def magnified(picture: Image, *, face: Face, moved: Float32Array, times: float) 
     Parameters
     ----------
     picture : (H, W, 3) uint8
+        RGB.
     face : Face
         The face in it, pixels of this picture.
     moved : (18, 2) float32
@@ -78,9 +79,7 @@ def magnified(picture: Image, *, face: Face, moved: Float32Array, times: float) 
     points = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), axis=-1).astype(np.float32)
     source = displacement_map(points, field=field, pose=pose)
     drawn = picture.copy()
-    drawn[top:bottom, left:right] = cv2.remap(
-        picture, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    drawn[top:bottom, left:right] = cv2.remap(picture, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return drawn
 
 
@@ -101,4 +100,6 @@ def _pose(face: Face) -> FacePose:
     along = (eyes[1] - eyes[0]) / apart
     across = np.array([-along[1], along[0]])
     centre = eyes.mean(axis=0) - below * across
-    return FacePose((float(centre[0]), float(centre[1])), float(np.hypot(*along)), float(np.arctan2(along[1], along[0])))
+    return FacePose(
+        (float(centre[0]), float(centre[1])), float(np.hypot(*along)), float(np.arctan2(along[1], along[0]))
+    )

@@ -94,6 +94,7 @@ class Pictures:
         Parameters
         ----------
         wanted : Wanted
+            Which, and how.
         frames : Frames
             Where pictures come from.
         motion : Motion, optional

@@ -83,6 +83,11 @@ class Recording:
         return self._source
 
     @property
+    def header_events(self) -> int:
+        """How many events the machine found, by the header."""
+        return int(read_header(self.folder).summary.get("events", 0))
+
+    @property
     def analysed(self) -> bool:
         """Whether there is an analysis, and not layers alone."""
         return (self.folder / HEADER_FILE).is_file()
@@ -237,6 +242,7 @@ def series_of(recording: Recording, name: str) -> bytes:
     Parameters
     ----------
     recording : Recording
+        Whose.
     name : str
         ``time_s``, ``spot_score``, ``p_<class>``, ``face_valid`` (1 or 0), ``motion/<region>`` (length of the
         displacement, face units) or ``quality/<region>``.

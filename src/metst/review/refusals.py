@@ -7,7 +7,7 @@ from typing import ClassVar
 from metst.errors import DataError, MetstError, OutputError, UsageError, VideoError
 
 
-class Refused(MetstError):
+class Refused(MetstError):  # noqa: N818 - a request may be refused without anybody's fault
     """A request that is not done, and why; ``status`` is the number of HTTP (RFC 9110)."""
 
     status: ClassVar[int] = 400

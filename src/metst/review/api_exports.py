@@ -1,0 +1,49 @@
+"""Interface: what is handed on: files of other programs, and how far two layers agree."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+
+from metst.formats.conversion import FORMATS
+from metst.formats.names import FormatName
+from metst.review.answers import bytes_answer
+from metst.review.desk import AtDesk
+from metst.review.uploads import safe_name
+from metst.storage import temporary_folder
+
+router = APIRouter(prefix="/api/recordings/{rid}", tags=["exports"])
+
+
+@router.get("/export", response_class=Response)
+def get_export(
+    desk: AtDesk,
+    request: Request,
+    rid: str,
+    format: FormatName,
+    layer: Annotated[list[str] | None, Query(description="the own one when absent; again for more")] = None,
+) -> Response:
+    """Layers as a file of another program; of a format that writes two files, an archive with both."""
+    recording, form = desk.recording(rid), FORMATS[format]
+    names = list(dict.fromkeys(layer or [desk.coder]))
+    if desk.coder in names:
+        desk.coders.state(recording, desk.coder)
+    coding = desk.coders.coding(recording, names)
+    stem = safe_name(recording.source.name).rpartition(".")[0] or safe_name(recording.source.name)
+    with temporary_folder() as folder:
+        form.write(coding, folder / f"{stem}{form.suffix}")
+        files = sorted(folder.iterdir())
+        name = files[0].name if len(files) == 1 else f"{stem}.zip"
+        data = files[0].read_bytes()
+        if len(files) > 1:
+            archive = io.BytesIO()
+            with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as together:
+                for file in files:
+                    together.write(file, file.name)
+            data = archive.getvalue()
+    headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+    return bytes_answer(data, request, media_type="application/octet-stream", headers=headers)

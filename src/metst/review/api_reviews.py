@@ -1,0 +1,146 @@
+"""Interface: layers and their reviews."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from metst.coding.layers import MACHINE
+from metst.coding.reviewed import layer_event_json
+from metst.coding.wanted import ConflictError
+from metst.errors import DataError
+from metst.review.bodies import (
+    Adjudicate,
+    Adjudicated,
+    Begin,
+    Changed,
+    Edits,
+    HistoryLine,
+    Release,
+    ReviewTold,
+    SeenLayer,
+    Stale,
+    Step,
+)
+from metst.review.desk import AtDesk, Desk
+from metst.review.refusals import NotAllowed, Refused
+
+router = APIRouter(prefix="/api/recordings/{rid}", tags=["reviews"])
+
+_STALE: dict[int | str, dict[str, Any]] = {409: {"model": Stale}}
+
+
+@router.get("/layers")
+def get_layers(desk: AtDesk, rid: str) -> list[SeenLayer]:
+    """All layers that this coder may see, but the own one."""
+    recording = desk.recording(rid)
+    return [
+        SeenLayer.model_validate(
+            {"name": line.name, "kind": line.kind, "released": line.released}
+            | {
+                "events": [
+                    {"key": f"{line.name}:{number}", **layer_event_json(event)}
+                    for number, event in enumerate(desk.coders.layer(recording, line.name).events, start=1)
+                ]
+            }
+        )
+        for line in desk.coders.lines(recording)
+        if line.visible and not line.mine
+    ]
+
+
+@router.get("/review")
+def get_review(desk: AtDesk, rid: str, layer: str | None = None) -> ReviewTold:
+    """All of a review: the coder's own, or one that the coder may see."""
+    return ReviewTold.model_validate(desk.coders.state(desk.recording(rid), layer or desk.coder))
+
+
+def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Any, str]:
+    """The reviews of a recording and the layer that is changed, which has begun."""
+    recording, name = desk.recording(rid), layer or desk.coder
+    desk.coders.check_writable(recording, name)
+    desk.coders.state(recording, name)
+    return desk.coders.reviews(recording), name
+
+
+@router.post("/edits", response_model=Changed, responses=_STALE)
+def post_edits(desk: AtDesk, rid: str, body: Edits) -> Any:
+    """Change events, all or none; it is on the disk when the answer comes."""
+    reviews, name = _writable(desk, rid, body.layer)
+    try:
+        return reviews.edit(name, body.changes, by=desk.coder, what=body.what, id=body.id)
+    except ConflictError as error:
+        return _conflict(error)
+    except DataError as error:
+        raise Refused(str(error)) from error
+
+
+@router.post("/undo", response_model=Changed, responses=_STALE)
+def post_undo(desk: AtDesk, rid: str, body: Step) -> Any:
+    """Take back the last edit that still holds."""
+    reviews, name = _writable(desk, rid, body.layer)
+    try:
+        return reviews.undo(name, by=desk.coder, id=body.id, revision=body.revision)
+    except ConflictError as error:
+        return _conflict(error)
+
+
+@router.post("/redo", response_model=Changed, responses=_STALE)
+def post_redo(desk: AtDesk, rid: str, body: Step) -> Any:
+    """Make again what was taken back last."""
+    reviews, name = _writable(desk, rid, body.layer)
+    try:
+        return reviews.redo(name, by=desk.coder, id=body.id, revision=body.revision)
+    except ConflictError as error:
+        return _conflict(error)
+
+
+def _conflict(error: ConflictError) -> JSONResponse:
+    told = Stale.model_validate({"detail": str(error), "events": error.events, "removed": error.removed})
+    return JSONResponse(told.model_dump(), status_code=409)
+
+
+@router.post("/begin")
+def post_begin(desk: AtDesk, rid: str, body: Begin) -> ReviewTold:
+    """Let a layer without edits begin with something else."""
+    recording, name = desk.recording(rid), body.layer or desk.coder
+    lines = {line.name: line for line in desk.coders.lines(recording)}
+    if name != desk.coder:
+        desk.coders.check_writable(recording, name)
+    wanted = [MACHINE] if body.start == "machine" else body.layers
+    for each in wanted:
+        line = lines.get(each)
+        # To begin from what was imported is a choice that the log keeps; reviews of others and, where it is kept from
+        # the coder, what the machine found, are not to be had in that way.
+        if line is not None and not line.visible and line.kind != "imported":
+            raise NotAllowed(f"the layer {each!r} is kept from {desk.coder} until both layers are released")
+    reviews = desk.coders.reviews(recording)
+    state = reviews.begin(name, body.start, by=desk.coder, layers=body.layers, agreed_only=body.agreed_only)
+    return ReviewTold.model_validate(state)
+
+
+@router.post("/release")
+def post_release(desk: AtDesk, rid: str, body: Release) -> ReviewTold:
+    """Hand a layer on, or take it back."""
+    reviews, name = _writable(desk, rid, body.layer)
+    return ReviewTold.model_validate(reviews.release(name, body.released, by=desk.coder))
+
+
+@router.get("/history")
+def get_history(desk: AtDesk, rid: str, layer: str | None = None) -> list[HistoryLine]:
+    """All that was done in a review, in order."""
+    recording, name = desk.recording(rid), layer or desk.coder
+    if name != desk.coder:
+        desk.coders.line(recording, name)
+    return [HistoryLine(**each) for each in desk.coders.reviews(recording).history(name)]
+
+
+@router.post("/adjudication")
+def post_adjudication(desk: AtDesk, rid: str, body: Adjudicate) -> Adjudicated:
+    """Bring two layers together in one of their own."""
+    recording = desk.recording(rid)
+    for name in (body.a, body.b):
+        desk.coders.line(recording, name)
+    return Adjudicated(layer=desk.coders.reviews(recording).adjudicate(body.a, body.b, by=desk.coder))

@@ -1,0 +1,157 @@
+"""The server: the interface and the page behind the gate, on an address of this machine, until it is stopped."""
+
+from __future__ import annotations
+
+import mimetypes
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from metst.errors import MetstError, UsageError
+from metst.guard.faults import fault_of
+from metst.review import api_exports, api_pictures, api_recordings, api_reviews, api_session, api_uploads
+from metst.review.answers import bytes_answer
+from metst.review.desk import Desk
+from metst.review.gate import TOKEN_PARAMETER, Gate
+from metst.review.refusals import NotThere, status_of
+
+_PAGE: Final = Path(__file__).parent / "page"
+"""Files of the page."""
+
+_ASSETS: Final = Path(__file__).parents[1] / "assets"
+"""Files of other projects that the package holds."""
+
+_VENDORED: Final = ("uPlot.iife.min.js", "uPlot.min.css")
+"""Those of them that the page needs."""
+
+_GRACE_S: Final = 3
+"""Seconds for answers on their way when the server ends.  Set by hand."""
+
+
+def create_app(desk: Desk) -> FastAPI:
+    """The application of one desk (ASGI)."""
+    app = FastAPI(
+        title="metst review",
+        version=version("metst"),
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.desk = desk
+    for each in (api_session, api_recordings, api_pictures, api_reviews, api_exports, api_uploads):
+        app.include_router(each.router)
+    app.add_api_route("/", _index, include_in_schema=False, response_class=Response)
+    app.add_api_route("/static/{path:path}", _static, include_in_schema=False, response_class=Response)
+    app.add_exception_handler(MetstError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _unknown)
+    app.add_middleware(Gate, address=desk.address, token=desk.token)
+    return app
+
+
+def _index(request: Request) -> Response:
+    """The page; the token becomes a cookie, so that the page can take it out of the address."""
+    desk: Desk = request.app.state.desk
+    answer = _file(request, "index.html")
+    if TOKEN_PARAMETER in request.query_params:
+        answer.set_cookie(desk.address.cookie, desk.token, httponly=True, samesite="strict", path="/")
+    answer.headers["cache-control"] = "no-store"
+    return answer
+
+
+def _static(request: Request, path: str) -> Response:
+    """A file of the page."""
+    return _file(request, path)
+
+
+def _file(request: Request, path: str) -> Response:
+    """A file that is one of the page's by its whole name: no other can be meant, whatever the name holds."""
+    files = {each.relative_to(_PAGE).as_posix(): each for each in _PAGE.rglob("*") if each.is_file()}
+    files |= {name: _ASSETS / name for name in _VENDORED}
+    if path not in files:
+        raise NotThere(f"no file {path[:80]!r} of the page")
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    return bytes_answer(files[path].read_bytes(), request, media_type=kind)
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, MetstError)
+    status = status_of(error)
+    return JSONResponse({"detail": fault_of(error, name="review").message}, status_code=status)
+
+
+def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    words = [
+        f"{'.'.join(str(part) for part in each['loc'][1:]) or each['loc'][0]}: {each['msg']}"
+        for each in error.errors()[:3]
+    ]
+    return JSONResponse({"detail": "; ".join(words)}, status_code=400)
+
+
+def _unknown(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: "no such page or part of the interface", 405: "this part of the interface takes no such request"}
+    detail = words.get(error.status_code, str(error.detail))
+    return JSONResponse({"detail": detail}, status_code=error.status_code, headers=error.headers)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0: a free one.
+
+    Raises
+    ------
+    UsageError
+        The port is taken, or there is no such interface.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen at {host}, port {port} ({error.strerror or error}): give another --port or --host"
+        ) from error
+    return found
+
+
+def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> None:
+    """Serve until somebody stops it, at the keyboard or by a signal.
+
+    Parameters
+    ----------
+    desk : Desk
+        What is served.
+    own : socket
+        Of :func:`listening`.
+    on_ready : callable
+        Called when pages can be got.
+    """
+    config = uvicorn.Config(
+        create_app(desk),
+        access_log=False,  # addresses hold the token
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ws="none",
+    )
+    server = uvicorn.Server(config)
+    own.listen(config.backlog)
+    on_ready()
+    try:
+        server.run(sockets=[own])
+    except KeyboardInterrupt:  # raised once more by what served, when everything is tidy
+        pass
+    finally:
+        desk.close()
