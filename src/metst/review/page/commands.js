@@ -112,6 +112,10 @@ export function commandsOf(page) {
     accept: () => judge("accepted"),
     reject: () => judge("rejected"),
     reopen: () => judge("open"),
+    take: (at) => some(() => {
+      const proposal = current().proposals?.[at];
+      send(proposal && editing.take(current(), proposal), proposal ? "It is so already." : at ? "There is no second proposal." : "Nobody proposed this event.");
+    }),
     label: (key) => {
       const name = page.classes.choices[Number(key) - 1];
       if (name) some((events) => send(editing.relabel(events, name), `Already ${name}.`));

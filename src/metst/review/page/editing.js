@@ -37,6 +37,12 @@ export function judge(events, verdict) {
   return all(events.filter((event) => event.proposals?.length), `${VERDICT_WORDS[verdict]}${named(events)}`, () => ({ verdict }));
 }
 
+/** Makes an event what one of its proposals says. */
+export function take(event, proposal) {
+  const { by, ...values } = proposal;
+  return all([event], `as ${by} says`, () => ({ ...values, verdict: "accepted" }));
+}
+
 export const relabel = (events, label) => all(events, `label ${label}${named(events)}`, () => ({ label }));
 
 /** A note judges nothing. */

@@ -25,6 +25,7 @@ export const KEYS = [
     [["A"], "accept", "accept"],
     [["X"], "reject", "reject"],
     [["R"], "put back to review", "reopen"],
+    [["Q", "W"], "as the first proposal says, as the second", "take", { Q: 0, W: 1 }],
     [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "class, by its number", "label"],
     [["C"], "code action units: L or R for a side, digits, A to E, Enter", "units"],
     [["T"], "note", "note"],

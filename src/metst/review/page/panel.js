@@ -7,7 +7,7 @@ import { clock, moment, percent, VERDICTS, VERDICT_SIGNS } from "./words.js";
 const EDGES = ["onset", "apex", "offset"];
 const EDGE_KEYS = { onset: ["D", "F"], apex: ["G", "H"], offset: ["J", "K"] };
 
-/** Tells ``command`` (name), ``nudge`` {edge, by}, ``label``, ``units``, ``note``, ``seek`` (frame). */
+/** Tells ``command`` (name), ``nudge`` {edge, by}, ``take`` (number of a proposal), ``label``, ``units``, ``note``, ``seek`` (frame). */
 export class Panel extends Signal {
   constructor(host, { classes, timebase, conditionsOf, faces }) {
     super();
@@ -27,6 +27,7 @@ export class Panel extends Signal {
     this.badge = el("span", { class: "badge" });
     this.facts = el("p", { class: "facts" });
     this.verdicts = el("div", { class: "verdicts" }, this.#command("Accept", "A", "accept", "yes"), this.#command("Reject", "X", "reject", "no"), this.#command("To review", "R", "reopen"));
+    this.takes = el("div", { class: "verdicts takes", hidden: true });
     this.several = el("div", { class: "verdicts", hidden: true }, this.#command("Merge", "M", "merge"), this.#command("Paste label, units", "Ctrl V", "paste"), this.#command("Clear", "Esc", "clear"));
     this.edges = Object.fromEntries(EDGES.map((edge) => [edge, this.#edgeRow(edge)]));
     this.lasting = this.#row("lasting");
@@ -53,7 +54,7 @@ export class Panel extends Signal {
     this.values = el("table", { class: "values" }, el("thead", {}, head), el("tbody", {}, rows));
     this.who = el("p", { class: "who" });
     const more = el("div", { class: "more" }, this.#command("Split here", "S", "split"), this.#command("Zoom", "Z", "zoom"), this.#command("Copy", "Ctrl C", "copy"), this.#command("Remove", "Del", "remove"));
-    this.some = el("div", { class: "some" }, el("div", { class: "panel-head" }, this.title, this.badge), this.facts, this.verdicts, this.several, this.values, this.who, more, this.faces.element);
+    this.some = el("div", { class: "some" }, el("div", { class: "panel-head" }, this.title, this.badge), this.facts, this.verdicts, this.takes, this.several, this.values, this.who, more, this.faces.element);
     this.none = el("div", { class: "none" }, el("p", {}, "No event is chosen."), el("p", { class: "hint" }, "Press ", el("kbd", {}, "N"), " for the next one, ", el("kbd", {}, "U"), " for the one that the machine is least sure of, or hold ", el("kbd", {}, "E"), " while a movement lasts to add one."));
     host.replaceChildren(this.none, this.some);
     this.some.hidden = true;
@@ -87,9 +88,17 @@ export class Panel extends Signal {
     this.badge.hidden = many;
     this.#showFacts(current, many);
     for (const each of this.verdicts.children) each.setAttribute("aria-pressed", String(!many && { accept: "accepted", reject: "rejected", reopen: "open" }[each.dataset.command] === current.verdict));
+    this.#showTakes(current, many);
     this.#showValues(current);
     this.#showWho(current);
     this.faces.show(current);
+  }
+
+  /** With several proposals, one decision: whose it is. */
+  #showTakes(event, many) {
+    const proposals = event.proposals ?? [];
+    this.takes.hidden = many || proposals.length < 2;
+    this.takes.replaceChildren(...proposals.slice(0, 2).map((each, i) => button(`As ${each.by} says`, { key: "QW"[i], run: () => this.tell("take", i) })));
   }
 
   #showFacts(event, many) {

@@ -46,7 +46,7 @@ class ReviewPage {
   }
 
   get readOnly() {
-    return this.layer.released ? "Your layer is released: take the release back to change it." : "";
+    return this.rec.read_only || (this.layer.released ? "This layer is released: take the release back to change it (Layer, above)." : "");
   }
 
   say(words) {
@@ -169,6 +169,7 @@ class ReviewPage {
       this.visit(layer.get(key));
     });
     panel.on("command", (name) => commands[name]());
+    panel.on("take", (at) => commands.take(at));
     panel.on("nudge", ({ edge, by }) => commands[edge](by));
     panel.on("label", (name) => commands.setLabel(name));
     panel.on("units", (units) => commands.setUnits(units));

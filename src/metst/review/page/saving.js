@@ -10,6 +10,8 @@ import { Signal } from "./dom.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 8000;
+/** What the history takes, characters. */
+const LONGEST_WORDS = 200;
 /** The server could not write, or something else was wrong with it: trying again may help. */
 const PASSING = new Set([408, 423, 425, 429, 500, 502, 503, 504, 507]);
 
@@ -112,7 +114,7 @@ export class Saving extends Signal {
     const changes = edit.changes.map(({ key, revision, after, from }) => ({
       key, revision: typeof revision === "number" ? revision : 0, after, ...(from ? { from } : {}),
     }));
-    return { ...body, what: edit.what, changes };
+    return { ...body, what: edit.what.slice(0, LONGEST_WORDS), changes };
   }
 
   #confirm(edit, answer) {
