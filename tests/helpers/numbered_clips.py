@@ -71,7 +71,9 @@ def at_times(analysis: Analysis, times_s: list[float]) -> Analysis:
     def moved(series: Series) -> Series:
         return replace(series, grid=grid)
 
-    motion = replace(analysis.motion, displacement=moved(analysis.motion.displacement), face=moved(analysis.motion.face))
+    motion = replace(
+        analysis.motion, displacement=moved(analysis.motion.displacement), face=moved(analysis.motion.face)
+    )
     source = replace(analysis.source, duration_s=grid.duration_s)
     return replace(analysis, scores=moved(analysis.scores), motion=motion, source=source)
 

@@ -16,7 +16,7 @@ export class Faces {
     this.neutral = this.#tile("neutral");
     this.candidate = this.#tile("candidate");
     this.select = el("select", { "aria-label": "How many times larger the motion is drawn", onchange: () => this.#choose() },
-      MAGNIFICATIONS.map((each) => el("option", { value: String(each), selected: each === this.magnify }, `× ${each}`)));
+      MAGNIFICATIONS.map((each) => el("option", { value: String(each), selected: each === this.magnify }, `motion × ${each}`)));
     this.flick = el("button", {
       type: "button", class: "small", title: "Hold to see the neutral face in the place of the candidate",
       onpointerdown: () => this.#flip(true), onpointerup: () => this.#flip(false), onpointerleave: () => this.#flip(false),
@@ -24,7 +24,7 @@ export class Faces {
     }, "Compare");
     this.element = el("section", { class: "faces", "aria-label": "Pictures of the event" },
       el("div", { class: "tiles three" }, Object.values(this.tiles).map((tile) => tile.element)),
-      el("div", { class: "compare-head" }, el("h3", {}, "Neutral against candidate"), el("label", {}, "motion ", this.select), this.flick),
+      el("div", { class: "compare-head" }, el("h3", {}, "Against neutral"), this.select, this.flick),
       el("div", { class: "tiles two" }, this.neutral.element, this.candidate.element));
   }
 

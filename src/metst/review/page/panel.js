@@ -53,7 +53,7 @@ export class Panel extends Signal {
     const rows = [...Object.values(this.edges), this.lasting, this.labelRow, this.unitRow, this.noteRow].map((row) => row.element);
     this.values = el("table", { class: "values" }, el("thead", {}, head), el("tbody", {}, rows));
     this.who = el("p", { class: "who" });
-    const more = el("div", { class: "more" }, this.#command("Split here", "S", "split"), this.#command("Zoom", "Z", "zoom"), this.#command("Copy", "Ctrl C", "copy"), this.#command("Remove", "Del", "remove"));
+    const more = el("div", { class: "more" }, this.#command("Split", "S", "split"), this.#command("Zoom", "Z", "zoom"), this.#command("Copy", "Ctrl C", "copy"), this.#command("Remove", "Del", "remove"));
     this.some = el("div", { class: "some" }, el("div", { class: "panel-head" }, this.title, this.badge), this.facts, this.verdicts, this.takes, this.several, this.values, this.who, more, this.faces.element);
     this.none = el("div", { class: "none" }, el("p", {}, "No event is chosen."), el("p", { class: "hint" }, "Press ", el("kbd", {}, "N"), " for the next one, ", el("kbd", {}, "U"), " for the one that the machine is least sure of, or hold ", el("kbd", {}, "E"), " while a movement lasts to add one."));
     host.replaceChildren(this.none, this.some);

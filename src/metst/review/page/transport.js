@@ -31,7 +31,7 @@ export function transport(page) {
     el("div", { class: "stage" }, page.canvas, problem, page.facesNote),
     el("div", { class: "transport" },
       el("div", { class: "where" }, el("span", { class: "unit" }, "frame"), number, el("span", { class: "of" }, `of ${timebase.frames}`), jump, time),
-      el("div", { class: "tools" }, tool("‹", "←", () => commands.step(-1), "One frame back"), play, tool("›", "→", () => commands.step(1), "One frame on"), loop, speed, page.facesButton)));
+      el("div", { class: "tools" }, tool("←", null, () => commands.step(-1), "One frame back"), play, tool("→", null, () => commands.step(1), "One frame on"), loop, speed, page.facesButton)));
   page.showFacesState();
 
   function showNumber(frame) {
