@@ -54,7 +54,9 @@ def start_server(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ}
     )
     assert process.stdout is not None
-    return Server(process, process.stdout.readline().strip())
+    url = process.stdout.readline().strip()
+    assert url, "metst review printed no address"
+    return Server(process, url)
 
 
 @contextmanager
