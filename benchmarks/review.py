@@ -25,7 +25,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.analyses import CLASSES, make_analysis
-from helpers.numbered_clips import numbered
+from helpers.burnt_in_numbers import numbered
 from helpers.review_browser import Page, Server, browsing, serving
 
 from metst.results import write_analysis

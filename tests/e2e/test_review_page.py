@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers.numbered_clips import write_numbered_results
+from helpers.burnt_in_numbers import write_numbered_results
 from helpers.review_browser import ActionChains, Keys, Page, Server, browsing, serving, start_server
 
 STEADY, UNEVEN = "steady 07.mp4", "uneven 08.mp4"

@@ -1,8 +1,8 @@
-"""Recordings whose pictures say which frame they are, in blocks that survive compression and scaling."""
+"""Recordings whose pictures hold their own numbers, and results of them, without an analysis."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,83 +10,67 @@ import cv2
 import numpy as np
 
 from helpers.analyses import make_analysis
-from metst.arrays import Image
-from metst.results import Analysis, write_analysis
+from metst.results import Analysis, Motion, write_analysis
+from metst.results.recording import source_of
 from metst.timeline import Series, TimeGrid
-from metst.video import content_hash, write_video
+from metst.video import content_hash, probe_video, read_frames
 
-BITS = 16
-BLOCK_PX = 24
-LEFT_PX, TOP_PX = 64, 432  # below every face of the helpers, so that barred eyes cover nothing
-SIDE_PX = 512
+BITS, CELL = 12, 16
+"""Of a number, the lowest first, in two rows of squares in the upper left corner; side of a square in pixels."""
+WIDTH, HEIGHT = 160, 120
+"""Of a picture."""
 
 
-def numbered(frame: int) -> Image:
-    """A picture of 512 x 512 with the number of a frame, as blocks and, below them, the same inverted."""
-    picture = np.full((SIDE_PX, SIDE_PX, 3), 96, np.uint8)
-    picture[100:200, 170:280] = (178, 140, 120)
-    cv2.putText(picture, f"{frame}", (150, 330), cv2.FONT_HERSHEY_SIMPLEX, 3, (230, 230, 230), 8)
+def numbered_picture(number: int, *, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """RGB picture that holds a number, below it a ground that differs from picture to picture."""
+    rows, columns = np.mgrid[:height, :width]
+    ground = (96 + 48 * np.sin((columns + 5 * number) / 17) + 24 * np.cos((rows - 3 * number) / 11)).astype(np.uint8)
+    picture = np.repeat(ground[:, :, None], 3, axis=2)
     for bit in range(BITS):
-        level = 235 if frame >> bit & 1 else 20
-        left = LEFT_PX + bit * BLOCK_PX
-        picture[TOP_PX : TOP_PX + BLOCK_PX, left : left + BLOCK_PX] = level
-        picture[TOP_PX + BLOCK_PX : TOP_PX + 2 * BLOCK_PX, left : left + BLOCK_PX] = 255 - level
+        row, column = divmod(bit, BITS // 2)
+        square = np.s_[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
+        picture[square] = 255 if number >> bit & 1 else 0
     return picture
 
 
-READ_NUMBER = f"""
-const canvas = document.querySelector("canvas.picture");
-const scale = canvas.width / {SIDE_PX};
-const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-const level = (x, y) => pixels[4 * (Math.round(y * scale) * canvas.width + Math.round(x * scale))];
-let number = 0;
-for (let bit = 0; bit < {BITS}; bit += 1) {{
-  const x = {LEFT_PX} + (bit + 0.5) * {BLOCK_PX};
-  const [upper, lower] = [level(x, {TOP_PX + BLOCK_PX / 2}), level(x, {TOP_PX + BLOCK_PX * 1.5})];
-  if (Math.abs(upper - lower) < 120) return null;
-  if (upper > lower) number |= 1 << bit;
-}}
-return number;
-"""
-"""Script that reads the number off the picture on the page; null where there is none to read."""
+def number_in(jpeg: bytes) -> int:
+    """The number in a picture of such a recording, in whatever size it was sent."""
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    cell = CELL * picture.shape[1] / WIDTH
+    number = 0
+    for bit in range(BITS):
+        row, column = divmod(bit, BITS // 2)
+        y, x = round((row + 0.5) * cell), round((column + 0.5) * cell)
+        number |= int(picture[y - 1 : y + 2, x - 1 : x + 2].mean() > 127) << bit
+    return number
 
 
-def pictures(count: int) -> Iterator[Image]:
-    """Numbered pictures, from 1 on."""
-    return (numbered(frame) for frame in range(1, count + 1))
+def uneven_times(count: int, *, start_s: float = 0.0) -> list[float]:
+    """Times as of a camera in the dark: 30 per second and half as many by turns, with a pause."""
+    steps = np.where(np.arange(count) // 20 % 2, 1 / 30, 1 / 15)
+    steps[count // 2] += 0.4
+    return (start_s + np.concatenate([[0.0], np.cumsum(steps[:-1])])).round(6).tolist()
 
 
-def uneven_times(count: int, *, seed: int = 7) -> list[float]:
-    """Timestamps of a variable frame rate: steps of 20 to 90 ms, and some of a second."""
-    draw = np.random.default_rng(seed)
-    steps = draw.integers(20, 91, count) / 1000
-    steps[draw.integers(1, count, max(count // 200, 1))] = 1.0
-    return np.cumsum([0.0, *steps[:-1]]).round(3).tolist()
-
-
-def at_times(analysis: Analysis, times_s: list[float]) -> Analysis:
-    """The same analysis, of frames at other times."""
-    grid = TimeGrid(np.array(times_s))
+def results_of(video: Path, folder: Path, *, rate_hz: float | None = None, events: int = 3) -> Analysis:
+    """Results of a recording, with its timestamps and without any measurement, written to a folder."""
+    times_s: Sequence[float] = [frame.time_s for frame in read_frames(video, rate_hz=rate_hz)]
+    grid, info = TimeGrid(np.array(times_s)), probe_video(video, rate_hz=rate_hz)
+    made = make_analysis(duration_s=len(grid) / 30, rate_hz=30, events=events)
+    assert len(made.grid) == len(grid)
 
     def moved(series: Series) -> Series:
         return replace(series, grid=grid)
 
+    scale = info.width / made.source.width
+    motion: Motion = made.motion
     motion = replace(
-        analysis.motion, displacement=moved(analysis.motion.displacement), face=moved(analysis.motion.face)
+        motion,
+        displacement=moved(motion.displacement),
+        face=replace(moved(motion.face), values=motion.face.values * np.float32(scale)),
+        centres=motion.centres * np.float32(scale),
     )
-    source = replace(analysis.source, duration_s=grid.duration_s)
-    return replace(analysis, scores=moved(analysis.scores), motion=motion, source=source)
-
-
-def write_numbered_results(folder: Path, *, name: str, count: int, events: int = 8, uneven: bool = False) -> Path:
-    """Results of a numbered recording, with the recording in them; gives their folder."""
-    results = folder / Path(name).stem
-    results.mkdir(parents=True)
-    times = uneven_times(count) if uneven else None
-    write_video(results / name, pictures(count), rate_hz=None if times else 30, times_s=times, preset="ultrafast")
-    analysis = make_analysis(duration_s=count / 30, events=events, name=name)
-    if times:
-        analysis = at_times(analysis, times)
-    source = replace(analysis.source, path=name, content_hash=content_hash(results / name), frames=count)
-    write_analysis(replace(analysis, source=source), results)
-    return results
+    source = source_of(video, info=info, grid=grid, content=content_hash(video))
+    analysis = replace(made, source=source, scores=moved(made.scores), motion=motion)
+    write_analysis(analysis, folder, motion_format="safetensors")
+    return analysis

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from helpers.reviewing import KINDS, changes_for, code_until_killed, opened, recorded, seen
 from metst.coding import ConflictError, Reviews
-from metst.coding.journal import Recording, open_journal
+from metst.coding.journal import Recording, open_journal, read_journal
 from metst.coding.reviewed import Edit, apply, event_json, event_of, fold, invert
 from metst.coding.unfolding import unfold
 from metst.errors import DataError, MetstError
@@ -92,8 +92,7 @@ def test_the_log_alone_gives_what_is_in_memory(made: list[tuple[str, int]]) -> N
             if number % 3 == 1:
                 coder.reviews.undo("anna", by="anna")
         state, history = coder.state, coder.reviews.history("anna")
-        with open_journal(Path(path), read_only=True) as journal:
-            review = unfold(journal.entries)["anna"]
+        review = unfold(read_journal(Path(path)).entries)["anna"]
         assert (review.state(), review.history()) == (state, history)
         coder.restart()
         assert (coder.state, coder.reviews.history("anna")) == (state, history)
@@ -373,8 +372,7 @@ def _killed(rounds: int, folder: Path) -> int:
 
 
 def _check_all_there(place: Path, told: list[tuple[str, Json]]) -> None:
-    with open_journal(place, read_only=True) as journal:
-        entries = journal.entries
+    entries = read_journal(place).entries
     assert [each.id for each in entries][: len(told)] == [name for name, _ in told]
     assert len(entries) - len(told) <= 1  # one may have been saved that nobody was told of
     assert seen(unfold(entries[: len(told)])["anna"].state()) == told[-1][1]

@@ -15,6 +15,7 @@ from rich.markup import escape
 from typer.exceptions import TyperException
 
 from metst.cli.adapt import adapt
+from metst.cli.agree import agree
 from metst.cli.analyze import analyze
 from metst.cli.cache import cache
 from metst.cli.calibrate import calibrate
@@ -48,6 +49,7 @@ for command in (
     analyze,
     live,
     review,
+    agree,
     score,
     synthesize,
     calibrate,

@@ -10,15 +10,12 @@ import numpy as np
 from metst.coding.layers import MACHINE, Layer, LayerEvent
 from metst.coding.reviewed import Proposal, ReviewEvent, Verdict
 from metst.errors import UsageError
-from metst.metrics.matching import interval_iou, match_intervals
+from metst.metrics.agreement import matched_intervals
 
 Start = Literal["machine", "nothing", "layers"]
 """What a review can begin with."""
 
 STARTS: tuple[Start, ...] = get_args(Start)
-
-AGREE_IOU = 0.5
-"""Lowest IoU at which two coders saw one event: that of MEGC's spotting and of the scorers here."""
 
 _PAIR = 2  # layers that can be brought together
 
@@ -78,7 +75,7 @@ def _proposed(layer: Layer) -> list[_Start]:
 
 def _brought_together(one: Layer, other: Layer, *, agreed_only: bool) -> list[_Start]:
     """Events of both: those that agree as their mean, those that overlap as well with both proposals, the rest."""
-    pairs = matched_events(one.events, other.events, iou=AGREE_IOU)
+    pairs = matched_events(one.events, other.events)
     found: list[_Start] = []
     for first, second in pairs:
         mine, theirs = one.events[first], other.events[second]
@@ -92,10 +89,10 @@ def _brought_together(one: Layer, other: Layer, *, agreed_only: bool) -> list[_S
     return found
 
 
-def matched_events(one: Sequence[LayerEvent], other: Sequence[LayerEvent], *, iou: float) -> list[tuple[int, int]]:
-    """One-to-one pairs of events that overlap enough, by their numbers: as many as possible, of any label."""
-    first, second = (np.array([event.for_people[:2] for event in events]) for events in (one, other))
-    return [(int(a), int(b)) for a, b in match_intervals(interval_iou(first, second), threshold=iou)]
+def matched_events(one: Sequence[LayerEvent], other: Sequence[LayerEvent]) -> list[tuple[int, int]]:
+    """One-to-one pairs of events that two coders saw, by their numbers: as many as possible, of any label."""
+    first, second = (np.array([(event.onset, event.offset) for event in events]) for events in (one, other))
+    return [(int(a), int(b)) for a, b in matched_intervals(first, second)]
 
 
 def mean_event(one: LayerEvent, other: LayerEvent) -> LayerEvent:

@@ -16,10 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from metst.coding.layers import Coding
 from metst.coding.unfolding import KINDS, Entry
 from metst.errors import DataError, OutputError
-from metst.results.analysis_folder import REVIEW_FILE
+from metst.results.analysis_folder import FACTS_OF_REVIEWS, REVIEW_FILE
 from metst.storage import fingerprint, json_key, whole_file
+from metst.storage.database import cause, connected_for_reading, connected_for_writing, is_closed
 
 _SCHEMA = 1
 """Version of the layout of the log."""
@@ -33,19 +35,8 @@ _TABLES = (
     " at TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, checksum TEXT NOT NULL) STRICT",
 )
 
-_WRITING = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",  # a commit is on the disk when it returns
-    "PRAGMA wal_autocheckpoint=1",  # and in the file itself soon after: what lies beside it is one entry at most
-    "PRAGMA cell_size_check=ON",
-)
-"""What makes a connection one for writing."""
-
 _AGAIN = "bring back a copy of it from a backup, or move it away to begin anew"
 """What to do about a damaged log."""
-
-_BUSY_S = 5.0
-"""How long a reader waits for a commit of another process, seconds.  Set by hand."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +48,29 @@ class Recording:
     name: str
 
 
-class Journal:
-    """An open log; :func:`open_journal` gives one.
+def recording_of(coding: Coding) -> Recording:
+    """The recording that layers are of."""
+    return Recording(coding.source.content_hash, coding.source.frames, coding.source.name)
 
-    Used by one thread at a time.  ``recording`` is what it is of.
+
+@dataclass(frozen=True)
+class Written:
+    """What stands in a log: what it is of, its entries, the checksum of the last."""
+
+    recording: Recording
+    entries: list[Entry]
+    checksum: str
+
+
+class Journal:
+    """A log that is open for writing; :func:`open_journal` gives one.
+
+    Used by one thread at a time.  ``entries`` are those that were there when it was opened.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, read_only: bool) -> None:
-        self._path, self._connection, self._read_only = path, connection, read_only
-        with self._read():
-            self.recording, self._checksum = _meta(connection)
-            self.entries, self._checksum = _entries(connection, self._checksum)
+    def __init__(self, path: Path, connection: sqlite3.Connection, written: Written) -> None:
+        self._path, self._connection, self._checksum = path, connection, written.checksum
+        self.recording, self.entries = written.recording, written.entries
         self._file = path.stat().st_ino
 
     def append(self, entry: Entry) -> None:
@@ -78,8 +81,6 @@ class Journal:
         OutputError
             It cannot be written; the log is as it was.
         """
-        if self._read_only:
-            raise OutputError(f"{self._path} cannot be written to: open the review where the results may be changed")
         self._still_there()
         values = _values(entry)
         checksum = _checksum(self._checksum, values)
@@ -90,7 +91,7 @@ class Journal:
                 head = f"{entry.number} {checksum}", _HEAD
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = ?", head)
         except sqlite3.Error as error:
-            raise OutputError(f"nothing was saved: cannot write {self._path}: {_cause(error)}") from error
+            raise OutputError(f"nothing was saved: cannot write {self._path}: {cause(error)}") from error
         self._checksum = checksum
 
     def close(self) -> None:
@@ -113,85 +114,75 @@ class Journal:
                 return
         raise OutputError(f"nothing was saved: {self._path} was moved away or deleted meanwhile; start again")
 
-    @contextmanager
-    def _read(self) -> Iterator[None]:
-        with _told(self._path):
-            yield
 
-
-def open_journal(folder: Path, *, recording: Recording | None = None, read_only: bool = False) -> Journal:
-    """Open the log in a folder of results.
-
-    Parameters
-    ----------
-    folder : Path
-        Of results.
-    recording : Recording, optional
-        What it has to be of; with it, a log is made where there is none, unless it is only read.
-    read_only : bool
-        Nothing is written, also not beside it where that can be helped.
+def open_journal(folder: Path, *, recording: Recording) -> Journal:
+    """Open the log in a folder of results for writing; one is made where there is none.
 
     Raises
     ------
     DataError
-        There is none, it is damaged, of a newer version, or of another recording.
+        It is damaged, of a newer version, or of another recording.
     OutputError
         It cannot be made.
     """
     path = folder / REVIEW_FILE
-    if not path.exists() and recording is not None and not read_only:
+    if not path.exists():
         _make(path, recording)
-    journal = _opened(path, read_only=read_only)
-    if recording is not None and journal.recording.content_hash != recording.content_hash:
-        journal.close()
-        raise DataError(f"{path} is the review of another recording ({journal.recording.name}): move it away")
-    if recording is not None and journal.recording.frames != recording.frames:
-        journal.close()
-        raise DataError(
-            f"{path} is of {journal.recording.frames} frames, but the results have {recording.frames}: {_AGAIN}"
-        )
-    return journal
+    with _told(path):
+        connection = connected_for_writing(path)
+        try:
+            written = _written(connection)
+            check_recording(path, written.recording, expected=recording)
+            return Journal(path, connection, written)
+        except BaseException:
+            connection.close()
+            raise
 
 
-def _opened(path: Path, *, read_only: bool) -> Journal:
+def read_journal(folder: Path) -> Written:
+    """What stands in the log in a folder of results; nothing is written, also not beside it where it is not open.
+
+    Raises
+    ------
+    DataError
+        There is none, it is damaged or of a newer version.
+    """
+    path = folder / REVIEW_FILE
     if not path.is_file():
         raise DataError(f"{path} is missing: nobody reviewed this recording yet")
-    connection = None
-    with _told(path):
-        try:
-            connection = _connection(path, read_only=read_only)
-            return Journal(path, connection, read_only=read_only)
-        except BaseException:
-            if connection is not None:
-                connection.close()
-            raise
+    try:
+        return _read(path)
+    except DataError:
+        return _read(path)  # somebody may have opened it just now
 
 
-def _connection(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """A connection that other threads may use, too, one at a time; transactions are begun by hand."""
-    modes = ("mode=ro", "mode=ro&immutable=1") if read_only else ("mode=rw",)
-    for mode in modes:
-        uri = f"{path.resolve().as_uri()}?{mode}"
-        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            if not read_only:
-                for statement in _WRITING:
-                    connection.execute(statement)
-                if (found := connection.execute("PRAGMA quick_check(1)").fetchone()) != ("ok",):
-                    raise sqlite3.DatabaseError(str(found and found[0]))
-            connection.execute("SELECT count(*) FROM meta").fetchone()
-            return connection
-        except sqlite3.OperationalError as error:
-            connection.close()
-            # In a folder that cannot be written to, what SQLite lays beside a file cannot be made; it is not needed
-            # where nothing else is there.
-            beside = path.with_name(f"{path.name}-wal")
-            if mode == modes[-1] or (beside.exists() and beside.stat().st_size) or not _is_closed(error):
-                raise
-        except BaseException:
-            connection.close()
-            raise
-    raise AssertionError("the last mode returns or raises")
+def _read(path: Path) -> Written:
+    with _told(path), connected_for_reading(path) as connection:
+        return _written(connection)
+
+
+def is_journal(path: Path) -> bool | None:
+    """Whether a file is such a log, of whatever version; None where nobody can tell."""
+    try:
+        with connected_for_reading(path) as connection:
+            facts = dict(connection.execute(FACTS_OF_REVIEWS))
+    except (OSError, sqlite3.Error, ValueError):
+        return None if path.exists() else False
+    return {"schema", "content_hash", _HEAD} <= facts.keys()
+
+
+def check_recording(path: Path, found: Recording, *, expected: Recording) -> None:
+    """Make sure that a log is of a recording.
+
+    Raises
+    ------
+    DataError
+        It is of another one.
+    """
+    if found.content_hash != expected.content_hash:
+        raise DataError(f"{path} is the review of another recording ({found.name}): move it away")
+    if found.frames != expected.frames:
+        raise DataError(f"{path} is of {found.frames} frames, but the results have {expected.frames}: {_AGAIN}")
 
 
 def _make(path: Path, recording: Recording) -> None:
@@ -208,21 +199,22 @@ def _make(path: Path, recording: Recording) -> None:
             connection.commit()
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
-        raise OutputError(f"nothing was saved: cannot write {path}: {_cause(error)}") from error
+        raise OutputError(f"nothing was saved: cannot write {path}: {cause(error)}") from error
 
 
 def _seed(facts: dict[str, str]) -> str:
     return fingerprint(json_key(facts))
 
 
-def _meta(connection: sqlite3.Connection) -> tuple[Recording, str]:
-    """What the log is of, and the checksum that the first entry follows."""
-    facts = dict(connection.execute("SELECT name, value FROM meta"))
+def _written(connection: sqlite3.Connection) -> Written:
+    """All of a log, if it is what was written."""
+    facts = dict(connection.execute(FACTS_OF_REVIEWS))
     facts.pop(_HEAD, None)
     schema = str(facts.get("schema", ""))
     if schema.isdecimal() and int(schema) > _SCHEMA:
         raise DataError(f"it has schema {schema}, this version reads {_SCHEMA}: use the version that wrote it")
-    return Recording(facts["content_hash"], int(facts["frames"]), facts["name"]), _seed(facts)
+    entries, checksum = _entries(connection, _seed(facts))
+    return Written(Recording(facts["content_hash"], int(facts["frames"]), facts["name"]), entries, checksum)
 
 
 def _entries(connection: sqlite3.Connection, checksum: str) -> tuple[list[Entry], str]:
@@ -260,31 +252,8 @@ def _told(path: Path) -> Iterator[None]:
     except DataError as error:
         raise error if str(path) in str(error) else DataError(f"{path}: {error}") from error
     except sqlite3.OperationalError as error:
-        if _is_closed(error):
+        if is_closed(error):
             raise DataError(f"{path} cannot be opened ({error}): look at its permissions") from error
         raise DataError(f"{path} is damaged ({error}): {_AGAIN}") from error
     except (sqlite3.Error, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}): {_AGAIN}") from error
-
-
-def _is_closed(error: sqlite3.Error) -> bool:
-    """Whether the system keeps a log closed: it is not damaged."""
-    # Extended codes of SQLite have the plain one in their lowest byte.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY}
-
-
-def _cause(error: sqlite3.Error) -> str:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return _CAUSES.get(code, str(error))
-
-
-_CAUSES = {
-    sqlite3.SQLITE_FULL: "the disk is full; free some space and try again",
-    sqlite3.SQLITE_READONLY: "it may not be changed; look at the permissions of the folder",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at the permissions of the folder",
-    sqlite3.SQLITE_BUSY: "another program holds it; close that and try again",
-    sqlite3.SQLITE_IOERR: "the disk refuses it (full, over its quota or taken away); try again",
-    sqlite3.SQLITE_CORRUPT: f"it is damaged; {_AGAIN}",
-}
-"""What keeps an entry from being written, by SQLite's result codes, and what to do."""

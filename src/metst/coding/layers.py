@@ -162,7 +162,12 @@ def layers_of(events: Iterable[tuple[str, LayerEvent]]) -> tuple[Layer, ...]:
 
 def edited_name(taken: Container[str]) -> str:
     """:data:`EDITED`, with a number behind it where a layer is called so already."""
-    return next(name for name in chain([EDITED], (f"{EDITED} {k}" for k in count(2))) if name not in taken)
+    return free_name(EDITED, taken)
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name, with a number behind it where a layer is called so already."""
+    return next(each for each in chain([name], (f"{name} {k}" for k in count(2))) if each not in taken)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from metst.coding.journal import check_recording, read_journal, recording_of
 from metst.coding.layers import (
     MACHINE,
     Coding,
@@ -24,16 +25,19 @@ from metst.coding.layers import (
     action_units_of,
     edited_name,
     frames_of,
+    free_name,
     label_of,
     machine_layer,
     note_of,
 )
+from metst.coding.unfolding import Review, unfold
 from metst.errors import DataError
 from metst.results.analysis import Custody, Source
 from metst.results.analysis_folder import (
     HEADER_FILE,
     LAYERS_FILE,
     LAYERS_FOLDER,
+    REVIEW_FILE,
     Tables,
     content_in,
     header_in,
@@ -52,6 +56,8 @@ _FRAMES_FILE = "frames.csv"
 """Timestamps of the recording, where there is no analysis beside the layers."""
 _COLUMNS = ("onset_frame", "apex_frame", "offset_frame", "label", "confidence", "action_units", "note")
 """Of a layer's table; frames count from 1, both ends included, and what nobody said is empty."""
+_IMPORTED = "imported"
+"""Behind the name of an imported layer whose coder has a review."""
 _NOT_IN_FILES = re.compile(r"[^\w-]+")  # replaced in the name of a table
 
 
@@ -217,8 +223,12 @@ def event_in(row: Mapping[str, str]) -> LayerEvent:
     )
 
 
-def read_coding(folder: str | Path, *, check: bool = True, tables: Tables | None = None) -> Coding:
-    """All layers in a folder of results: that of its analysis, and those that were imported.
+def read_coding(
+    folder: str | Path, *, check: bool = True, reviews: bool = True, tables: Tables | None = None
+) -> Coding:
+    """All layers in a folder of results: that of its analysis, those that were imported, and those of its reviews.
+
+    Of a review it is what the coder accepted.  An imported layer that is called as a review is has another name.
 
     Parameters
     ----------
@@ -226,15 +236,44 @@ def read_coding(folder: str | Path, *, check: bool = True, tables: Tables | None
         Of ``metst analyze``, ``metst import`` or both.
     check : bool
         Refuse tables that are not those that were written.
+    reviews : bool
+        Also those of reviews.
     tables : Tables, optional
         Of the analysis, where somebody has read them: its other files are not looked at then.
 
     Raises
     ------
     DataError
-        It holds neither, a file of it is damaged, or the two are of different recordings.
+        It holds none, a file of it is damaged, or they are of different recordings.
     """
     folder = Path(folder)
+    coding = _read_given(folder, check=check, tables=tables)
+    if not reviews or not (folder / REVIEW_FILE).exists():
+        return coding
+    found = reviews_in(folder, coding=coding)
+    taken = {*found, *(layer.coder for layer in coding.layers)}
+    given = tuple(
+        replace(layer, coder=free_name(f"{layer.coder} {_IMPORTED}", taken)) if layer.coder in found else layer
+        for layer in coding.layers
+    )
+    return replace(coding, layers=(*given, *(each.accepted for each in found.values())))
+
+
+def reviews_in(folder: Path, *, coding: Coding) -> dict[str, Review]:
+    """The reviews in a folder of results as its log tells, by the names of their layers; the log stays closed.
+
+    Raises
+    ------
+    DataError
+        There is no log, or it is damaged, newer or of another recording than ``coding``.
+    """
+    written = read_journal(folder)
+    check_recording(folder / REVIEW_FILE, written.recording, expected=recording_of(coding))
+    return unfold(written.entries)
+
+
+def _read_given(folder: Path, *, check: bool, tables: Tables | None) -> Coding:
+    """What reviews begin from."""
     imported = read_layers(folder, check=check) if (folder / LAYERS_FOLDER / LAYERS_FILE).exists() else None
     if imported is not None and has_layers_only(folder):
         return imported

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from metst.coding.beginnings import Start, beginning
-from metst.coding.journal import Journal, Recording, open_journal
+from metst.coding.journal import Journal, check_recording, open_journal, read_journal, recording_of
 from metst.coding.layers import MACHINE, Coding, Layer, coder_of, one_line
 from metst.coding.layers_folder import read_coding
 from metst.coding.reviewed import VERDICTS, Change, change_json, events_json, kept_json
@@ -51,7 +51,9 @@ class Reviews:
     coding : Coding
         Layers that a review may begin from, and the recording.
     journal : Journal or None
-        The log; None where there is none yet.
+        The log; None where there is none yet, or it cannot be written to.
+    entries : sequence of Entry
+        What stands in it.
     read_only : str
         Why nothing can be changed; empty where it can.
     now : callable
@@ -59,12 +61,18 @@ class Reviews:
     """
 
     def __init__(
-        self, folder: Path, *, coding: Coding, journal: Journal | None, read_only: str, now: Callable[[], str] = _now
+        self,
+        folder: Path,
+        *,
+        coding: Coding,
+        journal: Journal | None,
+        entries: Sequence[Entry],
+        read_only: str,
+        now: Callable[[], str] = _now,
     ) -> None:
         self.folder, self.coding, self.read_only = folder, coding, read_only
         self._journal, self._now = journal, now
         self._lock, self.held = RLock(), ExitStack()
-        entries = [] if journal is None else journal.entries
         self._reviews = unfold(entries)
         self._ids = {each.id: each for each in entries}
         self._number = len(entries)
@@ -316,9 +324,7 @@ class Reviews:
             self._number + 1, layer, kind, one_line(by), self._now(), one_line(name) or str(uuid.uuid4()), body
         )
         if self._journal is None:
-            source = self.coding.source
-            recording = Recording(source.content_hash, source.frames, source.name)
-            self._journal = open_journal(self.folder, recording=recording)
+            self._journal = open_journal(self.folder, recording=recording_of(self.coding))
         self._journal.append(entry)
         self._number = entry.number
         self._ids[entry.id] = entry
@@ -358,19 +364,26 @@ def open_reviews(folder: str | Path, *, coding: Coding | None = None, now: Calla
     """
     folder = Path(folder)
     if coding is None:
-        coding = read_coding(folder)
-    source = coding.source
-    recording = Recording(source.content_hash, source.frames, source.name)
-    read_only = "" if os.access(folder, os.W_OK) else f"{folder} may not be changed; look at its permissions"
-    path = folder / REVIEW_FILE
-    if path.exists() and not os.access(path, os.W_OK):
-        read_only = f"{path} may not be changed; look at its permissions"
+        coding = read_coding(folder, reviews=False)
+    recording, path = recording_of(coding), folder / REVIEW_FILE
+    read_only = next(
+        (f"{each} may not be changed; look at its permissions" for each in (folder, path) if _may_not_change(each)), ""
+    )
     with ExitStack() as stack:
+        journal, entries = None, []
         if not read_only:
             stack.enter_context(only_reviewer(folder))
-        journal = None
-        if path.exists():
-            journal = stack.enter_context(open_journal(folder, recording=recording, read_only=bool(read_only)))
-        reviews = Reviews(folder, coding=coding, journal=journal, read_only=read_only, now=now)
+        if path.exists() and read_only:
+            written = read_journal(folder)
+            check_recording(path, written.recording, expected=recording)
+            entries = written.entries
+        elif path.exists():
+            journal = stack.enter_context(open_journal(folder, recording=recording))
+            entries = journal.entries
+        reviews = Reviews(folder, coding=coding, journal=journal, entries=entries, read_only=read_only, now=now)
         reviews.held = stack.pop_all()
     return reviews
+
+
+def _may_not_change(path: Path) -> bool:
+    return path.exists() and not os.access(path, os.W_OK)

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence, Set
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from metst.coding.journal import is_journal, read_journal
 from metst.coding.layers_folder import LayersHeader, read_layers_header
 from metst.errors import DataError, OutputError, UsageError
 from metst.evaluation.analyses import (
@@ -26,15 +27,27 @@ from metst.evaluation.analyses import (
 from metst.motion.cache import MotionCache
 from metst.report.corpus_page import is_summary, write_corpus_page, write_summary
 from metst.results import Custody, discard, read_header
-from metst.results.analysis_folder import FILES, HEADER_FILE, LAYERS_FILE, AnalysisHeader
+from metst.results.analysis_folder import (
+    FILES,
+    HEADER_FILE,
+    LAYERS_FILE,
+    LAYERS_FOLDER,
+    REVIEW_FILE,
+    AnalysisHeader,
+    content_in,
+)
 from metst.results.overview import OVERVIEW_FILE, Overview
 from metst.spelling.names import composed
 from metst.storage import remedy
+from metst.storage.database import BESIDE
 from metst.storage.leftovers import leftovers, sweep
-from metst.storage.locks import LOCK_FILE, only_writer
+from metst.storage.locks import LOCK_FILE, only_reviewer, only_writer
 
-_OURS = frozenset({*FILES, HEADER_FILE, OVERVIEW_FILE, REPORT_FILE, OVERLAY_FILE})
-"""All that an analysis writes into its folder."""
+_REVIEW = frozenset({REVIEW_FILE, *(f"{REVIEW_FILE}{end}" for end in BESIDE)})
+"""What coders made of results, in their folder."""
+
+_OURS = frozenset({*FILES, HEADER_FILE, OVERVIEW_FILE, REPORT_FILE, OVERLAY_FILE, *_REVIEW})
+"""All that an analysis and its reviews write into their folder."""
 
 _FIELDS = {
     sign: {each.alias or name for name, each in kind.model_fields.items() if each.is_required()}
@@ -44,6 +57,9 @@ _FIELDS = {
 
 Other programs have files of these names, too: by its name alone nothing is taken for a result.
 """
+
+_SIGNS = frozenset({*_FIELDS, REVIEW_FILE})
+"""Names of all files by which a folder of results is known."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,14 @@ class Found:
     def files(self) -> list[Path]:
         """What an analysis wrote; last what says whose it is, by which the rest is found again if work stops here."""
         ours = (path for path in self.folder.iterdir() if path.name in self.own or _is_part(path))
-        return sorted(ours, key=lambda path: (path.name in {HEADER_FILE, LAYERS_FILE}, path.name))
+        return sorted(
+            ours, key=lambda path: (path.name in {HEADER_FILE, LAYERS_FILE}, path.name == REVIEW_FILE, path.name)
+        )
+
+    @property
+    def analysed(self) -> bool:
+        """Whether there is, or was, an analysis: not layers or reviews alone."""
+        return LAYERS_FILE not in self.own and not self.own <= _REVIEW
 
     @property
     def others(self) -> list[str]:
@@ -116,7 +139,7 @@ def _results_in(root: Path) -> Iterator[Found]:
     closed: list[OSError] = []
     for folder, folders, files in os.walk(root, onerror=closed.append):
         folders.sort()
-        if not _FIELDS.keys().isdisjoint(files):
+        if not _SIGNS.isdisjoint(files):
             yield _found(Path(folder))
     for error in closed:
         where = Path(error.filename)
@@ -129,10 +152,14 @@ def _found(folder: Path) -> Found:
     if (layered := signs.pop(LAYERS_FILE)) is not False:
         return _found_layers(folder, certain=layered is True)
     foreign = {sign for sign, own in signs.items() if own is False}
+    reviewed = is_journal(folder / REVIEW_FILE)
+    if len(foreign) == len(signs) and reviewed is not False:
+        return _found_reviews(folder, certain=reviewed is True)
+    foreign |= _REVIEW if reviewed is False else set()
     try:
         header = read_header(folder)
     except DataError as error:
-        problem = "" if len(foreign) == len(signs) else str(error)
+        problem = "" if not any(own is not False for own in signs.values()) else str(error)
         own = _OURS - foreign if any(signs.values()) else frozenset()
         return Found(folder, folder.name, None, "", own, problem)
     own = _OURS - foreign - (FILES - {*header.files} if header.whole else set())
@@ -149,6 +176,19 @@ def _found_layers(folder: Path, *, certain: bool) -> Found:
     own = frozenset({LAYERS_FILE, *header.sha256})
     custody = _custody_beside(folder) or header.custody
     return Found(folder, header.source.name, custody, header.source.content_hash, own)
+
+
+def _found_reviews(folder: Path, *, certain: bool) -> Found:
+    """Reviews of layers that were imported, or of an analysis that is gone: the layers say whose they are."""
+    own = _REVIEW if certain else frozenset()
+    custody = None
+    with suppress(DataError):
+        custody = read_layers_header(folder / LAYERS_FOLDER).custody
+    try:
+        recording = read_journal(folder).recording
+    except DataError as error:
+        return Found(folder, folder.name, custody, content_in(folder), own, str(error))
+    return Found(folder, recording.name, custody or Custody(), recording.content_hash, own)
 
 
 def _custody_beside(folder: Path) -> Custody | None:
@@ -206,7 +246,7 @@ def delete(found: Sequence[Found], *, cache: MotionCache) -> tuple[list[Found], 
     problems += _tell_the_rest(tables, going=going)
     for each in sorted(found, key=lambda each: -len(each.folder.parts)):  # layers are whose the analysis above says
         try:
-            with only_writer(each.folder):
+            with only_writer(each.folder), _no_review_open(each):
                 discard(each.folder, *(path.name for path in each.files if path.is_file() or path.is_symlink()))
                 for folder in leftovers(each.folder):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -219,12 +259,19 @@ def delete(found: Sequence[Found], *, cache: MotionCache) -> tuple[list[Found], 
     return gone, problems + (_tell_the_rest(tables, going=set()) if problems else [])
 
 
+@contextmanager
+def _no_review_open(found: Found) -> Iterator[None]:
+    """Keep reviews closed while their log goes: what a coder does meanwhile would be lost."""
+    with only_reviewer(found.folder) if (found.folder / REVIEW_FILE).exists() else nullcontext():
+        yield
+
+
 def _tell_the_rest(tables: Set[Path], *, going: Set[Path]) -> list[str]:
     """Write the tables and pages over several recordings anew, of those that stay; why one cannot be written."""
     problems = []
     for root in sorted(tables):
         staying = [each for each in _results_in(root) if each.own and each.folder.resolve() not in going]
-        lines = [_line(each) for each in staying if LAYERS_FILE not in each.own]
+        lines = [_line(each) for each in staying if each.analysed]
         try:
             if lines:
                 write_summary(lines, root / CORPUS_TABLE)

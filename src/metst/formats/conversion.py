@@ -30,7 +30,7 @@ from metst.formats.names import FormatName, ImportName
 from metst.formats.tables import existing, read_csv, read_xlsx, write_csv, write_tsv, write_xlsx
 from metst.formats.textgrid import read_textgrid, write_textgrid
 from metst.formats.webvtt import read_webvtt, write_webvtt
-from metst.results.analysis_folder import FILES, HEADER_FILE, LAYERS_FOLDER
+from metst.results.analysis_folder import FILES, HEADER_FILE, LAYERS_FOLDER, REVIEW_FILE
 from metst.storage.locks import only_writer
 from metst.timeline import TimeGrid
 
@@ -119,7 +119,7 @@ def export_results(
 def _is_of_results(path: Path, *, folder: Path) -> bool:
     """Whether a file is one that the results in a folder are read from."""
     own, above = folder.resolve(), path.resolve().parent
-    return above == own / LAYERS_FOLDER or (above == own and path.name in {*FILES, HEADER_FILE})
+    return above == own / LAYERS_FOLDER or (above == own and path.name in {*FILES, HEADER_FILE, REVIEW_FILE})
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _recording(video: Path, *, folder: Path, rate_hz: float | None, on_progress:
     if there and there != content:
         raise UsageError(f"{folder} holds results of another recording than {video}: give another folder")
     if there:
-        return read_coding(folder)
+        return read_coding(folder, reviews=False)
     if (folder / HEADER_FILE).exists():
         raise UsageError(
             f"{folder} does not say which recording it is of: analyse {video} anew, or give another folder"

@@ -18,6 +18,7 @@ from metst.coding.layers import (
     LayerEvent,
     action_units_of,
     coder_of,
+    frames_of,
     label_of,
     layers_of,
     note_of,
@@ -40,6 +41,11 @@ _NUMBERS = ("onset_s", "apex_s", "offset_s", "confidence")
 """Columns where a comma may be a decimal one."""
 _SHEET = "events"
 """Name of the sheet of a workbook."""
+_MOST_FRAMES = 20_000_000
+"""Last frame that a table may name where no recording tells how many there are: a day at 200 frames a second, and some.
+Set by hand: each frame takes memory when coders are compared."""
+_Row = tuple[int, Sequence[str]]
+"""Line and cells."""
 _LONGEST_CELL = 32_767
 """Characters that a cell of Excel holds, by its specification."""
 
@@ -110,11 +116,12 @@ def write_xlsx(coding: Coding, path: Path) -> None:
     write_whole(path, data.getvalue())
 
 
-def read_csv(path: Path, *, video: str, grid: TimeGrid) -> Found:
+def read_csv(path: Path, *, video: str, grid: TimeGrid | None) -> Found:
     """Read a table of text, whatever stands between its cells: the rows of this recording, a layer per coder.
 
     Expected are the columns of :data:`COLUMNS`, in any order; needed are ``label`` and ``onset_frame`` with
-    ``offset_frame``, or ``onset_s`` with ``offset_s``.  ``events.csv`` of an analysis is such a table.
+    ``offset_frame``, or ``onset_s`` with ``offset_s``.  ``events.csv`` of an analysis is such a table.  Without
+    timestamps only frames can be read, and nobody sees whether they are in the recording.
 
     Raises
     ------
@@ -123,13 +130,18 @@ def read_csv(path: Path, *, video: str, grid: TimeGrid) -> Found:
     DataError
         It is no such table, or not one of this recording.
     """
+    rows, notes = _text_rows(path)
+    found = _found(rows, path=path, video=video, grid=grid)
+    return Found(found.layers, (*found.notes, *notes))
+
+
+def _text_rows(path: Path) -> tuple[list[_Row], tuple[str, ...]]:
     existing(path)
     table = read_text_table(path, columns=COLUMNS, numbers=_NUMBERS)
-    found = _found([*table.rows], path=path, video=video, grid=grid)
-    return Found(found.layers, (*found.notes, *(note for note in table.notes if "tabs" not in note)))
+    return [*table.rows], tuple(note for note in table.notes if "tabs" not in note)
 
 
-def read_xlsx(path: Path, *, video: str, grid: TimeGrid) -> Found:
+def read_xlsx(path: Path, *, video: str, grid: TimeGrid | None) -> Found:
     """The same of the first sheet of an Excel workbook.
 
     Raises
@@ -137,6 +149,10 @@ def read_xlsx(path: Path, *, video: str, grid: TimeGrid) -> Found:
     UsageError, DataError
         As :func:`read_csv`, and where openpyxl is not installed.
     """
+    return _found(_sheet_rows(path), path=path, video=video, grid=grid)
+
+
+def _sheet_rows(path: Path) -> list[_Row]:
     existing(path)
     try:
         with openpyxl_for("an Excel workbook"):
@@ -146,7 +162,20 @@ def read_xlsx(path: Path, *, video: str, grid: TimeGrid) -> Found:
     except Exception as error:  # in a damaged file each byte may break the reader at another place
         raise DataError(f"{path} is no Excel workbook (.xlsx): {error or type(error).__name__}") from error
     rows = [(number, tuple(map(_text, row))) for number, row in enumerate(cells, start=1)]
-    return _found([row for row in rows if any(row[1])], path=path, video=video, grid=grid)
+    return [row for row in rows if any(row[1])]
+
+
+def videos_in(path: Path) -> tuple[str, ...]:
+    """Names of the recordings whose events a table has, a workbook by its ending; empty where it names none.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`read_csv` and :func:`read_xlsx`.
+    """
+    rows = _sheet_rows(path) if path.suffix.casefold() == ".xlsx" else _text_rows(path)[0]
+    named = named_rows(rows, columns=COLUMNS, path=path)
+    return tuple(dict.fromkeys(name for _, row in named if (name := row.get("video"))))
 
 
 def existing(path: Path) -> None:
@@ -198,7 +227,7 @@ def named_rows(
     ]
 
 
-def _found(rows: list[tuple[int, Sequence[str]]], *, path: Path, video: str, grid: TimeGrid) -> Found:
+def _found(rows: list[_Row], *, path: Path, video: str, grid: TimeGrid | None) -> Found:
     named = named_rows(rows, columns=COLUMNS, path=path)
     header = {plain_name(name) for name in rows[0][1]}
     by_frame = {"onsetframe", "offsetframe"} <= header
@@ -207,11 +236,16 @@ def _found(rows: list[tuple[int, Sequence[str]]], *, path: Path, video: str, gri
             f"{path} is no table of events: expected the columns label, and onset_frame and offset_frame or onset_s and"
             f" offset_s; got {', '.join(rows[0][1][:20])}"
         )
-    times = FrameTimes(grid)
-    read = _event_by_frame if by_frame else _event_by_time
+    times = None if grid is None else FrameTimes(grid)
 
     def coded(row: Mapping[str, str], what: str) -> tuple[str, LayerEvent]:
-        return coder_of(row.get("coder") or path.stem), read(row, times=times, what=what)
+        if by_frame:
+            event = _event_by_frame(row, times=times, what=what)
+        elif times is not None:
+            event = _event_by_time(row, times=times, what=what)
+        else:
+            raise DataError(f"{path} says seconds and no frames: which frames they are, only the recording tells")
+        return coder_of(row.get("coder") or path.stem), event
 
     events, notes = events_of_video(named, column="video", video=video, path=path, coded=coded)
     return Found(layers_of(events) or (Layer(coder_of(path.stem)),), notes)
@@ -286,11 +320,16 @@ def seconds(cell: str) -> float:
     return number
 
 
-def _event_by_frame(row: Mapping[str, str], *, times: FrameTimes, what: str) -> LayerEvent:
+def _event_by_frame(row: Mapping[str, str], *, times: FrameTimes | None, what: str) -> LayerEvent:
     numbers = [whole(row[name]) if row.get(name) else None for name in ("onset_frame", "offset_frame", "apex_frame")]
     if numbers[0] is None or numbers[1] is None:
         raise ValueError("a cell of onset_frame or offset_frame is empty")
-    onset, offset, apex = times.numbered(numbers[0], numbers[1], numbers[2], what=what)
+    if times is None:
+        if not 1 <= numbers[0] <= numbers[1] <= _MOST_FRAMES:
+            raise DataError(f"{what}: frames {numbers[0]} to {numbers[1]}: expected them from 1 on, first and last")
+        onset, offset, apex = frames_of(numbers[0], numbers[1], numbers[2])
+    else:
+        onset, offset, apex = times.numbered(numbers[0], numbers[1], numbers[2], what=what)
     return _event(row, onset=onset, offset=offset, apex=apex)
 
 

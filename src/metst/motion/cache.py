@@ -20,7 +20,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import xxhash
 
 from metst.arrays import FloatArray
@@ -29,19 +28,16 @@ from metst.errors import DataError, OutputError
 from metst.results.motion import Measured
 from metst.results.motion_file import array_digest, header_of, motion_bytes, motion_of, name_in
 from metst.storage import json_key, make_folder, write_whole
+from metst.storage.cache_folder import FOLDER_VARIABLE as FOLDER_VARIABLE
+from metst.storage.cache_folder import PICTURES_SUFFIX
+from metst.storage.cache_folder import default_folder as default_folder
 from metst.storage.leftovers import sweep
 
 FORMAT = 5
 """To be raised whenever the layout of an entry, or what stages 1 to 3 compute, changes within a version of metst."""
 
-FOLDER_VARIABLE = "METST_CACHE_DIR"
-"""Variable of the environment that names the folder."""
-
 _SUFFIX = ".motion.safetensors"
 """How the name of an entry ends."""
-
-PICTURES_SUFFIX = ".pictures.mp4"
-"""How the name of a copy of a recording ends that :mod:`metst.review.proxy` keeps in the same folder."""
 
 _PICTURES_NAME = "(pictures for metst review)"
 """Such a copy does not say how its recording is called."""
@@ -71,11 +67,6 @@ class Entry:
     name: str
     size: int
     used: datetime
-
-
-def default_folder() -> Path:
-    """``METST_CACHE_DIR``, or the place that the system has for caches."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or platformdirs.user_cache_path("metst", appauthor=False) / "motion")
 
 
 @lru_cache(maxsize=8)

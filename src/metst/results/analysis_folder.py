@@ -7,6 +7,7 @@ checks them: no half of one analysis beside half of another, no bit that changed
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -37,6 +38,7 @@ from metst.results.tables import (
     table_of,
 )
 from metst.storage import faults_in_words, fingerprint, remedy, sealed, unsealed, write_parts, write_whole
+from metst.storage.database import connected_for_reading
 from metst.storage.locks import only_writer
 from metst.timeline import Intervals, Series, TimeGrid, frame_for_people
 
@@ -57,6 +59,9 @@ _CONDITIONS = "conditions"
 
 REVIEW_FILE = "review.sqlite"
 """The log of what coders make of the results; see :mod:`metst.coding.journal`."""
+
+FACTS_OF_REVIEWS = "SELECT name, value FROM meta"
+"""What gives the facts in such a log: name and value of each, ``content_hash`` of the recording among them."""
 
 _AGAIN = "analyse the recording again"
 """What to do about a damaged folder."""
@@ -367,7 +372,7 @@ def header_in(path: Path, kind: type[_Header], *, schema: int, writer: str, agai
 
 
 def content_in(folder: Path) -> str:
-    """Hash of the recording that a folder holds an analysis, a calibration or layers of; empty where it does not say.
+    """Hash of the recording that a folder holds an analysis, calibration, layers or reviews of; empty: none says it.
 
     It is read from damaged results, too: no damage makes it that of another recording, and what is there of one is not
     to be replaced by another's.
@@ -375,7 +380,16 @@ def content_in(folder: Path) -> str:
     for name in (HEADER_FILE, FIGURES_FILE, f"{LAYERS_FOLDER}/{LAYERS_FILE}"):
         with suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
             return str(json.loads((folder / name).read_bytes())["source"]["content_hash"])
-    return ""
+    return _facts_of_reviews(folder / REVIEW_FILE).get("content_hash", "")
+
+
+def _facts_of_reviews(log: Path) -> dict[str, str]:
+    """What the log of reviews says of their recording; nothing where there is none that can be read."""
+    with suppress(OSError, sqlite3.Error):
+        if log.is_file():
+            with connected_for_reading(log) as connection:
+                return dict(connection.execute(FACTS_OF_REVIEWS))
+    return {}
 
 
 def check_files(folder: Path, header: AnalysisHeader) -> None:

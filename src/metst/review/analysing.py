@@ -51,7 +51,7 @@ def _tell(value: dict[str, Any]) -> None:
 
 
 def _end_with_the_server() -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not through sys.stdin, which a thread that waits would hold while this process ends
         pass
     os._exit(1)
 

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 
+from metst.coding.comparing import Compared, layers_agreement
 from metst.formats.conversion import FORMATS
 from metst.formats.names import FormatName
+from metst.metrics.agreement import MATCH_IOU
 from metst.review.answers import bytes_answer
 from metst.review.desk import AtDesk
 from metst.review.uploads import safe_name
-from metst.storage import temporary_folder
+from metst.storage import finite, temporary_folder
 
 router = APIRouter(prefix="/api/recordings/{rid}", tags=["exports"])
+
+
+@router.get("/agreement")
+def get_agreement(
+    desk: AtDesk,
+    rid: str,
+    a: str,
+    b: str,
+    iou: Annotated[float, Query(gt=0, le=1, description="lowest overlap at which two events are one")] = MATCH_IOU,
+) -> dict[str, Any]:
+    """How well two layers agree, as ``metst agree --json`` tells it."""
+    recording = desk.recording(rid)
+    if desk.coder in (a, b):
+        desk.coders.state(recording, desk.coder)
+    one, other = desk.coders.layer(recording, a), desk.coders.layer(recording, b)
+    return finite(layers_agreement([Compared(one, other, recording.grid)], iou=iou)) | {"notes": []}
 
 
 @router.get("/export", response_class=Response)

@@ -110,13 +110,13 @@ class RecordingTold(BaseModel):
 
 
 def _listed(desk: Desk, recording: Recording) -> Listed:
+    candidates = None
     try:
         source = recording.source
+        if desk.coders.with_machine and recording.analysed:
+            candidates = recording.header_events
     except DataError as error:
         return _empty(recording.id, name=recording.folder.name, state="failed", problem=str(error))
-    candidates = None
-    if desk.coders.with_machine and recording.analysed:
-        candidates = int(recording.header_events)
     return Listed(
         id=recording.id, name=source.name, state="ready", stage="", progress=1.0, problem="", frames=source.frames,
         duration_s=source.duration_s, candidates=candidates, video=recording.watch.glance().state,

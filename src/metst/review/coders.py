@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from metst.coding.journal import open_journal
+from metst.coding.journal import read_journal
 from metst.coding.layers import MACHINE, Coding, Layer
 from metst.coding.layers_folder import read_coding
 from metst.coding.reviewed import events_json
@@ -66,7 +66,7 @@ class Coders:
         with self._lock:
             if recording.id not in self._open:
                 tables = recording.tables if recording.analysed else None
-                coding = read_coding(recording.folder, tables=tables)
+                coding = read_coding(recording.folder, reviews=False, tables=tables)
                 try:
                     self._open[recording.id] = open_reviews(recording.folder, coding=coding)
                 except OutputError as error:
@@ -94,9 +94,7 @@ class Coders:
         if reviews is not None:
             lines = reviews.layers()
         elif (recording.folder / REVIEW_FILE).is_file():
-            with open_journal(recording.folder, read_only=True) as journal:
-                found = unfold(journal.entries)
-            own = found.get(self.coder)
+            own = unfold(read_journal(recording.folder).entries).get(self.coder)
             verdicts = [each.verdict for each in own.events.values()] if own is not None else []
             return {name: verdicts.count(name) for name in ("open", "accepted", "rejected")}
         else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from metst.errors import MetstError
 from metst.review.coders import Coders
 from metst.review.gate import Address
 from metst.review.jobs import Jobs
@@ -19,6 +21,10 @@ from metst.review.refusals import NotAllowed, NotThere
 
 _TOKEN_BYTES = 24
 """Random bytes of a token: nobody guesses it.  Set by hand."""
+
+
+_READ_AHEAD = 2
+"""Recordings that are read when the server starts.  Set by hand."""
 
 
 def new_token() -> str:
@@ -60,8 +66,21 @@ class Desk:
         self.jobs = Jobs(self.output, on_done=self.library.add)
 
     def recording(self, rid: str) -> Recording:
-        """A recording that is there."""
+        """A recording that is there, as it is on the disk now."""
+        found = self.library.get(rid)
+        if not found.was_rewritten:
+            return found
+        self.coders.forget(rid)
+        self.library.renew(found.folder)
         return self.library.get(rid)
+
+    def read_ahead(self) -> None:
+        """Read the first recordings, before anybody asks for them."""
+        for recording in self.library.all()[:_READ_AHEAD]:
+            with suppress(MetstError):  # who opens it is told
+                if recording.analysed:
+                    _ = recording.tables
+                recording.watch.check()
 
     def check_faces(self, faces: FaceView | None) -> FaceView:
         """How faces may be shown: as was unlocked, or less.

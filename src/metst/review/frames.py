@@ -19,7 +19,7 @@ from typing import Protocol
 import av
 import numpy as np
 
-from metst.arrays import Float64Array, Image
+from metst.arrays import Float64Array, Image, IntArray
 from metst.errors import MetstError
 from metst.review.refusals import Conflict
 from metst.timeline import TIME_TOLERANCE_S, TimeGrid
@@ -35,6 +35,7 @@ _LEADS_S = (0.2, 2.0, 10.0)  # before a frame, where decoding starts after a jum
 _WORTH_A_JUMP = 48  # frames ahead, fewer are decoded through
 _BEHIND = 24  # frames before the one that is wanted that are decoded with it, when somebody goes back
 _RECENT_BYTES = 96 * 2**20  # decoded frames that are kept: some 70 of 1280 x 720
+_SAME_FRAME = 0.25  # of a frame: nearer, a time is that of an image
 _BACK = 200  # frames: a step back no larger than this is one of somebody who goes back
 
 
@@ -262,10 +263,17 @@ class FolderFrames:
 
 def _those_analysed(images: list[tuple[int, Path]], *, grid: TimeGrid) -> list[Path]:
     """Images in the order of the frames: all, or those at whose time there is a frame, as damaged ones are left out."""
-    if len(images) == len(grid) or not images or not len(grid) or not grid.time_s[-1]:
+    last_s = float(grid.time_s[-1]) if len(grid) else 0.0
+    numbers = np.array([number for number, _ in images])
+    if len(images) == len(grid) and (not last_s or _in_step(numbers, grid, rate_hz=float(numbers[-1]) / last_s)):
         return [file for _, file in images]
-    rate_hz = 1 / grid.frame_s
-    rate_hz = round(float(grid.time_s[-1]) * rate_hz) / float(grid.time_s[-1])
-    files = dict(images)
-    numbers = np.rint(grid.time_s * rate_hz).astype(int).tolist()
-    return [files[number] for number in numbers if number in files]
+    if not last_s:
+        return []
+    rate_hz, files = round(last_s / grid.frame_s) / last_s, dict(images)
+    wanted = np.rint(grid.time_s * rate_hz).astype(np.int64)
+    return [files[number] for number in wanted.tolist() if number in files]
+
+
+def _in_step(numbers: IntArray, grid: TimeGrid, *, rate_hz: float) -> bool:
+    """Whether images with these numbers were taken at the times of the grid."""
+    return bool(np.abs(numbers - grid.time_s * rate_hz).max() < _SAME_FRAME)

@@ -18,9 +18,9 @@ import numpy as np
 
 from metst.arrays import Image
 from metst.errors import MetstError, VideoError
-from metst.motion.cache import PICTURES_SUFFIX, default_folder
 from metst.review.frames import FileFrames
 from metst.storage import make_folder, whole_file
+from metst.storage.cache_folder import PICTURES_SUFFIX, default_folder
 from metst.timeline import TimeGrid
 from metst.video import read_colour_stream, write_video
 from metst.video.decoder import has_timestamps, open_video

@@ -13,7 +13,7 @@ import numpy as np
 from metst.arrays import Float64Array
 from metst.coding.layers import label_of
 from metst.coding.layers_folder import has_layers_only, read_layers
-from metst.errors import DataError, MetstError
+from metst.errors import MetstError
 from metst.results import FACE_CHANNELS, Motion, Source, read_header, read_motion, read_tables
 from metst.results.analysis_folder import HEADER_FILE, LAYERS_FILE, LAYERS_FOLDER, Tables
 from metst.results.flags import WORDS
@@ -24,6 +24,7 @@ from metst.review.refusals import Conflict, NotThere
 from metst.review.videos import VideoFound, VideoWatch, places_of
 from metst.storage import fingerprint
 from metst.timeline import Series, TimeGrid
+from metst.video import content_stamp
 
 ID_LETTERS: Final = 12
 """Of a recording's id: enough that no two of thousands are alike."""
@@ -56,6 +57,7 @@ class Recording:
         self.folder, self.id = folder, id_of(folder)
         self._videos = videos
         self._tables_lock, self._motion_lock, self._frames_lock = (threading.Lock() for _ in range(3))
+        self._stamp = content_stamp(folder / HEADER_FILE)
         self._source: Source | None = None
         self._watch: VideoWatch | None = None
         self._tables: Tables | None = None
@@ -65,6 +67,11 @@ class Recording:
         self._frames_of: tuple[Path | None, bool] = None, False
         self._pictures: Pictures | None = None
         self._proxy: Proxy | None = None
+
+    @property
+    def was_rewritten(self) -> bool:
+        """Whether somebody analysed the recording again since this was made."""
+        return content_stamp(self.folder / HEADER_FILE) != self._stamp
 
     @property
     def source(self) -> Source:
@@ -283,12 +290,3 @@ def condition_runs(words: Sequence[str]) -> list[dict[str, Any]]:
         for first, after in edges.reshape(-1, 2).tolist():
             found.append({"first_frame": first + 1, "last_frame": after, "region": None, "condition": word})
     return sorted(found, key=lambda each: (each["first_frame"], each["condition"]))
-
-
-def problem_of(recording: Recording) -> str:
-    """Why the results cannot be shown; empty when they can."""
-    try:
-        _ = recording.source
-    except DataError as error:
-        return str(error)
-    return ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import mimetypes
 import socket
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +36,10 @@ _VENDORED: Final = ("uPlot.iife.min.js", "uPlot.min.css")
 
 _GRACE_S: Final = 3
 """Seconds for answers on their way when the server ends.  Set by hand."""
+
+
+_BACKLOG: Final = 128
+"""Connections that wait to be taken.  Set by hand."""
 
 
 def create_app(desk: Desk) -> FastAPI:
@@ -125,6 +131,22 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
+def server_of(desk: Desk) -> uvicorn.Server:
+    """The server of a desk; it says nothing of requests, as their addresses hold the token."""
+    for name in ("uvicorn.access", "uvicorn.asgi"):
+        logging.getLogger(name).disabled = True
+    config = uvicorn.Config(
+        create_app(desk),
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ws="none",
+    )
+    return uvicorn.Server(config)
+
+
 def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> None:
     """Serve until somebody stops it, at the keyboard or by a signal.
 
@@ -137,17 +159,9 @@ def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> No
     on_ready : callable
         Called when pages can be got.
     """
-    config = uvicorn.Config(
-        create_app(desk),
-        access_log=False,  # addresses hold the token
-        log_config=None,
-        lifespan="off",
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
-        ws="none",
-    )
-    server = uvicorn.Server(config)
-    own.listen(config.backlog)
+    server = server_of(desk)
+    own.listen(_BACKLOG)
+    threading.Thread(target=desk.read_ahead, name="metst-read-ahead", daemon=True).start()
     on_ready()
     try:
         server.run(sockets=[own])
