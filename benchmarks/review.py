@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.analyses import CLASSES, make_analysis
 from helpers.burnt_in_numbers import numbered
 from helpers.review_browser import Page, Server, browsing, serving
-
 from metst.results import write_analysis
 from metst.timeline import Intervals
 from metst.video import content_hash, write_video

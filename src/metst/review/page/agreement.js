@@ -47,9 +47,13 @@ export async function openAgreement({ rid, session, status }) {
     }
   }
 
-  const figures = (told) => el("dl", { class: "figures" }, FIGURES.filter(([name]) => name in told).map(([name, words, title]) => el("div", { title }, el("dt", {}, words), el("dd", { "data-figure": name }, share(told[name])))));
+  function figures(told) {
+    return el("dl", { class: "figures" }, FIGURES.filter(([name]) => name in told).map(([name, words, title]) => el("div", { title }, el("dt", {}, words), el("dd", { "data-figure": name }, share(told[name])))));
+  }
 
-  const counts = (told) => el("p", { class: "counts" }, `${told.matched} events in both (IoU of ${told.iou} or more), ${told.agreed} of them of one class; ${told.only_a} only of ${a.value}, ${told.only_b} only of ${b.value}; ${told.frames.toLocaleString("en")} frames compared.`);
+  function counts(told) {
+    return el("p", { class: "counts" }, `${told.matched} events in both (IoU of ${told.iou} or more), ${told.agreed} of them of one class; ${told.only_a} only of ${a.value}, ${told.only_b} only of ${b.value}; ${told.frames.toLocaleString("en")} frames compared.`);
+  }
 
   function edges(told) {
     const row = (edge) => {

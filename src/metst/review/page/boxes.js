@@ -59,7 +59,7 @@ export class Boxes {
       context.rect(view.gutter, lane.top - 2, view.plot, lane.height + 4);
       context.clip();
       context.translate(view.gutter, 0);
-      const marked = new Map();
+      const marked = new Set();
       const chosen = [];
       for (let i = this.#first(lane, first + 1); i < lane.events.length; i += 1) {
         const event = lane.events[i];
@@ -75,11 +75,11 @@ export class Boxes {
 
   #drawOne(context, lane, event, marked) {
     let [left, right] = this.#place(event);
+    if (marked && right - left < LEAST_PX && marked.has(Math.round(left))) return;
     const colour = event.verdict === "rejected" ? colours.muted : colours.classes[this.classes.of(event.label)];
     if (marked && right - left < LEAST_PX) {
       const column = Math.round(left);
-      if (marked.get(column) === colour) return;
-      marked.set(column, colour);
+      marked.add(column).add(column + 1);
       context.fillStyle = colour;
       context.globalAlpha = event.verdict === "accepted" ? 1 : 0.55;
       context.fillRect(column, lane.top + 3, 2, lane.height - 6);

@@ -12,8 +12,9 @@ const AT_ONCE = 4;
 const WIDTHS = [320, 480, 640, 960, 1280, 1920];
 
 export class Pictures {
-  /** ``path``: of the recording's requests; ``frames``: how many there are; ``widest``: of the source. */
-  constructor(path, { frames, widest }) {
+  /** ``path``: of the recording's requests; ``frames``: how many there are; ``widest``: of the source; ``missing``: why there are none. */
+  constructor(path, { frames, widest, missing = "" }) {
+    this.missing = missing;
     this.path = path;
     this.frames = frames;
     this.widest = widest;
@@ -58,12 +59,14 @@ export class Pictures {
   async take(frame) {
     const here = this.decoded.get(frame);
     if (here) return here;
+    if (this.missing) throw new Error(this.missing);
     if (!this.compressed.has(frame)) await this.#fetch(frame);
     return this.#decode(frame);
   }
 
   /** Fetches and decodes the frames, soonest first; what is on its way and not among them any more is given up. */
   ahead(frames) {
+    if (this.missing) return;
     const wanted = frames.filter((frame) => frame >= 1 && frame <= this.frames);
     const still = new Set(wanted);
     for (const [frame, each] of this.flying) if (!still.has(frame) && !each.urgent) each.abort.abort();

@@ -26,16 +26,17 @@ const query = (name) => (name ? `?layer=${encodeURIComponent(name)}` : "");
 /** Opens a recording in ``main``; resolves to the page once it is shown. */
 export async function openReview({ rid, layerName, session, status }) {
   const reviewPath = `/api/recordings/${rid}/review${query(layerName)}`;
-  const [loaded, review, others] = await Promise.all([loadRecording(rid), get(reviewPath), get(`/api/recordings/${rid}/layers`)]);
-  const page = new ReviewPage({ ...loaded, session, status, layerName, others });
+  const [loaded, review] = await Promise.all([loadRecording(rid), get(reviewPath)]);
+  const page = new ReviewPage({ ...loaded, session, status, layerName });
   page.layer.load(review);
   page.start();
   return page;
 }
 
 class ReviewPage {
-  constructor({ rec, timebase, series, session, status, layerName, others }) {
-    Object.assign(this, { rec, timebase, series, session, status, layerName, others });
+  constructor({ rec, timebase, series, session, status, layerName }) {
+    Object.assign(this, { rec, timebase, series, session, status, layerName });
+    this.others = [];
     this.classes = new Classes(rec.classes, rec.labels);
     this.selection = new Selection();
     this.layer = new OwnLayer();
@@ -82,16 +83,19 @@ class ReviewPage {
   /** What takes longer, once the page can be used. */
   async #later() {
     try {
-      this.timeline.addMotion(await loadMotion(this.rec));
-      document.documentElement.dataset.whole = this.rec.id;
+      const [others, motion] = await Promise.all([get(`${this.rec.path}/layers`), loadMotion(this.rec)]);
+      this.others = others;
+      this.#arrange();
+      this.timeline.addMotion(motion);
+      if (!this.ending.signal.aborted) document.documentElement.dataset.whole = this.rec.id;
     } catch (error) {
-      this.say(`The motion of the regions could not be loaded: ${error.message}`);
+      this.say(`Other layers and the motion of the regions could not be loaded: ${error.message}`);
     }
   }
 
   #makePlayer() {
-    const { source } = this.rec;
-    this.pictures = new Pictures(this.rec.path, { frames: this.timebase.frames, widest: source.width });
+    const { source, video } = this.rec;
+    this.pictures = new Pictures(this.rec.path, { frames: this.timebase.frames, widest: source.width, missing: video.state === "found" ? "" : video.hint || "There is no video of this recording." });
     this.player = new Player(this.canvas, { pictures: this.pictures, timebase: this.timebase });
     unlocking(this);
     this.pictureHost.style.setProperty("--ratio", `${source.width} / ${source.height}`);

@@ -56,7 +56,7 @@ export function transport(page) {
   player.on("problem", (error) => {
     player.shown = 0;
     problem.hidden = false;
-    problem.replaceChildren(el("strong", {}, "No picture"), el("span", {}, rec.video.state === "found" ? error.message : rec.video.hint || error.message));
+    problem.replaceChildren(el("strong", {}, "No picture"), el("span", {}, error.message));
     showNumber(player.frame);
   });
   speed.value = "1";
