@@ -1,0 +1,37 @@
+/** One recording as the server tells it: facts, timestamps, series, layers. */
+
+import { get, getSeries } from "./api.js";
+import { Timebase } from "./timebase.js";
+
+/** Series that are loaded at a time in the background. */
+const AT_ONCE = 2;
+
+export const pathOf = (rid) => `/api/recordings/${rid}`;
+
+/** Facts, timestamps and scores: what has to be there before anything is shown. */
+export async function loadRecording(rid) {
+  const path = pathOf(rid);
+  const [rec, time_s] = await Promise.all([get(path), getSeries(rid, "time_s")]);
+  rec.path = path;
+  rec.labels ??= [];
+  const wanted = ["spot_score", ...rec.classes.map((name) => `p_${name}`)].filter((name) => rec.series.includes(name));
+  const values = await Promise.all(wanted.map((name) => getSeries(rid, name)));
+  return { rec, timebase: new Timebase(time_s), series: Object.fromEntries(wanted.map((name, i) => [name, values[i]])) };
+}
+
+/** How far each region moved, in the order of the regions; empty where nobody may see it. */
+export async function loadMotion(rec) {
+  const names = rec.regions.map((region) => `motion/${region}`);
+  if (!names.every((name) => rec.series.includes(name))) return [];
+  const values = new Array(names.length);
+  let next = 0;
+  const worker = async () => {
+    while (next < names.length) {
+      const at = next;
+      next += 1;
+      values[at] = await getSeries(rec.id, names[at]);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return values;
+}

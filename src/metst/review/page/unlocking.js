@@ -1,0 +1,41 @@
+/** Faces are barred by the server until the coder unlocks them, and can be barred again. */
+
+import { post } from "./api.js";
+import { el } from "./dom.js";
+import { ask } from "./help.js";
+
+export function unlocking(page) {
+  const { session, pictures, player } = page;
+  page.facesButton = el("button", { type: "button", class: "faces-button", onclick: () => page.toggleFaces() });
+
+  function show() {
+    const clear = session.faces === "clear";
+    pictures.show(session.faces ?? "");
+    page.facesButton.replaceChildren(el("span", {}, clear ? "Bar faces" : "Show faces"), el("kbd", {}, "V"));
+    page.facesButton.setAttribute("aria-pressed", String(clear));
+    page.facesNote && (page.facesNote.hidden = clear);
+  }
+
+  page.toggleFaces = async () => {
+    let wanted = "eyes";
+    if (session.faces !== "clear") {
+      wanted = await ask("Show faces?", [
+        "Pictures of faces are personal data: whoever sees this screen will recognise the person. Show them only where the consent that was given covers that nobody else looks on, or all who do are covered as well.",
+        "Until you close this review server or bar them again, pictures are shown as they were recorded. Barred pictures never leave the server unbarred.",
+      ], [{ words: "Blur only", value: "blurred" }, { words: "Show faces", value: "clear", kind: "yes" }]);
+    }
+    if (!wanted) return;
+    try {
+      Object.assign(session, await post("/api/session/unlock", { faces: wanted }));
+    } catch (error) {
+      page.say(error.message);
+      return;
+    }
+    show();
+    page.faces?.forget();
+    player.refresh();
+    page.say(session.faces === "clear" ? "Faces are shown." : "Faces are barred.");
+  };
+  page.showFacesState = show;
+  show();
+}
