@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,12 @@ _ACTION_UNIT = re.compile(r"[A-Za-z0-9]+")  # such as AU12, 12, R12 or 12C; what
 _NOT_IN_NAMES = re.compile(r"[/\\()<>|]")  # of coders: files of other programs part names with these
 _NO_TEXT = {"Cc", "Cs"}  # categories of Unicode: control characters and half letters, which XML cannot hold
 _NOT_IN_XML = {"\ufffe", "\uffff"}  # no characters, by Unicode
+_TEXTS_KEPT = 4096
+"""Texts whose line is kept: labels come again and again, and a log of reviews holds thousands.  Set by hand."""
 _NOTHING = "n/a"  # what tables of BIDS and BORIS have in the place of an empty note
 
 
+@lru_cache(maxsize=_TEXTS_KEPT)
 def one_line(text: str) -> str:
     """Text that any file can hold: one line, single blanks, no control characters."""
     plain = "".join(" " if unicodedata.category(each) in _NO_TEXT or each in _NOT_IN_XML else each for each in text)
