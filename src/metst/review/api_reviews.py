@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from metst.coding.layers import MACHINE
 from metst.coding.reviewed import layer_event_json
 from metst.coding.wanted import ConflictError
-from metst.errors import DataError
+from metst.errors import DataError, OutputError
 from metst.review.bodies import (
     Adjudicate,
     Adjudicated,
@@ -62,8 +62,11 @@ def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Any, str]:
     """The reviews of a recording and the layer that is changed, which has begun."""
     recording, name = desk.recording(rid), layer or desk.coder
     desk.coders.check_writable(recording, name)
+    reviews = desk.coders.reviews(recording)
+    if reviews.read_only:
+        raise OutputError(f"nothing was saved: {reviews.read_only}")
     desk.coders.have_begun(recording, name)
-    return desk.coders.reviews(recording), name
+    return reviews, name
 
 
 @router.post("/edits", response_model=Changed, responses=_STALE)
