@@ -14,6 +14,8 @@ const FIGURES = [
   ["mean_iou", "overlap", "mean intersection over union of matched events"],
 ];
 
+const signed = (value) => value.toFixed(1).replace("-", "−");
+
 export async function openAgreement({ rid, session, status }) {
   const path = `/api/recordings/${rid}`;
   const rec = await get(path);
@@ -59,7 +61,7 @@ export async function openAgreement({ rid, session, status }) {
     const row = (edge) => {
       const { frames, seconds, pairs } = told[edge];
       if (!frames) return el("tr", {}, el("th", { scope: "row" }, edge), el("td", { colSpan: 4 }, "no pairs"));
-      const values = [frames.median.toFixed(1), `${frames.lower_quartile.toFixed(1)} to ${frames.upper_quartile.toFixed(1)}`, frames.mean_absolute.toFixed(1), seconds ? `${Math.round(1000 * seconds.mean_absolute)} ms` : "–"];
+      const values = [signed(frames.median), `${signed(frames.lower_quartile)} to ${signed(frames.upper_quartile)}`, frames.mean_absolute.toFixed(1), seconds ? `${Math.round(1000 * seconds.mean_absolute)} ms` : "–"];
       return el("tr", {}, el("th", { scope: "row", title: `${pairs} pairs` }, edge), values.map((value) => el("td", {}, value)));
     };
     const head = ["", "median, frames", "middle half", "mean absolute", "the same in time"].map((title) => el("th", { scope: "col" }, title));

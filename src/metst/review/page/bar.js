@@ -52,7 +52,7 @@ export function bar(page) {
   }
 
   async function begin() {
-    if (layer.revision) {
+    if (layer.undoText || layer.redoText) {
       page.status.warn("This layer has been edited already; only one without edits can begin from something else.");
       return;
     }

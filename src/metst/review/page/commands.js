@@ -68,10 +68,7 @@ export function commandsOf(page) {
     loop() {
       const event = current();
       if (player.loop || !event) player.setLoop(null);
-      else {
-        player.setLoop(event);
-        player.seek(player.loop.first).then(() => player.play());
-      }
+      else player.playLoop(event);
       if (!event) page.say("Choose an event to loop.");
     },
     zoomBy: (factor) => timeline.zoom(factor),
@@ -184,7 +181,10 @@ export function commandsOf(page) {
     },
     undo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.undo()),
     redo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.redo()),
-    clear: () => selection.set([], null),
+    clear() {
+      if (marked === null) selection.set([], null);
+      else this.markCancel();
+    },
     help: () => showKeys(),
     advance(on) {
       page.advances = on;

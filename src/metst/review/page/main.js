@@ -39,10 +39,7 @@ async function route() {
       return;
     }
     page = opened;
-    if (page.saving) {
-      status.follow(page.saving);
-      byId("hint").hidden = Boolean(localStorage.getItem(HINT));
-    }
+    if (page.saving) byId("hint").hidden = Boolean(localStorage.getItem(HINT));
   } catch (error) {
     if (mine === opening) problem(error);
     if (!(error instanceof Refused)) console.error(error);

@@ -16,7 +16,11 @@ export class TimelinePointer {
     stack.addEventListener("pointerleave", () => (timeline.reading.textContent = ""));
     stack.addEventListener("dblclick", (event) => this.#twice(event));
     stack.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.held && this.cancel());
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.held) return;
+      event.stopImmediatePropagation();  // it leaves the drag, nothing else
+      this.cancel();
+    });
   }
 
   #at(event) {

@@ -71,13 +71,27 @@ class ReviewPage {
     listen(this.commands, this.ending.signal);
     this.#connect();
     this.#arrange();
+    this.status.follow(this.saving);
     this.saving.resume();
-    this.player.seek(1);
+    this.#comeBack();
     this.timeline.paint();
     this.seekBar.paint();
     performance.mark("metst:ready");
     document.documentElement.dataset.ready = this.rec.id;
     this.#later();
+  }
+
+  /** Where this window was when it left the recording, or was loaded anew. */
+  #comeBack() {
+    const kept = `metst-place:${this.rec.path}:${this.layerName ?? ""}`;
+    const { key, frame } = JSON.parse(sessionStorage.getItem(kept) ?? "{}");
+    if (key && this.layer.get(key)) {
+      this.selection.only(key);
+      this.table.reveal(key);
+    }
+    this.player.seek(frame ?? 1);
+    this.leave = () => sessionStorage.setItem(kept, JSON.stringify({ key: this.selection.current, frame: this.player.frame }));
+    window.addEventListener("pagehide", () => this.leave(), { signal: this.ending.signal });
   }
 
   /** What takes longer, once the page can be used. */
@@ -196,6 +210,7 @@ class ReviewPage {
       const own = { name: layer.name ?? this.session.coder, own: true, events: layer.events };
       this.timeline.setLanes([own, ...this.others.filter((each) => each.events.length).map((each) => ({ name: each.name, own: false, events: each.sorted ??= each.events.map((event) => ({ verdict: "accepted", ...event })).sort((a, b) => a.onset_frame - b.onset_frame) }))]);
       this.timeline.editable = !this.readOnly;
+      if (this.player.loop) this.player.setLoop(layer.get(this.player.loop.key) ?? null);
       this.seekBar.set({ events: layer.events });
       this.table.set(layer.events);
       const { open, accepted, rejected } = layer.tally;
@@ -213,8 +228,13 @@ class ReviewPage {
     if (!event) return;
     this.table.reveal(event.key);
     this.timeline.reveal(event);
+    // who watches events again and again goes on to do so with the next one
+    if (this.player.loop && this.player.playing) {
+      this.player.playLoop(event);
+      return;
+    }
     this.player.pause();
-    if (this.player.loop && this.player.loop.key !== event.key) this.player.setLoop(null);
+    this.player.setLoop(null);
     this.player.seek(event.apex_frame ?? event.onset_frame);
   }
 
@@ -244,10 +264,11 @@ class ReviewPage {
   }
 
   close() {
+    this.leave();
     this.ending.abort();
     this.player.pause();
     this.pictures.clear();
-    this.saving.channel.close();
+    this.status.leave(this.saving);
     for (const part of [this, this.timeline, this.seekBar, this.table]) part.watch.disconnect();
     delete document.documentElement.dataset.ready;
     delete document.documentElement.dataset.whole;

@@ -1,6 +1,6 @@
 /** Faces are barred by the server until the coder unlocks them, and can be barred again. */
 
-import { post } from "./api.js";
+import { get, post } from "./api.js";
 import { el } from "./dom.js";
 import { ask } from "./help.js";
 
@@ -13,7 +13,9 @@ export function unlocking(page) {
     pictures.show(session.faces ?? "");
     page.facesButton.replaceChildren(el("span", {}, clear ? "Bar faces" : "Show faces"), el("kbd", {}, "V"));
     page.facesButton.setAttribute("aria-pressed", String(clear));
-    page.facesNote && (page.facesNote.hidden = clear);
+    if (!page.facesNote) return;
+    page.facesNote.hidden = clear;
+    page.facesNote.textContent = session.faces === "blurred" ? "Faces are blurred" : "Eyes are barred";
   }
 
   page.toggleFaces = async () => {
@@ -36,6 +38,16 @@ export function unlocking(page) {
     player.refresh();
     page.say(session.faces === "clear" ? "Faces are shown." : "Faces are barred.");
   };
+  // another window may have barred faces meanwhile
+  player.on("problem", async (error) => {
+    if (error.status !== 403) return;
+    const told = await get("/api/session");
+    if (told.faces === session.faces) return;
+    Object.assign(session, told);
+    show();
+    page.faces?.forget();
+    player.refresh();
+  });
   page.showFacesState = show;
   show();
 }
