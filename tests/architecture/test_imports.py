@@ -7,7 +7,7 @@ import pytest
 
 LIGHT = ["metst", "metst.cli", "metst.video", "metst.face", "metst.motion", "metst.inference", "metst.decode",
          "metst.metrics", "metst.results", "metst.report", "metst.models.checkpoint", "metst.analyze", "metst.stream",
-         "metst.live", "metst.synthesis.clip", "metst.datasets", "metst.reproduction",
+         "metst.live", "metst.review.server", "metst.synthesis.clip", "metst.datasets", "metst.reproduction",
          "metst.formats.megc", "metst.formats.conversion", "metst.training", "metst.evaluation"]  # fmt: skip
 
 # Of the extras and of the tests: the plain installation has none of them, nor SciPy.

@@ -1,15 +1,22 @@
 """No command opens a socket, nor leaves anything but its results."""
 
+import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from helpers.feature_folders import feature_folder
-from helpers.no_network import KILLED, can_forbid, without_network
+from helpers.no_network import KILLED, can_forbid, only_answering, without_network
+from helpers.numbered_clips import results_of
 from metst.synthesis.portrait import portrait
 from metst.video import write_video
 
@@ -125,10 +132,59 @@ def test_a_slow_command_sends_nothing_and_leaves_its_results_only(name: str, mor
     assert_alone(SLOW[name], more, tmp_path)
 
 
+def test_a_review_answers_this_machine_only_and_leaves_nothing(work: Path, tmp_path: Path) -> None:
+    """A server needs a socket: it listens for this machine, connects to nobody, and ends when it is told to."""
+    pytest.importorskip("uvicorn")
+    results_of(work / "a.mp4", tmp_path / "results" / "a", events=0)
+    before = left_behind(tmp_path)
+    folders = {name: str(tmp_path / "own") for name in ("TMPDIR", "HOME", "METST_CACHE_DIR", "XDG_CACHE_HOME")}
+    (tmp_path / "own").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "metst",
+        "review",
+        "results",
+        "--videos",
+        str(work),
+        "--no-browser",
+        "--coder",
+        "a",
+    ]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, **folders}, stdout=subprocess.PIPE, text=True,
+        preexec_fn=only_answering(),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        address, _, token = process.stdout.readline().strip().partition("?token=")
+        request = urllib.request.Request(f"{address}api/recordings", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            rid = json.load(answer)[0]["id"]
+        request = urllib.request.Request(f"{address}api/recordings/{rid}/frames/3.jpg?token={token}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.headers["X-Frame"] == "3"
+        own = psutil.Process(process.pid)
+        assert {each.laddr.ip for each in own.net_connections(kind="inet")} == {"127.0.0.1"}
+        assert not own.children()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert left_behind(tmp_path) == before
+
+
+@pytest.mark.parametrize("asks", ["s.connect(('127.0.0.1', 9))", "socket.socket(type=socket.SOCK_DGRAM)"])
+def test_a_server_that_asks_for_the_network_is_killed(tmp_path: Path, asks: str) -> None:
+    code = f"import socket; s = socket.create_server(('127.0.0.1', 0)); print('up', flush=True); {asks}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=only_answering(),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (KILLED, "up\n")
+
+
 def test_every_command_is_here() -> None:
     from metst.cli import app
 
     groups = {group.name for group in app.registered_groups}
     commands = app.registered_commands
     names = {command.name or command.callback.__name__ for command in commands if command.callback} | groups
-    assert names == {call.split()[0] for call in (*QUICK.values(), *SLOW.values())}
+    assert names == {"review", *(call.split()[0] for call in (*QUICK.values(), *SLOW.values()))}

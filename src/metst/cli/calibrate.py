@@ -24,6 +24,7 @@ from metst.cli.options import (
     setting,
 )
 from metst.cli.synthesize import numbers, words
+from metst.errors import UsageError
 from metst.evaluation.executors import Executor, alone, check_executor, run_tasks
 from metst.sensitivity.settings import CalibrateSettings
 
@@ -53,7 +54,8 @@ def calibrate(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            help="Recordings to calibrate, a minute of a person who sits still each; folders or lists (.txt) of them.",
+            help="Recordings to calibrate, a minute of a person who sits still each; folders or lists (.txt) of them."
+            " With --from-reviews: results that were reviewed, or folders that hold some.",
             show_default=False,
         ),
     ],
@@ -72,6 +74,18 @@ def calibrate(
     seed: Annotated[int, setting(CalibrateSettings, "seed")] = _USUAL.seed,
     fps: Rate = None,
     cache: Annotated[bool, typer.Option(help="Keep the motion of the recording, and take what was kept.")] = True,
+    from_reviews: Annotated[
+        bool,
+        typer.Option(
+            "--from-reviews",
+            help="Fit the model's confidence on what was accepted and rejected in released reviews, and write the model"
+            " with it into the output folder.",
+        ),
+    ] = False,
+    coder: Annotated[
+        str | None,
+        typer.Option(help="With --from-reviews: whose reviews.", show_default="adjudicated ones, or the only ones"),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -81,6 +95,11 @@ def calibrate(
     Of several recordings, each has a folder in that of the results, and those that are done are not run again.
     """
     talk(quiet=quiet, verbose=verbose)
+    if from_reviews:
+        _from_reviews(inputs, output, model=model, coder=coder, as_json=as_json)
+        return
+    if coder is not None:
+        raise UsageError("--coder belongs to --from-reviews")
     from metst.datasets.corpus import find_recordings
     from metst.sensitivity.many import CalibrationTask
 
@@ -107,6 +126,30 @@ def calibrate(
         print_json(figures)
     if code := _code([figures] if isinstance(figures, dict) else figures):
         raise typer.Exit(code)
+
+
+def _from_reviews(inputs: list[Path], output: Path, *, model: str, coder: str | None, as_json: bool) -> None:
+    """Write the model with a confidence that fits what was reviewed."""
+    from metst.models.checkpoint import check_target, load_model, save_copy
+    from metst.training.recalibration import judged_candidates, recalibrated
+
+    check_target(output, overwrite=False)
+    base = load_model(model)
+    judged, notes = judged_candidates(inputs, model=base, coder=coder)
+    info, figures = recalibrated(base, judged)
+    save_copy(base, output, info=info)
+    for note in notes:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}")
+    told = f"{figures['right']} accepted, {figures['wrong']} rejected, {figures['recordings']} recordings"
+    console.print(f"Confidence fitted on candidates of {figures['persons']} people: {told}")
+    if figures["ece_after"] is None:
+        console.print("[yellow]note:[/yellow] one person alone: nobody is left to tell whether it is better")
+    else:
+        errors = f"{figures['ece_before']:.3f} before, {figures['ece_after']:.3f} after"
+        console.print(f"Calibration error, each person left out in turn: {errors}")
+    console.print(escape(f"{output}: give it to metst analyze with --model"))
+    if as_json:
+        print_json({"folder": str(output), **figures, "notes": notes})
 
 
 def _code(figures: list[dict[str, Any]]) -> int:

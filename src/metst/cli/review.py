@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import sys
 import webbrowser
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,19 +55,12 @@ def review(
     The address is printed on the standard output.  Ctrl-C ends the server; all that was saved is on the disk.
     """
     talk(quiet=quiet, verbose=verbose)
-    try:
-        from metst.review.desk import Desk, new_token
-        from metst.review.gate import TOKEN_PARAMETER, Address
-        from metst.review.server import listening, serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in {"fastapi", "starlette", "uvicorn", "anyio", "pydantic"}:
-            raise
-        raise UsageError(_MISSING) from error
-    from metst.coding.layers import MACHINE, coder_of
+    _check_installed()
+    from metst.review.desk import Desk, new_token
+    from metst.review.gate import TOKEN_PARAMETER, Address
+    from metst.review.server import listening, serve
 
-    name = coder_of(coder or _login())
-    if name == MACHINE or (coder is not None and name != coder):
-        raise UsageError(f"expected the name of a coder, not {MACHINE!r} and without / \\ ( ) < > |, got {coder!r}")
+    name = _coder(coder)
     if token is not None and not token.isascii():
         raise UsageError("expected a token of letters and digits")
     library = _library(results or [], videos=videos or [], output=output)
@@ -81,14 +75,32 @@ def review(
         name, library, address, token=token or new_token(), with_machine=not without_machine, output=output.absolute()
     )
     url = f"{address.url}?{TOKEN_PARAMETER}={desk.token}"
+    serve(desk, own, on_ready=partial(_tell, url, browser=not no_browser))
 
-    def ready() -> None:
-        sys.stdout.write(url + "\n")
-        sys.stdout.flush()
-        if not no_browser:
-            webbrowser.open(url)
 
-    serve(desk, own, on_ready=ready)
+def _tell(url: str, *, browser: bool) -> None:
+    sys.stdout.write(url + "\n")
+    sys.stdout.flush()
+    if browser:
+        webbrowser.open(url)
+
+
+def _check_installed() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(_MISSING) from error
+
+
+def _coder(given: str | None) -> str:
+    """The name of the coder, as layers have it."""
+    from metst.coding.layers import MACHINE, coder_of
+
+    name = coder_of(given or _login())
+    if name == MACHINE or (given is not None and name != given):
+        raise UsageError(f"expected the name of a coder, not {MACHINE!r} and without / \\ ( ) < > |, got {given!r}")
+    return name
 
 
 def _library(results: list[Path], *, videos: list[Path], output: Path) -> Library:

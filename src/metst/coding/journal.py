@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from metst.coding.layers import Coding
 from metst.coding.unfolding import KINDS, Entry
 from metst.errors import DataError, OutputError
+from metst.results.analysis import Source
 from metst.results.analysis_folder import FACTS_OF_REVIEWS, REVIEW_FILE
 from metst.storage import fingerprint, json_key, whole_file
 from metst.storage.database import cause, connected_for_reading, connected_for_writing, is_closed
@@ -48,9 +48,9 @@ class Recording:
     name: str
 
 
-def recording_of(coding: Coding) -> Recording:
-    """The recording that layers are of."""
-    return Recording(coding.source.content_hash, coding.source.frames, coding.source.name)
+def recording_of(source: Source) -> Recording:
+    """A recording as a log knows it."""
+    return Recording(source.content_hash, source.frames, source.name)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ import unicodedata
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from itertools import chain, count
+from typing import TYPE_CHECKING
 
 from metst.errors import DataError
 from metst.results.analysis import Analysis, Source
-from metst.results.analysis_folder import Tables
 from metst.timeline import TimeGrid, frame_for_people, frames_for_people, frames_from_people
+
+if TYPE_CHECKING:
+    from metst.results.analysis_folder import Tables
 
 MACHINE = "machine"
 """Coder of the layer that an analysis is."""

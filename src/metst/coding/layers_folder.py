@@ -250,7 +250,7 @@ def read_coding(
     coding = _read_given(folder, check=check, tables=tables)
     if not reviews or not (folder / REVIEW_FILE).exists():
         return coding
-    found = reviews_in(folder, coding=coding)
+    found = reviews_in(folder, source=coding.source)
     taken = {*found, *(layer.coder for layer in coding.layers)}
     given = tuple(
         replace(layer, coder=free_name(f"{layer.coder} {_IMPORTED}", taken)) if layer.coder in found else layer
@@ -259,16 +259,16 @@ def read_coding(
     return replace(coding, layers=(*given, *(each.accepted for each in found.values())))
 
 
-def reviews_in(folder: Path, *, coding: Coding) -> dict[str, Review]:
+def reviews_in(folder: Path, *, source: Source) -> dict[str, Review]:
     """The reviews in a folder of results as its log tells, by the names of their layers; the log stays closed.
 
     Raises
     ------
     DataError
-        There is no log, or it is damaged, newer or of another recording than ``coding``.
+        There is no log, or it is damaged, newer or of another recording than ``source``.
     """
     written = read_journal(folder)
-    check_recording(folder / REVIEW_FILE, written.recording, expected=recording_of(coding))
+    check_recording(folder / REVIEW_FILE, written.recording, expected=recording_of(source))
     return unfold(written.entries)
 
 

@@ -324,7 +324,7 @@ class Reviews:
             self._number + 1, layer, kind, one_line(by), self._now(), one_line(name) or str(uuid.uuid4()), body
         )
         if self._journal is None:
-            self._journal = open_journal(self.folder, recording=recording_of(self.coding))
+            self._journal = open_journal(self.folder, recording=recording_of(self.coding.source))
         self._journal.append(entry)
         self._number = entry.number
         self._ids[entry.id] = entry
@@ -365,7 +365,7 @@ def open_reviews(folder: str | Path, *, coding: Coding | None = None, now: Calla
     folder = Path(folder)
     if coding is None:
         coding = read_coding(folder, reviews=False)
-    recording, path = recording_of(coding), folder / REVIEW_FILE
+    recording, path = recording_of(coding.source), folder / REVIEW_FILE
     read_only = next(
         (f"{each} may not be changed; look at its permissions" for each in (folder, path) if _may_not_change(each)), ""
     )

@@ -11,8 +11,9 @@ from metst.published.facts import Kind
 from metst.spelling.alike import first_rows, grouped, without_values
 from metst.spelling.names import composed
 
-LabelKind = Literal["micro", "macro", "blink"]
-"""Micro-expressions are what is looked for; the others are hard negatives."""
+LabelKind = Literal["micro", "macro", "blink", "rejected"]
+"""Micro-expressions are what is looked for; the others are hard negatives: movements of other kinds, and candidates
+that somebody looked at and rejected."""
 
 
 @dataclass(frozen=True, order=True)
@@ -74,7 +75,7 @@ class Label:
         First frame of the movement, first frame after it.
     apex : int or None
         Frame of the strongest movement, ``onset <= apex < offset``; None if unknown.
-    kind : {"micro", "macro", "blink"}
+    kind : {"micro", "macro", "blink", "rejected"}
         What it is.
     emotion : str
         As the label sheet writes it.

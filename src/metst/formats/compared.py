@@ -6,13 +6,13 @@ hash of its content tells, and where a file does not know that, its name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metst.coding.comparing import Compared, layers_agreement
+from metst.coding.handed_on import result_folders
 from metst.coding.layers import MACHINE, Layer
 from metst.coding.layers_folder import read_coding
 from metst.errors import FAULTS_SHOWN, DataError, UsageError
@@ -21,7 +21,6 @@ from metst.formats.files import Found, same_video
 from metst.formats.names import ImportName
 from metst.formats.tables import existing, read_csv, read_xlsx, videos_in
 from metst.metrics.agreement import MATCH_IOU
-from metst.results.analysis_folder import HEADER_FILE, LAYERS_FILE, LAYERS_FOLDER
 from metst.timeline import TimeGrid
 
 _BY_ENDING: dict[str, tuple[ImportName, ...]] = {
@@ -106,15 +105,8 @@ def _read_sides(a: Path, b: Path) -> list[list[_Recorded]]:
 
 
 def _in_folder(root: Path) -> list[_Recorded]:
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        if HEADER_FILE in files or (Path(folder) / LAYERS_FOLDER / LAYERS_FILE).exists():
-            coding = read_coding(folder)
-            found.append(_Recorded(coding.source.name, coding.layers, coding.source.content_hash, coding.grid))
-    if not found:
-        raise UsageError(f"{root} holds no results: expected a folder of `metst analyze` or `metst import`, or a file")
-    return found
+    codings = map(read_coding, result_folders(root))
+    return [_Recorded(each.source.name, each.layers, each.source.content_hash, each.grid) for each in codings]
 
 
 def _in_file(path: Path, *, beside: Sequence[_Recorded]) -> list[_Recorded]:

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from metst.config import ModelInfo, OperatingPoint
 from metst.errors import CheckpointError, DataError, UsageError
 from metst.guard.limits import SETTINGS, check_file
-from metst.storage import faults_in_words, fingerprint, sealed, unsealed_as, whole_folder
+from metst.storage import faults_in_words, fingerprint, sealed, unsealed_as, whole_folder, write_whole
 
 if TYPE_CHECKING:
     from metst.models.engine import Engine
@@ -233,6 +233,34 @@ def save_model(
     with whole_folder(folder) as beside:
         info = _write(beside, network=network, info=info)
     return Model(info, folder)
+
+
+def save_copy(model: Model, folder: str | Path, *, info: ModelInfo) -> Model:
+    """Write a checkpoint folder with the weights of a model and another description, whole or not at all.
+
+    Parameters
+    ----------
+    model : Model
+        Whose weights are taken.
+    folder : str or Path
+        The folder to make; its parents are made as needed.
+    info : ModelInfo
+        Stored with the version of metst filled in; of the same network.
+
+    Raises
+    ------
+    UsageError
+        When the folder is there already.
+    OutputError
+        When the folder cannot be written.
+    """
+    folder = Path(folder)
+    check_target(folder, overwrite=False)
+    info = info.model_copy(update={"metst_version": metadata.version("metst")})
+    with whole_folder(folder) as beside:
+        write_whole(beside / WEIGHTS_FILE, (model.folder / WEIGHTS_FILE).read_bytes())
+        write_whole(beside / INFO_FILE, sealed(info.model_dump_json(indent=2)))
+    return load_model(folder)
 
 
 def _packaged_folder() -> Path:

@@ -9,8 +9,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 
-from metst.coding.comparing import Compared, layers_agreement
-from metst.formats.conversion import FORMATS
 from metst.formats.names import FormatName
 from metst.metrics.agreement import MATCH_IOU
 from metst.review.answers import bytes_answer
@@ -30,11 +28,14 @@ def get_agreement(
     iou: Annotated[float, Query(gt=0, le=1, description="lowest overlap at which two events are one")] = MATCH_IOU,
 ) -> dict[str, Any]:
     """How well two layers agree, as ``metst agree --json`` tells it."""
+    from metst.coding.comparing import Compared, layers_agreement
+
     recording = desk.recording(rid)
     if desk.coder in (a, b):
-        desk.coders.state(recording, desk.coder)
+        desk.coders.have_begun(recording, desk.coder)
     one, other = desk.coders.layer(recording, a), desk.coders.layer(recording, b)
-    return finite(layers_agreement([Compared(one, other, recording.grid)], iou=iou)) | {"notes": []}
+    found = layers_agreement([Compared(one, other, recording.grid)], iou=iou) | {"notes": []}
+    return dict(finite(found))
 
 
 @router.get("/export", response_class=Response)
@@ -46,10 +47,12 @@ def get_export(
     layer: Annotated[list[str] | None, Query(description="the own one when absent; again for more")] = None,
 ) -> Response:
     """Layers as a file of another program; of a format that writes two files, an archive with both."""
+    from metst.formats.conversion import FORMATS
+
     recording, form = desk.recording(rid), FORMATS[format]
     names = list(dict.fromkeys(layer or [desk.coder]))
     if desk.coder in names:
-        desk.coders.state(recording, desk.coder)
+        desk.coders.have_begun(recording, desk.coder)
     coding = desk.coders.coding(recording, names)
     stem = safe_name(recording.source.name).rpartition(".")[0] or safe_name(recording.source.name)
     with temporary_folder() as folder:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from metst.errors import DataError
 from metst.regions import REGION_NAMES
 from metst.review.answers import bytes_answer
-from metst.review.coders import LayerKind, counts_or_none
+from metst.review.bodies import LayerKind
 from metst.review.desk import AtDesk, Desk
 from metst.review.jobs import JobState
 from metst.review.recordings import Recording, condition_runs, series_names, series_of
@@ -120,7 +120,7 @@ def _listed(desk: Desk, recording: Recording) -> Listed:
     return Listed(
         id=recording.id, name=source.name, state="ready", stage="", progress=1.0, problem="", frames=source.frames,
         duration_s=source.duration_s, candidates=candidates, video=recording.watch.glance().state,
-        **counts_or_none(desk.coders, recording),
+        **desk.coders.counts(recording),
     )  # fmt: skip
 
 
@@ -148,8 +148,7 @@ def get_recordings(desk: AtDesk) -> list[Listed]:
 def get_recording(desk: AtDesk, rid: str) -> RecordingTold:
     """What is small of a recording; series and pictures are got one by one."""
     recording = desk.recording(rid)
-    source, found = recording.source, recording.watch.glance()
-    recording.watch.check_in_background()
+    source, found = recording.source, recording.watch.check(wait_s=0)
     seen = not recording.analysed or desk.coders.sees_machine(recording)
     tables = recording.tables if recording.analysed else None
     reviews = desk.coders.reviews(recording)

@@ -61,7 +61,7 @@ def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Any, str]:
     """The reviews of a recording and the layer that is changed, which has begun."""
     recording, name = desk.recording(rid), layer or desk.coder
     desk.coders.check_writable(recording, name)
-    desk.coders.state(recording, name)
+    desk.coders.have_begun(recording, name)
     return desk.coders.reviews(recording), name
 
 
@@ -116,8 +116,7 @@ def post_begin(desk: AtDesk, rid: str, body: Begin) -> ReviewTold:
         # the coder, what the machine found, are not to be had in that way.
         if line is not None and not line.visible and line.kind != "imported":
             raise NotAllowed(f"the layer {each!r} is kept from {desk.coder} until both layers are released")
-    reviews = desk.coders.reviews(recording)
-    state = reviews.begin(name, body.start, by=desk.coder, layers=body.layers, agreed_only=body.agreed_only)
+    state = desk.coders.begin(recording, name, body.start, layers=body.layers, agreed_only=body.agreed_only)
     return ReviewTold.model_validate(state)
 
 

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metst.coding.reviewed import Verdict
 from metst.coding.wanted import WantedChange
-from metst.review.coders import LayerKind
+
+LayerKind = Literal["machine", "coder", "imported", "adjudicated"]
+"""Where a layer comes from."""
 
 
 class _Body(BaseModel):

@@ -8,22 +8,25 @@ more layer of somebody else.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from metst.coding.beginnings import Start, beginning
 from metst.coding.journal import read_journal
 from metst.coding.layers import MACHINE, Coding, Layer
 from metst.coding.layers_folder import read_coding
 from metst.coding.reviewed import events_json
-from metst.coding.reviews import Reviews, beginning, open_reviews
+from metst.coding.reviews import Reviews, open_reviews
 from metst.coding.unfolding import unfold
 from metst.errors import DataError, OutputError
 from metst.results.analysis_folder import REVIEW_FILE
+from metst.review.bodies import LayerKind
 from metst.review.recordings import Recording
 from metst.review.refusals import Conflict, NotAllowed, NotThere
 
-LayerKind = Literal["machine", "coder", "imported", "adjudicated"]
-"""Where a layer comes from."""
+State = dict[str, Any]
+"""A review, as JSON has it."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Coders:
         self.coder, self.with_machine = coder, with_machine
         self._lock = threading.Lock()
         self._open: dict[str, Reviews] = {}
+        self._began: dict[str, str] = {}
 
     def reviews(self, recording: Recording) -> Reviews:
         """The reviews of a recording, opened once.
@@ -77,6 +81,7 @@ class Coders:
         """Close the reviews of a recording whose results are written anew."""
         with self._lock:
             reviews = self._open.pop(rid, None)
+            self._began.pop(rid, None)
         if reviews is not None:
             reviews.close()
 
@@ -88,13 +93,18 @@ class Coders:
             self._open.clear()
 
     def counts(self, recording: Recording) -> dict[str, int]:
-        """How many events of the own layer have which verdict; read without opening the log for good."""
+        """How many events of the own layer have which verdict; none where the log cannot be read.
+
+        It is read without being opened for good; what is wrong with it is told when that is done.
+        """
         with self._lock:
             reviews = self._open.get(recording.id)
         if reviews is not None:
             lines = reviews.layers()
         elif (recording.folder / REVIEW_FILE).is_file():
-            own = unfold(read_journal(recording.folder).entries).get(self.coder)
+            own = None
+            with suppress(DataError, OutputError):
+                own = unfold(read_journal(recording.folder).entries).get(self.coder)
             verdicts = [each.verdict for each in own.events.values()] if own is not None else []
             return {name: verdicts.count(name) for name in ("open", "accepted", "rejected")}
         else:
@@ -113,7 +123,7 @@ class Coders:
         """All layers of a recording: the machine's, those that were imported, those of reviews."""
         reviews = self.reviews(recording)
         own_released, found = self._released(reviews), []
-        began_from = str(reviews.state(self.coder)["began_from"] or "")
+        began_from = self._began_from(recording)
         reviewed = {each["name"]: each for each in reviews.layers()}
         for layer in reviews.coding.layers:
             if layer.coder == MACHINE and recording.analysed:
@@ -121,7 +131,7 @@ class Coders:
                 found.append(LayerLine(MACHINE, "machine", released=True, visible=seen, mine=False))
             elif layer.coder not in reviewed:
                 own = layer.coder == self.coder
-                seen = own or own_released or layer.coder in began_from.removeprefix("layers: ").split(", ")
+                seen = own or own_released or layer.coder in began_from
                 found.append(LayerLine(layer.coder, "imported", released=True, visible=seen, mine=False))
         for name, each in reviewed.items():
             mine, adjudicated = name == self.coder, each["kind"] == "adjudicated"
@@ -161,6 +171,26 @@ class Coders:
         layers = tuple(self.layer(recording, name) for name in names)
         return Coding(coding.source, coding.grid, layers, coding.created, coding.classes)
 
+    def _began_from(self, recording: Recording) -> list[str]:
+        """Layers that the own one began from."""
+        began = self._began.get(recording.id)
+        if began is None:
+            began = self._began[recording.id] = str(self.reviews(recording).state(self.coder)["began_from"] or "")
+        return began.removeprefix("layers: ").removeprefix("agreed part of ").split(", ")
+
+    def begin(self, recording: Recording, name: str, start: Start, *, layers: list[str], agreed_only: bool) -> State:
+        """Begin a review, or begin it anew while nothing is edited."""
+        reviews = self.reviews(recording)
+        state = reviews.begin(name, start, by=self.coder, layers=layers, agreed_only=agreed_only)
+        if name == self.coder:
+            self._began[recording.id] = str(state["began_from"])
+        return state
+
+    def have_begun(self, recording: Recording, name: str) -> None:
+        """Begin the coder's own review, if it has not begun."""
+        if name == self.coder and not self._began.get(recording.id):
+            self.state(recording, name)
+
     def check_writable(self, recording: Recording, name: str) -> None:
         """Make sure that a layer is one that the coder may change.
 
@@ -172,7 +202,7 @@ class Coders:
         if name != self.coder and self.line(recording, name).kind != "adjudicated":
             raise NotAllowed(f"the layer {name!r} is not that of {self.coder}: only its own coder changes it")
 
-    def state(self, recording: Recording, name: str) -> dict[str, Any]:
+    def state(self, recording: Recording, name: str) -> State:
         """A review as the page shows it; the coder's own begins with what the machine found, or with nothing.
 
         Where nothing can be saved it is shown as it would begin.
@@ -184,17 +214,10 @@ class Coders:
             return reviews.state(name)
         state = reviews.state(name)
         if state["began_from"] is not None:
+            self._began[recording.id] = str(state["began_from"])
             return state
-        start: Literal["machine", "nothing"] = "machine" if self.with_machine and recording.analysed else "nothing"
+        start: Start = "machine" if self.with_machine and recording.analysed else "nothing"
         if reviews.read_only:
             events = beginning(start, find=lambda _: reviews.coding.layers[0])
             return state | {"events": events_json(events), "began_from": start}
-        return reviews.begin(name, start, by=self.coder)
-
-
-def counts_or_none(coders: Coders, recording: Recording) -> dict[str, int]:
-    """As :meth:`Coders.counts`; nothing where the log cannot be read, which is told when it is opened."""
-    try:
-        return coders.counts(recording)
-    except (DataError, OutputError):
-        return {"open": 0, "accepted": 0, "rejected": 0}
+        return self.begin(recording, name, start, layers=[], agreed_only=False)

@@ -6,18 +6,20 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
 from metst.errors import MetstError
-from metst.review.coders import Coders
 from metst.review.gate import Address
-from metst.review.jobs import Jobs
-from metst.review.library import Library
-from metst.review.pictures import FaceView
-from metst.review.recordings import Recording
 from metst.review.refusals import NotAllowed, NotThere
+
+if TYPE_CHECKING:
+    from metst.review.coders import Coders
+    from metst.review.jobs import Jobs
+    from metst.review.library import Library
+    from metst.review.pictures import FaceView
+    from metst.review.recordings import Recording
 
 _TOKEN_BYTES = 24
 """Random bytes of a token: nobody guesses it.  Set by hand."""
@@ -62,6 +64,9 @@ class Desk:
     jobs: Jobs = field(init=False)
 
     def __post_init__(self) -> None:
+        from metst.review.coders import Coders
+        from metst.review.jobs import Jobs
+
         self.coders = Coders(coder=self.coder, with_machine=self.with_machine)
         self.jobs = Jobs(self.output, on_done=self.library.add)
 

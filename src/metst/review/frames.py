@@ -34,7 +34,7 @@ from metst.video.seeking import seek_to
 _LEADS_S = (0.2, 2.0, 10.0)  # before a frame, where decoding starts after a jump: tried in this order
 _WORTH_A_JUMP = 48  # frames ahead, fewer are decoded through
 _BEHIND = 24  # frames before the one that is wanted that are decoded with it, when somebody goes back
-_RECENT_BYTES = 96 * 2**20  # decoded frames that are kept: some 70 of 1280 x 720
+_RECENT_BYTES = 64 * 2**20  # decoded frames that are kept: some 45 of 1280 x 720
 _SAME_FRAME = 0.25  # of a frame: nearer, a time is that of an image
 _BACK = 200  # frames: a step back no larger than this is one of somebody who goes back
 
@@ -172,8 +172,8 @@ class _Decoding:
     """
 
     def __init__(self, path: Path, *, time_s: Float64Array, first: int, lead_s: float, rate_hz: float | None) -> None:
-        self._time_s, self._stack, self.at = time_s, ExitStack(), None if math.isfinite(lead_s) else 0
-        self.at: int | None
+        self._time_s, self._stack = time_s, ExitStack()
+        self.at: int | None = None if math.isfinite(lead_s) else 0
         target_s = float(time_s[first]) - lead_s
         jumps = math.isfinite(lead_s) and target_s > float(time_s[0])
         try:

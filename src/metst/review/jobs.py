@@ -17,6 +17,7 @@ from typing import Final, Literal
 from metst.errors import OutputError
 from metst.review.recordings import id_of, is_results
 from metst.review.refusals import Conflict, NotThere
+from metst.review.uploads import folder_for
 from metst.spelling.names import without_folders
 from metst.storage import write_whole
 from metst.storage.leftovers import sweep
@@ -67,7 +68,7 @@ class Jobs:
         Called with the folder of results of each upload that is analysed.
     """
 
-    def __init__(self, output: Path | None, *, on_done: Callable[[Path], None]) -> None:
+    def __init__(self, output: Path | None, *, on_done: Callable[[Path], object]) -> None:
         self._output, self._on_done = output, on_done
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
@@ -179,11 +180,14 @@ class Jobs:
             str(job.video.absolute()),
             str(job.folder.absolute()),
         ]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            encoding="utf-8",
-        )  # fmt: skip
-        job.process = process
+        with self._lock:  # who takes it back from here on finds the process
+            if self._jobs.get(job.id) is not job or self._ended.is_set():
+                return
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                encoding="utf-8",
+            )  # fmt: skip
+            job.process = process
         problem = ""
         with process:
             assert process.stdout is not None
@@ -204,11 +208,6 @@ class Jobs:
             self._clear(job)
             job.problem = without_folders(problem, known=[job.video.parent]) or _KILLED
             job.state = "failed"
-
-
-def folder_for(video: Path) -> Path:
-    """Where the results of an upload go."""
-    return video.with_name(video.stem or video.name) if video.suffix else video.with_name(f"{video.name} results")
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -13,7 +13,7 @@ from metst.errors import UsageError
 from metst.review.recordings import Recording, id_of, is_results
 from metst.review.refusals import NotThere
 
-_OPEN: Final = 4
+_OPEN: Final = 2
 """Recordings whose tables and pictures are kept in memory.  Set by hand."""
 
 _DEEPEST: Final = 6

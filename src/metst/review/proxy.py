@@ -8,7 +8,7 @@ private to the user, whole or not at all, and goes with ``metst cache --prune`` 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from metst.review.frames import FileFrames
 from metst.storage import make_folder, whole_file
 from metst.storage.cache_folder import PICTURES_SUFFIX, default_folder
 from metst.timeline import TimeGrid
-from metst.video import read_colour_stream, write_video
+from metst.video import check_untouched, content_stamp, read_colour_stream, write_video
 from metst.video.decoder import has_timestamps, open_video
 from metst.video.seeking import key_times
 
@@ -119,18 +119,20 @@ class Proxy:
             try:
                 if not self.whole and not self._stop.is_set():
                     make_folder(self._path.parent, private=True)
+                    stamp = content_stamp(self._video)
                     with whole_file(self._path, private=True) as part, closing(self._pictures()) as pictures:
                         write_video(
                             part, pictures, rate_hz=_RATE_HZ, crf=_CRF, preset="ultrafast",
                             key_frame_every=KEY_FRAME_EVERY,
                         )  # fmt: skip
+                        check_untouched(self._video, stamp=stamp, during="it was copied")
                 self.progress = 1.0
             except _Stopped:
                 pass
             except MetstError as error:  # pictures come from the recording itself then
                 self.problem = str(error)
 
-    def _pictures(self) -> Iterator[Image]:
+    def _pictures(self) -> Generator[Image, None, None]:
         count = 0
         for count, frame in enumerate(read_colour_stream(self._video, rate_hz=self._rate_hz, threads=1), start=1):
             if self._stop.is_set():

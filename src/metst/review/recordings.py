@@ -174,7 +174,7 @@ class Recording:
         if found.path is None:
             raise Conflict(found.hint)
         with self._frames_lock:
-            if self._proxy is None and self.source.content_hash:
+            if self._proxy is None and self.source.content_hash and found.sure:
                 self._proxy = self._copy_of(found)
             quick = self._proxy is not None and self._proxy.whole
             if self._frames is None or self._frames_of != (found.path, quick):

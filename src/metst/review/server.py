@@ -6,12 +6,14 @@ import logging
 import mimetypes
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -38,6 +40,9 @@ _GRACE_S: Final = 3
 """Seconds for answers on their way when the server ends.  Set by hand."""
 
 
+_THREADS: Final = 12
+"""Requests that are worked on at a time: a browser sends six, from all of its windows.  Set by hand."""
+
 _BACKLOG: Final = 128
 """Connections that wait to be taken.  Set by hand."""
 
@@ -50,6 +55,7 @@ def create_app(desk: Desk) -> FastAPI:
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
+        lifespan=_few_threads,
         separate_input_output_schemas=False,
     )
     app.state.desk = desk
@@ -62,6 +68,13 @@ def create_app(desk: Desk) -> FastAPI:
     app.add_exception_handler(HTTPException, _unknown)
     app.add_middleware(Gate, address=desk.address, token=desk.token)
     return app
+
+
+@asynccontextmanager
+async def _few_threads(_app: FastAPI) -> AsyncIterator[None]:
+    """Let a few threads do the work: each would keep memory of the pictures that it once made."""
+    current_default_thread_limiter().total_tokens = _THREADS
+    yield
 
 
 def _index(request: Request) -> Response:
@@ -139,8 +152,9 @@ def server_of(desk: Desk) -> uvicorn.Server:
         create_app(desk),
         access_log=False,
         log_config=None,
-        lifespan="off",
+        lifespan="on",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_S,
         ws="none",
     )

@@ -13,7 +13,6 @@ from typing import Final
 from anyio.to_thread import run_sync
 
 from metst.errors import OutputError
-from metst.review.jobs import folder_for
 from metst.spelling.names import composed
 from metst.storage import make_folder, remedy, whole_file
 
@@ -39,6 +38,11 @@ def safe_name(name: str) -> str:
     if dot and len(ending) < _LONGEST // 2:
         return f"{stem.strip('. -')[: _LONGEST - len(ending)] or 'recording'}.{ending}"
     return plain.strip(". -")[:_LONGEST] or "recording"
+
+
+def folder_for(video: Path) -> Path:
+    """Where the results of an upload go."""
+    return video.with_name(video.stem or video.name) if video.suffix else video.with_name(f"{video.name} results")
 
 
 def free_path(folder: Path, name: str) -> Path:

@@ -19,14 +19,22 @@ VideoState = Literal["found", "missing", "changed", "none"]
 _LOOK_AGAIN_S: Final = 1.0
 """Seconds after which a recording that is in use is looked at again, without reading it.  Set by hand."""
 
+_WAIT_S: Final = 2.0
+"""Seconds for which pictures wait until a recording is known to be the one that was analysed; longer ones are shown
+meanwhile, since their timestamps must agree in any case.  Set by hand."""
+
+
+_UNSURE: Final = "its content is being checked"
+
 
 @dataclass(frozen=True)
 class VideoFound:
-    """Where a recording is, and what to do if it is not there."""
+    """Where a recording is, and what to do if it is not there; ``sure`` once its content was compared."""
 
     state: VideoState
     hint: str = ""
     path: Path | None = None
+    sure: bool = True
 
 
 def places_of(folder: Path, *, more: Sequence[Path]) -> list[Path]:
@@ -52,31 +60,41 @@ class VideoWatch:
         self._found: VideoFound | None = None
         self._stamp: Stamp = ()
         self._looked_s = 0.0
+        self._checking: threading.Thread | None = None
 
     def glance(self) -> VideoFound:
         """What is known now, without reading a recording; one that is there counts as found until it was checked."""
         found = self._found
-        if found is not None:
+        if found is not None and self._holds(found):
             return found
         there = self._candidates()
-        if not there:
-            return self._missing()
-        return VideoFound("found", "its content is being checked", there[0])
+        return VideoFound("found", _UNSURE, there[0], sure=False) if there else self._missing()
 
-    def check(self) -> VideoFound:
-        """The same for sure; it takes as long as reading the recording when that is new or was touched."""
+    def check(self, *, wait_s: float = _WAIT_S) -> VideoFound:
+        """The same for sure, if reading the recording takes no longer than that; it goes on in the background.
+
+        One that was not touched since is not read again.
+        """
         with self._lock:
-            now_s = time.monotonic()
-            if self._found is None or now_s - self._looked_s > _LOOK_AGAIN_S:
+            now_s, found = time.monotonic(), self._found
+            running = self._checking is not None and self._checking.is_alive()
+            if not running and (found is None or (now_s - self._looked_s > _LOOK_AGAIN_S and not self._holds(found))):
                 self._looked_s = now_s
-                path = self._found.path if self._found is not None else None
-                if path is None or content_stamp(path) != self._stamp:
-                    self._found = self._look()
-            return self._found
+                self._checking = threading.Thread(target=self._look, name="metst-video-check", daemon=True)
+                self._checking.start()
+            checking = self._checking
+        if checking is not None:
+            checking.join(wait_s)
+        return self.glance()
 
-    def check_in_background(self) -> None:
-        """Check without waiting for it."""
-        threading.Thread(target=self.check, name="metst-video-check", daemon=True).start()
+    def _holds(self, found: VideoFound) -> bool:
+        """Whether what was found is still there, untouched, or still not there."""
+        if found.path is not None:
+            return content_stamp(found.path) == self._stamp
+        return self._stamps() == self._stamp
+
+    def _stamps(self) -> Stamp:
+        return tuple(each for path in self._candidates() for each in content_stamp(path))
 
     def _candidates(self) -> list[Path]:
         name = self._source.name
@@ -84,29 +102,28 @@ class VideoWatch:
             return []
         return [path for place in self._places if (path := place / name).exists() and content_stamp(path)]
 
-    def _look(self) -> VideoFound:
-        source, there = self._source, self._candidates()
+    def _look(self) -> None:
+        source, stamps = self._source, self._stamps()
         if not source.name:
-            return VideoFound("none", "the results do not say which recording they are of")
-        if not there:
-            return self._missing()
+            self._found = VideoFound("none", "the results do not say which recording they are of")
+            return
+        there = self._candidates()
         for path in there:
             stamp = content_stamp(path)
             try:
                 content = content_hash(path)
             except MetstError:
                 continue
-            if not source.content_hash:
-                self._stamp = stamp
-                return VideoFound("found", "nobody can tell whether it is the one that was analysed", path)
-            if content == source.content_hash:
-                self._stamp = stamp
-                return VideoFound("found", "", path)
-        return VideoFound(
+            if content == source.content_hash or not source.content_hash:
+                hint = "" if source.content_hash else "nobody can tell whether it is the one that was analysed"
+                self._stamp, self._found = stamp, VideoFound("found", hint, path)
+                return
+        changed = VideoFound(
             "changed",
             f"{source.name} is there, but it is not the recording that was analysed, or was changed since: put the"
             " analysed one there, or analyse this one",
         )
+        self._stamp, self._found = stamps, changed if there else self._missing()
 
     def _missing(self) -> VideoFound:
         name = self._source.name

@@ -270,8 +270,8 @@ def frame_targets(
 def _hold_negatives(
     video: FeatureVideo, video_grid: TimeGrid, *, grid: TimeGrid, plan: WindowPlan, starts: range
 ) -> list[bool]:
-    """Which windows hold a frame of a macro-expression or a blink."""
-    kinds = ("macro", "blink")
+    """Which windows hold a frame of a macro-expression, a blink, or a candidate that was rejected."""
+    kinds = ("macro", "blink", "rejected")
     ends = network_frames(video, video_grid, start_s=grid.time_s[0], rate_hz=plan.rate_hz, kinds=kinds)
     return [bool(((ends[:, 0] < start + plan.window) & (ends[:, 1] >= start)).any()) for start in starts]
 
