@@ -34,7 +34,7 @@ from metst.video import content_hash, write_video
 RATE_HZ = 30
 MINUTES = 60
 EVENTS = 10_000
-PAINTS = 400  # of the timeline, at each width
+PAINTS = 150  # of the timeline, at each width
 STEPS = 100
 UPLOAD_BYTES = 10**9
 CHUNK_BYTES = 2**20
