@@ -22,6 +22,7 @@ export async function openAgreement({ rid, session, status }) {
   const seen = rec.layers.filter((each) => each.visible || each.mine);
   const hidden = rec.layers.filter((each) => !each.visible && !each.mine);
   const others = seen.filter((each) => !each.mine);
+  const released = rec.layers.some((each) => each.mine && each.released);
   const first = others.find((each) => each.kind === "coder") ?? others[0];
   const select = (words, chosen) => el("select", { "aria-label": words, onchange: () => show() }, seen.map((each) => el("option", { value: each.name, selected: each.name === chosen }, each.name)));
   const [a, b] = [select("First layer", session.coder), select("Second layer", first?.name)];
@@ -91,7 +92,8 @@ export async function openAgreement({ rid, session, status }) {
         status.warn(error.message);
       }
     };
-    return el("section", { class: "card" }, el("h2", {}, "Adjudication"), el("p", {}, `${words} What agrees is accepted with the mean edges; the rest is a list to decide, in a layer of its own that keeps what both said.`), el("button", { type: "button", class: "yes", onclick: run }, "Decide the disagreements"));
+    return el("section", { class: "card" }, el("h2", {}, "Adjudication"), el("p", {}, `${words} What agrees is accepted with the mean edges; the rest is a list to decide, in a layer of its own that keeps what both said.`), el("button", { type: "button", class: "yes", disabled: !released, onclick: run }, "Decide the disagreements"),
+      !released && el("p", { class: "hint" }, "Release your layer first (in the review: Layer, Release…): nobody decides before having judged alone."));
   }
 
   return { close() {} };

@@ -3,6 +3,7 @@
 import { get, post, Refused } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { ask } from "./help.js";
+import { loadLayers } from "./recording.js";
 import { moment } from "./words.js";
 
 export function bar(page) {
@@ -11,11 +12,11 @@ export function bar(page) {
   const redo = button("Redo", { key: "Ctrl Y", run: () => commands.redo() });
   const name = el("h1", { title: rec.name }, rec.name);
   const layers = el("select", { "aria-label": "Layer that you work on", onchange: () => (location.hash = `#/r/${rec.id}/${encodeURIComponent(layers.value)}`) });
-  const mine = rec.layers.filter((each) => each.mine || each.kind === "adjudicated");
+  const mine = rec.layers.filter((each) => each.mine || (each.visible && each.kind === "adjudicated"));
   const current = page.layerName ?? layer.name ?? session.coder;
   for (const each of new Set([current, session.coder, ...mine.map((one) => one.name)])) layers.append(el("option", { value: each, selected: each === current }, each === session.coder ? `${each} (you)` : each));
   const menu = el("details", { class: "menu" }, el("summary", {}, "Layer"), menuItems());
-  byId("bar").replaceChildren(el("a", { href: "#/", class: "back", title: "All recordings" }, "‹ Recordings"), name, layers.options.length > 1 ? layers : el("span", { class: "coder" }, `${current} (you)`), undo, redo, el("a", { href: `#/r/${rec.id}/agreement`, class: "link" }, "Agreement"), menu);
+  byId("bar").replaceChildren(name, layers.options.length > 1 ? layers : el("span", { class: "coder" }, `${current} (you)`), undo, redo, el("a", { href: `#/r/${rec.id}/agreement`, class: "link" }, "Agreement"), menu);
   document.title = `${rec.name} – metst review`;
   document.addEventListener("pointerdown", (event) => !menu.contains(event.target) && (menu.open = false), { signal: page.ending.signal });
 
@@ -30,7 +31,7 @@ export function bar(page) {
       await page.saving.settled();
       await post(`${rec.path}/${path}`, page.layerName ? { ...body, layer: page.layerName } : body);
       layer.load(await get(`${rec.path}/review${page.layerName ? `?layer=${encodeURIComponent(page.layerName)}` : ""}`));
-      page.others = await get(`${rec.path}/layers`);
+      page.others = await loadLayers(rec, { shown: layer.name, coder: session.coder });
       layer.tell("change");
       page.status.say(done);
     } catch (error) {

@@ -4,6 +4,8 @@ import { colours } from "./colours.js";
 import { zigzag } from "./pyramid.js";
 
 const TICKS = [0, 0.5, 1];
+/** Width of what is one least and one greatest value, pixels: finer zigzags cost more than they show. */
+const PX_PER_COLUMN = 2;
 
 export class Curves {
   /** ``lines``: [{name, colour(), pyramid, dash}] with values in [0, 1]. */
@@ -47,7 +49,7 @@ export class Curves {
     const view = this.view;
     if (this.plot.width !== view.width) this.plot.setSize({ width: view.width, height: this.height });
     const [first, after] = view.indices;
-    const data = zigzag(this.lines.map((line) => line.pyramid), this.timebase, { first, after, columns: view.plot });
+    const data = zigzag(this.lines.map((line) => line.pyramid), this.timebase, { first, after, columns: view.plot / PX_PER_COLUMN });
     this.plot.batch(() => {
       this.plot.setData(data, false);
       this.plot.setScale("x", { min: view.from, max: view.to });

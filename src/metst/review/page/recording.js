@@ -35,3 +35,16 @@ export async function loadMotion(rec) {
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   return values;
 }
+
+/** Layers beside the one that is worked on, as lanes of the timeline; in an adjudication the coder's own is one of them. */
+export async function loadLayers(rec, { shown, coder }) {
+  const layers = (await get(`${rec.path}/layers`)).filter((each) => each.name !== shown);
+  if (shown !== coder) {
+    const { events } = await get(`${rec.path}/review`);
+    layers.unshift({ name: coder, events: events.filter((event) => event.verdict === "accepted") });
+  }
+  const byTime = (a, b) => a.onset_frame - b.onset_frame;
+  return layers.filter((each) => each.events.length).map(({ name, events }) => ({
+    name, own: false, events: events.map((event) => ({ ...event, verdict: "accepted" })).sort(byTime),
+  }));
+}

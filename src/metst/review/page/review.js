@@ -11,7 +11,7 @@ import { OwnLayer } from "./layer.js";
 import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
-import { loadMotion, loadRecording } from "./recording.js";
+import { loadLayers, loadMotion, loadRecording } from "./recording.js";
 import { Saving } from "./saving.js";
 import { SeekBar } from "./seekbar.js";
 import { Selection } from "./selection.js";
@@ -97,7 +97,7 @@ class ReviewPage {
   /** What takes longer, once the page can be used. */
   async #later() {
     try {
-      const [others, motion] = await Promise.all([get(`${this.rec.path}/layers`), loadMotion(this.rec)]);
+      const [others, motion] = await Promise.all([loadLayers(this.rec, { shown: this.layer.name, coder: this.session.coder }), loadMotion(this.rec)]);
       this.others = others;
       this.#arrange();
       this.timeline.addMotion(motion);
@@ -208,13 +208,13 @@ class ReviewPage {
     selection.keep((key) => layer.get(key) !== undefined);
     if (changed) {
       const own = { name: layer.name ?? this.session.coder, own: true, events: layer.events };
-      this.timeline.setLanes([own, ...this.others.filter((each) => each.events.length).map((each) => ({ name: each.name, own: false, events: each.sorted ??= each.events.map((event) => ({ verdict: "accepted", ...event })).sort((a, b) => a.onset_frame - b.onset_frame) }))]);
+      this.timeline.setLanes([own, ...this.others]);
       this.timeline.editable = !this.readOnly;
       if (this.player.loop) this.player.setLoop(layer.get(this.player.loop.key) ?? null);
       this.seekBar.set({ events: layer.events });
       this.table.set(layer.events);
       const { open, accepted, rejected } = layer.tally;
-      this.tally.textContent = `${open} to review · ${accepted} accepted · ${rejected} rejected`;
+      this.tally.textContent = `${open} to review · ${accepted} accepted · ${rejected} rejected${layer.released ? " · released" : ""}`;
     } else {
       this.timeline.draw();
       this.table.draw();
