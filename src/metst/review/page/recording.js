@@ -16,7 +16,11 @@ export async function loadRecording(rid) {
   rec.labels ??= [];
   const wanted = ["spot_score", ...rec.classes.map((name) => `p_${name}`)].filter((name) => rec.series.includes(name));
   const values = await Promise.all(wanted.map((name) => getSeries(rid, name)));
-  return { rec, timebase: new Timebase(time_s), series: Object.fromEntries(wanted.map((name, i) => [name, values[i]])) };
+  return {
+    rec,
+    timebase: new Timebase(time_s),
+    series: Object.fromEntries(wanted.map((name, i) => [name, values[i]])),
+  };
 }
 
 /** How far each region moved, in the order of the regions; empty where nobody may see it. */
@@ -44,7 +48,11 @@ export async function loadLayers(rec, { shown, coder }) {
     layers.unshift({ name: coder, events: events.filter((event) => event.verdict === "accepted") });
   }
   const byTime = (a, b) => a.onset_frame - b.onset_frame;
-  return layers.filter((each) => each.events.length).map(({ name, events }) => ({
-    name, own: false, events: events.map((event) => ({ ...event, verdict: "accepted" })).sort(byTime),
-  }));
+  return layers
+    .filter((each) => each.events.length)
+    .map(({ name, events }) => ({
+      name,
+      own: false,
+      events: events.map((event) => ({ ...event, verdict: "accepted" })).sort(byTime),
+    }));
 }

@@ -22,11 +22,17 @@ export class Status {
       this.queues.set(saving, told);
       this.#show();
     });
-    saving.on("refused", ({ edit, reason, lost }) => this.warn(`Not done${edit.what ? ` (${edit.what})` : ""}: ${reason}${lost > 1 ? `; ${changes(lost - 1)} made upon it went with it` : ""}`));
+    saving.on("refused", ({ edit, reason, lost }) =>
+      this.warn(
+        `Not done${edit.what ? ` (${edit.what})` : ""}: ${reason}${lost > 1 ? `; ${changes(lost - 1)} made upon it went with it` : ""}`,
+      ),
+    );
     saving.on("late", ({ edit, reason, events, lost }) => {
       const last = events.at(-1);
       const who = last?.by ? ` Last changed by ${last.by}.` : "";
-      this.warn(`Not saved (${edit.what ?? edit.kind}): ${reason}.${who} It is shown as it is now.${lost > 1 ? ` ${changes(lost - 1)} made upon it went with it.` : ""}`);
+      this.warn(
+        `Not saved (${edit.what ?? edit.kind}): ${reason}.${who} It is shown as it is now.${lost > 1 ? ` ${changes(lost - 1)} made upon it went with it.` : ""}`,
+      );
     });
   }
 
@@ -39,7 +45,8 @@ export class Status {
   #show() {
     this.line.hidden = false;
     const told = [...this.queues];
-    const [saving, { state, waiting, reason }] = told.find(([, each]) => each.state === "failed") ?? told.find(([, each]) => each.state === "saving") ?? told[0];
+    const [saving, { state, waiting, reason }] =
+      told.find(([, each]) => each.state === "failed") ?? told.find(([, each]) => each.state === "saving") ?? told[0];
     if (state === "saved") this.#state("saved", "All changes saved");
     else if (state === "saving") this.#state("saving", waiting > 1 ? `Saving ${changes(waiting)}…` : "Saving…");
     else this.#failed(saving, waiting, reason);
@@ -77,7 +84,12 @@ export class Status {
   #note(kind, words) {
     for (const old of [...this.notes.children]) if (old.firstChild.textContent === words) old.remove();
     while (this.notes.children.length > 2) this.notes.firstChild.remove();
-    const note = el("div", { class: kind }, el("span", {}, words), el("button", { type: "button", class: "small", "aria-label": "Dismiss", onclick: () => note.remove() }, "×"));
+    const note = el(
+      "div",
+      { class: kind },
+      el("span", {}, words),
+      el("button", { type: "button", class: "small", "aria-label": "Dismiss", onclick: () => note.remove() }, "×"),
+    );
     this.notes.append(note);
     return note;
   }

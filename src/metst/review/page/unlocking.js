@@ -21,10 +21,17 @@ export function unlocking(page) {
   page.toggleFaces = async () => {
     let wanted = "eyes";
     if (session.faces !== "clear") {
-      wanted = await ask("Show faces?", [
-        "Pictures of faces are personal data: whoever sees this screen will recognise the person. Show them only where the consent that was given covers that nobody else looks on, or all who do are covered as well.",
-        "Until you close this review server or bar them again, pictures are shown as they were recorded. Barred pictures never leave the server unbarred.",
-      ], [{ words: "Blur only", value: "blurred" }, { words: "Show faces", value: "clear", kind: "yes" }]);
+      wanted = await ask(
+        "Show faces?",
+        [
+          "Pictures of faces are personal data: whoever sees this screen will recognise the person. Show them only where the consent that was given covers that nobody else looks on, or all who do are covered as well.",
+          "Until you close this review server or bar them again, pictures are shown as they were recorded. Barred pictures never leave the server unbarred.",
+        ],
+        [
+          { words: "Blur only", value: "blurred" },
+          { words: "Show faces", value: "clear", kind: "yes" },
+        ],
+      );
     }
     if (!wanted) return;
     try {
