@@ -6,6 +6,8 @@ import { zigzag } from "./pyramid.js";
 const TICKS = [0, 0.5, 1];
 /** Width of what is one least and one greatest value, pixels: finer zigzags cost more than they show. */
 const PX_PER_COLUMN = 2;
+/** Up to so many frames to a pixel each is drawn. */
+const FRAMES_PER_PX = 3;
 
 export class Curves {
   /** ``lines``: [{name, colour(), pyramid, dash}] with values in [0, 1]. */
@@ -70,10 +72,11 @@ export class Curves {
     const view = this.view;
     if (this.plot.width !== view.width) this.plot.setSize({ width: view.width, height: this.height });
     const [first, after] = view.indices;
+    const columns = after - first <= view.plot * FRAMES_PER_PX ? after - first : view.plot / PX_PER_COLUMN;
     const data = zigzag(
       this.lines.map((line) => line.pyramid),
       this.timebase,
-      { first, after, columns: view.plot / PX_PER_COLUMN },
+      { first, after, columns },
     );
     this.plot.batch(() => {
       this.plot.setData(data, false);
