@@ -1,4 +1,4 @@
-"""The review page in a browser: when it can be used, how fluid it is, what it weighs; an upload and the server's memory.
+"""The review page in a browser: when it can be used, how fluid it is, what it weighs; what an upload costs.
 
     python benchmarks/review.py                 (all; or name some: ready fluid steps weight upload)
 
@@ -34,7 +34,7 @@ from metst.video import content_hash, write_video
 RATE_HZ = 30
 MINUTES = 60
 EVENTS = 10_000
-PAINTS = 400  # of the timeline, at each width
+PAINTS = 150  # of the timeline, at each width
 STEPS = 100
 UPLOAD_BYTES = 10**9
 CHUNK_BYTES = 2**20
@@ -68,7 +68,7 @@ function turn(now) {
 const turn2 = () => requestAnimationFrame(turn);
 turn2();
 """
-"""Pans or zooms once per picture of the screen; gives ms of drawing, of painting, and between pictures of the screen."""
+"""Pans or zooms once per picture of the screen; gives ms of drawing, painting, and between pictures of the screen."""
 
 STEP = """
 const [steps, key, done] = [arguments[0], arguments[1], arguments[2]];
@@ -78,7 +78,7 @@ document.addEventListener("metst:picture", function next(event) {
   if (times.length < steps) setTimeout(press, 30);
   else { document.removeEventListener("metst:picture", next); done(times); }
 });
-const press = () => document.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true, shiftKey: arguments[3] === true}));
+const press = () => document.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
 press();
 """
 
@@ -157,7 +157,8 @@ def measure_steps(page: Page) -> None:
 
 def measure_weight(page: Page) -> None:
     sizes: dict[str, int] = page.browser.execute_script(
-        "return Object.fromEntries(performance.getEntriesByType('resource').filter(entry => entry.name.includes('/static/'))"
+        "return Object.fromEntries("
+        "performance.getEntriesByType('resource').filter(entry => entry.name.includes('/static/'))"
         ".map(entry => [entry.name.split('/').pop(), entry.decodedBodySize]))"
     )
     scripts = sum(size for name, size in sizes.items() if name.endswith(".js"))
@@ -198,7 +199,7 @@ def measure_upload(server: Server) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help='some of ' + ', '.join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help="some of " + ", ".join(PARTS))
     wanted: list[str] = parser.parse_args().parts or list(PARTS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

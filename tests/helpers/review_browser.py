@@ -41,7 +41,13 @@ class Server:
     def kill(self) -> None:
         """As ``kill -9`` does."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        self.end()
+
+    def end(self) -> None:
+        """Wait until it has ended."""
+        self.process.wait(timeout=PATIENCE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 def start_server(
@@ -67,9 +73,7 @@ def serving(*results: Path, output: Path, **options: Any) -> Iterator[Server]:
         yield server
     finally:
         server.process.terminate()
-        server.process.wait(timeout=PATIENCE_S)
-        assert server.process.stdout is not None
-        server.process.stdout.close()
+        server.end()
 
 
 @contextmanager
@@ -105,22 +109,22 @@ class Page:
         return value
 
     def open(self, recording: str) -> None:
-        """Open the list, and a recording of it."""
+        """Open the list, and a recording of it, as in a new window."""
         self.browser.get(self.url)
-        find = (
-            "return [...document.querySelectorAll('a.recording')].find(each => each.textContent.includes(arguments[0]))"
-        )
-        self.until(find, recording).click()
-        self.until(
-            "return document.documentElement.dataset.whole && document.querySelector('canvas.picture').dataset.frame"
-        )
+        links = "[...document.querySelectorAll('a.recording')]"
+        link = self.until(f"return {links}.find(each => each.textContent.includes(arguments[0]))", recording)
+        self.browser.execute_script("sessionStorage.clear()")
+        link.click()
+        self._shown()
 
     def reload(self) -> None:
         """Load the page anew."""
         self.browser.refresh()
-        self.until(
-            "return document.documentElement.dataset.whole && document.querySelector('canvas.picture').dataset.frame"
-        )
+        self._shown()
+
+    def _shown(self) -> None:
+        self.until("return document.documentElement.dataset.whole")
+        self.until("return document.querySelector('canvas.picture').dataset.frame")
 
     def keys(self, *names: str) -> None:
         """Press keys one after the other; what they change is drawn then."""

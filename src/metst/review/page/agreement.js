@@ -14,22 +14,52 @@ const FIGURES = [
   ["mean_iou", "overlap", "mean intersection over union of matched events"],
 ];
 
+const signed = (value) => value.toFixed(1).replace("-", "−");
+
 export async function openAgreement({ rid, session, status }) {
   const path = `/api/recordings/${rid}`;
   const rec = await get(path);
   const seen = rec.layers.filter((each) => each.visible || each.mine);
   const hidden = rec.layers.filter((each) => !each.visible && !each.mine);
   const others = seen.filter((each) => !each.mine);
+  const released = rec.layers.some((each) => each.mine && each.released);
   const first = others.find((each) => each.kind === "coder") ?? others[0];
-  const select = (words, chosen) => el("select", { "aria-label": words, onchange: () => show() }, seen.map((each) => el("option", { value: each.name, selected: each.name === chosen }, each.name)));
+  const select = (words, chosen) =>
+    el(
+      "select",
+      { "aria-label": words, onchange: () => show() },
+      seen.map((each) => el("option", { value: each.name, selected: each.name === chosen }, each.name)),
+    );
   const [a, b] = [select("First layer", session.coder), select("Second layer", first?.name)];
   const result = el("div", { class: "agreement", "aria-live": "polite" });
-  byId("bar").replaceChildren(el("h1", { title: rec.name }, `Agreement – ${rec.name}`), el("a", { class: "link", href: `#/r/${rid}` }, "‹ Back to the review"));
+  byId("bar").replaceChildren(
+    el("h1", { title: rec.name }, `Agreement – ${rec.name}`),
+    el("a", { class: "link", href: `#/r/${rid}` }, "‹ Back to the review"),
+  );
   document.title = `Agreement – ${rec.name} – metst review`;
-  const blind = hidden.length ? el("p", { class: "blind" }, el("strong", {}, "Coded blind: "), `${hidden.map((each) => each.name).join(", ")} can be seen and compared once both that layer and yours are released.`) : null;
-  const body = others.length && seen.length > 1
-    ? [el("p", { class: "choose" }, a, " against ", b), result]
-    : [el("div", { class: "trouble quiet" }, el("h2", {}, "Nothing to compare yet"), el("p", {}, "Agreement is told between two layers that you may see: yours, the machine’s, imported ones, and those of coders who have released theirs, once yours is released as well."))];
+  const blind = hidden.length
+    ? el(
+        "p",
+        { class: "blind" },
+        el("strong", {}, "Coded blind: "),
+        `${hidden.map((each) => each.name).join(", ")} can be seen and compared once both that layer and yours are released.`,
+      )
+    : null;
+  const body =
+    others.length && seen.length > 1
+      ? [el("p", { class: "choose" }, a, " against ", b), result]
+      : [
+          el(
+            "div",
+            { class: "trouble quiet" },
+            el("h2", {}, "Nothing to compare yet"),
+            el(
+              "p",
+              {},
+              "Agreement is told between two layers that you may see: yours, the machine’s, imported ones, and those of coders who have released theirs, once yours is released as well.",
+            ),
+          ),
+        ];
   byId("main").replaceChildren(el("div", { class: "page" }, blind, body));
   if (others.length) await show();
 
@@ -48,22 +78,55 @@ export async function openAgreement({ rid, session, status }) {
   }
 
   function figures(told) {
-    return el("dl", { class: "figures" }, FIGURES.filter(([name]) => name in told).map(([name, words, title]) => el("div", { title }, el("dt", {}, words), el("dd", { "data-figure": name }, share(told[name])))));
+    return el(
+      "dl",
+      { class: "figures" },
+      FIGURES.filter(([name]) => name in told).map(([name, words, title]) =>
+        el("div", { title }, el("dt", {}, words), el("dd", { "data-figure": name }, share(told[name]))),
+      ),
+    );
   }
 
   function counts(told) {
-    return el("p", { class: "counts" }, `${told.matched} events in both (IoU of ${told.iou} or more), ${told.agreed} of them of one class; ${told.only_a} only of ${a.value}, ${told.only_b} only of ${b.value}; ${told.frames.toLocaleString("en")} frames compared.`);
+    return el(
+      "p",
+      { class: "counts" },
+      `${told.matched} events in both (IoU of ${told.iou} or more), ${told.agreed} of them of one class; ${told.only_a} only of ${a.value}, ${told.only_b} only of ${b.value}; ${told.frames.toLocaleString("en")} frames compared.`,
+    );
   }
 
   function edges(told) {
     const row = (edge) => {
       const { frames, seconds, pairs } = told[edge];
       if (!frames) return el("tr", {}, el("th", { scope: "row" }, edge), el("td", { colSpan: 4 }, "no pairs"));
-      const values = [frames.median.toFixed(1), `${frames.lower_quartile.toFixed(1)} to ${frames.upper_quartile.toFixed(1)}`, frames.mean_absolute.toFixed(1), seconds ? `${Math.round(1000 * seconds.mean_absolute)} ms` : "–"];
-      return el("tr", {}, el("th", { scope: "row", title: `${pairs} pairs` }, edge), values.map((value) => el("td", {}, value)));
+      const values = [
+        signed(frames.median),
+        `${signed(frames.lower_quartile)} to ${signed(frames.upper_quartile)}`,
+        frames.mean_absolute.toFixed(1),
+        seconds ? `${Math.round(1000 * seconds.mean_absolute)} ms` : "–",
+      ];
+      return el(
+        "tr",
+        {},
+        el("th", { scope: "row", title: `${pairs} pairs` }, edge),
+        values.map((value) => el("td", {}, value)),
+      );
     };
-    const head = ["", "median, frames", "middle half", "mean absolute", "the same in time"].map((title) => el("th", { scope: "col" }, title));
-    return el("section", { class: "card" }, el("h2", {}, "Edges"), el("p", { class: "hint" }, `How much later ${b.value} puts them than ${a.value}.`), el("table", { class: "plain" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, ["onset", "apex", "offset"].map(row))));
+    const head = ["", "median, frames", "middle half", "mean absolute", "the same in time"].map((title) =>
+      el("th", { scope: "col" }, title),
+    );
+    return el(
+      "section",
+      { class: "card" },
+      el("h2", {}, "Edges"),
+      el("p", { class: "hint" }, `How much later ${b.value} puts them than ${a.value}.`),
+      el(
+        "table",
+        { class: "plain" },
+        el("thead", {}, el("tr", {}, head)),
+        el("tbody", {}, ["onset", "apex", "offset"].map(row)),
+      ),
+    );
   }
 
   function confusion(told) {
@@ -73,9 +136,30 @@ export async function openAgreement({ rid, session, status }) {
       made.style.setProperty("--share", String(value / most));
       return made;
     };
-    const head = el("tr", {}, el("th", {}, `${a.value} ↓  ${b.value} →`), told.labels.map((name) => el("th", { scope: "col" }, name)));
-    const rows = told.confusion.map((row, i) => el("tr", {}, el("th", { scope: "row" }, told.labels[i]), row.map((value, j) => cell(value, i, j))));
-    return el("section", { class: "card" }, el("h2", {}, "Classes"), el("div", { class: "scroll" }, el("table", { class: "plain confusion" }, el("thead", {}, head), el("tbody", {}, rows))));
+    const head = el(
+      "tr",
+      {},
+      el("th", {}, `${a.value} ↓  ${b.value} →`),
+      told.labels.map((name) => el("th", { scope: "col" }, name)),
+    );
+    const rows = told.confusion.map((row, i) =>
+      el(
+        "tr",
+        {},
+        el("th", { scope: "row" }, told.labels[i]),
+        row.map((value, j) => cell(value, i, j)),
+      ),
+    );
+    return el(
+      "section",
+      { class: "card" },
+      el("h2", {}, "Classes"),
+      el(
+        "div",
+        { class: "scroll" },
+        el("table", { class: "plain confusion" }, el("thead", {}, head), el("tbody", {}, rows)),
+      ),
+    );
   }
 
   function adjudicate(told) {
@@ -89,7 +173,23 @@ export async function openAgreement({ rid, session, status }) {
         status.warn(error.message);
       }
     };
-    return el("section", { class: "card" }, el("h2", {}, "Adjudication"), el("p", {}, `${words} What agrees is accepted with the mean edges; the rest is a list to decide, in a layer of its own that keeps what both said.`), el("button", { type: "button", class: "yes", onclick: run }, "Decide the disagreements"));
+    return el(
+      "section",
+      { class: "card" },
+      el("h2", {}, "Adjudication"),
+      el(
+        "p",
+        {},
+        `${words} What agrees is accepted with the mean edges; the rest is a list to decide, in a layer of its own that keeps what both said.`,
+      ),
+      el("button", { type: "button", class: "yes", disabled: !released, onclick: run }, "Decide the disagreements"),
+      !released &&
+        el(
+          "p",
+          { class: "hint" },
+          "Release your layer first (in the review: Layer, Release…): nobody decides before having judged alone.",
+        ),
+    );
   }
 
   return { close() {} };

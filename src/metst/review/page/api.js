@@ -24,7 +24,11 @@ async function refusal(answer) {
     // no JSON: the status alone has to do
   }
   const detail = typeof body.detail === "string" ? body.detail : `the server answered ${answer.status}`;
-  return new Refused(answer.status, answer.status === 401 ? "the address has no valid token; open the one that metst review printed" : detail, body);
+  return new Refused(
+    answer.status,
+    answer.status === 401 ? "the address has no valid token; open the one that metst review printed" : detail,
+    body,
+  );
 }
 
 async function request(path, options = {}) {
@@ -69,7 +73,7 @@ export async function getPicture(path, signal) {
 /** Sends a file as it is; ``onShare`` is told which share of it is sent. */
 export function putFile(path, file, onShare) {
   return new Promise((resolve, reject) => {
-    const sending = new XMLHttpRequest();  // fetch does not tell how far an upload is
+    const sending = new XMLHttpRequest(); // fetch does not tell how far an upload is
     sending.open("PUT", path);
     sending.upload.onprogress = (event) => event.lengthComputable && onShare(event.loaded / event.total);
     sending.onerror = () => reject(new Unreachable());
@@ -89,7 +93,7 @@ export function putFile(path, file, onShare) {
 
 /** A new name for an edit: sent twice under one name, it is applied once. */
 export function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));  // randomUUID is missing where the page is not on loopback
+  const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID is missing where the page is not on loopback
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -3,6 +3,7 @@
 import { get, post, Refused } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { ask } from "./help.js";
+import { loadLayers } from "./recording.js";
 import { moment } from "./words.js";
 
 export function bar(page) {
@@ -10,27 +11,73 @@ export function bar(page) {
   const undo = button("Undo", { key: "Ctrl Z", run: () => commands.undo() });
   const redo = button("Redo", { key: "Ctrl Y", run: () => commands.redo() });
   const name = el("h1", { title: rec.name }, rec.name);
-  const layers = el("select", { "aria-label": "Layer that you work on", onchange: () => (location.hash = `#/r/${rec.id}/${encodeURIComponent(layers.value)}`) });
-  const mine = rec.layers.filter((each) => each.mine || each.kind === "adjudicated");
+  const layers = el("select", {
+    "aria-label": "Layer that you work on",
+    onchange: () => (location.hash = `#/r/${rec.id}/${encodeURIComponent(layers.value)}`),
+  });
+  const mine = rec.layers.filter((each) => each.mine || (each.visible && each.kind === "adjudicated"));
   const current = page.layerName ?? layer.name ?? session.coder;
-  for (const each of new Set([current, session.coder, ...mine.map((one) => one.name)])) layers.append(el("option", { value: each, selected: each === current }, each === session.coder ? `${each} (you)` : each));
+  for (const each of new Set([current, session.coder, ...mine.map((one) => one.name)]))
+    layers.append(
+      el("option", { value: each, selected: each === current }, each === session.coder ? `${each} (you)` : each),
+    );
   const menu = el("details", { class: "menu" }, el("summary", {}, "Layer"), menuItems());
-  byId("bar").replaceChildren(el("a", { href: "#/", class: "back", title: "All recordings" }, "‹ Recordings"), name, layers.options.length > 1 ? layers : el("span", { class: "coder" }, `${current} (you)`), undo, redo, el("a", { href: `#/r/${rec.id}/agreement`, class: "link" }, "Agreement"), menu);
+  byId("bar").replaceChildren(
+    name,
+    layers.options.length > 1 ? layers : el("span", { class: "coder" }, `${current} (you)`),
+    undo,
+    redo,
+    el("a", { href: `#/r/${rec.id}/agreement`, class: "link" }, "Agreement"),
+    menu,
+  );
   document.title = `${rec.name} – metst review`;
-  document.addEventListener("pointerdown", (event) => !menu.contains(event.target) && (menu.open = false), { signal: page.ending.signal });
+  document.addEventListener("pointerdown", (event) => !menu.contains(event.target) && (menu.open = false), {
+    signal: page.ending.signal,
+  });
 
   function menuItems() {
-    const item = (words, run) => el("button", { type: "button", onclick: () => { menu.open = false; run(); } }, words);
-    const formats = (session.formats ?? []).map((format) => el("a", { class: "format", download: "", href: `${rec.path}/export?format=${encodeURIComponent(format)}${page.layerName ? `&layer=${encodeURIComponent(page.layerName)}` : ""}` }, format));
-    return el("div", { class: "menu-body" }, page.releaseItem = item("", release), item("Begin anew from…", begin), item("History", history), el("p", { class: "menu-title" }, "Export this layer as"), el("div", { class: "formats" }, formats));
+    const item = (words, run) =>
+      el(
+        "button",
+        {
+          type: "button",
+          onclick: () => {
+            menu.open = false;
+            run();
+          },
+        },
+        words,
+      );
+    const formats = (session.formats ?? []).map((format) =>
+      el(
+        "a",
+        {
+          class: "format",
+          download: "",
+          href: `${rec.path}/export?format=${encodeURIComponent(format)}${page.layerName ? `&layer=${encodeURIComponent(page.layerName)}` : ""}`,
+        },
+        format,
+      ),
+    );
+    return el(
+      "div",
+      { class: "menu-body" },
+      (page.releaseItem = item("", release)),
+      item("Begin anew from…", begin),
+      item("History", history),
+      el("p", { class: "menu-title" }, "Export this layer as"),
+      el("div", { class: "formats" }, formats),
+    );
   }
 
   async function send(path, body, done) {
     try {
       await page.saving.settled();
       await post(`${rec.path}/${path}`, page.layerName ? { ...body, layer: page.layerName } : body);
-      layer.load(await get(`${rec.path}/review${page.layerName ? `?layer=${encodeURIComponent(page.layerName)}` : ""}`));
-      page.others = await get(`${rec.path}/layers`);
+      layer.load(
+        await get(`${rec.path}/review${page.layerName ? `?layer=${encodeURIComponent(page.layerName)}` : ""}`),
+      );
+      page.others = await loadLayers(rec, { shown: layer.name, coder: session.coder });
       layer.tell("change");
       page.status.say(done);
     } catch (error) {
@@ -44,31 +91,70 @@ export function bar(page) {
       return;
     }
     const { open } = layer.tally;
-    const answer = await ask("Release this layer?", [
-      "Coders work blind: you see the layers of others, and they see yours, once both are released. Agreement is told then.",
-      open ? `${open} candidates are still to review; they are no part of the layer.` : "All candidates are reviewed.",
-    ], [{ words: "Release", value: "release", kind: "yes" }]);
+    const answer = await ask(
+      "Release this layer?",
+      [
+        "Coders work blind: you see the layers of others, and they see yours, once both are released. Agreement is told then.",
+        open
+          ? `${open} candidates are still to review; they are no part of the layer.`
+          : "All candidates are reviewed.",
+      ],
+      [{ words: "Release", value: "release", kind: "yes" }],
+    );
     if (answer) await send("release", { released: true }, "Released.");
   }
 
   async function begin() {
-    if (layer.revision) {
+    if (layer.undoText || layer.redoText) {
       page.status.warn("This layer has been edited already; only one without edits can begin from something else.");
       return;
     }
-    const named = rec.layers.filter((each) => each.visible && !each.mine).map((each) => ({ words: each.name, value: each.name }));
+    const named = rec.layers
+      .filter((each) => each.visible && !each.mine)
+      .map((each) => ({ words: each.name, value: each.name }));
     const machine = session.with_machine ? [{ words: "the machine’s candidates", value: "machine" }] : [];
-    const answer = await ask("Begin this layer from", ["What it begins from stays beside what you say; it is never changed."], [...machine, ...named.filter((each) => each.value !== "machine"), { words: "nothing", value: "nothing" }]);
+    const answer = await ask(
+      "Begin this layer from",
+      ["What it begins from stays beside what you say; it is never changed."],
+      [...machine, ...named.filter((each) => each.value !== "machine"), { words: "nothing", value: "nothing" }],
+    );
     if (!answer) return;
     const from = ["machine", "nothing"].includes(answer) ? answer : "layers";
     await send("begin", { from, layers: from === "layers" ? [answer] : [], agreed_only: false }, "Begun.");
   }
 
   async function history() {
-    const entries = await get(`${rec.path}/history${page.layerName ? `?layer=${encodeURIComponent(page.layerName)}` : ""}`);
-    const rows = entries.toReversed().slice(0, 500).map((each) => el("tr", { class: each.undone ? "undone" : "" }, el("td", {}, String(each.number)), el("td", {}, each.what ?? each.kind), el("td", {}, each.by), el("td", {}, moment(each.at)), el("td", {}, each.undone ? "undone" : "")));
+    const entries = await get(
+      `${rec.path}/history${page.layerName ? `?layer=${encodeURIComponent(page.layerName)}` : ""}`,
+    );
+    const rows = entries
+      .toReversed()
+      .slice(0, 500)
+      .map((each) =>
+        el(
+          "tr",
+          { class: each.undone ? "undone" : "" },
+          el("td", {}, String(each.number)),
+          el("td", {}, each.what ?? each.kind),
+          el("td", {}, each.by),
+          el("td", {}, moment(each.at)),
+          el("td", {}, each.undone ? "undone" : ""),
+        ),
+      );
     const head = ["", "what", "who", "when", ""].map((title) => el("th", { scope: "col" }, title));
-    await ask("History of this layer", [rows.length ? el("div", { class: "scroll" }, el("table", { class: "history" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows))) : "Nothing was changed yet."], []);
+    await ask(
+      "History of this layer",
+      [
+        rows.length
+          ? el(
+              "div",
+              { class: "scroll" },
+              el("table", { class: "history" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows)),
+            )
+          : "Nothing was changed yet.",
+      ],
+      [],
+    );
   }
 
   page.showBar = () => {

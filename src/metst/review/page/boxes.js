@@ -163,8 +163,12 @@ export class Boxes {
       const [left, right] = this.#place(event);
       if (x < left - GRIP_PX || x > right + GRIP_PX) continue;
       const roomy = right - left > 3 * GRIP_PX;
-      const part = Math.abs(x - left) <= GRIP_PX && (roomy || x < left) ? "onset"
-        : Math.abs(x - right) <= GRIP_PX && (roomy || x > right) ? "offset" : "whole";
+      const part =
+        Math.abs(x - left) <= GRIP_PX && (roomy || x < left)
+          ? "onset"
+          : Math.abs(x - right) <= GRIP_PX && (roomy || x > right)
+            ? "offset"
+            : "whole";
       const rank = (selection.has(event.key) ? -1e9 : 0) + (part === "whole" ? 0 : 1e6) + (right - left);
       if (!best || rank < best.rank) best = { lane, event, part, rank };
     }

@@ -68,10 +68,7 @@ export function commandsOf(page) {
     loop() {
       const event = current();
       if (player.loop || !event) player.setLoop(null);
-      else {
-        player.setLoop(event);
-        player.seek(player.loop.first).then(() => player.play());
-      }
+      else player.playLoop(event);
       if (!event) page.say("Choose an event to loop.");
     },
     zoomBy: (factor) => timeline.zoom(factor),
@@ -112,10 +109,14 @@ export function commandsOf(page) {
     accept: () => judge("accepted"),
     reject: () => judge("rejected"),
     reopen: () => judge("open"),
-    take: (at) => some(() => {
-      const proposal = current().proposals?.[at];
-      send(proposal && editing.take(current(), proposal), proposal ? "It is so already." : at ? "There is no second proposal." : "Nobody proposed this event.");
-    }),
+    take: (at) =>
+      some(() => {
+        const proposal = current().proposals?.[at];
+        send(
+          proposal && editing.take(current(), proposal),
+          proposal ? "It is so already." : at ? "There is no second proposal." : "Nobody proposed this event.",
+        );
+      }),
     label: (key) => {
       const name = page.classes.choices[Number(key) - 1];
       if (name) some((events) => send(editing.relabel(events, name), `Already ${name}.`));
@@ -151,26 +152,40 @@ export function commandsOf(page) {
     onset: (by) => nudge("onset", by),
     apex: (by) => nudge("apex", by),
     offset: (by) => nudge("offset", by),
-    here: (edge) => some(() => send(editing.setEdges(current(), { [edge]: player.frame }, length), `The ${edge} is there already.`)),
-    shift: (by) => some((events) => {
-      send(editing.shift(events, by, length), "It cannot go further.");
-      player.step(current().onset_frame - player.frame);
-    }),
-    split: () => some(() => {
-      const edit = send(editing.split(current(), player.frame), "Go to a frame inside of the event, after its first one, to split it there.");
-      if (edit) selection.set([edit.changes[1].temporary], edit.changes[1].temporary);
-    }),
-    merge: () => some((events) => {
-      const edit = send(editing.merge(events), "Choose two events or more to merge: Ctrl click, or Shift N.");
-      if (edit) selection.only(edit.changes.at(-1).temporary);
-    }),
+    here: (edge) =>
+      some(() => send(editing.setEdges(current(), { [edge]: player.frame }, length), `The ${edge} is there already.`)),
+    shift: (by) =>
+      some((events) => {
+        send(editing.shift(events, by, length), "It cannot go further.");
+        player.step(current().onset_frame - player.frame);
+      }),
+    split: () =>
+      some(() => {
+        const edit = send(
+          editing.split(current(), player.frame),
+          "Go to a frame inside of the event, after its first one, to split it there.",
+        );
+        if (edit) selection.set([edit.changes[1].temporary], edit.changes[1].temporary);
+      }),
+    merge: () =>
+      some((events) => {
+        const edit = send(editing.merge(events), "Choose two events or more to merge: Ctrl click, or Shift N.");
+        if (edit) selection.only(edit.changes.at(-1).temporary);
+      }),
     remove: () => some((events) => send(editing.remove(events), "Already rejected.")),
 
-    all: () => selection.set(table.shown.map((event) => event.key), selection.current ?? table.shown[0]?.key ?? null),
-    copy: () => some((events) => {
-      copied = events.map((event) => ({ ...event }));
-      page.say(`Copied ${events.length === 1 ? "an event" : `${events.length} events`}: Ctrl V pastes label and units, Ctrl Shift V the events.`);
-    }),
+    all: () =>
+      selection.set(
+        table.shown.map((event) => event.key),
+        selection.current ?? table.shown[0]?.key ?? null,
+      ),
+    copy: () =>
+      some((events) => {
+        copied = events.map((event) => ({ ...event }));
+        page.say(
+          `Copied ${events.length === 1 ? "an event" : `${events.length} events`}: Ctrl V pastes label and units, Ctrl Shift V the events.`,
+        );
+      }),
     paste() {
       if (!copied.length) page.say("Nothing is copied yet: Ctrl C.");
       else some((events) => send(editing.pasteValues(copied[0], events), "They have these values already."));
@@ -184,7 +199,10 @@ export function commandsOf(page) {
     },
     undo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.undo()),
     redo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.redo()),
-    clear: () => selection.set([], null),
+    clear() {
+      if (marked === null) selection.set([], null);
+      else this.markCancel();
+    },
     help: () => showKeys(),
     advance(on) {
       page.advances = on;

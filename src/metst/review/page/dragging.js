@@ -33,7 +33,14 @@ export function dragging(page) {
     timeline.draw();
   });
 
-  const draft = (onset, offset) => ({ key: "draft", onset_frame: onset, offset_frame: offset, apex_frame: null, label: "new", verdict: "accepted" });
+  const draft = (onset, offset) => ({
+    key: "draft",
+    onset_frame: onset,
+    offset_frame: offset,
+    apex_frame: null,
+    label: "new",
+    verdict: "accepted",
+  });
 
   /** An event that is being marked grows with the picture. */
   page.showMark = (onset) => {

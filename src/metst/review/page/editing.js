@@ -22,7 +22,8 @@ function change(event, values) {
   return { key: event.key, after };
 }
 
-const same = (event, values) => Object.entries(values).every(([name, value]) => JSON.stringify(event[name]) === JSON.stringify(value));
+const same = (event, values) =>
+  Object.entries(values).every(([name, value]) => JSON.stringify(event[name]) === JSON.stringify(value));
 
 function all(events, what, valuesOf) {
   const changes = events.map((event) => [event, valuesOf(event)]).filter(([event, values]) => !same(event, values));
@@ -34,7 +35,11 @@ const VERDICT_WORDS = { accepted: "accept", rejected: "reject", open: "put back 
 /** What a coder added has nothing to be judged against: rejected, it goes. */
 export function judge(events, verdict) {
   if (verdict === "rejected") return remove(events, VERDICT_WORDS.rejected);
-  return all(events.filter((event) => event.proposals?.length), `${VERDICT_WORDS[verdict]}${named(events)}`, () => ({ verdict }));
+  return all(
+    events.filter((event) => event.proposals?.length),
+    `${VERDICT_WORDS[verdict]}${named(events)}`,
+    () => ({ verdict }),
+  );
 }
 
 /** Makes an event what one of its proposals says. */
@@ -60,7 +65,14 @@ export function setEdges(event, edges, length, what) {
   for (const [edge, frame] of Object.entries(edges)) wanted[EDGES[edge]] = frame;
   if ("onset" in edges && !("offset" in edges)) wanted.onset_frame = Math.min(wanted.onset_frame, event.offset_frame);
   if ("offset" in edges && !("onset" in edges)) wanted.offset_frame = Math.max(wanted.offset_frame, event.onset_frame);
-  return all([event], what ?? Object.entries(edges).map(([edge, frame]) => `${edge} to frame ${frame}`).join(", "), () => within(wanted, length));
+  return all(
+    [event],
+    what ??
+      Object.entries(edges)
+        .map(([edge, frame]) => `${edge} to frame ${frame}`)
+        .join(", "),
+    () => within(wanted, length),
+  );
 }
 
 export function nudge(events, edge, by, length) {
@@ -79,10 +91,13 @@ export function shift(events, by, length) {
   const least = 1 - Math.min(...events.map((event) => event.onset_frame));
   const step = Math.min(Math.max(by, least), most);
   const what = `move${named(events)} by ${frames(Math.abs(step))} ${step < 0 ? "earlier" : "later"}`;
-  return step === 0 ? null : all(events, what, (event) => ({
-    onset_frame: event.onset_frame + step, offset_frame: event.offset_frame + step,
-    apex_frame: event.apex_frame === null ? null : event.apex_frame + step,
-  }));
+  return step === 0
+    ? null
+    : all(events, what, (event) => ({
+        onset_frame: event.onset_frame + step,
+        offset_frame: event.offset_frame + step,
+        apex_frame: event.apex_frame === null ? null : event.apex_frame + step,
+      }));
 }
 
 const heirs = (events) => ({
@@ -94,8 +109,13 @@ const heirs = (events) => ({
 export function split(event, frame) {
   if (frame <= event.onset_frame || frame > event.offset_frame) return null;
   const half = (values) => {
-    const inside = event.apex_frame !== null && event.apex_frame >= values.onset_frame && event.apex_frame <= values.offset_frame;
-    return { key: null, after: { ...valueOf(event), ...values, apex_frame: inside ? event.apex_frame : null, verdict: "accepted" }, ...heirs([event]) };
+    const inside =
+      event.apex_frame !== null && event.apex_frame >= values.onset_frame && event.apex_frame <= values.offset_frame;
+    return {
+      key: null,
+      after: { ...valueOf(event), ...values, apex_frame: inside ? event.apex_frame : null, verdict: "accepted" },
+      ...heirs([event]),
+    };
   };
   const first = half({ onset_frame: event.onset_frame, offset_frame: frame - 1 });
   const second = half({ onset_frame: frame, offset_frame: event.offset_frame });
@@ -107,7 +127,8 @@ export function merge(events) {
   if (events.length < 2) return null;
   const surest = events.reduce((best, event) => ((event.confidence ?? -1) > (best.confidence ?? -1) ? event : best));
   const after = {
-    ...valueOf(surest), verdict: "accepted",
+    ...valueOf(surest),
+    verdict: "accepted",
     onset_frame: Math.min(...events.map((event) => event.onset_frame)),
     offset_frame: Math.max(...events.map((event) => event.offset_frame)),
     action_units: [...new Set(events.flatMap((event) => event.action_units))],
@@ -136,13 +157,23 @@ export function paste(copied, frame, length) {
   const first = Math.min(...copied.map((event) => event.onset_frame));
   const changes = copied.flatMap((event) => {
     const by = frame - first;
-    const moved = { ...valueOf(event), confidence: null, onset_frame: event.onset_frame + by, offset_frame: event.offset_frame + by };
+    const moved = {
+      ...valueOf(event),
+      confidence: null,
+      onset_frame: event.onset_frame + by,
+      offset_frame: event.offset_frame + by,
+    };
     moved.apex_frame = event.apex_frame === null ? null : event.apex_frame + by;
     return moved.onset_frame > length ? [] : add(moved, length).changes;
   });
-  return changes.length ? { what: `paste ${changes.length === 1 ? "event" : `${changes.length} events`}`, changes } : null;
+  return changes.length
+    ? { what: `paste ${changes.length === 1 ? "event" : `${changes.length} events`}`, changes }
+    : null;
 }
 
 /** Label and action units of one event, given to others. */
 export const pasteValues = (copied, events) =>
-  all(events, `paste label and action units${named(events)}`, () => ({ label: copied.label, action_units: [...copied.action_units] }));
+  all(events, `paste label and action units${named(events)}`, () => ({
+    label: copied.label,
+    action_units: [...copied.action_units],
+  }));

@@ -15,23 +15,50 @@ export class Faces {
     this.tiles = Object.fromEntries(["onset", "apex", "offset"].map((name) => [name, this.#tile(name)]));
     this.neutral = this.#tile("neutral");
     this.candidate = this.#tile("candidate");
-    this.select = el("select", { "aria-label": "How many times larger the motion is drawn", onchange: () => this.#choose() },
-      MAGNIFICATIONS.map((each) => el("option", { value: String(each), selected: each === this.magnify }, `motion × ${each}`)));
-    this.flick = el("button", {
-      type: "button", class: "small", title: "Hold to see the neutral face in the place of the candidate",
-      onpointerdown: () => this.#flip(true), onpointerup: () => this.#flip(false), onpointerleave: () => this.#flip(false),
-      onkeydown: (event) => event.key === " " && this.#flip(true), onkeyup: () => this.#flip(false), onblur: () => this.#flip(false),
-    }, "Compare");
-    this.element = el("section", { class: "faces", "aria-label": "Pictures of the event" },
-      el("div", { class: "tiles three" }, Object.values(this.tiles).map((tile) => tile.element)),
+    this.select = el(
+      "select",
+      { "aria-label": "How many times larger the motion is drawn", onchange: () => this.#choose() },
+      MAGNIFICATIONS.map((each) =>
+        el("option", { value: String(each), selected: each === this.magnify }, `motion × ${each}`),
+      ),
+    );
+    this.flick = el(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        title: "Hold to see the neutral face in the place of the candidate",
+        onpointerdown: () => this.#flip(true),
+        onpointerup: () => this.#flip(false),
+        onpointerleave: () => this.#flip(false),
+        onkeydown: (event) => event.key === " " && this.#flip(true),
+        onkeyup: () => this.#flip(false),
+        onblur: () => this.#flip(false),
+      },
+      "Compare",
+    );
+    this.element = el(
+      "section",
+      { class: "faces", "aria-label": "Pictures of the event" },
+      el(
+        "div",
+        { class: "tiles three" },
+        Object.values(this.tiles).map((tile) => tile.element),
+      ),
       el("div", { class: "compare-head" }, el("h3", {}, "Against neutral"), this.select, this.flick),
-      el("div", { class: "tiles two" }, this.neutral.element, this.candidate.element));
+      el("div", { class: "tiles two" }, this.neutral.element, this.candidate.element),
+    );
   }
 
   #tile(name) {
     const image = el("img", { alt: "", draggable: false });
     const caption = el("span", { class: "caption" });
-    const element = el("button", { type: "button", class: "tile", onclick: () => tile.frame && this.seek(tile.frame) }, image, caption);
+    const element = el(
+      "button",
+      { type: "button", class: "tile", onclick: () => tile.frame && this.seek(tile.frame) },
+      image,
+      caption,
+    );
     const tile = { name, image, caption, element, frame: 0 };
     return tile;
   }
@@ -81,10 +108,17 @@ export class Faces {
     const around = Math.round((event.onset_frame + event.offset_frame) / 2);
     const apex = event.apex_frame ?? around;
     this.#fill(this.tiles.onset, onset, `onset ${onset}`, { around });
-    this.#fill(this.tiles.apex, apex, event.apex_frame === null ? `middle ${apex} (no apex)` : `apex ${apex}`, { around });
+    this.#fill(this.tiles.apex, apex, event.apex_frame === null ? `middle ${apex} (no apex)` : `apex ${apex}`, {
+      around,
+    });
     this.#fill(this.tiles.offset, event.offset_frame, `offset ${event.offset_frame}`, { around });
     this.#fill(this.neutral, onset, `neutral: frame ${onset}`, { around });
-    this.#fill(this.candidate, apex, `candidate: frame ${apex}`, this.magnify > 1 ? { around, magnify: this.magnify, since: onset } : { around });
+    this.#fill(
+      this.candidate,
+      apex,
+      `candidate: frame ${apex}`,
+      this.magnify > 1 ? { around, magnify: this.magnify, since: onset } : { around },
+    );
   }
 
   #choose() {

@@ -4,16 +4,58 @@ import { el, Signal } from "./dom.js";
 
 /** Names of the action units, from the Facial Action Coding System (Ekman, Friesen and Hager, 2002). */
 const NAMES = {
-  1: "inner brow raiser", 2: "outer brow raiser", 4: "brow lowerer", 5: "upper lid raiser", 6: "cheek raiser",
-  7: "lid tightener", 9: "nose wrinkler", 10: "upper lip raiser", 11: "nasolabial deepener", 12: "lip corner puller",
-  13: "sharp lip puller", 14: "dimpler", 15: "lip corner depressor", 16: "lower lip depressor", 17: "chin raiser",
-  18: "lip pucker", 19: "tongue show", 20: "lip stretcher", 21: "neck tightener", 22: "lip funneler", 23: "lip tightener",
-  24: "lip presser", 25: "lips part", 26: "jaw drop", 27: "mouth stretch", 28: "lip suck", 29: "jaw thrust",
-  30: "jaw sideways", 31: "jaw clencher", 32: "lip bite", 33: "cheek blow", 34: "cheek puff", 35: "cheek suck",
-  36: "tongue bulge", 37: "lip wipe", 38: "nostril dilator", 39: "nostril compressor", 43: "eye closure", 45: "blink",
-  46: "wink", 51: "head turn left", 52: "head turn right", 53: "head up", 54: "head down", 55: "head tilt left",
-  56: "head tilt right", 57: "head forward", 58: "head back", 61: "eyes turn left", 62: "eyes turn right",
-  63: "eyes up", 64: "eyes down",
+  1: "inner brow raiser",
+  2: "outer brow raiser",
+  4: "brow lowerer",
+  5: "upper lid raiser",
+  6: "cheek raiser",
+  7: "lid tightener",
+  9: "nose wrinkler",
+  10: "upper lip raiser",
+  11: "nasolabial deepener",
+  12: "lip corner puller",
+  13: "sharp lip puller",
+  14: "dimpler",
+  15: "lip corner depressor",
+  16: "lower lip depressor",
+  17: "chin raiser",
+  18: "lip pucker",
+  19: "tongue show",
+  20: "lip stretcher",
+  21: "neck tightener",
+  22: "lip funneler",
+  23: "lip tightener",
+  24: "lip presser",
+  25: "lips part",
+  26: "jaw drop",
+  27: "mouth stretch",
+  28: "lip suck",
+  29: "jaw thrust",
+  30: "jaw sideways",
+  31: "jaw clencher",
+  32: "lip bite",
+  33: "cheek blow",
+  34: "cheek puff",
+  35: "cheek suck",
+  36: "tongue bulge",
+  37: "lip wipe",
+  38: "nostril dilator",
+  39: "nostril compressor",
+  43: "eye closure",
+  45: "blink",
+  46: "wink",
+  51: "head turn left",
+  52: "head turn right",
+  53: "head up",
+  54: "head down",
+  55: "head tilt left",
+  56: "head tilt right",
+  57: "head forward",
+  58: "head back",
+  61: "eyes turn left",
+  62: "eyes turn right",
+  63: "eyes up",
+  64: "eyes down",
 };
 const SIDES = { L: "left", R: "right" };
 const UNIT = /^([LR]?)(?:AU)?(\d{1,2})([A-E]?)$/i;
@@ -29,7 +71,11 @@ export function parseUnit(text) {
 export function unitInWords(text) {
   const unit = parseUnit(text);
   if (!unit) return `${text}: expected such as 12, L4 or 12C`;
-  const parts = [NAMES[unit.number] ?? "no unit of this number is known here", SIDES[unit.side], unit.intensity && `intensity ${unit.intensity}`];
+  const parts = [
+    NAMES[unit.number] ?? "no unit of this number is known here",
+    SIDES[unit.side],
+    unit.intensity && `intensity ${unit.intensity}`,
+  ];
   return `AU ${unit.number}: ${parts.filter(Boolean).join(", ")}`;
 }
 
@@ -50,7 +96,12 @@ export class UnitField extends Signal {
     this.units = [];
     this.chips = el("span", { class: "chips" });
     this.input = el("input", {
-      type: "text", class: "unit-input", autocomplete: "off", spellcheck: false, placeholder: "12, L4, 12C", size: 8,
+      type: "text",
+      class: "unit-input",
+      autocomplete: "off",
+      spellcheck: false,
+      placeholder: "12, L4, 12C",
+      size: 8,
       "aria-label": "Action unit: number, L or R before it for one side, A to E after it for intensity; Enter adds it",
     });
     this.words = el("span", { class: "unit-words", "aria-live": "polite" });
@@ -62,10 +113,26 @@ export class UnitField extends Signal {
 
   show(units) {
     this.units = units;
-    this.chips.replaceChildren(...units.map((code) => el("button", {
-      type: "button", class: "chip", title: `${unitInWords(code)} – press to remove`, "aria-label": `remove ${unitInWords(code)}`,
-      onclick: () => this.tell("change", this.units.filter((each) => each !== code)),
-    }, code, el("span", { "aria-hidden": "true" }, "×"))));
+    this.chips.replaceChildren(
+      ...units.map((code) =>
+        el(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            title: `${unitInWords(code)} – press to remove`,
+            "aria-label": `remove ${unitInWords(code)}`,
+            onclick: () =>
+              this.tell(
+                "change",
+                this.units.filter((each) => each !== code),
+              ),
+          },
+          code,
+          el("span", { "aria-hidden": "true" }, "×"),
+        ),
+      ),
+    );
     this.#read();
   }
 

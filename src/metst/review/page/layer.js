@@ -3,7 +3,16 @@
 import { Signal } from "./dom.js";
 
 /** What an edit may set; the rest of an event is the server's. */
-export const VALUE = ["onset_frame", "apex_frame", "offset_frame", "label", "confidence", "action_units", "note", "verdict"];
+export const VALUE = [
+  "onset_frame",
+  "apex_frame",
+  "offset_frame",
+  "label",
+  "confidence",
+  "action_units",
+  "note",
+  "verdict",
+];
 
 export const valueOf = (event) => Object.fromEntries(VALUE.map((name) => [name, event[name]]));
 
@@ -14,7 +23,7 @@ export class OwnLayer extends Signal {
   constructor() {
     super();
     this.confirmed = new Map();
-    this.waiting = [];  // edits, oldest first
+    this.waiting = []; // edits, oldest first
     this.revision = 0;
     this.coder = "";
     this.undoText = null;
@@ -94,8 +103,13 @@ export class OwnLayer extends Signal {
     const before = this.shown.get(key);
     const taken = (change.from ?? []).flatMap((each) => change.proposals?.[each] ?? []);
     this.shown.set(key, {
-      ...change.after, key, proposals: before?.proposals ?? taken,
-      revision: before?.revision ?? 0, by: this.coder, at: edit.at, saving: true,
+      ...change.after,
+      key,
+      proposals: before?.proposals ?? taken,
+      revision: before?.revision ?? 0,
+      by: this.coder,
+      at: edit.at,
+      saving: true,
     });
   }
 
@@ -111,7 +125,9 @@ export class OwnLayer extends Signal {
 
   /** The revision that a change of this event is made upon: a number, or the name of the edit that is not confirmed yet. */
   basis(key) {
-    const edit = this.waiting.findLast((each) => (each.changes ?? []).some((change) => (change.key ?? change.temporary) === key));
+    const edit = this.waiting.findLast((each) =>
+      (each.changes ?? []).some((change) => (change.key ?? change.temporary) === key),
+    );
     return edit ? edit.id : (this.confirmed.get(key)?.revision ?? 0);
   }
 

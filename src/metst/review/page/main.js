@@ -16,8 +16,21 @@ let opening = 0;
 
 function problem(error) {
   const again = el("button", { type: "button", onclick: () => route() }, "Try again");
-  const words = error instanceof Refused && error.status === 401 ? "This address is not valid" : "This could not be opened";
-  byId("main").replaceChildren(el("div", { class: "page" }, el("div", { class: "trouble", role: "alert" }, el("h2", {}, words), el("p", {}, error.message), el("p", {}, again, " ", el("a", { href: "#/" }, "All recordings")))));
+  const words =
+    error instanceof Refused && error.status === 401 ? "This address is not valid" : "This could not be opened";
+  byId("main").replaceChildren(
+    el(
+      "div",
+      { class: "page" },
+      el(
+        "div",
+        { class: "trouble", role: "alert" },
+        el("h2", {}, words),
+        el("p", {}, error.message),
+        el("p", {}, again, " ", el("a", { href: "#/" }, "All recordings")),
+      ),
+    ),
+  );
 }
 
 async function route() {
@@ -39,10 +52,7 @@ async function route() {
       return;
     }
     page = opened;
-    if (page.saving) {
-      status.follow(page.saving);
-      byId("hint").hidden = Boolean(localStorage.getItem(HINT));
-    }
+    if (page.saving) byId("hint").hidden = Boolean(localStorage.getItem(HINT));
   } catch (error) {
     if (mine === opening) problem(error);
     if (!(error instanceof Refused)) console.error(error);

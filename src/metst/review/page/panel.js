@@ -26,9 +26,21 @@ export class Panel extends Signal {
     this.title = el("h2", { id: "panel-title" });
     this.badge = el("span", { class: "badge" });
     this.facts = el("p", { class: "facts" });
-    this.verdicts = el("div", { class: "verdicts" }, this.#command("Accept", "A", "accept", "yes"), this.#command("Reject", "X", "reject", "no"), this.#command("To review", "R", "reopen"));
+    this.verdicts = el(
+      "div",
+      { class: "verdicts" },
+      this.#command("Accept", "A", "accept", "yes"),
+      this.#command("Reject", "X", "reject", "no"),
+      this.#command("To review", "R", "reopen"),
+    );
     this.takes = el("div", { class: "verdicts takes", hidden: true });
-    this.several = el("div", { class: "verdicts", hidden: true }, this.#command("Merge", "M", "merge"), this.#command("Paste label, units", "Ctrl V", "paste"), this.#command("Clear", "Esc", "clear"));
+    this.several = el(
+      "div",
+      { class: "verdicts", hidden: true },
+      this.#command("Merge", "M", "merge"),
+      this.#command("Paste label, units", "Ctrl V", "paste"),
+      this.#command("Clear", "Esc", "clear"),
+    );
     this.edges = Object.fromEntries(EDGES.map((edge) => [edge, this.#edgeRow(edge)]));
     this.lasting = this.#row("lasting");
     this.labelRow = this.#row("class");
@@ -40,7 +52,12 @@ export class Panel extends Signal {
     this.units.on("leave", () => document.activeElement?.blur());
     this.unitRow.own.append(this.units.element);
     this.noteRow = this.#row("note", "T");
-    this.note = el("textarea", { rows: 1, "aria-label": "Note", placeholder: "one line", onchange: () => this.tell("note", this.note.value.replace(/\s+/g, " ").trim()) });
+    this.note = el("textarea", {
+      rows: 1,
+      "aria-label": "Note",
+      placeholder: "one line",
+      onchange: () => this.tell("note", this.note.value.replace(/\s+/g, " ").trim()),
+    });
     this.note.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.key !== "Enter" && event.key !== "Escape") return;
@@ -50,12 +67,48 @@ export class Panel extends Signal {
     });
     this.noteRow.own.append(this.note);
     const head = el("tr", {}, el("td"), el("th", { scope: "col" }, "proposed"), el("th", { scope: "col" }, "yours"));
-    const rows = [...Object.values(this.edges), this.lasting, this.labelRow, this.unitRow, this.noteRow].map((row) => row.element);
+    const rows = [...Object.values(this.edges), this.lasting, this.labelRow, this.unitRow, this.noteRow].map(
+      (row) => row.element,
+    );
     this.values = el("table", { class: "values" }, el("thead", {}, head), el("tbody", {}, rows));
     this.who = el("p", { class: "who" });
-    const more = el("div", { class: "more" }, this.#command("Split", "S", "split"), this.#command("Zoom", "Z", "zoom"), this.#command("Copy", "Ctrl C", "copy"), this.#command("Remove", "Del", "remove"));
-    this.some = el("div", { class: "some" }, el("div", { class: "panel-head" }, this.title, this.badge), this.facts, this.verdicts, this.takes, this.several, this.values, this.who, more, this.faces.element);
-    this.none = el("div", { class: "none" }, el("p", {}, "No event is chosen."), el("p", { class: "hint" }, "Press ", el("kbd", {}, "N"), " for the next one, ", el("kbd", {}, "U"), " for the one that the machine is least sure of, or hold ", el("kbd", {}, "E"), " while a movement lasts to add one."));
+    const more = el(
+      "div",
+      { class: "more" },
+      this.#command("Split", "S", "split"),
+      this.#command("Zoom", "Z", "zoom"),
+      this.#command("Copy", "Ctrl C", "copy"),
+      this.#command("Remove", "Del", "remove"),
+    );
+    this.some = el(
+      "div",
+      { class: "some" },
+      el("div", { class: "panel-head" }, this.title, this.badge),
+      this.facts,
+      this.verdicts,
+      this.takes,
+      this.several,
+      this.values,
+      this.who,
+      more,
+      this.faces.element,
+    );
+    this.none = el(
+      "div",
+      { class: "none" },
+      el("p", {}, "No event is chosen."),
+      el(
+        "p",
+        { class: "hint" },
+        "Press ",
+        el("kbd", {}, "N"),
+        " for the next one, ",
+        el("kbd", {}, "U"),
+        " for the one that the machine is least sure of, or hold ",
+        el("kbd", {}, "E"),
+        " while a movement lasts to add one.",
+      ),
+    );
     host.replaceChildren(this.none, this.some);
     this.some.hidden = true;
   }
@@ -63,14 +116,41 @@ export class Panel extends Signal {
   #row(name, key = null) {
     const proposed = el("td", { class: "proposed" });
     const own = el("td", { class: "own" });
-    return { element: el("tr", { class: `row-${name}` }, el("th", { scope: "row" }, name, key && el("kbd", {}, key)), proposed, own), proposed, own };
+    return {
+      element: el(
+        "tr",
+        { class: `row-${name}` },
+        el("th", { scope: "row" }, name, key && el("kbd", {}, key)),
+        proposed,
+        own,
+      ),
+      proposed,
+      own,
+    };
   }
 
   #edgeRow(edge) {
     const row = this.#row(edge);
     const [less, more] = EDGE_KEYS[edge];
-    row.go = el("button", { type: "button", class: "go", title: "show this frame", onclick: () => this.tell("seek", Number(row.go.dataset.frame)) });
-    const step = (by, key, sign) => el("button", { type: "button", class: "step", title: `${edge} one frame ${by < 0 ? "earlier" : "later"} (${key})`, "aria-label": `${edge} one frame ${by < 0 ? "earlier" : "later"}`, onclick: () => this.tell("nudge", { edge, by }) }, sign, el("kbd", {}, key));
+    row.go = el("button", {
+      type: "button",
+      class: "go",
+      title: "show this frame",
+      onclick: () => this.tell("seek", Number(row.go.dataset.frame)),
+    });
+    const step = (by, key, sign) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: "step",
+          title: `${edge} one frame ${by < 0 ? "earlier" : "later"} (${key})`,
+          "aria-label": `${edge} one frame ${by < 0 ? "earlier" : "later"}`,
+          onclick: () => this.tell("nudge", { edge, by }),
+        },
+        sign,
+        el("kbd", {}, key),
+      );
     row.own.append(el("span", { class: "edge" }, step(-1, less, "‹"), row.go, step(1, more, "›")));
     return row;
   }
@@ -82,12 +162,22 @@ export class Panel extends Signal {
     if (!current) return;
     const many = events.length > 1;
     this.several.hidden = !many;
-    this.title.textContent = many ? `${events.length} events` : current.proposals?.length ? "Movement candidate" : "Added event";
+    this.title.textContent = many
+      ? `${events.length} events`
+      : current.proposals?.length
+        ? "Movement candidate"
+        : "Added event";
     this.badge.textContent = `${VERDICT_SIGNS[current.verdict]} ${VERDICTS[current.verdict]}`;
     this.badge.className = `badge verdict-${current.verdict}`;
     this.badge.hidden = many;
     this.#showFacts(current, many);
-    for (const each of this.verdicts.children) each.setAttribute("aria-pressed", String(!many && { accept: "accepted", reject: "rejected", reopen: "open" }[each.dataset.command] === current.verdict));
+    for (const each of this.verdicts.children)
+      each.setAttribute(
+        "aria-pressed",
+        String(
+          !many && { accept: "accepted", reject: "rejected", reopen: "open" }[each.dataset.command] === current.verdict,
+        ),
+      );
     this.#showTakes(current, many);
     this.#showValues(current);
     this.#showWho(current);
@@ -98,7 +188,11 @@ export class Panel extends Signal {
   #showTakes(event, many) {
     const proposals = event.proposals ?? [];
     this.takes.hidden = many || proposals.length < 2;
-    this.takes.replaceChildren(...proposals.slice(0, 2).map((each, i) => button(`As ${each.by} says`, { key: "QW"[i], run: () => this.tell("take", i) })));
+    this.takes.replaceChildren(
+      ...proposals
+        .slice(0, 2)
+        .map((each, i) => button(`As ${each.by} says`, { key: "QW"[i], run: () => this.tell("take", i) })),
+    );
   }
 
   #showFacts(event, many) {
@@ -106,7 +200,10 @@ export class Panel extends Signal {
     const words = [clock(start, 2), event.key.startsWith("new-") ? "" : event.key];
     if (event.confidence !== null) words.push(`probability ${percent(event.confidence)}`);
     const conditions = this.conditionsOf(event);
-    this.facts.replaceChildren(words.filter(Boolean).join(" · "), conditions ? el("span", { class: "caution" }, ` ${conditions}`) : "");
+    this.facts.replaceChildren(
+      words.filter(Boolean).join(" · "),
+      conditions ? el("span", { class: "caution" }, ` ${conditions}`) : "",
+    );
     if (many) this.facts.prepend("shown: ");
   }
 
@@ -124,13 +221,24 @@ export class Panel extends Signal {
       row.go.disabled = frame === null;
       this.#propose(row, event, (each) => this.#frame(each[`${edge}_frame`]), this.#frame(frame));
     }
-    const lasting = (each) => `${Math.round(1000 * (this.timebase.stop(each.offset_frame) - this.timebase.start(each.onset_frame)))} ms`;
+    const lasting = (each) =>
+      `${Math.round(1000 * (this.timebase.stop(each.offset_frame) - this.timebase.start(each.onset_frame)))} ms`;
     this.lasting.own.textContent = lasting(event);
     this.#propose(this.lasting, event, lasting, lasting(event));
     this.#showLabels(event);
-    this.#propose(this.labelRow, event, (each) => `${this.classes.shape(each.label)} ${each.label}`, `${this.classes.shape(event.label)} ${event.label}`);
+    this.#propose(
+      this.labelRow,
+      event,
+      (each) => `${this.classes.shape(each.label)} ${each.label}`,
+      `${this.classes.shape(event.label)} ${event.label}`,
+    );
     this.units.show(event.action_units);
-    this.#propose(this.unitRow, event, (each) => each.action_units.join(" ") || "–", event.action_units.join(" ") || "–");
+    this.#propose(
+      this.unitRow,
+      event,
+      (each) => each.action_units.join(" ") || "–",
+      event.action_units.join(" ") || "–",
+    );
     if (document.activeElement !== this.note) this.note.value = event.note;
     this.#propose(this.noteRow, event, (each) => each.note || "–", event.note || "–");
     this.values.classList.toggle("unproposed", !proposal);
@@ -140,22 +248,45 @@ export class Panel extends Signal {
   /** What each proposal says, with whose it is when there are several; marked where the coder says otherwise. */
   #propose(row, event, words, own) {
     const proposals = event.proposals ?? [];
-    row.proposed.replaceChildren(...proposals.map((each) => el("span", { title: `by ${each.by}` }, proposals.length > 1 ? `${each.by}: ${words(each)}` : words(each))));
+    row.proposed.replaceChildren(
+      ...proposals.map((each) =>
+        el("span", { title: `by ${each.by}` }, proposals.length > 1 ? `${each.by}: ${words(each)}` : words(each)),
+      ),
+    );
     if (!proposals.length) row.proposed.textContent = "–";
     row.element.classList.toggle("differs", proposals.length > 0 && words(proposals[0]) !== own);
   }
 
   #showLabels(event) {
-    const names = this.classes.choices.includes(event.label) ? this.classes.choices : [...this.classes.choices, event.label];
-    this.labels.replaceChildren(...names.map((name, i) => el("button", {
-      type: "button", role: "radio", "aria-checked": String(name === event.label), class: `label-choice class-${this.classes.of(name)}`,
-      onclick: () => this.tell("label", name),
-    }, el("i", { "aria-hidden": "true" }, this.classes.shape(name)), el("span", {}, name), i < 9 && el("kbd", {}, String(i + 1)))));
+    const names = this.classes.choices.includes(event.label)
+      ? this.classes.choices
+      : [...this.classes.choices, event.label];
+    this.labels.replaceChildren(
+      ...names.map((name, i) =>
+        el(
+          "button",
+          {
+            type: "button",
+            role: "radio",
+            "aria-checked": String(name === event.label),
+            class: `label-choice class-${this.classes.of(name)}`,
+            onclick: () => this.tell("label", name),
+          },
+          el("i", { "aria-hidden": "true" }, this.classes.shape(name)),
+          el("span", {}, name),
+          i < 9 && el("kbd", {}, String(i + 1)),
+        ),
+      ),
+    );
   }
 
   #showWho(event) {
     const proposed = [...new Set((event.proposals ?? []).map((each) => each.by))].join(", ");
-    const words = event.saving ? "saving…" : event.by ? `last changed by ${event.by}, ${moment(event.at)}` : "nobody has judged it yet";
+    const words = event.saving
+      ? "saving…"
+      : event.by
+        ? `last changed by ${event.by}, ${moment(event.at)}`
+        : "nobody has judged it yet";
     this.who.textContent = [proposed && `proposed by ${proposed}`, words].filter(Boolean).join("; ");
   }
 }

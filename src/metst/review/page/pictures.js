@@ -88,7 +88,7 @@ export class Pictures {
       else this.flying.set(frame, { abort: new AbortController(), urgent: false });
       await this.#decode(frame);
     } catch {
-      this.wanted = this.wanted.filter((each) => each !== frame);  // told when the picture itself is wanted
+      this.wanted = this.wanted.filter((each) => each !== frame); // told when the picture itself is wanted
     } finally {
       this.flying.delete(frame);
       this.#next();

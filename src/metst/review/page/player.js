@@ -135,6 +135,14 @@ export class Player extends Signal {
     this.tell("playing", this.playing);
   }
 
+  /** Starts such a loop. */
+  async playLoop(event) {
+    this.pause();
+    this.setLoop(event);
+    await this.seek(this.loop.first);
+    this.play();
+  }
+
   #range() {
     return this.loop ? [this.loop.first, this.loop.last] : [1, this.timebase.frames];
   }

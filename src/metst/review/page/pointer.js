@@ -16,7 +16,11 @@ export class TimelinePointer {
     stack.addEventListener("pointerleave", () => (timeline.reading.textContent = ""));
     stack.addEventListener("dblclick", (event) => this.#twice(event));
     stack.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.held && this.cancel());
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.held) return;
+      event.stopImmediatePropagation(); // it leaves the drag, nothing else
+      this.cancel();
+    });
   }
 
   #at(event) {
@@ -38,12 +42,25 @@ export class TimelinePointer {
     const hit = this.#hit(event);
     const editable = timeline.editable !== false;
     const x = this.#at(event);
-    this.held = { x, hit, from: timeline.view.from, frame: timeline.timebase.nearest(timeline.view.seconds(x)), moved: false, kind: "pan" };
+    this.held = {
+      x,
+      hit,
+      from: timeline.view.from,
+      frame: timeline.timebase.nearest(timeline.view.seconds(x)),
+      moved: false,
+      kind: "pan",
+    };
     if (event.target === timeline.ruler) this.held.kind = "scrub";
     else if (hit?.event && hit.lane.own) this.held.kind = editable ? hit.part : "pan";
     else if (hit?.lane.own && event.shiftKey && editable) this.held.kind = "new";
     if (this.held.kind === "scrub") this.#scrub(x);
-    if (hit?.event) timeline.tell("select", { key: hit.event.key, own: hit.lane.own, event: hit.event, more: event.shiftKey || event.ctrlKey || event.metaKey });
+    if (hit?.event)
+      timeline.tell("select", {
+        key: hit.event.key,
+        own: hit.lane.own,
+        event: hit.event,
+        more: event.shiftKey || event.ctrlKey || event.metaKey,
+      });
   }
 
   #scrub(x) {
@@ -67,7 +84,10 @@ export class TimelinePointer {
     held.moved = true;
     if (held.kind === "scrub") this.#scrub(x);
     else if (held.kind === "pan") {
-      timeline.view.set(held.from - (x - held.x) / timeline.view.pixelsPerSecond, held.from - (x - held.x) / timeline.view.pixelsPerSecond + timeline.view.span);
+      timeline.view.set(
+        held.from - (x - held.x) / timeline.view.pixelsPerSecond,
+        held.from - (x - held.x) / timeline.view.pixelsPerSecond + timeline.view.span,
+      );
       timeline.draw();
     } else this.#drag(x, false);
   }
@@ -80,7 +100,8 @@ export class TimelinePointer {
     const after = Math.abs(c.clientX - d.clientX);
     this.held.moved = true;
     this.held.kind = "pinch";
-    if (before > 8 && after > 8) this.timeline.zoom(before / after, this.timeline.view.seconds((this.#at(c) + this.#at(d)) / 2));
+    if (before > 8 && after > 8)
+      this.timeline.zoom(before / after, this.timeline.view.seconds((this.#at(c) + this.#at(d)) / 2));
   }
 
   #cursor(event) {
@@ -137,10 +158,17 @@ export class TimelinePointer {
   #wheel(event) {
     const { timeline } = this;
     // where the page itself scrolls, the wheel is the page's unless Ctrl is held
-    if (document.documentElement.scrollHeight > window.innerHeight + 1 && !event.ctrlKey && !event.shiftKey && !event.deltaX) return;
+    if (
+      document.documentElement.scrollHeight > window.innerHeight + 1 &&
+      !event.ctrlKey &&
+      !event.shiftKey &&
+      !event.deltaX
+    )
+      return;
     event.preventDefault();
     const along = event.shiftKey ? event.deltaY + event.deltaX : event.deltaX;
-    if (Math.abs(along) > Math.abs(event.deltaY) || event.shiftKey) timeline.view.pan(along / timeline.view.pixelsPerSecond);
+    if (Math.abs(along) > Math.abs(event.deltaY) || event.shiftKey)
+      timeline.view.pan(along / timeline.view.pixelsPerSecond);
     else timeline.view.zoom(Math.exp(event.deltaY * ZOOM_PER_PX), timeline.view.seconds(Math.max(this.#at(event), 0)));
     timeline.draw();
   }

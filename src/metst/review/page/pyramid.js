@@ -45,7 +45,8 @@ export function zigzag(pyramids, timebase, { first, after, columns }) {
   for (let i = from; i < to; i += 1) {
     // a single frame is marked in the middle of the time for which it is seen
     if (!level) times.push((timebase.start(i + 1) + timebase.stop(i + 1)) / 2);
-    else times.push(timebase.start(i * step + 1), timebase.start(Math.min(i * step + (step >> 1) + 1, timebase.frames)));
+    else
+      times.push(timebase.start(i * step + 1), timebase.start(Math.min(i * step + (step >> 1) + 1, timebase.frames)));
   }
   pyramids.forEach((pyramid, k) => {
     const [least, most, line] = [pyramid.least[level], pyramid.most[level], lines[k]];

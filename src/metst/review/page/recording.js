@@ -16,7 +16,11 @@ export async function loadRecording(rid) {
   rec.labels ??= [];
   const wanted = ["spot_score", ...rec.classes.map((name) => `p_${name}`)].filter((name) => rec.series.includes(name));
   const values = await Promise.all(wanted.map((name) => getSeries(rid, name)));
-  return { rec, timebase: new Timebase(time_s), series: Object.fromEntries(wanted.map((name, i) => [name, values[i]])) };
+  return {
+    rec,
+    timebase: new Timebase(time_s),
+    series: Object.fromEntries(wanted.map((name, i) => [name, values[i]])),
+  };
 }
 
 /** How far each region moved, in the order of the regions; empty where nobody may see it. */
@@ -34,4 +38,21 @@ export async function loadMotion(rec) {
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   return values;
+}
+
+/** Layers beside the one that is worked on, as lanes of the timeline; in an adjudication the coder's own is one of them. */
+export async function loadLayers(rec, { shown, coder }) {
+  const layers = (await get(`${rec.path}/layers`)).filter((each) => each.name !== shown);
+  if (shown !== coder) {
+    const { events } = await get(`${rec.path}/review`);
+    layers.unshift({ name: coder, events: events.filter((event) => event.verdict === "accepted") });
+  }
+  const byTime = (a, b) => a.onset_frame - b.onset_frame;
+  return layers
+    .filter((each) => each.events.length)
+    .map(({ name, events }) => ({
+      name,
+      own: false,
+      events: events.map((event) => ({ ...event, verdict: "accepted" })).sort(byTime),
+    }));
 }

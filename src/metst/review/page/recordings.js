@@ -12,12 +12,22 @@ const STATES = { waiting: "waits to be analysed", running: "is analysed", failed
 
 export function openRecordings({ session, status }) {
   const list = el("ul", { class: "recordings", "aria-label": "Recordings" });
-  const empty = el("p", { class: "empty", hidden: true }, session.uploads ? "No recordings yet: drop a video here, or choose one." : "No recordings here. Start with `metst review RESULTS` to open results.");
+  const empty = el(
+    "p",
+    { class: "empty", hidden: true },
+    session.uploads
+      ? "No recordings yet: drop a video here, or choose one."
+      : "No recordings here. Start with `metst review RESULTS` to open results.",
+  );
   byId("bar").replaceChildren(el("h1", {}, "Recordings"), el("span", { class: "coder" }, `coder: ${session.coder}`));
   const main = byId("main");
   const ending = new AbortController();
   const drop = session.uploads ? uploading({ status, changed: () => refresh(), signal: ending.signal }) : null;
-  const words = el("p", { class: "honest" }, "A movement candidate is a stretch in which regions of the face moved like a micro-expression of a class. It says nothing of what a person feels or means; you decide whether there is a movement.");
+  const words = el(
+    "p",
+    { class: "honest" },
+    "A movement candidate is a stretch in which regions of the face moved like a micro-expression of a class. It says nothing of what a person feels or means; you decide whether there is a movement.",
+  );
   main.replaceChildren(el("div", { class: "page" }, drop, list, empty, words));
   document.title = "metst review";
   let timer;
@@ -41,19 +51,62 @@ export function openRecordings({ session, status }) {
   function item(each) {
     const length = each.frames ? `${clock(each.duration_s)} · ${count(each.frames, "frame")}` : "";
     const facts = el("span", { class: "facts" }, [length, VIDEO[each.video]].filter(Boolean).join(" · "));
-    if (each.state === "ready") return el("li", {}, el("a", { href: `#/r/${each.id}`, class: "recording" }, el("span", { class: "name", title: each.name }, each.name), facts, ...reviewed(each)));
+    if (each.state === "ready")
+      return el(
+        "li",
+        {},
+        el(
+          "a",
+          { href: `#/r/${each.id}`, class: "recording" },
+          el("span", { class: "name", title: each.name }, each.name),
+          facts,
+          ...reviewed(each),
+        ),
+      );
     const problem = each.state === "failed" ? each.problem : each.stage;
-    const stop = each.state === "failed" ? null : el("button", { type: "button", class: "small", onclick: () => take(each) }, each.state === "waiting" ? "Take back" : "Stop");
-    return el("li", {}, el("div", { class: `recording ${each.state}` }, el("span", { class: "name" }, each.name), el("span", { class: "facts" }, [STATES[each.state], problem].filter(Boolean).join(": ")), each.state === "running" && el("progress", { max: 1, value: each.progress, "aria-label": "How far the analysis is" }), stop));
+    const stop =
+      each.state === "failed"
+        ? null
+        : el(
+            "button",
+            { type: "button", class: "small", onclick: () => take(each) },
+            each.state === "waiting" ? "Take back" : "Stop",
+          );
+    return el(
+      "li",
+      {},
+      el(
+        "div",
+        { class: `recording ${each.state}` },
+        el("span", { class: "name" }, each.name),
+        el("span", { class: "facts" }, [STATES[each.state], problem].filter(Boolean).join(": ")),
+        each.state === "running" &&
+          el("progress", { max: 1, value: each.progress, "aria-label": "How far the analysis is" }),
+        stop,
+      ),
+    );
   }
 
   function reviewed(each) {
     const { candidates, open, accepted, rejected } = each;
     const all = open + accepted + rejected;
-    if (!all) return [el("span", { class: "tally" }, candidates === null ? "not begun" : `${count(candidates, "candidate")}`, el("small", {}, "nothing reviewed yet"))];
+    if (!all)
+      return [
+        el(
+          "span",
+          { class: "tally" },
+          candidates === null ? "not begun" : `${count(candidates, "candidate")}`,
+          el("small", {}, "nothing reviewed yet"),
+        ),
+      ];
     const done = (accepted + rejected) / all;
     return [
-      el("span", { class: "tally" }, open ? `${count(open, "candidate")} to review` : "all reviewed", el("small", {}, ` ${accepted} accepted, ${rejected} rejected`)),
+      el(
+        "span",
+        { class: "tally" },
+        open ? `${count(open, "candidate")} to review` : "all reviewed",
+        el("small", {}, ` ${accepted} accepted, ${rejected} rejected`),
+      ),
       el("progress", { class: "done", max: 1, value: done, "aria-label": `reviewed ${Math.round(100 * done)} %` }),
     ];
   }
@@ -77,4 +130,9 @@ export function openRecordings({ session, status }) {
   };
 }
 
-const VIDEO = { found: "", missing: "video not found", changed: "the video is another one than was analysed", none: "no video" };
+const VIDEO = {
+  found: "",
+  missing: "video not found",
+  changed: "the video is another one than was analysed",
+  none: "no video",
+};

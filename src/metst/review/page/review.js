@@ -11,7 +11,7 @@ import { OwnLayer } from "./layer.js";
 import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
-import { loadMotion, loadRecording } from "./recording.js";
+import { loadLayers, loadMotion, loadRecording } from "./recording.js";
 import { Saving } from "./saving.js";
 import { SeekBar } from "./seekbar.js";
 import { Selection } from "./selection.js";
@@ -47,7 +47,10 @@ class ReviewPage {
   }
 
   get readOnly() {
-    return this.rec.read_only || (this.layer.released ? "This layer is released: take the release back to change it (Layer, above)." : "");
+    return (
+      this.rec.read_only ||
+      (this.layer.released ? "This layer is released: take the release back to change it (Layer, above)." : "")
+    );
   }
 
   say(words) {
@@ -57,9 +60,16 @@ class ReviewPage {
   start() {
     const main = byId("main");
     const host = (name, ...inside) => (this[`${name}Host`] = el("section", { class: `part part-${name}` }, ...inside));
-    this.canvas = el("canvas", { class: "picture", width: 16, height: 9, role: "img", "aria-label": "Picture of the recording" });
-    main.replaceChildren(el("div", { class: "review" },
-      host("picture"), host("panel"), host("table"), host("timeline"), host("seek")));
+    this.canvas = el("canvas", {
+      class: "picture",
+      width: 16,
+      height: 9,
+      role: "img",
+      "aria-label": "Picture of the recording",
+    });
+    main.replaceChildren(
+      el("div", { class: "review" }, host("picture"), host("panel"), host("table"), host("timeline"), host("seek")),
+    );
     this.#makePlayer();
     this.#makeTimeline();
     this.#makeTable();
@@ -71,8 +81,9 @@ class ReviewPage {
     listen(this.commands, this.ending.signal);
     this.#connect();
     this.#arrange();
+    this.status.follow(this.saving);
     this.saving.resume();
-    this.player.seek(1);
+    this.#comeBack();
     this.timeline.paint();
     this.seekBar.paint();
     performance.mark("metst:ready");
@@ -80,10 +91,27 @@ class ReviewPage {
     this.#later();
   }
 
+  /** Where this window was when it left the recording, or was loaded anew. */
+  #comeBack() {
+    const kept = `metst-place:${this.rec.path}:${this.layerName ?? ""}`;
+    const { key, frame } = JSON.parse(sessionStorage.getItem(kept) ?? "{}");
+    if (key && this.layer.get(key)) {
+      this.selection.only(key);
+      this.table.reveal(key);
+    }
+    this.player.seek(frame ?? 1);
+    this.leave = () =>
+      sessionStorage.setItem(kept, JSON.stringify({ key: this.selection.current, frame: this.player.frame }));
+    window.addEventListener("pagehide", () => this.leave(), { signal: this.ending.signal });
+  }
+
   /** What takes longer, once the page can be used. */
   async #later() {
     try {
-      const [others, motion] = await Promise.all([get(`${this.rec.path}/layers`), loadMotion(this.rec)]);
+      const [others, motion] = await Promise.all([
+        loadLayers(this.rec, { shown: this.layer.name, coder: this.session.coder }),
+        loadMotion(this.rec),
+      ]);
       this.others = others;
       this.#arrange();
       this.timeline.addMotion(motion);
@@ -95,7 +123,11 @@ class ReviewPage {
 
   #makePlayer() {
     const { source, video } = this.rec;
-    this.pictures = new Pictures(this.rec.path, { frames: this.timebase.frames, widest: source.width, missing: video.state === "found" ? "" : video.hint || "There is no video of this recording." });
+    this.pictures = new Pictures(this.rec.path, {
+      frames: this.timebase.frames,
+      widest: source.width,
+      missing: video.state === "found" ? "" : video.hint || "There is no video of this recording.",
+    });
     this.player = new Player(this.canvas, { pictures: this.pictures, timebase: this.timebase });
     unlocking(this);
     this.pictureHost.style.setProperty("--ratio", `${source.width} / ${source.height}`);
@@ -117,7 +149,12 @@ class ReviewPage {
 
   #makeTable() {
     const conditionsOf = (event) => this.conditionsOf(event);
-    const choice = (values, words, change) => el("select", { "aria-label": words, onchange: (event) => change(event.target.value) }, Object.entries(values).map(([value, each]) => el("option", { value }, each.words ?? each)));
+    const choice = (values, words, change) =>
+      el(
+        "select",
+        { "aria-label": words, onchange: (event) => change(event.target.value) },
+        Object.entries(values).map(([value, each]) => el("option", { value }, each.words ?? each)),
+      );
     const arrange = (name) => (value) => {
       this.table[name] = value;
       this.table.arrange();
@@ -126,19 +163,48 @@ class ReviewPage {
     this.tally = el("p", { class: "tally", "aria-live": "off" });
     const body = el("div", { class: "table-host" });
     const labels = Object.fromEntries([["", "every class"], ...this.classes.names.map((name) => [name, name])]);
-    const advance = el("input", { type: "checkbox", checked: this.advances, onchange: (event) => this.commands.advance(event.target.checked) });
+    const advance = el("input", {
+      type: "checkbox",
+      checked: this.advances,
+      onchange: (event) => this.commands.advance(event.target.checked),
+    });
     this.tableHost.append(
-      el("div", { class: "table-tools" }, el("h2", {}, "Candidates"), this.tally,
-        el("label", {}, "show ", choice(FILTERS, "Which events", arrange("filter"))), choice(labels, "Class", arrange("label")),
+      el(
+        "div",
+        { class: "table-tools" },
+        el("h2", {}, "Candidates"),
+        this.tally,
+        el("label", {}, "show ", choice(FILTERS, "Which events", arrange("filter"))),
+        choice(labels, "Class", arrange("label")),
         el("label", {}, "by ", choice(ORDERS, "Order", arrange("order"))),
-        el("label", { class: "check", title: "After accept or reject, go to the next one that is to review" }, advance, " then next")),
-      body);
-    this.table = new EventTable(body, { classes: this.classes, timebase: this.timebase, conditionsOf, selection: this.selection });
+        el(
+          "label",
+          { class: "check", title: "After accept or reject, go to the next one that is to review" },
+          advance,
+          " then next",
+        ),
+      ),
+      body,
+    );
+    this.table = new EventTable(body, {
+      classes: this.classes,
+      timebase: this.timebase,
+      conditionsOf,
+      selection: this.selection,
+    });
   }
 
   #makePanel() {
-    this.faces = new Faces({ address: (frame, options) => this.faceAddress(frame, options), seek: (frame) => this.player.step(frame - this.player.frame) });
-    this.panel = new Panel(this.panelHost, { classes: this.classes, timebase: this.timebase, conditionsOf: (event) => this.conditionsOf(event), faces: this.faces });
+    this.faces = new Faces({
+      address: (frame, options) => this.faceAddress(frame, options),
+      seek: (frame) => this.player.step(frame - this.player.frame),
+    });
+    this.panel = new Panel(this.panelHost, {
+      classes: this.classes,
+      timebase: this.timebase,
+      conditionsOf: (event) => this.conditionsOf(event),
+      faces: this.faces,
+    });
   }
 
   faceAddress(frame, options) {
@@ -179,12 +245,22 @@ class ReviewPage {
     panel.on("units", (units) => commands.setUnits(units));
     panel.on("note", (note) => commands.setNote(note));
     panel.on("seek", (frame) => player.step(frame - player.frame));
-    selection.on("change", oncePerPaint(() => this.#arrange(false)));
-    layer.on("change", oncePerPaint(() => this.#arrange()));
+    selection.on(
+      "change",
+      oncePerPaint(() => this.#arrange(false)),
+    );
+    layer.on(
+      "change",
+      oncePerPaint(() => this.#arrange()),
+    );
     saving.on("renamed", (names) => selection.rename(names));
     saving.channel.onmessage = (event) => this.#elsewhere(event.data);
-    document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh(), { signal: this.ending.signal });
-    window.addEventListener("beforeunload", (event) => saving.queue.length && event.preventDefault(), { signal: this.ending.signal });
+    document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh(), {
+      signal: this.ending.signal,
+    });
+    window.addEventListener("beforeunload", (event) => saving.queue.length && event.preventDefault(), {
+      signal: this.ending.signal,
+    });
     document.addEventListener("metst:scheme", () => this.redraw(), { signal: this.ending.signal });
   }
 
@@ -194,12 +270,13 @@ class ReviewPage {
     selection.keep((key) => layer.get(key) !== undefined);
     if (changed) {
       const own = { name: layer.name ?? this.session.coder, own: true, events: layer.events };
-      this.timeline.setLanes([own, ...this.others.filter((each) => each.events.length).map((each) => ({ name: each.name, own: false, events: each.sorted ??= each.events.map((event) => ({ verdict: "accepted", ...event })).sort((a, b) => a.onset_frame - b.onset_frame) }))]);
+      this.timeline.setLanes([own, ...this.others]);
       this.timeline.editable = !this.readOnly;
+      if (this.player.loop) this.player.setLoop(layer.get(this.player.loop.key) ?? null);
       this.seekBar.set({ events: layer.events });
       this.table.set(layer.events);
       const { open, accepted, rejected } = layer.tally;
-      this.tally.textContent = `${open} to review · ${accepted} accepted · ${rejected} rejected`;
+      this.tally.textContent = `${open} to review · ${accepted} accepted · ${rejected} rejected${layer.released ? " · released" : ""}`;
     } else {
       this.timeline.draw();
       this.table.draw();
@@ -213,15 +290,22 @@ class ReviewPage {
     if (!event) return;
     this.table.reveal(event.key);
     this.timeline.reveal(event);
+    // who watches events again and again goes on to do so with the next one
+    if (this.player.loop && this.player.playing) {
+      this.player.playLoop(event);
+      return;
+    }
     this.player.pause();
-    if (this.player.loop && this.player.loop.key !== event.key) this.player.setLoop(null);
+    this.player.setLoop(null);
     this.player.seek(event.apex_frame ?? event.onset_frame);
   }
 
   /** Another window of this coder changed something. */
   #elsewhere(answer) {
     if (this.saving.queue.length || answer.revision <= this.layer.revision) return;
-    const seen = answer.events.find((event) => event.key === this.selection.current) ?? ((answer.removed ?? []).includes(this.selection.current) && {});
+    const seen =
+      answer.events.find((event) => event.key === this.selection.current) ??
+      ((answer.removed ?? []).includes(this.selection.current) && {});
     if (answer.revision === this.layer.revision + 1) this.layer.take(answer);
     else this.#refresh();
     if (seen) this.status.warn("The event that you look at was just changed in another window; this is how it is now.");
@@ -231,7 +315,11 @@ class ReviewPage {
     if (this.saving.queue.length) return;
     try {
       const answer = await get(`${this.rec.path}/review${query(this.layerName)}`);
-      if (!this.saving.queue.length && (answer.revision !== this.layer.revision || answer.released !== this.layer.released)) this.layer.load(answer);
+      if (
+        !this.saving.queue.length &&
+        (answer.revision !== this.layer.revision || answer.released !== this.layer.released)
+      )
+        this.layer.load(answer);
     } catch {
       // told when something is to be saved
     }
@@ -244,10 +332,11 @@ class ReviewPage {
   }
 
   close() {
+    this.leave();
     this.ending.abort();
     this.player.pause();
     this.pictures.clear();
-    this.saving.channel.close();
+    this.status.leave(this.saving);
     for (const part of [this, this.timeline, this.seekBar, this.table]) part.watch.disconnect();
     delete document.documentElement.dataset.ready;
     delete document.documentElement.dataset.whole;

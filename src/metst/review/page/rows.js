@@ -95,7 +95,8 @@ export class Rows {
     context.imageSmoothingEnabled = false;
     context.drawImage(this.sheet, 0, CONDITIONS_PX, this.view.plot, this.regions.length * ROW_PX);
     context.fillStyle = colours.surface;
-    for (let row = 1; row < this.regions.length; row += 1) context.fillRect(0, CONDITIONS_PX + row * ROW_PX, this.view.plot, 1);
+    for (let row = 1; row < this.regions.length; row += 1)
+      context.fillRect(0, CONDITIONS_PX + row * ROW_PX, this.view.plot, 1);
   }
 
   #drawConditions(context) {
@@ -133,7 +134,11 @@ export class Rows {
     for (let i = low; i < runs.length && runs[i].first_frame <= after; i += 1) {
       if (runs[i].last_frame <= first) continue;
       const left = this.view.x(this.timebase.start(runs[i].first_frame));
-      each(runs[i], Math.round(left), Math.max(Math.round(this.view.x(this.timebase.stop(runs[i].last_frame)) - left), 1));
+      each(
+        runs[i],
+        Math.round(left),
+        Math.max(Math.round(this.view.x(this.timebase.stop(runs[i].last_frame)) - left), 1),
+      );
     }
   }
 
@@ -158,7 +163,8 @@ export class Rows {
       else high = middle;
     }
     const found = [];
-    for (let i = low; i < runs.length && runs[i].first_frame <= last; i += 1) if (runs[i].last_frame >= first) found.push(runs[i]);
+    for (let i = low; i < runs.length && runs[i].first_frame <= last; i += 1)
+      if (runs[i].last_frame >= first) found.push(runs[i]);
     return found;
   }
 }

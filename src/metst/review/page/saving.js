@@ -112,7 +112,10 @@ export class Saving extends Signal {
     if (this.layerName) body.layer = this.layerName;
     if (edit.kind !== "edit") return body;
     const changes = edit.changes.map(({ key, revision, after, from }) => ({
-      key, revision: typeof revision === "number" ? revision : 0, after, ...(from ? { from } : {}),
+      key,
+      revision: typeof revision === "number" ? revision : 0,
+      after,
+      ...(from ? { from } : {}),
     }));
     return { ...body, what: edit.what.slice(0, LONGEST_WORDS), changes };
   }
@@ -171,6 +174,11 @@ export class Saving extends Signal {
       this.layer.correct(error.body.events, error.body.removed ?? []);
     }
     this.layer.settle(lost);
-    this.tell(error.status === 409 ? "late" : "refused", { edit, lost: lost.length, reason: error.message, events: error.body.events ?? [] });
+    this.tell(error.status === 409 ? "late" : "refused", {
+      edit,
+      lost: lost.length,
+      reason: error.message,
+      events: error.body.events ?? [],
+    });
   }
 }

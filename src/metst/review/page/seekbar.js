@@ -19,8 +19,12 @@ export class SeekBar extends Signal {
     this.frame = 1;
     this.base = document.createElement("canvas");
     this.canvas = el("canvas", {
-      class: "seekbar", tabindex: "0", role: "slider", "aria-label": "Position in the recording",
-      "aria-valuemin": "1", "aria-valuemax": String(timebase.frames),
+      class: "seekbar",
+      tabindex: "0",
+      role: "slider",
+      "aria-label": "Position in the recording",
+      "aria-valuemin": "1",
+      "aria-valuemax": String(timebase.frames),
     });
     host.replaceChildren(this.canvas);
     this.draw = oncePerPaint(() => this.paint());
@@ -131,4 +135,3 @@ export class SeekBar extends Signal {
     }
   }
 }
-

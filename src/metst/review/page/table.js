@@ -4,8 +4,8 @@ import { el, oncePerPaint, Signal } from "./dom.js";
 import { clock, percent, sureness, VERDICT_SIGNS, VERDICTS } from "./words.js";
 
 const ROW_PX = 30;
-const BEYOND = 6;  // rows above and below those in sight
-const NEVER = 2;  // after every confidence
+const BEYOND = 6; // rows above and below those in sight
+const NEVER = 2; // after every confidence
 
 const by = (value) => (a, b) => {
   const [x, y] = [value(a), value(b)];
@@ -18,12 +18,22 @@ export const ORDERS = {
   confidence: { words: "highest probability first", compare: by((event) => -(event.confidence ?? -NEVER)) },
   label: { words: "class", compare: by((event) => event.label) },
   condition: { words: "conditions first", compare: null },
-  verdict: { words: "to review first", compare: by((event) => ["open", "accepted", "rejected"].indexOf(event.verdict)) },
+  verdict: {
+    words: "to review first",
+    compare: by((event) => ["open", "accepted", "rejected"].indexOf(event.verdict)),
+  },
 };
 
-export const FILTERS = { all: "all", open: "to review", accepted: "accepted", rejected: "rejected", reviewed: "reviewed" };
+export const FILTERS = {
+  all: "all",
+  open: "to review",
+  accepted: "accepted",
+  rejected: "rejected",
+  reviewed: "reviewed",
+};
 
-const passes = (event, filter) => filter === "all" || event.verdict === filter || (filter === "reviewed" && event.verdict !== "open");
+const passes = (event, filter) =>
+  filter === "all" || event.verdict === filter || (filter === "reviewed" && event.verdict !== "open");
 
 /** Tells ``choose`` {key, more, range}. */
 export class EventTable extends Signal {
@@ -41,8 +51,23 @@ export class EventTable extends Signal {
     this.label = "";
     this.body = el("div", { class: "table-body", role: "rowgroup" });
     const titles = ["", "Time", "Frames", "Class", "Probability", "Units, note"];
-    this.head = el("div", { class: "table-head", role: "row" }, titles.map((title) => el("span", { role: "columnheader" }, title || el("span", { class: "unseen" }, "Verdict"))));
-    this.pane = el("div", { class: "table-pane", tabindex: "0", role: "grid", "aria-label": "Movement candidates", "aria-multiselectable": "true" }, this.head, this.body);
+    this.head = el(
+      "div",
+      { class: "table-head", role: "row" },
+      titles.map((title) => el("span", { role: "columnheader" }, title || el("span", { class: "unseen" }, "Verdict"))),
+    );
+    this.pane = el(
+      "div",
+      {
+        class: "table-pane",
+        tabindex: "0",
+        role: "grid",
+        "aria-label": "Movement candidates",
+        "aria-multiselectable": "true",
+      },
+      this.head,
+      this.body,
+    );
     this.empty = el("p", { class: "empty", hidden: true });
     host.replaceChildren(this.pane, this.empty);
     this.draw = oncePerPaint(() => this.#draw());
@@ -59,14 +84,19 @@ export class EventTable extends Signal {
   }
 
   arrange() {
-    const kept = this.events.filter((event) => passes(event, this.filter) && (!this.label || event.label === this.label));
-    const compare = this.order === "condition" ? by((event) => this.conditionsOf(event) || "~") : ORDERS[this.order].compare;
+    const kept = this.events.filter(
+      (event) => passes(event, this.filter) && (!this.label || event.label === this.label),
+    );
+    const compare =
+      this.order === "condition" ? by((event) => this.conditionsOf(event) || "~") : ORDERS[this.order].compare;
     this.shown = this.order === "time" ? kept : kept.sort(compare);
     this.places = new Map(this.shown.map((event, i) => [event.key, i]));
     this.pane.setAttribute("aria-rowcount", String(this.shown.length + 1));
     this.empty.hidden = this.shown.length > 0;
     this.pane.classList.toggle("bare", !this.shown.length);
-    this.empty.textContent = this.events.length ? "No event passes the filter." : "No events yet. Hold E while the movement lasts to add one.";
+    this.empty.textContent = this.events.length
+      ? "No event passes the filter."
+      : "No events yet. Hold E while the movement lasts to add one.";
     this.draw();
   }
 
@@ -88,16 +118,36 @@ export class EventTable extends Signal {
     const conditions = this.conditionsOf(event);
     const units = event.action_units.join(" ");
     const rest = [units, conditions, event.note].filter(Boolean).join(" · ");
-    const row = el("div", {
-      id: `row-${event.key}`, class: `row verdict-${event.verdict}${event.key === this.selection.current ? " current" : ""}${event.saving ? " saving" : ""}`,
-      role: "row", "aria-rowindex": String(i + 2), "aria-selected": String(chosen), "data-key": event.key,
-    },
-    el("span", { role: "gridcell", class: "sign", title: VERDICTS[event.verdict], "aria-label": VERDICTS[event.verdict] }, VERDICT_SIGNS[event.verdict]),
-    el("span", { role: "gridcell", class: "number" }, clock(this.timebase.start(event.onset_frame), 1)),
-    el("span", { role: "gridcell", class: "number frames" }, `${event.onset_frame}–${event.offset_frame}`),
-    el("span", { role: "gridcell", class: "label", title: event.label }, el("i", { class: `shape class-${this.classes.of(event.label)}`, "aria-hidden": "true" }, this.classes.shape(event.label)), event.label),
-    el("span", { role: "gridcell", class: "number probability" }, this.#bar(event), percent(event.confidence)),
-    el("span", { role: "gridcell", class: "rest", title: rest }, rest));
+    const row = el(
+      "div",
+      {
+        id: `row-${event.key}`,
+        class: `row verdict-${event.verdict}${event.key === this.selection.current ? " current" : ""}${event.saving ? " saving" : ""}`,
+        role: "row",
+        "aria-rowindex": String(i + 2),
+        "aria-selected": String(chosen),
+        "data-key": event.key,
+      },
+      el(
+        "span",
+        { role: "gridcell", class: "sign", title: VERDICTS[event.verdict], "aria-label": VERDICTS[event.verdict] },
+        VERDICT_SIGNS[event.verdict],
+      ),
+      el("span", { role: "gridcell", class: "number" }, clock(this.timebase.start(event.onset_frame), 1)),
+      el("span", { role: "gridcell", class: "number frames" }, `${event.onset_frame}–${event.offset_frame}`),
+      el(
+        "span",
+        { role: "gridcell", class: "label", title: event.label },
+        el(
+          "i",
+          { class: `shape class-${this.classes.of(event.label)}`, "aria-hidden": "true" },
+          this.classes.shape(event.label),
+        ),
+        event.label,
+      ),
+      el("span", { role: "gridcell", class: "number probability" }, this.#bar(event), percent(event.confidence)),
+      el("span", { role: "gridcell", class: "rest", title: rest }, rest),
+    );
     row.style.transform = `translateY(${i * ROW_PX}px)`;
     return row;
   }

@@ -30,10 +30,16 @@ export class Timeline extends Signal {
     this.layers = layers;
     this.selection = selection;
     this.frame = 1;
-    this.draft = null;  // an event as it is while it is dragged or marked
+    this.draft = null; // an event as it is while it is dragged or marked
     this.view = new View(timebase, { gutter: window.innerWidth < 700 ? NARROW_GUTTER_PX : GUTTER_PX, right: RIGHT_PX });
     this.boxes = new Boxes({ view: this.view, timebase, classes });
-    this.rows = new Rows({ view: this.view, timebase, regions: rec.regions, conditions: rec.conditions, gaps: rec.gaps });
+    this.rows = new Rows({
+      view: this.view,
+      timebase,
+      regions: rec.regions,
+      conditions: rec.conditions,
+      gaps: rec.gaps,
+    });
     this.draw = oncePerPaint(() => this.paint());
     this.#build();
     new TimelinePointer(this);
@@ -42,7 +48,8 @@ export class Timeline extends Signal {
   }
 
   #build() {
-    const lane = (name, words, ...inside) => el("div", { class: `lane lane-${name}` }, el("div", { class: "lane-name" }, words), ...inside);
+    const lane = (name, words, ...inside) =>
+      el("div", { class: `lane lane-${name}` }, el("div", { class: "lane-name" }, words), ...inside);
     this.ruler = el("canvas", { class: "ruler" });
     this.boxCanvas = el("canvas", { class: "boxes" });
     this.rowCanvas = el("canvas", { class: "rows" });
@@ -53,7 +60,17 @@ export class Timeline extends Signal {
     this.rowLane = lane("rows", "", this.rowCanvas);
     this.cursor = el("div", { class: "cursor", "aria-hidden": "true" });
     this.reading = el("div", { class: "reading", "aria-hidden": "true" });
-    this.stack = el("div", { class: "stack" }, lane("ruler", "", this.ruler), this.scoreHost, this.classHost, this.boxLane, this.rowLane, this.cursor, this.reading);
+    this.stack = el(
+      "div",
+      { class: "stack" },
+      lane("ruler", "", this.ruler),
+      this.scoreHost,
+      this.classHost,
+      this.boxLane,
+      this.rowLane,
+      this.cursor,
+      this.reading,
+    );
     this.host.replaceChildren(this.stack);
     this.#nameRows();
   }
@@ -84,7 +101,9 @@ export class Timeline extends Signal {
     }
     if (classLines.length) {
       const lines = classLines.map((name) => ({
-        name, colour: () => colours.classes[this.classes.of(name)], pyramid: new Pyramid(series[`p_${name}`]),
+        name,
+        colour: () => colours.classes[this.classes.of(name)],
+        pyramid: new Pyramid(series[`p_${name}`]),
       }));
       this.probabilities = new Curves(this.classHost, { ...options, lines, height: CLASSES_PX });
     }
@@ -98,11 +117,13 @@ export class Timeline extends Signal {
 
   setLanes(lanes) {
     this.boxes.set(lanes);
-    this.boxNames.replaceChildren(...this.boxes.lanes.map((lane) => {
-      const name = el("span", { class: lane.own ? "own" : "", title: lane.name }, lane.name);
-      name.style.height = `${lane.height}px`;
-      return name;
-    }));
+    this.boxNames.replaceChildren(
+      ...this.boxes.lanes.map((lane) => {
+        const name = el("span", { class: lane.own ? "own" : "", title: lane.name }, lane.name);
+        name.style.height = `${lane.height}px`;
+        return name;
+      }),
+    );
     this.draw();
   }
 
@@ -143,7 +164,11 @@ export class Timeline extends Signal {
     this.frame = frame;
     const { view } = this;
     const [left, right] = [this.timebase.start(frame), this.timebase.stop(frame)];
-    if (follow && (left < view.from || right > view.from + FOLLOW * view.span) && view.span < this.timebase.end_s - this.timebase.first_s) {
+    if (
+      follow &&
+      (left < view.from || right > view.from + FOLLOW * view.span) &&
+      view.span < this.timebase.end_s - this.timebase.first_s
+    ) {
       const into = left < view.from || left > view.to + view.span ? 0.5 : 1 - FOLLOW;
       view.set(left - into * view.span, left + (1 - into) * view.span);
       this.draw();

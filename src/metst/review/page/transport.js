@@ -13,8 +13,19 @@ export function transport(page) {
   const tool = (words, key, run, label) => button(words, { key, run, kind: "tool", "aria-label": label });
   const play = tool("Play", "Space", () => commands.play(), "Play or pause");
   const loop = tool("Loop", "L", () => commands.loop(), "Loop the chosen event");
-  const speed = el("select", { class: "speed", "aria-label": "Speed", onchange: () => player.setSpeed(Number(speed.value)) }, SPEEDS.map((each) => el("option", { value: String(each) }, speedWords(each))));
-  const jump = el("input", { class: "jump", type: "text", inputMode: "numeric", size: 7, placeholder: "go to frame", "aria-label": "Go to frame" });
+  const speed = el(
+    "select",
+    { class: "speed", "aria-label": "Speed", onchange: () => player.setSpeed(Number(speed.value)) },
+    SPEEDS.map((each) => el("option", { value: String(each) }, speedWords(each))),
+  );
+  const jump = el("input", {
+    class: "jump",
+    type: "text",
+    inputMode: "numeric",
+    size: 7,
+    placeholder: "go to frame",
+    "aria-label": "Go to frame",
+  });
   jump.addEventListener("keydown", (event) => {
     event.stopPropagation();
     if (event.key === "Escape") jump.blur();
@@ -29,9 +40,30 @@ export function transport(page) {
   page.facesNote = el("p", { class: "faces-note" }, "Eyes are barred");
   page.pictureHost.replaceChildren(
     el("div", { class: "stage" }, page.canvas, problem, page.facesNote),
-    el("div", { class: "transport" },
-      el("div", { class: "where" }, el("span", { class: "unit" }, "frame"), number, el("span", { class: "of" }, `of ${timebase.frames}`), jump, time),
-      el("div", { class: "tools" }, tool("←", null, () => commands.step(-1), "One frame back"), play, tool("→", null, () => commands.step(1), "One frame on"), loop, speed, page.facesButton)));
+    el(
+      "div",
+      { class: "transport" },
+      el(
+        "div",
+        { class: "where" },
+        el("span", { class: "unit" }, "frame"),
+        number,
+        el("span", { class: "of" }, `of ${timebase.frames}`),
+        jump,
+        time,
+      ),
+      el(
+        "div",
+        { class: "tools" },
+        tool("←", null, () => commands.step(-1), "One frame back"),
+        play,
+        tool("→", null, () => commands.step(1), "One frame on"),
+        loop,
+        speed,
+        page.facesButton,
+      ),
+    ),
+  );
   page.showFacesState();
 
   function showNumber(frame) {
@@ -43,7 +75,10 @@ export function transport(page) {
   player.on("picture", (frame) => {
     problem.hidden = true;
     showNumber(frame);
-    if (player.asked) document.dispatchEvent(new CustomEvent("metst:picture", { detail: { frame, ms: performance.now() - player.asked } }));
+    if (player.asked)
+      document.dispatchEvent(
+        new CustomEvent("metst:picture", { detail: { frame, ms: performance.now() - player.asked } }),
+      );
     player.asked = 0;
   });
   // without pictures the number is that of the place on the timeline

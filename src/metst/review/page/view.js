@@ -46,7 +46,10 @@ export class View {
   /** Zooms by a factor; what lies at ``seconds`` stays where it is. */
   zoom(factor, seconds) {
     const part = (seconds - this.from) / this.span;
-    const span = Math.min(Math.max(this.span * factor, LEAST_FRAMES * this.timebase.usual_s), this.timebase.end_s - this.timebase.first_s);
+    const span = Math.min(
+      Math.max(this.span * factor, LEAST_FRAMES * this.timebase.usual_s),
+      this.timebase.end_s - this.timebase.first_s,
+    );
     this.set(seconds - part * span, seconds + (1 - part) * span);
   }
 

@@ -58,4 +58,5 @@ export const VERDICTS = { open: "to review", accepted: "accepted", rejected: "re
 export const VERDICT_SIGNS = { open: "○", accepted: "✓", rejected: "✕" };
 
 /** What a candidate's nearness to even odds says: 0 where the machine does not know, 0.5 where it is sure. */
-export const sureness = (event) => (event.confidence === null || event.confidence === undefined ? 1 : Math.abs(event.confidence - 0.5));
+export const sureness = (event) =>
+  event.confidence === null || event.confidence === undefined ? 1 : Math.abs(event.confidence - 0.5);
