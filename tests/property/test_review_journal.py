@@ -353,11 +353,9 @@ def _killed(rounds: int, folder: Path) -> int:
         process = context.Process(target=code_until_killed, args=(str(place), number, theirs))
         process.start()
         theirs.close()
-        told = [mine.recv()]  # the beginning: from here on the moment is drawn
-        stop = time.monotonic() + draw.uniform(0, 0.08)
-        while time.monotonic() < stop:
-            if mine.poll(0.001):
-                told.append(mine.recv())
+        # Some entries, however long they take on a busy machine, and then some moment of those that follow.
+        told = [mine.recv() for _ in range(draw.randint(1, 15))]
+        time.sleep(draw.uniform(0, 0.02))
         process.kill()
         process.join()
         while mine.poll():
@@ -386,7 +384,7 @@ def _check_all_there(place: Path, told: list[tuple[str, Json]]) -> None:
 
 
 def test_no_confirmed_edit_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    assert _killed(20, tmp_path) > 100
+    assert _killed(20, tmp_path) > 100  # else nothing was at stake
 
 
 @pytest.mark.slow
