@@ -353,8 +353,8 @@ def _killed(rounds: int, folder: Path) -> int:
         process = context.Process(target=code_until_killed, args=(str(place), number, theirs))
         process.start()
         theirs.close()
-        # The beginning and so many edits; from here on the moment is drawn.
-        told = [mine.recv() for _ in range(1 + draw.randint(1, 12))]
+        # Some entries, however long they take on a busy machine, and then some moment of those that follow.
+        told = [mine.recv() for _ in range(draw.randint(1, 15))]
         time.sleep(draw.uniform(0, 0.02))
         process.kill()
         process.join()
@@ -384,10 +384,10 @@ def _check_all_there(place: Path, told: list[tuple[str, Json]]) -> None:
 
 
 def test_no_confirmed_edit_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    assert _killed(20, tmp_path) > 2 * 20
+    assert _killed(20, tmp_path) > 100  # else nothing was at stake
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_no_confirmed_edit_is_lost_in_two_hundred_kills(tmp_path: Path) -> None:
-    assert _killed(200, tmp_path) > 2 * 200
+    assert _killed(200, tmp_path) > 1000
