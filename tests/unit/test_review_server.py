@@ -81,6 +81,14 @@ def test_the_token_comes_in_a_header_in_the_address_or_as_a_cookie(served: Serve
     assert bare(client, "/api/session", Cookie=f"metst-review-1={TOKEN}").status_code == 401
 
 
+@pytest.mark.parametrize("other", ['a={"x":1}', "two words=1", "a[b]=1", '"', "="])
+def test_a_cookie_of_another_server_hides_nothing(served: Served, other: str) -> None:
+    client, desk = served
+    own = f"{desk.address.cookie}={TOKEN}"
+    assert bare(client, "/api/session", Cookie=f"{other}; {own}").status_code == 200
+    assert bare(client, "/api/session", Cookie=f"{own}; {other}").status_code == 200
+
+
 def test_the_address_sets_a_cookie_that_scripts_do_not_see(served: Served) -> None:
     client, desk = served
     found = bare(client, f"/?token={TOKEN}")
@@ -194,6 +202,8 @@ def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
     client, _ = served
     found = client.post("/api/session/unlock", content=b" " * (9 * 2**20))
     assert found.status_code == 413
+    in_chunks = client.post("/api/session/unlock", content=(b" " * 2**20 for _ in range(9)))
+    assert (in_chunks.status_code, list(in_chunks.json())) == (413, ["detail"])
 
 
 def test_no_log_holds_the_token(
