@@ -207,6 +207,9 @@ def test_adjudication_begins_from_both(tmp_path: Path) -> None:
         name = reviews.adjudicate("anna", "ben", by="cora")
         assert name == "adjudicated anna + ben"
         assert reviews.adjudicate("ben", "anna", by="cora") == name
+        with pytest.raises(UsageError, match="two layers are brought together"):
+            reviews.begin(name, "machine", by="cora")
+        assert reviews.layers()[-1]["kind"] == "adjudicated"
         assert frames(reviews, name) == [
             (12, 21, "accepted", 2),  # 11 to 20 and 13 to 23, both "a"
             (51, 60, "open", 2),  # one event, two labels
