@@ -445,7 +445,8 @@ def changing(key: str | None, after: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("body", [{}, {"id": "x"}, {"id": "x", "changes": []}, {"id": "x", "changes": [{}]}, [1],
-                                  "text", changing("m1", {"onset_frame": 1e99}), changing("m1", {"colour": "red"}),
+                                  "text", changing("\ud800", None), changing("m1", {"note": "x"}) | {"id": "x" * 999},
+                                  changing("m1", {"onset_frame": 1e99}), changing("m1", {"colour": "red"}),
                                   changing(None, {"onset_frame": 5, "offset_frame": 500}),
                                   changing(None, {"onset_frame": 9, "offset_frame": 3}),
                                   changing("m1", None)])  # fmt: skip
@@ -453,7 +454,8 @@ def test_edits_that_cannot_be_made_change_nothing(served: Served, body: Any) -> 
     client, _ = served
     rid = only(client)
     before = client.get(f"/api/recordings/{rid}/review").json()
-    found = client.post(f"/api/recordings/{rid}/edits", json=body)
+    plain = {"Content-Type": "application/json"}
+    found = client.post(f"/api/recordings/{rid}/edits", content=json.dumps(body), headers=plain)
     assert found.status_code == 400, found.text
     assert "\n" not in found.json()["detail"]
     assert client.get(f"/api/recordings/{rid}/review").json() == before
