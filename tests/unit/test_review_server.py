@@ -83,6 +83,14 @@ def test_the_token_comes_in_a_header_in_the_address_or_as_a_cookie(served: Serve
     assert bare(client, "/api/session", Cookie=f"metst-review-1={TOKEN}").status_code == 401
 
 
+@pytest.mark.parametrize("other", ['a={"x":1}', "two words=1", "a[b]=1", '"', "="])
+def test_a_cookie_of_another_server_hides_nothing(served: Served, other: str) -> None:
+    client, desk = served
+    own = f"{desk.address.cookie}={TOKEN}"
+    assert bare(client, "/api/session", Cookie=f"{other}; {own}").status_code == 200
+    assert bare(client, "/api/session", Cookie=f"{own}; {other}").status_code == 200
+
+
 def test_the_address_sets_a_cookie_that_scripts_do_not_see(served: Served) -> None:
     client, desk = served
     found = bare(client, f"/?token={TOKEN}")
@@ -196,6 +204,8 @@ def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
     client, _ = served
     found = client.post("/api/session/unlock", content=b" " * (9 * 2**20))
     assert found.status_code == 413
+    in_chunks = client.post("/api/session/unlock", content=(b" " * 2**20 for _ in range(9)))
+    assert (in_chunks.status_code, list(in_chunks.json())) == (413, ["detail"])
 
 
 def test_no_log_holds_the_token(
@@ -437,7 +447,8 @@ def changing(key: str | None, after: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("body", [{}, {"id": "x"}, {"id": "x", "changes": []}, {"id": "x", "changes": [{}]}, [1],
-                                  "text", changing("m1", {"onset_frame": 1e99}), changing("m1", {"colour": "red"}),
+                                  "text", changing("\ud800", None), changing("m1", {"note": "x"}) | {"id": "x" * 999},
+                                  changing("m1", {"onset_frame": 1e99}), changing("m1", {"colour": "red"}),
                                   changing(None, {"onset_frame": 5, "offset_frame": 500}),
                                   changing(None, {"onset_frame": 9, "offset_frame": 3}),
                                   changing("m1", None)])  # fmt: skip
@@ -445,7 +456,8 @@ def test_edits_that_cannot_be_made_change_nothing(served: Served, body: Any) -> 
     client, _ = served
     rid = only(client)
     before = client.get(f"/api/recordings/{rid}/review").json()
-    found = client.post(f"/api/recordings/{rid}/edits", json=body)
+    plain = {"Content-Type": "application/json"}
+    found = client.post(f"/api/recordings/{rid}/edits", content=json.dumps(body), headers=plain)
     assert found.status_code == 400, found.text
     assert "\n" not in found.json()["detail"]
     assert client.get(f"/api/recordings/{rid}/review").json() == before

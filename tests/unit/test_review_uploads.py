@@ -218,3 +218,31 @@ def test_one_that_runs_is_stopped_and_goes(served: Served, tmp_path: Path) -> No
     assert process.poll() is not None
     until(lambda: files(tmp_path / "up") == set())
     assert client.get("/api/recordings").json() == []
+
+
+@pytest.mark.usefixtures("still")
+def test_uploads_of_one_name_at_a_time_are_both_kept(served: Served, tmp_path: Path) -> None:
+    client, desk = served
+    client.put("/api/uploads/first.mp4", content=b"1")  # makes the folder
+    sockets = []
+    for letter in (b"a", b"b"):
+        own = socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=30)
+        head = f"PUT /api/uploads/talk.mp4 HTTP/1.1\r\nHost: {desk.address.host}:{desk.address.port}\r\n"
+        head += f"Authorization: Bearer {TOKEN}\r\nContent-Length: 8\r\nConnection: close\r\n\r\n"
+        own.sendall(head.encode() + letter * 4)
+        sockets.append((own, letter))
+    client.put("/api/uploads/second.mp4", content=b"2")  # both are on their way by now
+    for own, letter in sockets:
+        own.sendall(letter * 4)
+        assert own.recv(4096).startswith(b"HTTP/1.1 201")
+        own.close()
+    assert {(tmp_path / "up" / name).read_bytes() for name in ("talk.mp4", "talk 2.mp4")} == {b"a" * 8, b"b" * 8}
+    assert {each.name for each in desk.jobs.all()} >= {"talk.mp4", "talk 2.mp4"}
+
+
+@pytest.mark.usefixtures("still")
+def test_recordings_that_differ_in_the_ending_alone_have_results_of_their_own(served: Served) -> None:
+    client, desk = served
+    for name in ("talk.mp4", "talk.mov"):
+        assert client.put(f"/api/uploads/{name}", content=b"x").status_code == 201
+    assert {each.name for each in desk.jobs.all()} == {"talk.mp4", "talk 2.mov"}

@@ -14,7 +14,7 @@ from helpers.reviewing import recorded, seen
 from metst.coding import Coding, ConflictError, Layer, LayerEvent, Reviews, open_reviews, read_coding, write_layers
 from metst.coding.journal import is_journal
 from metst.coding.layers import MACHINE
-from metst.errors import DataError, MetstError, UsageError
+from metst.errors import DataError, MetstError, OutputError, UsageError
 from metst.evaluation.purging import delete, find_results
 from metst.formats.conversion import export_results
 from metst.motion.cache import MotionCache
@@ -207,6 +207,9 @@ def test_adjudication_begins_from_both(tmp_path: Path) -> None:
         name = reviews.adjudicate("anna", "ben", by="cora")
         assert name == "adjudicated anna + ben"
         assert reviews.adjudicate("ben", "anna", by="cora") == name
+        with pytest.raises(UsageError, match="two layers are brought together"):
+            reviews.begin(name, "machine", by="cora")
+        assert reviews.layers()[-1]["kind"] == "adjudicated"
         assert frames(reviews, name) == [
             (12, 21, "accepted", 2),  # 11 to 20 and 13 to 23, both "a"
             (51, 60, "open", 2),  # one event, two labels
@@ -350,3 +353,11 @@ def test_a_damaged_review_goes_with_its_results(results: Path, tmp_path: Path) -
     assert json.loads((results / "analysis.json").read_text())["source"]["content_hash"] == "a1"
     assert delete(find_results([results]), cache=MotionCache(tmp_path / "cache"))[1] == []
     assert not results.exists()
+
+
+def test_where_nothing_can_be_saved_that_is_what_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metst.coding.reviews._may_not_change", lambda _: True)
+    with open_reviews(tmp_path, coding=_two_coders()) as reviews:
+        for change in (lambda: reviews.undo("dora", by="dora"), lambda: reviews.release("dora", True, by="dora")):
+            with pytest.raises(OutputError, match="may not be changed"):
+                change()

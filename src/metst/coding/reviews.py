@@ -232,6 +232,8 @@ class Reviews:
 
     def _of(self, layer: str) -> Review:
         if layer not in self._reviews:
+            if self.read_only:  # it could not begin
+                raise OutputError(f"nothing was saved: {self.read_only}")
             raise UsageError(f"nobody has begun a review {layer!r}: begin it first")
         return self._reviews[layer]
 
@@ -283,6 +285,8 @@ class Reviews:
         if layer == MACHINE or layer != coder_of(layer):
             raise UsageError(f"expected the name of a coder, not {MACHINE!r} and without / \\ ( ) < > |, got {layer!r}")
         review = self._reviews.get(layer, Review(layer))
+        if review.kind == "adjudicated":
+            raise UsageError(f"in {layer!r} two layers are brought together: it cannot begin with something else")
         if review.edited:
             raise UsageError(f"the review {layer!r} has edits already: it cannot begin anew")
         if review.released:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -15,6 +15,9 @@ from metst.storage import faults_in_words
 
 _SAID_BY_THE_LOG = {"key", "revision", "by", "at", "proposals"}
 """Values of an event that no request changes: they may stand in it and are not looked at."""
+
+_LONGEST_KEY = 60
+"""Letters of an event's key, such as a12.3: no log becomes so long.  Set by hand."""
 
 
 class ConflictError(DataError):
@@ -50,6 +53,10 @@ class WantedEvent(BaseModel):
         return value
 
 
+_Key = Annotated[str, Field(max_length=_LONGEST_KEY, pattern=r"^[a-z0-9.]*$")]
+"""Key of an event: what else comes may hold what no answer can."""
+
+
 class WantedChange(BaseModel):
     """One change of an edit.
 
@@ -59,10 +66,10 @@ class WantedChange(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", populate_by_name=True)
 
-    key: str | None = None
+    key: _Key | None = None
     revision: int = 0
     after: WantedEvent | None = None
-    taken_from: list[str] = Field(default=[], alias="from")
+    taken_from: list[_Key] = Field(default=[], alias="from")
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:

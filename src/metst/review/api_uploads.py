@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 
 from metst.review.desk import AtDesk
 from metst.review.refusals import NotAllowed, Refused
-from metst.review.uploads import check_space, free_path, received, safe_name
+from metst.review.uploads import check_space, place_for, received, safe_name
 
 router = APIRouter(prefix="/api/uploads", tags=["uploads"])
 
@@ -34,15 +34,15 @@ async def put_upload(desk: AtDesk, request: Request, name: str) -> Taken:
     if desk.output is None:
         raise NotAllowed("nothing is taken in here: start `metst review` with -o FOLDER")
     check_space(desk.output, int(request.headers.get("content-length", 0)))
-    path = free_path(desk.output, safe_name(name))
-    try:
-        size = await received(request.stream(), path)
-    except ClientDisconnect as error:
-        raise Refused(f"{path.name} was not sent to its end: nothing of it is kept; upload it again") from error
-    if not size:
-        path.unlink(missing_ok=True)
-        raise Refused(f"{path.name} is empty (0 bytes): expected a recording")
-    job = desk.jobs.add(path)
+    with place_for(desk.output, safe_name(name)) as path:
+        try:
+            size = await received(request.stream(), path)
+        except ClientDisconnect as error:
+            raise Refused(f"{path.name} was not sent to its end: nothing of it is kept; upload it again") from error
+        if not size:
+            path.unlink(missing_ok=True)
+            raise Refused(f"{path.name} is empty (0 bytes): expected a recording")
+        job = desk.jobs.add(path)
     return Taken(id=job.id, name=job.name)
 
 

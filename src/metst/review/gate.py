@@ -13,9 +13,11 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs
+
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 
 from metst.errors import MetstError
 from metst.guard.faults import fault_of
@@ -136,7 +138,7 @@ class Gate:
         told = _Told(send, data=scope["path"].startswith(API))
         try:
             self._check(scope)
-            await self._app(scope, receive, told)
+            await self._app(scope, receive if scope["path"].startswith(UPLOADS) else _Counted(receive), told)
         except Exception as error:  # noqa: BLE001 - nobody must see a traceback, in the page or on the terminal
             if told.started:
                 raise OSError("an answer was cut off") from None
@@ -166,12 +168,8 @@ class Gate:
         kind, _, value = headers.get("authorization", "").partition(" ")
         if kind.casefold() == "bearer":
             given.append(value.strip())
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self._address.cookie)
-        except CookieError:
-            cookie = None
-        if cookie is not None:
-            given.append(cookie.value)
+        # Other servers of this machine lay their cookies beside, of whatever form: none of them may hide the own one.
+        given.append(cookie_parser(headers.get("cookie", "")).get(self._address.cookie, ""))
         # All are compared, so that the time tells nothing.
         return any([hmac.compare_digest(each.encode("utf-8", "replace"), self._token) for each in given])  # noqa: C419
 
@@ -181,6 +179,21 @@ def _check_length(length: str | None, *, path: str) -> None:
         return
     if not length.isdigit() or int(length) > _LARGEST_BODY:
         raise TooLarge(f"expected a body of at most {_LARGEST_BODY:,} bytes, got {length[:20]}")
+
+
+class _Counted:
+    """Takes a body in, whose length nobody told beforehand, as far as one may be."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._left = receive, _LARGEST_BODY
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            # Of all errors, who reads bodies lets only this kind through.
+            raise HTTPException(TooLarge.status, f"expected a body of at most {_LARGEST_BODY:,} bytes, got more")
+        return message
 
 
 class _Told:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 import unicodedata
-from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,12 @@ _LONGEST: Final = 120
 
 _SPARE: Final = 64 * 2**20
 """Bytes that must stay free on the disk for all else.  Set by hand."""
+
+_coming: Final[set[Path]] = set()
+"""Where uploads go that are on their way."""
+
+_choosing: Final = threading.Lock()
+"""Held by who looks for such a place."""
 
 _NOT_IN_NAMES: Final = re.compile(r'[<>:"|?*\\/]')
 """What some system does not take in a name, or a page for markup."""
@@ -50,13 +57,23 @@ def folder_for(video: Path) -> Path:
     return video.with_name(video.stem or video.name) if video.suffix else video.with_name(f"{video.name} results")
 
 
-def free_path(folder: Path, name: str) -> Path:
-    """Where an upload goes: under its name, with a number behind it where that, or its results' folder, is taken."""
-    path, number = folder / name, 1
-    while path.exists() or folder_for(path).exists():
-        number += 1
-        path = folder / f"{Path(name).stem} {number}{Path(name).suffix}"
-    return path
+@contextmanager
+def place_for(folder: Path, name: str) -> Iterator[Path]:
+    """Where an upload goes, kept from others in the block: under its name, with a number behind it where that is taken.
+
+    It is taken where there is, or comes, such a file, its results' folder, or another recording that has this folder.
+    """
+    with _choosing:
+        taken = {folder_for(each) for each in (*folder.iterdir(), *_coming)}
+        path, number = folder / name, 1
+        while path.exists() or folder_for(path).exists() or folder_for(path) in taken:
+            number += 1
+            path = folder / f"{Path(name).stem} {number}{Path(name).suffix}"
+        _coming.add(path)
+    try:
+        yield path
+    finally:
+        _coming.discard(path)
 
 
 def check_space(folder: Path, size: int) -> None:
