@@ -127,15 +127,26 @@ def measure_ready(page: Page, times: int) -> None:
         print(f"page ready, {MINUTES} minutes, {EVENTS} events, visit {visit + 1}: {ms:.0f} ms")
 
 
+def busy_s(page: Page) -> float:
+    """Processor time of the page's thread: what other programs take does not count."""
+    metrics = page.browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
+
+
 def measure_fluid(page: Page) -> None:
+    page.browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     page.until("return document.documentElement.dataset.whole")
     for words, clicks in (("whole recording", 0), ("some minutes", 12), ("some seconds", 26)):
         for mode in ("pan", "zoom"):
             page.keys("0", *("+" * (clicks // 3)))
+            before = busy_s(page)
             drawn, flushed, between = page.browser.execute_async_script(FLUID, PAINTS, mode)
+            busy = 1000 * (busy_s(page) - before) / PAINTS
             both = [a + b for a, b in zip(drawn, flushed, strict=False)]
             print(f"{mode:4}, {words:15}: drawing {spread(drawn)}; with painting {spread(both)}")
-            print(f"{'':23}between pictures of the screen, two per paint: {spread(between)}")
+            print(
+                f"{'':23}processor time {busy:.1f} ms per paint; pictures of the screen, two per paint: {spread(between)}"
+            )
 
 
 def measure_steps(page: Page) -> None:

@@ -364,3 +364,32 @@ def test_two_hundred_kills_lose_nothing(browser: Any, tmp_path: Path) -> None:
             assert review["events"][0]["onset_frame"] == onset
     finally:
         started.kill()
+
+
+def test_disagreements_become_a_list_with_one_decision_each(browser: Any, tmp_path: Path) -> None:
+    results = write_numbered_results(tmp_path, name=STEADY, count=FRAMES, events=4)
+    with serving(results, output=tmp_path / "uploads") as server:
+        page = Page(browser, server.url)
+        page.open(STEADY)
+        rid = page.browser.execute_script("return document.documentElement.dataset.ready")
+        page.keys("n", "a", "n", "3", "n", "x")
+        page.saved()
+        assert page.api(f"/api/recordings/{rid}/agreement?a=anna&b=machine")["matched"] == 2
+        page.browser.execute_script("location.hash += '/agreement'")
+        page.until("return document.querySelector('.card .yes:disabled')")
+        page.browser.execute_script("location.hash = location.hash.replace('/agreement', '')")
+        page.until("return document.documentElement.dataset.whole")
+        page.browser.execute_script("document.querySelector('.menu button').click()")
+        page.browser.execute_script("document.querySelector('dialog .yes').click()")
+        page.until("return document.querySelector('.tally').textContent.endsWith('released')")
+        page.keys("a")
+        assert "take the release back" in page.text(".note:last-child")
+        page.browser.execute_script("location.hash += '/agreement'")
+        page.until("return document.querySelector('.card .yes:enabled')").click()
+        page.until("return document.documentElement.dataset.whole && location.hash.includes('adjudicated')")
+        assert page.text(".tally").startswith("3 to review · 1 accepted")
+        page.keys("u")
+        assert page.chosen_in("adjudicated anna + machine")["verdict"] == "open"
+        page.keys("q", "u", "x")
+        page.saved()
+        assert page.text(".tally").startswith("1 to review · 2 accepted · 1 rejected")

@@ -1,0 +1,366 @@
+"""The page of ``metst review`` in a real browser: what is shown is what is stored, what is said to be saved is."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.burnt_in_numbers import write_numbered_results
+from helpers.review_browser import ActionChains, Keys, Page, Server, browsing, serving, start_server
+
+STEADY, UNEVEN = "steady 07.mp4", "uneven 08.mp4"
+FRAMES = 240
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    write_numbered_results(folder, name=STEADY, count=FRAMES, events=6)
+    write_numbered_results(folder, name=UNEVEN, count=FRAMES, events=4, uneven=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(results: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(results, output=tmp_path_factory.mktemp("uploads")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with browsing(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Page:
+    browser.get_log("browser")
+    opened = Page(browser, server.url)
+    opened.open(STEADY)
+    return opened
+
+
+def seen(review: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in each.items() if k not in {"revision", "by", "at"}} for each in review["events"]]
+
+
+def seek_at_random(page: Page, count: int, *, seed: int) -> None:
+    draw = random.Random(seed)
+    for _ in range(count):
+        frame = draw.randint(1, FRAMES)
+        page.goto(frame)
+        assert (page.told, page.burnt) == (frame, frame)
+
+
+def test_nothing_is_refused_or_loaded_from_elsewhere(page: Page, server: Server) -> None:
+    assert page.browser.get_log("browser") == []
+    names = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert names
+    assert all(name.startswith((server.url.split("?")[0], "blob:", "data:")) for name in names)
+    assert "token" not in page.browser.current_url
+
+
+def test_random_seeks_show_the_frame_that_is_told(page: Page) -> None:
+    seek_at_random(page, 12, seed=1)
+
+
+def test_random_seeks_at_a_variable_rate(page: Page) -> None:
+    page.open(UNEVEN)
+    seek_at_random(page, 12, seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [STEADY, UNEVEN])
+def test_five_hundred_random_seeks(page: Page, name: str) -> None:
+    page.open(name)
+    seek_at_random(page, 500, seed=3)
+
+
+def test_steps_go_frame_by_frame(page: Page) -> None:
+    page.goto(100)
+    for key, frame in ((Keys.ARROW_RIGHT, 101), (Keys.ARROW_RIGHT, 102), (Keys.ARROW_LEFT, 101)):
+        page.keys(key)
+        page.until("return document.querySelector('canvas.picture').dataset.frame === arguments[0]", str(frame))
+        assert (page.told, page.burnt) == (frame, frame)
+    page.held(Keys.SHIFT, Keys.ARROW_RIGHT)
+    page.until("return document.querySelector('canvas.picture').dataset.frame === '111'")
+    assert page.burnt == 111
+
+
+def test_playing_shows_true_numbers_and_keeps_time(page: Page) -> None:
+    page.goto(1)
+    page.browser.execute_script(
+        "window.played = []; new MutationObserver(() => { const canvas = document.querySelector('canvas.picture');"
+        "window.played.push([Number(canvas.dataset.frame), Number(document.querySelector('.frame-number').textContent),"
+        "performance.now()]); }).observe(document.querySelector('canvas.picture'), {attributeFilter: ['data-frame']})"
+    )
+    page.keys(Keys.SPACE)
+    time.sleep(2)
+    page.keys(Keys.SPACE)
+    played = page.browser.execute_script("return window.played")
+    frames = [frame for frame, _, _ in played]
+    assert len(frames) > 15
+    assert frames == sorted(set(frames))
+    assert all(frame == told for frame, told, _ in played)
+    lasted_s = (played[-1][2] - played[0][2]) / 1000
+    assert (frames[-1] - frames[0]) / 30 == pytest.approx(lasted_s, abs=0.4)
+    assert page.burnt == page.told
+
+
+def test_keys_judge_and_correct_and_n_undos_are_the_start(page: Page) -> None:
+    start = page.review
+    page.keys("n")
+    before = page.chosen
+    page.keys("a", "d", "k", "k", "2")
+    page.saved()
+    after = page.chosen
+    assert after["verdict"] == "accepted"
+    assert after["onset_frame"] == before["onset_frame"] - 1
+    assert after["offset_frame"] == before["offset_frame"] + 2
+    assert (after["label"], after["by"]) == ("positive", "anna")
+    assert after["proposals"] == before["proposals"]
+    page.keys("n", "x", "c", "l4b", Keys.ENTER, "12", Keys.ENTER, Keys.ENTER)
+    page.saved()
+    assert (page.chosen["verdict"], page.chosen["action_units"]) == ("rejected", ["L4B", "12"])
+    edits = page.review["revision"] - start["revision"]
+    assert edits == 8
+    page.reload()
+    for _ in range(edits):
+        page.held(Keys.CONTROL, "z")
+    page.saved()
+    assert seen(page.review) == seen(start)
+    page.held(Keys.CONTROL, "y")
+    page.saved()
+    page.until("return document.querySelectorAll('.row.verdict-accepted').length === 1")
+    page.held(Keys.CONTROL, "z")
+    page.saved()
+
+
+def test_an_event_is_marked_split_merged_and_removed(page: Page) -> None:
+    start = page.review
+    page.goto(20)
+    ActionChains(page.browser).key_down("e").send_keys(Keys.ARROW_RIGHT * 9).key_up("e").perform()
+    page.saved()
+    page.until("return document.querySelector('.row.current')")
+    assert (page.chosen["onset_frame"], page.chosen["offset_frame"], page.chosen["proposals"]) == (20, 29, [])
+    page.goto(25)
+    page.keys("s")
+    page.saved()
+    parts = [(each["onset_frame"], each["offset_frame"]) for each in page.review["events"] if not each["proposals"]]
+    assert parts == [(20, 24), (25, 29)]
+    page.browser.execute_script(
+        "document.querySelectorAll('.row').forEach(row => row.textContent.includes('25–29') &&"
+        "row.dispatchEvent(new MouseEvent('click', {bubbles: true, ctrlKey: true})))"
+    )
+    page.keys("m")
+    page.saved()
+    page.until("return document.querySelectorAll('.row[aria-selected=true]').length === 1")
+    assert (page.chosen["onset_frame"], page.chosen["offset_frame"]) == (20, 29)
+    page.keys(Keys.DELETE)
+    page.saved()
+    assert seen(page.review) == seen(start)
+
+
+def test_dragging_an_edge_moves_the_picture_and_saves_once(page: Page) -> None:
+    page.keys("n", "z")
+    time.sleep(0.2)
+    before, revision = page.chosen, page.review["revision"]
+    canvas = page.browser.find_element("css selector", ".boxes")
+    edge = page.browser.execute_script("""
+        const pixels = document.querySelector('.boxes').getContext('2d').getImageData(0, 17, 2000, 1).data;
+        const accent = getComputedStyle(document.documentElement).getPropertyValue('--accent').trim();
+        const [r, g, b] = [1, 3, 5].map(at => parseInt(accent.slice(at, at + 2), 16));
+        for (let x = 0; x < 2000; x += 1)
+          if (pixels[4 * x] === r && pixels[4 * x + 1] === g && pixels[4 * x + 2] === b) return x + 2;
+    """)
+    middle = canvas.size["width"] / 2
+    drag = ActionChains(page.browser, duration=40)
+    drag.move_to_element_with_offset(canvas, round(edge - middle), 17 - canvas.size["height"] // 2).click_and_hold()
+    drag.move_by_offset(-60, 0).perform()
+    page.until(
+        "return Number(document.querySelector('canvas.picture').dataset.frame) < arguments[0]", before["onset_frame"]
+    )
+    shown = page.burnt
+    assert page.review["revision"] == revision
+    ActionChains(page.browser).release().perform()
+    page.saved()
+    after = page.chosen
+    assert after["onset_frame"] == shown < before["onset_frame"]
+    assert after["offset_frame"] == before["offset_frame"]
+    assert page.review["revision"] == revision + 1
+    page.held(Keys.CONTROL, "z")
+    page.saved()
+
+
+def test_the_later_of_two_windows_is_told(page: Page) -> None:
+    page.keys("n")
+    key = page.chosen["key"]
+    rid = page.browser.execute_script("return document.documentElement.dataset.ready")
+    event = page.chosen
+    change = {"key": key, "revision": event["revision"], "after": {"note": "seen elsewhere"}}
+    body = {"id": "from-elsewhere", "what": "note", "changes": [change]}
+    page.browser.execute_async_script(
+        "const done = arguments[2]; fetch(arguments[0], {method: 'POST', headers: {'Content-Type': 'application/json'},"
+        "body: JSON.stringify(arguments[1])}).then(answer => done(answer.status))",
+        f"/api/recordings/{rid}/edits", body,
+    )  # fmt: skip
+    page.keys("x")
+    words = page.until("return document.querySelector('.note.warning')?.innerText")
+    assert "Not saved (reject)" in words
+    assert "changed meanwhile" in words
+    page.saved()
+    assert (page.chosen["verdict"], page.chosen["note"]) == ("accepted", "seen elsewhere")
+    assert page.browser.execute_script("return document.querySelector('.row-note textarea').value") == "seen elsewhere"
+    page.held(Keys.CONTROL, "z")
+    page.saved()
+
+
+def test_two_windows_of_one_browser_stay_in_step(page: Page) -> None:
+    page.keys("n")
+    address, first = page.browser.current_url, page.browser.current_window_handle
+    page.browser.switch_to.new_window("window")
+    try:
+        page.browser.get(address)
+        page.until("return document.documentElement.dataset.whole")
+        page.keys("n", "a")
+        page.saved()
+        page.browser.switch_to.window(first)
+        page.until("return document.querySelector('.row.current.verdict-accepted')")
+        assert "another window" in page.text(".note.warning")
+        page.held(Keys.CONTROL, "z")
+        page.saved()
+    finally:
+        for handle in page.browser.window_handles:
+            if handle != first:
+                page.browser.switch_to.window(handle)
+                page.browser.close()
+        page.browser.switch_to.window(first)
+
+
+def test_an_edit_survives_a_server_that_is_gone(browser: Any, tmp_path: Path) -> None:
+    results = write_numbered_results(tmp_path, name=STEADY, count=60, events=2)
+    started = start_server(results, output=tmp_path / "uploads")
+    page = Page(browser, started.url)
+    try:
+        page.open(STEADY)
+        page.keys("n")
+        started.kill()
+        page.keys("a")
+        page.until("return document.querySelector('#saved.failed')")
+        assert "1 change not saved" in page.text("#saved")
+        port = int(started.url.split(":")[2].split("/")[0])
+        started = start_server(results, output=tmp_path / "uploads", port=port)
+        page.saved()
+        assert page.chosen["verdict"] == "accepted"
+    finally:
+        started.kill()
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1440, 900, "dark"), (1024, 768, "light"), (390, 844, "dark")])
+def test_no_window_makes_the_page_scroll_sideways(page: Page, width: int, height: int, scheme: str) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+    try:
+        page.reload()
+        page.keys("n")
+        needed = page.browser.execute_script("return document.documentElement.scrollWidth")
+        ink, surface = page.browser.execute_script(
+            "const style = getComputedStyle(document.querySelector('.part-panel'));"
+            "return [style.color, style.backgroundColor]"
+        )
+        brightness = [sum(map(int, each[4:-1].split(", "))) for each in (ink, surface)]
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert needed <= width
+    assert (brightness[0] < brightness[1]) == (scheme == "light")
+
+
+def test_the_keys_that_are_listed_are_those_that_work(page: Page) -> None:
+    page.keys("?")
+    assert "hold while the movement lasts" in page.text("dialog.help")
+    page.keys(Keys.ESCAPE)
+    page.until("return !document.querySelector('dialog[open]')")
+    commands = page.browser.execute_async_script(
+        "const done = arguments[0];"
+        "Promise.all([import('/static/keys.js'), import('/static/commands.js')]).then(([keys, commands]) => {"
+        "const page = {layer: {}, selection: {}, player: {}, timeline: {}, table: {}, timebase: {frames: 1}};"
+        "const known = commands.commandsOf(page);"
+        "const names = keys.KEYS.flatMap(([, rows]) => rows.map(row => row[2]));"
+        "done(names.filter(name => typeof known[name] !== 'function')); })"
+    )
+    assert commands == []
+
+
+def test_faces_stay_barred_until_they_are_unlocked(page: Page) -> None:
+    assert page.text(".faces-note") == "Eyes are barred"
+    page.goto(50)
+    inside = (
+        "const canvas = document.querySelector('canvas.picture'), scale = canvas.width / 512;"
+        "const [x, y] = [Math.round(225 * scale), Math.round(119 * scale)];"
+        "return [...canvas.getContext('2d').getImageData(x, y, 1, 1).data]"
+    )
+    assert max(page.browser.execute_script(inside)[:3]) < 60
+    page.keys("v")
+    assert "personal data" in page.text("dialog")
+    page.browser.find_element("css selector", "dialog .yes").click()
+    page.until("return document.querySelector('.faces-note').hidden")
+    page.until(f"return (() => {{ {inside} }})()[0] > 120")
+    page.keys("v")
+    page.until(f"return (() => {{ {inside} }})()[0] < 60")
+
+
+def test_all_that_can_be_pressed_has_a_name(page: Page) -> None:
+    page.keys("n")
+    unnamed = page.browser.execute_script("""
+        return [...document.querySelectorAll('button, select, input, textarea, a, [role=slider], [role=grid]')]
+          .filter(each => !(each.textContent.trim() || each.getAttribute('aria-label') || each.labels?.length))
+          .map(each => each.outerHTML.slice(0, 120));
+    """)
+    assert unnamed == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_two_hundred_kills_lose_nothing(browser: Any, tmp_path: Path) -> None:
+    """Whatever the moment at which the server dies: in the end each edit is there, and none twice."""
+    results = write_numbered_results(tmp_path, name=STEADY, count=FRAMES, events=1)
+    started = start_server(results, output=tmp_path / "uploads")
+    port = int(started.url.split(":")[2].split("/")[0])
+    page, draw = Page(browser, started.url), random.Random(4)
+    page.open(STEADY)
+    page.keys("n")
+    onset, edits = page.chosen["onset_frame"], page.review["revision"]
+    try:
+        for number in range(60):
+            death = threading.Timer(draw.uniform(0, 0.4), started.kill)
+            death.start()
+            moves = draw.randint(1, 6)
+            page.keys(*("d" if number % 2 == 0 else "f") * moves)
+            onset += moves * (-1 if number % 2 == 0 else 1)
+            edits += moves
+            page.until("return document.querySelector('#saved').className !== 'saved saving'")
+            if draw.random() < 0.2:
+                page.browser.execute_script(
+                    "window.addEventListener('beforeunload', e => e.stopImmediatePropagation(), true)"
+                )
+                death.join()
+                started = start_server(results, output=tmp_path / "uploads", port=port)
+                page.reload()
+            else:
+                death.join()
+                started = start_server(results, output=tmp_path / "uploads", port=port)
+            page.saved()
+            review = page.review
+            assert review["revision"] == edits
+            assert review["events"][0]["onset_frame"] == onset
+    finally:
+        started.kill()
