@@ -8,7 +8,9 @@ import pytest
 LIGHT = ["metst", "metst.cli", "metst.video", "metst.face", "metst.motion", "metst.inference", "metst.decode",
          "metst.metrics", "metst.results", "metst.report", "metst.models.checkpoint", "metst.analyze", "metst.stream",
          "metst.live", "metst.review.server", "metst.synthesis.clip", "metst.datasets", "metst.reproduction",
-         "metst.formats.megc", "metst.formats.conversion", "metst.training", "metst.evaluation"]  # fmt: skip
+         "metst.formats.megc", "metst.formats.conversion", "metst.formats.compared", "metst.coding",
+         "metst.datasets.reviewed_features", "metst.training", "metst.training.recalibration",
+         "metst.evaluation"]  # fmt: skip
 
 # Of the extras and of the tests: the plain installation has none of them, nor SciPy.
 NOT_INSTALLED = {"torch", "pandas", "matplotlib", "skimage", "sklearn", "openpyxl", "xlrd", "onnx", "pylsl"}

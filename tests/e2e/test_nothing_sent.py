@@ -28,6 +28,7 @@ QUICK = {
     "analyze": "analyze a.mp4 -o {out} --motion-format safetensors",
     "live": "live a.mp4 --fast --json",
     "score": "score truth.csv truth.csv --json",
+    "agree": "agree coded.csv coded.csv --json",
     "datasets": "datasets check set --json",
     "import": "import coded.csv --format csv --video a.mp4 -o {out} --json",
     "extract": "extract set -o {out}",

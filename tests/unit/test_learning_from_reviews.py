@@ -54,7 +54,7 @@ def results(folder: Path, model: Model, *, person: str = "P1", seed: int = 0, ev
         custody=Custody(person=person),
         motion_algorithm=FORMAT,
     )
-    write_analysis(analysis, folder, motion_format="safetensors")
+    write_analysis(analysis, folder, motion_format="safetensors" if seed else "csv")
     return right.tolist()
 
 
@@ -173,6 +173,8 @@ def test_what_is_not_released_or_of_another_model_is_told(tmp_path: Path, model:
         reviews.release("anna", True, by="anna")
     with pytest.raises(DataError, match="say whose"):
         handed_on([tmp_path / "v"])
+    with pytest.raises(DataError, match="say whose"):
+        judged_candidates([tmp_path / "v"], model=model)
     with open_reviews(tmp_path / "v") as reviews:
         name = reviews.adjudicate("anna", "ben", by="cora")
         reviews.release(name, True, by="cora")
@@ -196,9 +198,14 @@ def test_undecided_candidates_tell_nothing(tmp_path: Path, model: Model) -> None
         reviews.begin("anna", "machine", by="anna")
         changes = [{"key": "m1", "after": {"verdict": "accepted"}}, {"key": "m2", "after": {"verdict": "rejected"}}]
         reviews.edit("anna", changes, by="anna")
-        reviews.release("anna", True, by="anna")
-    (found,), _ = handed_on([tmp_path / "v"])
-    assert [yes for _, yes in found.judged()] == [True, False]
+    judged, _ = judged_candidates([tmp_path / "v"], model=model)  # what is decided counts before all is
+    assert judged.right.tolist() == [True, False]
+    assert judged.per_min is None
+    enough = replace(judged, **{name: np.tile(getattr(judged, name), 20) for name in ("height", "confidence", "right")},
+                     person=("a", "b") * 20)  # fmt: skip
+    info, figures = recalibrated(model, enough)
+    assert (figures["per_min"], info.decode.granted_per_min) == (None, None)  # type: ignore[union-attr]
+    assert info.as_used() == info
     assert len(right) > 2
 
 

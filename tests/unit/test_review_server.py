@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -469,6 +471,18 @@ def test_a_full_disk_is_told_and_nothing_is_lost(served: Served, monkeypatch: py
     assert edit(client, rid, {"key": "m1", "revision": 0, "after": {"verdict": "rejected"}}).status_code == 200
 
 
+def test_a_folder_that_may_not_be_changed_is_shown(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metst.coding.reviews.os.access", lambda *_: False)
+    client, _ = served
+    rid = only(client)
+    assert "may not be changed" in client.get(f"/api/recordings/{rid}").json()["read_only"]
+    assert len(client.get(f"/api/recordings/{rid}/review").json()["events"]) == 2
+    found = edit(client, rid, {"key": "m1", "revision": 0, "after": {"verdict": "rejected"}})
+    assert found.status_code == 507
+    assert found.json()["detail"].startswith("nothing was saved: ")
+    assert client.post(f"/api/recordings/{rid}/release", json={"released": True}).status_code == 507
+
+
 def test_a_review_of_another_recording_is_refused(copy: Path, made: Path) -> None:
     write_video(copy / "other.mp4", (numbered_picture(k) for k in range(5, FRAMES + 5)), rate_hz=30)
     results_of(copy / "other.mp4", copy / "results" / "other")
@@ -482,8 +496,15 @@ def test_a_review_of_another_recording_is_refused(copy: Path, made: Path) -> Non
 
 
 def test_one_server_at_a_time(served: Served, copy: Path) -> None:
-    served[0].get(f"/api/recordings/{only(served[0])}/review")
     path = f"/api/recordings/{only(served[0])}/review"
+    served[0].get(path)
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from metst.coding.reviews import open_reviews; open_reviews(sys.argv[1])",
+    ]
+    done = subprocess.run([*command, str(copy / "results" / "clip")], capture_output=True, text=True, check=False)
+    assert "OutputError" in done.stderr
     assert served[0].get(path).status_code == 200
 
 

@@ -57,7 +57,8 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
                                             (".hidden.mp4", "hidden.mp4"), ("..", "recording"), ("", "recording"),
                                             ("-rf.mp4", "rf.mp4"), ("a\x00\nb\u202e.mp4", "a b.mp4"), ("con.", "con"),
                                             ("e\u0301.mp4", "\u00e9.mp4"), ("no ending", "no ending"),
-                                            ("x" * 400 + ".mp4", "x" * 117 + ".mp4")])  # fmt: skip
+                                            ("x" * 400 + ".mp4", "x" * 117 + ".mp4"),
+                                            ("\u00e9" * 400 + ".mp4", "\u00e9" * 58 + ".mp4")])  # fmt: skip
 def test_names_become_harmless(name: str, safe: str) -> None:
     assert safe_name(name) == safe
     assert safe_name(safe) == safe

@@ -34,7 +34,7 @@ def cache(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """List or delete the motion that is kept of analysed recordings."""
+    """List or delete what is kept of recordings: the motion of analysed ones, and quicker copies for the review."""
     talk(quiet=quiet, verbose=verbose)
     from metst.motion.cache import default_folder, open_cache
 

@@ -16,6 +16,7 @@ from metst.cli.options import (
     OutputFolder,
     Quiet,
     Rate,
+    ReviewsOf,
     Verbose,
     on_machines,
     one_by_one,
@@ -41,6 +42,14 @@ OVERALL_TABLE = "calibrations.csv"
 """The table over several recordings, in the folder for the results."""
 
 
+FromReviews = Annotated[
+    bool,
+    typer.Option(
+        "--from-reviews",
+        help="Fit the confidence of the model on what was accepted and rejected in released reviews, and write it with"
+        " that into the output folder.",
+    ),
+]
 Labels = Annotated[str, typer.Option(help="Classes to plant, separated by commas.")]
 
 
@@ -74,18 +83,8 @@ def calibrate(
     seed: Annotated[int, setting(CalibrateSettings, "seed")] = _USUAL.seed,
     fps: Rate = None,
     cache: Annotated[bool, typer.Option(help="Keep the motion of the recording, and take what was kept.")] = True,
-    from_reviews: Annotated[
-        bool,
-        typer.Option(
-            "--from-reviews",
-            help="Fit the model's confidence on what was accepted and rejected in released reviews, and write the model"
-            " with it into the output folder.",
-        ),
-    ] = False,
-    coder: Annotated[
-        str | None,
-        typer.Option(help="With --from-reviews: whose reviews.", show_default="adjudicated ones, or the only ones"),
-    ] = None,
+    from_reviews: FromReviews = False,
+    coder: ReviewsOf = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -100,9 +99,6 @@ def calibrate(
         return
     if coder is not None:
         raise UsageError("--coder belongs to --from-reviews")
-    from metst.datasets.corpus import find_recordings
-    from metst.sensitivity.many import CalibrationTask
-
     settings = CalibrateSettings(
         amplitudes=numbers(amplitudes, option="--amplitudes"),
         durations_s=numbers(durations, option="--durations"),
@@ -112,20 +108,37 @@ def calibrate(
         seed=seed,
     )
     where, output, model = one_by_one(where), reachable(output, where), reachable_model(model, where)
+    figures = _recordings(inputs, output, model=model, settings=settings, rate_hz=fps, cache=cache, where=where)
+    if as_json:
+        print_json(figures)
+    if code := _code([figures] if isinstance(figures, dict) else figures):
+        raise typer.Exit(code)
+
+
+def _recordings(
+    inputs: list[Path],
+    output: Path,
+    *,
+    model: str,
+    settings: CalibrateSettings,
+    rate_hz: float | None,
+    cache: bool,
+    where: Executor,
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """Calibrate recordings; the figures of a single one, or of each."""
+    from metst.datasets.corpus import find_recordings
+    from metst.sensitivity.many import CalibrationTask
+
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     by_itself = [each.path for each in recordings] == inputs[:1] and where.kind == "local"
     if not by_itself:
         tell_folders(recordings)
     folders = [output if by_itself else output / each.name for each in recordings]
     tasks = [
-        CalibrationTask(each.path, folder, model, settings, rate_hz=fps, cache=cache)
+        CalibrationTask(each.path, folder, model, settings, rate_hz=rate_hz, cache=cache)
         for each, folder in zip(recordings, folders, strict=True)
     ]
-    figures = _one(tasks[0], where) if by_itself else _all(tasks, output=output, where=where)
-    if as_json:
-        print_json(figures)
-    if code := _code([figures] if isinstance(figures, dict) else figures):
-        raise typer.Exit(code)
+    return _one(tasks[0], where) if by_itself else _all(tasks, output=output, where=where)
 
 
 def _from_reviews(inputs: list[Path], output: Path, *, model: str, coder: str | None, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from metst.cli.console import FINISHED_WITH_PROBLEMS, console, print_json, progress, talk
-from metst.cli.options import AsJson, LabelFiles, Quiet, Rate, Verbose, on_machines, one_by_one, reachable
+from metst.cli.options import AsJson, LabelFiles, Quiet, Rate, ReviewsOf, Verbose, on_machines, one_by_one, reachable
 from metst.errors import UsageError
 from metst.evaluation.executors import Executor, check_executor, run_all
 from metst.published.facts import Kind
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from metst.arrays import OnProgress
     from metst.datasets.extraction import Run, VideoTask
     from metst.datasets.features import FeatureIndex
+
+
+FromReviews = Annotated[
+    bool,
+    typer.Option(
+        "--from-reviews",
+        help="Take what was accepted in released reviews as labels, what was rejected as hard negatives, and the motion"
+        " of the results.",
+    ),
+]
 
 
 @on_machines
@@ -39,18 +49,8 @@ def extract(
     fps: Rate = None,
     errata: Annotated[bool, typer.Option("--errata/--no-errata", help="Correct known errors of the sheets.")] = True,
     use_cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep and use the motion of videos.")] = True,
-    from_reviews: Annotated[
-        bool,
-        typer.Option(
-            "--from-reviews",
-            help="Take what was accepted in released reviews as labels, what was rejected as hard negatives, and the"
-            " motion of the results.",
-        ),
-    ] = False,
-    coder: Annotated[
-        str | None,
-        typer.Option(help="With --from-reviews: whose reviews.", show_default="adjudicated ones, or the only ones"),
-    ] = None,
+    from_reviews: FromReviews = False,
+    coder: ReviewsOf = None,
     subject: Annotated[
         str | None, typer.Option(help="With --from-reviews: who is on recordings of which nobody said so.")
     ] = None,

@@ -29,6 +29,10 @@ LabelFiles = Annotated[
     typer.Option("--labels", help="Sheet with the labels, if it is not found; again for each, if there are several."),
 ]
 Rate = Annotated[float | None, typer.Option("--fps", min=1, help="Frame rate of frame folders, in frames per second.")]
+ReviewsOf = Annotated[
+    str | None,
+    typer.Option("--coder", help="With --from-reviews: whose.", show_default="adjudicated ones, or the only ones"),
+]
 ModelName = Annotated[str, typer.Option("--model", help="Name of a packaged model, or a checkpoint folder.")]
 ExpectedRate = Annotated[
     float | None,

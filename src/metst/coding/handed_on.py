@@ -22,7 +22,7 @@ from metst.results.analysis_folder import HEADER_FILE, LAYERS_FILE, LAYERS_FOLDE
 
 @dataclass(frozen=True, eq=False)
 class HandedOn:
-    """A recording with the review of it that was released.
+    """A recording with the review of it that counts.
 
     Parameters
     ----------
@@ -45,6 +45,11 @@ class HandedOn:
         return self.analysis.custody.person or source.content_hash or source.name
 
     @property
+    def finished(self) -> bool:
+        """Whether somebody decided about everything."""
+        return not any(self._with("open"))
+
+    @property
     def accepted(self) -> Layer:
         """What was accepted."""
         return self.review.accepted
@@ -62,7 +67,7 @@ class HandedOn:
         is: right are those that are accepted events, one to one; wrong are the others, except where something is open.
         """
         candidates = machine_layer(self.analysis).events
-        if self.review.began is None or self.review.began["from"] != MACHINE:
+        if not _from_machine(self.review):
             return self._judged_unseen(candidates)
         # Of the parts of one that was split, an accepted one counts.
         verdicts = {
@@ -107,7 +112,9 @@ def result_folders(root: Path) -> list[Path]:
     return found
 
 
-def handed_on(roots: Iterable[Path], *, coder: str | None = None) -> tuple[list[HandedOn], list[str]]:
+def handed_on(
+    roots: Iterable[Path], *, coder: str | None = None, unreleased: bool = False
+) -> tuple[list[HandedOn], list[str]]:
     """All recordings at or below some folders whose review was released.
 
     Parameters
@@ -116,6 +123,8 @@ def handed_on(roots: Iterable[Path], *, coder: str | None = None) -> tuple[list[
         Of results, or that hold some.
     coder : str, optional
         Whose reviews; by default those in which several were brought together, else the only one that was released.
+    unreleased : bool
+        Where none is released, take one that began with what the machine found, too: each decision in it stands.
 
     Returns
     -------
@@ -129,7 +138,7 @@ def handed_on(roots: Iterable[Path], *, coder: str | None = None) -> tuple[list[
     UsageError
         A folder holds no results.
     DataError
-        Of a recording several reviews are released and nobody said which; none is at all; or results are damaged.
+        Of a recording several reviews could be meant and nobody said which; none is at all; or results are damaged.
     """
     found: dict[str, HandedOn] = {}
     notes = []
@@ -138,7 +147,7 @@ def handed_on(roots: Iterable[Path], *, coder: str | None = None) -> tuple[list[
             notes.append(f"{folder} is left out: there is no {'analysis' if has_layers_only(folder) else 'review'}")
             continue
         analysis = read_analysis(folder)
-        review = _released(folder, analysis, coder=coder)
+        review = _meant(folder, analysis, coder=coder, unreleased=unreleased)
         if review is None:
             notes.append(f"{folder} is left out: {'no review of ' + coder if coder else 'no review'} is released")
             continue
@@ -153,13 +162,16 @@ def handed_on(roots: Iterable[Path], *, coder: str | None = None) -> tuple[list[
     return list(found.values()), notes
 
 
-def _released(folder: Path, analysis: Analysis, *, coder: str | None) -> Review | None:
-    reviews = reviews_in(folder, source=analysis.source)
-    released = {name: each for name, each in reviews.items() if each.released and coder in (None, name)}
-    together = {name: each for name, each in released.items() if each.kind == "adjudicated"}
-    chosen = together or released
+def _meant(folder: Path, analysis: Analysis, *, coder: str | None, unreleased: bool) -> Review | None:
+    reviews = [each for each in reviews_in(folder, source=analysis.source).values() if coder in (None, each.layer)]
+    released = [each for each in reviews if each.released]
+    begun = [each for each in reviews if _from_machine(each)] if unreleased else []
+    chosen = [each for each in released if each.kind == "adjudicated"] or released or begun
     if len(chosen) > 1:
-        raise DataError(
-            f"{folder}: reviews {', '.join(chosen)} are released: say whose with --coder, or adjudicate them"
-        )
-    return next(iter(chosen.values()), None)
+        told = ", ".join(each.layer for each in chosen)
+        raise DataError(f"{folder} has reviews of {told}: say whose with --coder, or adjudicate them")
+    return chosen[0] if chosen else None
+
+
+def _from_machine(review: Review) -> bool:
+    return review.began is not None and review.began["from"] == MACHINE

@@ -10,8 +10,9 @@ import re
 import unicodedata
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from metst.errors import DataError
 from metst.results.analysis import Analysis, Source
@@ -33,9 +34,12 @@ _ACTION_UNIT = re.compile(r"[A-Za-z0-9]+")  # such as AU12, 12, R12 or 12C; what
 _NOT_IN_NAMES = re.compile(r"[/\\()<>|]")  # of coders: files of other programs part names with these
 _NO_TEXT = {"Cc", "Cs"}  # categories of Unicode: control characters and half letters, which XML cannot hold
 _NOT_IN_XML = {"\ufffe", "\uffff"}  # no characters, by Unicode
+_TEXTS_KEPT = 4096
+"""Texts whose line is kept: labels come again and again, and a log of reviews holds thousands.  Set by hand."""
 _NOTHING = "n/a"  # what tables of BIDS and BORIS have in the place of an empty note
 
 
+@lru_cache(maxsize=_TEXTS_KEPT)
 def one_line(text: str) -> str:
     """Text that any file can hold: one line, single blanks, no control characters."""
     plain = "".join(" " if unicodedata.category(each) in _NO_TEXT or each in _NOT_IN_XML else each for each in text)
@@ -147,6 +151,13 @@ def frames_of(first: int, last: int, apex: int | None = None) -> tuple[int, int,
     onset, offset = frames_from_people(first, last)  # type: ignore[arg-type]
     at = None if apex is None else frames_from_people(apex, apex)[0]  # type: ignore[arg-type]
     return int(onset), int(offset), None if at is None else int(at)
+
+
+def row_of(event: LayerEvent) -> tuple[Any, ...]:
+    """An event as a row of ``onset_frame, apex_frame, offset_frame, label, confidence, action_units, note``."""
+    first, last, apex = event.for_people
+    confidence = "" if event.confidence is None else repr(event.confidence)
+    return first, "" if apex is None else apex, last, event.label, confidence, " ".join(event.action_units), event.note
 
 
 def _order(event: LayerEvent) -> tuple[object, ...]:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +28,7 @@ from metst.coding.layers import (
     label_of,
     machine_layer,
     note_of,
+    row_of,
 )
 from metst.coding.unfolding import Review, unfold
 from metst.errors import DataError
@@ -85,13 +85,6 @@ class LayersHeader(BaseModel):
     classes: tuple[str, ...] = ()
     custody: Custody = Custody()
     sha256: dict[str, str]
-
-
-def row_of(event: LayerEvent) -> tuple[Any, ...]:
-    """An event as a row of ``onset_frame, apex_frame, offset_frame, label, confidence, action_units, note``."""
-    first, last, apex = event.for_people
-    confidence = "" if event.confidence is None else repr(event.confidence)
-    return first, "" if apex is None else apex, last, event.label, confidence, " ".join(event.action_units), event.note
 
 
 def write_layers(
@@ -202,7 +195,7 @@ def _events(data: bytes, *, path: Path) -> tuple[LayerEvent, ...]:
 
 
 def event_in(row: Mapping[str, str]) -> LayerEvent:
-    """The event of a row as :func:`row_of` made it, by column; apex, confidence, action units and note may be empty.
+    """The event of a row of :func:`metst.coding.layers.row_of`, by column; all behind the label may be empty, and apex.
 
     Raises
     ------

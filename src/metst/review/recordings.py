@@ -6,13 +6,12 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from metst.arrays import Float64Array
 from metst.coding.layers import label_of
-from metst.coding.layers_folder import has_layers_only, read_layers
 from metst.errors import MetstError
 from metst.results import FACE_CHANNELS, Motion, Source, read_header, read_motion, read_tables
 from metst.results.analysis_folder import HEADER_FILE, LAYERS_FILE, LAYERS_FOLDER, Tables
@@ -25,6 +24,9 @@ from metst.review.videos import VideoFound, VideoWatch, places_of
 from metst.storage import fingerprint
 from metst.timeline import Series, TimeGrid
 from metst.video import content_stamp
+
+if TYPE_CHECKING:
+    from metst.coding.layers import Coding
 
 ID_LETTERS: Final = 12
 """Of a recording's id: enough that no two of thousands are alike."""
@@ -83,10 +85,7 @@ class Recording:
             The folder is damaged, or of another version.
         """
         if self._source is None:
-            if has_layers_only(self.folder):
-                self._source = read_layers(self.folder).source
-            else:
-                self._source = read_header(self.folder).source
+            self._source = read_header(self.folder).source if self.analysed else self._layers.source
         return self._source
 
     @property
@@ -124,8 +123,15 @@ class Recording:
         if self.analysed:
             return self.tables.scores.grid
         if self._grid is None:
-            self._grid = read_layers(self.folder).grid
+            self._grid = self._layers.grid
         return self._grid
+
+    @property
+    def _layers(self) -> Coding:
+        """What was imported, where there is no analysis."""
+        from metst.coding.layers_folder import read_layers
+
+        return read_layers(self.folder)
 
     @property
     def motion(self) -> Motion:

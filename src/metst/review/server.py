@@ -145,8 +145,8 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def server_of(desk: Desk) -> uvicorn.Server:
-    """The server of a desk; it says nothing of requests, as their addresses hold the token."""
-    for name in ("uvicorn.access", "uvicorn.asgi"):
+    """The server of a desk; it writes no log, as the addresses of requests hold the token."""
+    for name in ("uvicorn.access", "uvicorn.asgi", "uvicorn.error"):
         logging.getLogger(name).disabled = True
     config = uvicorn.Config(
         create_app(desk),

@@ -20,7 +20,7 @@ _AT_ONCE: Final = 2**20
 """Bytes that are written together.  Set by hand."""
 
 _LONGEST: Final = 120
-"""Letters of a name; systems take 255 bytes, and folders and parts are called after it.  Set by hand."""
+"""Bytes of a name; systems take 255, and folders and parts are called after it.  Set by hand."""
 
 _SPARE: Final = 64 * 2**20
 """Bytes that must stay free on the disk for all else.  Set by hand."""
@@ -35,9 +35,14 @@ def safe_name(name: str) -> str:
     plain = "".join(" " if unicodedata.category(each)[0] == "C" else each for each in last)
     plain = " ".join(_NOT_IN_NAMES.sub("_", plain).split()).strip(". ")
     stem, dot, ending = plain.rpartition(".")
-    if dot and len(ending) < _LONGEST // 2:
-        return f"{stem.strip('. -')[: _LONGEST - len(ending)] or 'recording'}.{ending}"
-    return plain.strip(". -")[:_LONGEST] or "recording"
+    if dot and len(ending) < _LONGEST // 8:
+        return f"{_cut(stem, _LONGEST - len(ending.encode()))}.{ending}"
+    return _cut(plain, _LONGEST)
+
+
+def _cut(name: str, most: int) -> str:
+    """The beginning of a name, of so many bytes at most, without what means something to shells and systems."""
+    return name.strip(". -").encode("utf-8", "replace")[:most].decode(errors="ignore").strip(". -") or "recording"
 
 
 def folder_for(video: Path) -> Path:

@@ -44,10 +44,9 @@ class Judged:
         Who is on the recording.
     recordings : int
         From how many they are.
-    minutes : float
-        How long these are together.
-    events : int
-        Micro-expressions that were accepted in them, also those that the model had not found.
+    per_min : float or None
+        Micro-expressions per minute that were accepted, also those that the model had not found, in recordings whose
+        review is finished; None where none is.
     """
 
     height: Float64Array
@@ -55,8 +54,7 @@ class Judged:
     right: BoolArray
     person: tuple[str, ...]
     recordings: int
-    minutes: float
-    events: int
+    per_min: float | None
 
 
 def judged_candidates(roots: Iterable[Path], *, model: Model, coder: str | None = None) -> tuple[Judged, list[str]]:
@@ -82,7 +80,7 @@ def judged_candidates(roots: Iterable[Path], *, model: Model, coder: str | None 
     UsageError, DataError
         As there; or none was analysed with this model.
     """
-    found, notes = handed_on(roots, coder=coder)
+    found, notes = handed_on(roots, coder=coder, unreleased=True)
     own = [each for each in found if each.analysis.model.get("weights_sha256") == model.info.weights_sha256]
     others = [f"{each.folder} is left out: it was analysed with another model" for each in found if each not in own]
     if not own:
@@ -95,10 +93,15 @@ def judged_candidates(roots: Iterable[Path], *, model: Model, coder: str | None 
         np.array(right, dtype=bool),
         tuple(person),
         recordings=len(own),
-        minutes=sum(each.analysis.source.duration_s for each in own) / _SECONDS_PER_MIN,
-        events=sum(len(each.accepted.events) for each in own),
+        per_min=_per_min([each for each in own if each.finished]),
     )
     return judged, notes + others
+
+
+def _per_min(finished: Sequence[HandedOn]) -> float | None:
+    minutes = sum(each.analysis.source.duration_s for each in finished) / _SECONDS_PER_MIN
+    events = sum(len(each.accepted.events) for each in finished)
+    return events / minutes if events else None
 
 
 def _rows(each: HandedOn) -> list[tuple[float, float, bool, str]]:
@@ -130,10 +133,11 @@ def recalibrated(model: Model, judged: Judged) -> tuple[ModelInfo, dict[str, Any
     Returns
     -------
     info : ModelInfo
-        Its confidences are for recordings with as many micro-expressions per minute as those reviewed.
+        Its confidences are for recordings with as many micro-expressions per minute as those whose review is finished.
     figures : dict
-        Plain values: ``right, wrong, recordings, persons, minutes, per_min, slope, offset, ece_before, ece_after,
-        brier_before, brier_after``; those after are null for a single person.
+        Plain values: ``right, wrong, recordings, persons, per_min, slope, offset, ece_before, ece_after,
+        brier_before, brier_after``; those after are null for a single person, the rate where no review
+        is finished.
 
     Raises
     ------
@@ -151,7 +155,6 @@ def recalibrated(model: Model, judged: Judged) -> tuple[ModelInfo, dict[str, Any
             f"{right} candidates were accepted and {wrong} rejected: expected {LEAST_OF_EACH} of each; review more"
         )
     slope, offset = _fitted(judged, np.ones(len(judged.right), dtype=bool))
-    per_min = judged.events / judged.minutes
     persons = sorted(set(judged.person))
     after = _left_out(judged, persons) if len(persons) > 1 else None
     figures = {
@@ -159,8 +162,7 @@ def recalibrated(model: Model, judged: Judged) -> tuple[ModelInfo, dict[str, Any
         "wrong": wrong,
         "recordings": judged.recordings,
         "persons": len(persons),
-        "minutes": judged.minutes,
-        "per_min": per_min,
+        "per_min": judged.per_min,
         "slope": slope,
         "offset": offset,
         **_error("before", judged.confidence, judged.right),
