@@ -14,7 +14,7 @@ import pytest
 from helpers.burnt_in_numbers import write_numbered_results
 from helpers.review_browser import ActionChains, Keys, Page, Server, browsing, serving, start_server
 
-STEADY, UNEVEN = "steady 07.mp4", "uneven 08.mp4"
+STEADY, UNEVEN = "steady 07.mp4", "<img src=x onerror=alert(1)> 08.mp4"
 FRAMES = 240
 
 
@@ -72,6 +72,8 @@ def test_random_seeks_show_the_frame_that_is_told(page: Page) -> None:
 
 def test_random_seeks_at_a_variable_rate(page: Page) -> None:
     page.open(UNEVEN)
+    assert page.browser.get_log("browser") == []
+    assert page.text("#bar h1") == UNEVEN
     seek_at_random(page, 12, seed=2)
 
 
