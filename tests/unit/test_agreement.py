@@ -55,6 +55,7 @@ def test_the_published_example_of_alpha() -> None:
 
 
 @given(st.lists(st.lists(st.integers(-1, 3), min_size=3, max_size=3), min_size=1, max_size=25))
+@settings(deadline=None)
 def test_alpha_is_that_of_all_pairs_of_values(units: list[list[int]]) -> None:
     """Observed: pairs within units, each unit by its values; expected: pairs of all values that can be paired."""
     values = np.array(units).T
@@ -74,6 +75,7 @@ def test_alpha_is_that_of_all_pairs_of_values(units: list[list[int]]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+@settings(deadline=None)
 def test_kappa_is_that_of_scikit_learn(units: list[tuple[int, int]]) -> None:
     one, other = np.array(units).T
     table = confusion_matrix(one, other, labels=range(4))

@@ -23,7 +23,7 @@ from metst.storage import make_folder, whole_file
 from metst.storage.cache_folder import PICTURES_SUFFIX, default_folder
 from metst.timeline import TimeGrid
 from metst.video import check_untouched, content_stamp, read_colour_stream, write_video
-from metst.video.decoder import has_timestamps, open_video
+from metst.video.decoder import has_timestamps, open_video, stores_decoding_times
 from metst.video.seeking import key_times
 
 # Set by hand.
@@ -58,10 +58,11 @@ def is_slow(path: Path, *, height: int, frames: int) -> bool:
     """
     if path.is_dir():
         return height > HEIGHT
-    with open_video(path, threads=1) as (container, _):
-        timed = has_timestamps(container)
+    with open_video(path, threads=1) as (container, stream):
+        out_of_step = stores_decoding_times(container) and stream.codec_context.has_b_frames
+        only_from_the_start = out_of_step or not has_timestamps(container)
     keys = key_times(path)
-    return height > HEIGHT or not timed or not keys or frames / len(keys) > _SLOW_FRAMES
+    return height > HEIGHT or only_from_the_start or not keys or frames / len(keys) > _SLOW_FRAMES
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
