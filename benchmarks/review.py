@@ -150,9 +150,7 @@ def measure_fluid(page: Page) -> None:
             busy = 1000 * (busy_s(page) - before) / PAINTS
             both = [a + b for a, b in zip(drawn, flushed, strict=False)]
             print(f"{mode:4}, {words:15}: drawing {spread(drawn)}; with painting {spread(both)}")
-            print(
-                f"{'':23}processor time {busy:.1f} ms per paint; screen, two per paint: {spread(between)}"
-            )
+            print(f"{'':23}processor time {busy:.1f} ms per paint; screen, two per paint: {spread(between)}")
 
 
 def measure_steps(page: Page) -> None:
