@@ -116,26 +116,41 @@ def spread(values: list[float]) -> str:
     return f"median {median:6.1f} ms, p99 {high:6.1f} ms  ({len(values)})"
 
 
-def measure_ready(page: Page, times: int) -> None:
+def measure_ready(page: Page, server: Server, times: int) -> None:
     page.browser.get(page.url)
     rid = page.until("return document.querySelector('a.recording')?.hash")
     for visit in range(times):
         page.browser.get("about:blank")
+        before = psutil.Process(server.process.pid).cpu_times()
         page.browser.get(page.url + rid)
         page.until("return document.documentElement.dataset.ready")
+        after = psutil.Process(server.process.pid).cpu_times()
         ms = page.browser.execute_script("return performance.getEntriesByName('metst:ready')[0].startTime")
-        print(f"page ready, {MINUTES} minutes, {EVENTS} events, visit {visit + 1}: {ms:.0f} ms")
+        cpu_ms = 1000 * (after.user + after.system - before.user - before.system)
+        print(
+            f"page ready, {MINUTES} minutes, {EVENTS} events, visit {visit + 1}: {ms:.0f} ms "
+            f"(the server's processor time until then: {cpu_ms:.0f} ms)"
+        )
+
+
+def busy_s(page: Page) -> float:
+    """Processor time of the page's thread: what other programs take does not count."""
+    metrics = page.browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+    return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
 
 
 def measure_fluid(page: Page) -> None:
+    page.browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     page.until("return document.documentElement.dataset.whole")
     for words, clicks in (("whole recording", 0), ("some minutes", 12), ("some seconds", 26)):
         for mode in ("pan", "zoom"):
             page.keys("0", *("+" * (clicks // 3)))
+            before = busy_s(page)
             drawn, flushed, between = page.browser.execute_async_script(FLUID, PAINTS, mode)
+            busy = 1000 * (busy_s(page) - before) / PAINTS
             both = [a + b for a, b in zip(drawn, flushed, strict=False)]
             print(f"{mode:4}, {words:15}: drawing {spread(drawn)}; with painting {spread(both)}")
-            print(f"{'':23}between pictures of the screen, two per paint: {spread(between)}")
+            print(f"{'':23}processor time {busy:.1f} ms per paint; screen, two per paint: {spread(between)}")
 
 
 def measure_steps(page: Page) -> None:
@@ -218,7 +233,7 @@ def measure_page(folder: Path, wanted: list[str]) -> None:
         browser.set_script_timeout(300)
         with serving(hour, output=folder / "none") as server:
             page: Any = Page(browser, server.url)
-            measure_ready(page, 4 if "ready" in wanted else 1)
+            measure_ready(page, server, 4 if "ready" in wanted else 1)
             if "fluid" in wanted:
                 measure_fluid(page)
             if "weight" in wanted:

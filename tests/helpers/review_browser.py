@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -175,8 +176,14 @@ class Page:
     @property
     def chosen(self) -> dict[str, Any]:
         """The chosen event, as the server has it."""
+        return self.chosen_in("")
+
+    def chosen_in(self, layer: str) -> dict[str, Any]:
+        """The chosen event of a layer, as the server has it."""
         key = self.until("return document.querySelector('.row.current')?.dataset.key")
-        return next(each for each in self.review["events"] if each["key"] == key)
+        rid = self.browser.execute_script("return document.documentElement.dataset.ready")
+        review = self.api(f"/api/recordings/{rid}/review?layer={quote(layer)}") if layer else self.review
+        return next(each for each in review["events"] if each["key"] == key)
 
     def text(self, selector: str) -> str:
         """What is read there."""

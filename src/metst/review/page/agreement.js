@@ -16,9 +16,10 @@ const FIGURES = [
 
 const signed = (value) => value.toFixed(1).replace("-", "−");
 
-export async function openAgreement({ rid, session, status }) {
+export async function openAgreement({ rid, session: asked, status, wanted }) {
   const path = `/api/recordings/${rid}`;
-  const rec = await get(path);
+  const [session, rec] = await Promise.all([asked, get(path)]);
+  if (!wanted()) return null;
   const seen = rec.layers.filter((each) => each.visible || each.mine);
   const hidden = rec.layers.filter((each) => !each.visible && !each.mine);
   const others = seen.filter((each) => !each.mine);

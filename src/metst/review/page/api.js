@@ -42,13 +42,22 @@ async function request(path, options = {}) {
   return answer;
 }
 
+/** What an answer holds; it may still break off while it is read. */
+async function read(answer, kind) {
+  try {
+    return await answer[kind]();
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Unreachable();
+  }
+}
+
 export async function get(path, signal) {
-  return (await request(path, { signal })).json();
+  return read(await request(path, { signal }), "json");
 }
 
 export async function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return (await request(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) })).json();
+  return read(await request(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) }), "json");
 }
 
 export async function remove(path) {
@@ -58,14 +67,14 @@ export async function remove(path) {
 /** One value per frame; times are float64, all else float32. */
 export async function getSeries(rid, name) {
   const path = `/api/recordings/${rid}/series/${name.split("/").map(encodeURIComponent).join("/")}`;
-  const bytes = await (await request(path)).arrayBuffer();
+  const bytes = await read(await request(path), "arrayBuffer");
   return name === "time_s" ? new Float64Array(bytes) : new Float32Array(bytes);
 }
 
 /** A picture, and the frame that the server says it is. */
 export async function getPicture(path, signal) {
   const answer = await request(path, { signal, cache: "default" });
-  const blob = await answer.blob();
+  const blob = await read(answer, "blob");
   const number = (name) => Number(answer.headers.get(name));
   return { blob, frame: number("X-Frame"), time_s: number("X-Time-S"), magnified: number("X-Magnified") };
 }

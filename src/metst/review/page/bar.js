@@ -24,7 +24,13 @@ export function bar(page) {
   const menu = el("details", { class: "menu" }, el("summary", {}, "Layer"), menuItems());
   byId("bar").replaceChildren(
     name,
-    layers.options.length > 1 ? layers : el("span", { class: "coder" }, `${current} (you)`),
+    layers.options.length > 1
+      ? layers
+      : el(
+          "span",
+          { class: "coder" },
+          session.with_machine ? `${current} (you)` : `${current} (you), without the machine`,
+        ),
     undo,
     redo,
     el("a", { href: `#/r/${rec.id}/agreement`, class: "link" }, "Agreement"),

@@ -38,7 +38,9 @@ export function commandsOf(page) {
   function judge(verdict) {
     some((events) => {
       const next = page.advances ? openAfter(events) : null;
-      send(editing.judge(events, verdict), `Already ${verdict === "open" ? "to review" : verdict}.`);
+      const added = events.every((event) => !event.proposals?.length);
+      const already = `Already ${verdict === "open" ? "to review" : verdict}.`;
+      send(editing.judge(events, verdict), added ? "An event that was added is accepted; Delete removes it." : already);
       if (next && verdict !== "open") go(next);
     });
   }

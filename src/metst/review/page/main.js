@@ -42,15 +42,13 @@ async function route() {
   byId("hint").hidden = true;
   byId("main").replaceChildren(el("p", { class: "loading-words" }, "Loading…"));
   try {
-    const session = await get("/api/session");
+    // what is opened asks for its own things meanwhile, and shows nothing when it is no longer wanted
+    const common = { rid, session: get("/api/session"), status, wanted: () => mine === opening };
     let opened;
-    if (kind !== "r" || !rid) opened = openRecordings({ session, status });
-    else if (part === "agreement") opened = await openAgreement({ rid, session, status });
-    else opened = await openReview({ rid, layerName: part || null, session, status });
-    if (mine !== opening) {
-      opened.close();
-      return;
-    }
+    if (kind !== "r" || !rid) opened = await openRecordings(common);
+    else if (part === "agreement") opened = await openAgreement(common);
+    else opened = await openReview({ ...common, layerName: part || null });
+    if (!opened) return;
     page = opened;
     if (page.saving) byId("hint").hidden = Boolean(localStorage.getItem(HINT));
   } catch (error) {

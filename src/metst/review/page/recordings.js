@@ -10,7 +10,9 @@ const SELDOM_MS = 5000;
 
 const STATES = { waiting: "waits to be analysed", running: "is analysed", failed: "could not be analysed" };
 
-export function openRecordings({ session, status }) {
+export async function openRecordings({ session: asked, status, wanted }) {
+  const session = await asked;
+  if (!wanted()) return null;
   const list = el("ul", { class: "recordings", "aria-label": "Recordings" });
   const empty = el(
     "p",
@@ -64,14 +66,8 @@ export function openRecordings({ session, status }) {
         ),
       );
     const problem = each.state === "failed" ? each.problem : each.stage;
-    const stop =
-      each.state === "failed"
-        ? null
-        : el(
-            "button",
-            { type: "button", class: "small", onclick: () => take(each) },
-            each.state === "waiting" ? "Take back" : "Stop",
-          );
+    const words = { waiting: "Take back", running: "Stop", failed: "Remove" };
+    const stop = el("button", { type: "button", class: "small", onclick: () => take(each) }, words[each.state]);
     return el(
       "li",
       {},

@@ -23,10 +23,11 @@ import { Classes } from "./words.js";
 
 const query = (name) => (name ? `?layer=${encodeURIComponent(name)}` : "");
 
-/** Opens a recording in ``main``; resolves to the page once it is shown. */
-export async function openReview({ rid, layerName, session, status }) {
+/** Opens a recording in ``main``; resolves to the page once it is shown, to null where it is no longer wanted. */
+export async function openReview({ rid, layerName, session: asked, status, wanted }) {
   const reviewPath = `/api/recordings/${rid}/review${query(layerName)}`;
-  const [loaded, review] = await Promise.all([loadRecording(rid), get(reviewPath)]);
+  const [session, loaded, review] = await Promise.all([asked, loadRecording(rid), get(reviewPath)]);
+  if (!wanted()) return null;
   const page = new ReviewPage({ ...loaded, session, status, layerName });
   page.layer.load(review);
   page.start();

@@ -5,7 +5,7 @@
  * window was loaded anew; what it refuses is taken back on the screen, and its reason told.
  */
 
-import { newId, post, Refused, Unreachable } from "./api.js";
+import { newId, post, Refused } from "./api.js";
 import { Signal } from "./dom.js";
 
 const FIRST_WAIT_MS = 500;
@@ -94,8 +94,8 @@ export class Saving extends Signal {
       try {
         this.#confirm(edit, await post(`${this.path}/${edit.kind === "edit" ? "edits" : edit.kind}`, this.#body(edit)));
       } catch (error) {
-        if (!(error instanceof Unreachable || error instanceof Refused)) throw error;
-        if (error instanceof Unreachable || PASSING.has(error.status) || error.status === 401) {
+        // only a plain no ends an edit; whatever else went wrong, it is tried again
+        if (!(error instanceof Refused) || PASSING.has(error.status) || error.status === 401) {
           this.running = false;
           this.#later(error);
           return;

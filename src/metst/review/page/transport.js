@@ -94,6 +94,12 @@ export function transport(page) {
     problem.replaceChildren(el("strong", {}, "No picture"), el("span", {}, error.message));
     showNumber(player.frame);
   });
+  // a server that was away is there again
+  page.saving.on("confirmed", () => {
+    if (problem.hidden || page.pictures.missing) return;
+    player.refresh();
+    page.faces.forget();
+  });
   speed.value = "1";
   showNumber(1);
 }
