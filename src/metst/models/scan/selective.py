@@ -157,19 +157,26 @@ def selective_scan(
     mixed = u.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(u.device.type)
     given = {name: _whole(tensor, mixed) for name, tensor in (required | optional).items() if tensor is not None}
     _check(given)
+    with torch.autocast(u.device.type, enabled=False) if mixed else nullcontext():
+        y, state = _scanned(given, delta_softplus=delta_softplus, return_last_state=return_last_state)
+    return (y, state) if return_last_state else y
+
+
+def _scanned(given: dict[str, Tensor], *, delta_softplus: bool, return_last_state: bool) -> tuple[Tensor, Tensor]:
+    """Output and last state, which has no elements where it was not wanted and need not be made."""
+    u = given["u"]
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
     chosen = implementation(
-        u.device.type, given["u"].dtype, initial="initial_state" in given, through_state=keep and return_last_state
+        u.device.type, u.dtype, initial="initial_state" in given, through_state=keep and return_last_state
     )
     if chosen == "operator":
-        operands, others = [given[name] for name in required], (given.get(name) for name in optional)
-        y, state, *_ = scan_operator(operands, *others, delta_softplus, return_last_state, keep)
-    elif chosen == "mamba-ssm":
-        y, state = _on_gpu(_fused_scan(), given, delta_softplus=delta_softplus)
-    else:
-        with torch.autocast(u.device.type, enabled=False) if mixed else nullcontext():
-            y, state = reference_scan(**given, delta_softplus=delta_softplus)
-    return (y, state) if return_last_state else y
+        required = [given[name] for name in ("u", "delta", "A", "B", "C", "D")]
+        optional = (given.get(name) for name in ("z", "delta_bias", "initial_state"))
+        y, state, *_ = scan_operator(required, *optional, delta_softplus, return_last_state, keep)
+        return y, state
+    if chosen == "mamba-ssm":
+        return _on_gpu(_fused_scan(), given, delta_softplus=delta_softplus)
+    return reference_scan(**given, delta_softplus=delta_softplus)
 
 
 def implementation(device: str, dtype: torch.dtype, *, initial: bool, through_state: bool) -> Implementation:

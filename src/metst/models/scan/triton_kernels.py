@@ -1,8 +1,8 @@
 """The kernels of the selective scan for a graphics processor, in Triton: forward, and backward.
 
 Imported only where Triton is installed; it comes with the CUDA builds of torch.  A program takes one sequence and a
-block of channels through time; its state ``(N, D)`` stays in registers.  All arithmetic is in single precision, all sums
-are taken in one fixed order.  Pointers are told from numbers by what a docstring says; what is not there is None.
+block of channels through time; its state ``(N, D)`` stays in registers.  All arithmetic is in single precision, and all
+sums are taken in one fixed order.  Docstrings say what is a pointer; what is not there is None.
 Letters: ``B`` sequences, ``T`` steps, ``D`` channels, ``N`` states per channel.
 """
 

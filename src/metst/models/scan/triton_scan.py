@@ -58,7 +58,7 @@ def scan(
             (y, ungated, checkpoints, last),
             (length, width, states),
             SOFTPLUS=delta_softplus,
-            **_shape_of_program(states),
+            **shape_of_program(states),
         )
     return (
         y,
@@ -98,7 +98,7 @@ def scan_backward(
             (of_A, of_D, of_bias, of_initial),
             (length, width, states),
             SOFTPLUS=delta_softplus,
-            **_shape_of_program(states),
+            **shape_of_program(states),
         )
     none = u.new_empty(0)
     return (
@@ -125,7 +125,7 @@ def _grid(u: Tensor) -> tuple[int, int]:
     return triton.cdiv(u.shape[2], _CHANNELS), u.shape[0]
 
 
-def _shape_of_program(states: int) -> dict[str, Any]:
+def shape_of_program(states: int) -> dict[str, Any]:
     """Steps of a chunk, the block of a program, and how it is compiled."""
     block = triton.next_power_of_2(states)
     warps = min(max(block // _STATES_PER_WARP, 1), _MOST_WARPS)
