@@ -115,8 +115,7 @@ def train(
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     rendered_given, people = bool(head_model or backgrounds), bool(footage or tune_on or patterns or start)
-    labelled = recipe not in RECIPES or bool(features)
-    _check_sources(recipe, labelled=labelled, rendered=rendered_given, people=people, from_nothing=from_nothing)
+    _check_sources(recipe, features=features, rendered=rendered_given, people=people, from_nothing=from_nothing)
     if recipe == LABELLED and features is not None:
         if steps is not None or strategy is not None or changes.keys() - {"epochs", "network.width"} or rendered_given:
             raise UsageError(
@@ -141,11 +140,12 @@ def train(
     console.print(escape(f"{output}: {info.trained_on}"))
 
 
-def _check_sources(recipe: str, *, labelled: bool, rendered: bool, people: bool, from_nothing: bool) -> None:
+def _check_sources(recipe: str, *, features: Path | None, rendered: bool, people: bool, from_nothing: bool) -> None:
     """Refuse what a recipe does not learn from, or start from."""
     from metst.training.labelled_recipe import LABELLED
     from metst.training.simulated_recipes import RECIPES
 
+    labelled = recipe not in RECIPES or features is not None
     if labelled and people:
         raise UsageError(
             f"recipe {recipe} learns from labelled recordings: --footage, --patterns, --tune-on and --start are for"
