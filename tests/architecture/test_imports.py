@@ -13,7 +13,7 @@ LIGHT = ["metst", "metst.cli", "metst.video", "metst.face", "metst.motion", "met
          "metst.evaluation"]  # fmt: skip
 
 # Of the extras and of the tests: the plain installation has none of them, nor SciPy.
-NOT_INSTALLED = {"torch", "pandas", "matplotlib", "skimage", "sklearn", "openpyxl", "xlrd", "onnx", "pylsl"}
+NOT_INSTALLED = {"torch", "pandas", "matplotlib", "skimage", "sklearn", "openpyxl", "xlrd", "onnx", "pylsl", "triton"}
 
 
 def modules_after(statement: str) -> set[str]:
@@ -31,3 +31,10 @@ def test_what_analyses_videos_imports_the_plain_installation_only(module: str) -
 def test_the_command_line_starts_without_heavy_modules() -> None:
     loaded = modules_after("import metst.cli")
     assert not loaded & (NOT_INSTALLED | {"numpy", "cv2", "av", "numba"})
+
+
+def test_a_scan_on_the_processor_imports_no_kernel_for_a_graphics_processor() -> None:
+    code = "import torch; from metst.models.scan import selective_scan as scan; x = torch.ones(1, 2, 3)"
+    loaded = modules_after(f"{code}; scan(x, x, -x[0].T, x[:, :, :2], x[:, :, :2], x[0, 0])")
+    assert "metst.models.scan.operator" in loaded
+    assert not {"metst.models.scan.triton_scan", "metst.models.scan.triton_kernels"} & loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from helpers.rounding import assert_within_rounding
 from metst.errors import DataError, UsageError
-from metst.models.scan import reference_scan, selective_scan
+from metst.models.scan import reference_scan, selective, selective_scan
 from metst.models.scan.checks import check_operands
 from metst.models.scan.forward import one_step
 from metst.models.scan.numpy_scan import Operands, StepParameters, run_forward
@@ -156,6 +157,50 @@ def test_parameters_of_steps_need_rates_that_fall() -> None:
 def test_checks_see_arrays_and_tensors_alike() -> None:
     check_operands(arrays())
     check_operands(tensors())
+
+
+# Choice
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "there", "options", "chosen"),
+    [
+        ("cpu", torch.float32, "", {}, "operator"),
+        ("cpu", torch.float64, "", {}, "operator"),
+        ("meta", torch.float32, "", {}, "operator"),
+        ("cuda", torch.float32, "triton mamba-ssm", {"initial": True, "through_state": True}, "operator"),
+        ("cuda", torch.float64, "triton mamba-ssm", {}, "definition"),
+        ("cuda", torch.float32, "mamba-ssm", {}, "mamba-ssm"),
+        ("cuda", torch.float32, "mamba-ssm", {"initial": True}, "definition"),
+        ("cuda", torch.float32, "mamba-ssm", {"through_state": True}, "definition"),
+        ("cuda", torch.float32, "", {}, "definition"),
+        ("mps", torch.float32, "triton mamba-ssm", {}, "definition"),
+    ],
+)
+def test_implementation_by_device_precision_and_what_is_there(
+    device: str, dtype: torch.dtype, there: str, options: dict[str, bool], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selective, "_has_triton", lambda: "triton" in there)
+    monkeypatch.setattr(selective, "_fused_scan", lambda: reference_scan if "mamba-ssm" in there else None)
+    asked = {"initial": False, "through_state": False} | options
+    assert selective.implementation(device, dtype, **asked) == chosen
+
+
+@pytest.mark.parametrize("module", ["triton", "mamba_ssm"])
+def test_what_cannot_be_imported_is_not_there(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    for name in ("metst.models.scan.triton_scan", "metst.models.scan.triton_kernels"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    found = {"triton": selective._has_triton, "mamba_ssm": selective._fused_scan}[module]
+    assert not found.__wrapped__()
+
+
+def test_mixed_precision_is_scanned_in_single_precision() -> None:
+    a = tensors()
+    wanted = selective_scan(**{name: t.bfloat16().float() if t.ndim == 3 else t for name, t in a.items()})
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = selective_scan(**{name: t.bfloat16() if t.ndim == 3 else t for name, t in a.items()})
+    assert torch.equal(got, wanted)
 
 
 # Operator

@@ -28,7 +28,7 @@ from metst.cli.published import (
 )
 from metst.config import DEFAULT_SEED, DEFAULT_STRATEGY
 from metst.errors import UsageError
-from metst.evaluation.executors import Executor
+from metst.evaluation.executors import TASKS_PER_GPU, Executor
 from metst.published.facts import NETWORKS
 
 if TYPE_CHECKING:
@@ -79,6 +79,23 @@ FromNothingOption = Annotated[
         "--from-nothing", help="metst-event from fresh weights, not from the packaged ones.", rich_help_panel=_OWN
     ),
 ]
+MixedPrecisionOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed-precision",
+        help="Published recipes: train in bfloat16 on a graphics processor; published is float32.",
+        rich_help_panel=_OWN,
+    ),
+]
+GpusOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Graphics processors of this machine that the folds share in turn, so many at a time as --workers says;"
+        f" absent: {TASKS_PER_GPU} on each. 0: whatever PyTorch takes.",
+        rich_help_panel=MACHINES,
+    ),
+]
 GridOption = Annotated[
     Path | None, typer.Option(help="TOML: variants of the recipe, over the same folds.", rich_help_panel=_OWN)
 ]
@@ -99,6 +116,8 @@ def evaluate(
     width: WidthOption = None,
     as_published: AsPublishedOption = False,
     from_nothing: FromNothingOption = False,
+    mixed_precision: MixedPrecisionOption = False,
+    gpus: GpusOption = 0,
     grid: GridOption = None,
     seed: SeedOption = DEFAULT_SEED,
     published: DataSetOption = None,
@@ -136,13 +155,18 @@ def evaluate(
         assert folder is not None
         asked = Asked(
             recipe, model, strategy=strategy, epochs=epochs, width=width, grid=grid, as_published=as_published,
-            from_nothing=from_nothing,
+            from_nothing=from_nothing, mixed_precision=mixed_precision,
         )  # fmt: skip
         _refuse_strategy(context, asked)
         plan = asked.plan(folder, folds=folds, seed=seed, allow_training_subjects=allow_training_subjects)
-        result = _cross_validate(folder, plan, output=output, executor=replace(where, folder=output / "slurm"))
+        result = _cross_validate(folder, plan, output=output, where=replace(where, gpus=gpus), mixed=mixed_precision)
         with_problems = bool(result["problems"])
-    if as_json:
+    _end(result if as_json else None, with_problems=with_problems)
+
+
+def _end(result: dict[str, Any] | None, *, with_problems: bool) -> None:
+    """Print the result where it is wanted as JSON; the exit code says whether all was well."""
+    if result is not None:
         print_json(result)
     if with_problems:
         raise typer.Exit(FINISHED_WITH_PROBLEMS)
@@ -168,12 +192,17 @@ def _refuse_mixed(context: typer.Context, *, published: bool) -> None:
         raise UsageError(f"{', '.join(given)}: {form}")
 
 
-def _cross_validate(features: Path, plan: Plan, *, output: Path, executor: Executor) -> dict[str, Any]:
+def _cross_validate(features: Path, plan: Plan, *, output: Path, where: Executor, mixed: bool) -> dict[str, Any]:
     """Train and test, print what came of it, and return it."""
     from metst.evaluation.outcome import evaluate_run
     from metst.evaluation.page import authors_greedy, summary_tables, write_run_report
     from metst.evaluation.run import run_plan
 
+    if mixed and where.kind == "local":
+        from metst.training.devices import check_mixed_precision
+
+        check_mixed_precision()
+    executor = replace(where, folder=output / "slurm")
     with progress("evaluate") as on_progress:
         run_plan(output, plan, features=features, executor=executor, on_progress=on_progress)
     with console.status("scoring"):

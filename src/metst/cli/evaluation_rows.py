@@ -32,6 +32,7 @@ class Asked:
     grid: Path | None
     as_published: bool
     from_nothing: bool
+    mixed_precision: bool = False
 
     def plan(self, features: Path, *, folds: str, seed: int, allow_training_subjects: bool) -> Plan:
         """The evaluation; models that were trained on tested subjects are refused unless allowed.
@@ -61,6 +62,8 @@ class Asked:
             raise UsageError(f"--from-nothing is for --recipe {LABELLED}: the published recipes start from nothing")
         if self.as_published and all(recipe in (LABELLED, LABELLED_FRESH) for recipe in recipes):
             raise UsageError("--as-published is for the published recipes: give one with --recipe")
+        if self.mixed_precision and not self.published:
+            raise UsageError("--mixed-precision is for the published recipes: give one with --recipe")
         if self._changes and not recipes:
             raise UsageError("--epochs and --width change a recipe, and there is none: give one with --recipe")
         trained = [row for recipe in recipes for row in self._variants(recipe)]
@@ -76,7 +79,8 @@ class Asked:
 
     @property
     def _changes(self) -> dict[str, Any]:
-        given = {"epochs": self.epochs, "network.width": self.width, "as_published": self.as_published or None}
+        given = {"epochs": self.epochs, "network.width": self.width, "as_published": self.as_published or None,
+                 "mixed_precision": self.mixed_precision or None}  # fmt: skip
         return {name: value for name, value in given.items() if value is not None}
 
     def _variants(self, recipe: str) -> tuple[Variant | LabelledVariant, ...]:

@@ -38,6 +38,12 @@ WidthOption = Annotated[int | None, typer.Option(min=1, help="Width of the netwo
 AsPublishedOption = Annotated[
     bool, typer.Option("--as-published", help="The authors' way also where metst differs on purpose (recordings only).")
 ]
+MixedPrecisionOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed-precision", help="Train in bfloat16 on a graphics processor (recordings only); published is float32."
+    ),
+]
 BackgroundOption = Annotated[bool, typer.Option("--background", help="Also train on videos without any event.")]
 EarlyStoppingOption = Annotated[
     int, typer.Option(min=0, help="Epochs without progress on a fifth of the training subjects; 0: never.")
@@ -81,6 +87,7 @@ def train(
     epochs: EpochsOption = None,
     width: WidthOption = None,
     as_published: AsPublishedOption = False,
+    mixed_precision: MixedPrecisionOption = False,
     background: BackgroundOption = False,
     early_stopping: EarlyStoppingOption = 0,
     steps: StepsOption = None,
@@ -102,16 +109,15 @@ def train(
     from metst.training.simulated_recipes import RECIPES
 
     changes = _changes(
-        epochs=epochs, width=width, background=background, early_stopping=early_stopping, as_published=as_published
-    )
+        epochs=epochs, width=width, background=background, early_stopping=early_stopping, as_published=as_published,
+        mixed_precision=mixed_precision,
+    )  # fmt: skip
     if recipe not in (*RECIPES, *PUBLISHED_RECIPES):
         raise UsageError(f"unknown recipe {recipe!r}: expected one of {', '.join((*RECIPES, *PUBLISHED_RECIPES))}")
     rendered_given, people = bool(head_model or backgrounds), bool(footage or tune_on or patterns or start)
-    _check_sources(recipe, labelled=recipe not in RECIPES or bool(features), rendered=rendered_given, people=people)
-    if from_nothing and not (recipe == LABELLED and features is not None):
-        raise UsageError(f"--from-nothing is for --recipe {LABELLED} with --features: the others start from nothing")
+    _check_sources(recipe, features=features, rendered=rendered_given, people=people, from_nothing=from_nothing)
     if recipe == LABELLED and features is not None:
-        if steps is not None or strategy is not None or background or early_stopping or as_published or rendered_given:
+        if steps is not None or strategy is not None or changes.keys() - {"epochs", "network.width"} or rendered_given:
             raise UsageError(
                 f"recipe {recipe} on recordings: only --without, --epochs, --width, --from-nothing and --seed change it"
             )
@@ -134,10 +140,12 @@ def train(
     console.print(escape(f"{output}: {info.trained_on}"))
 
 
-def _check_sources(recipe: str, *, labelled: bool, rendered: bool, people: bool) -> None:
-    """Refuse what a recipe does not learn from."""
+def _check_sources(recipe: str, *, features: Path | None, rendered: bool, people: bool, from_nothing: bool) -> None:
+    """Refuse what a recipe does not learn from, or start from."""
+    from metst.training.labelled_recipe import LABELLED
     from metst.training.simulated_recipes import RECIPES
 
+    labelled = recipe not in RECIPES or features is not None
     if labelled and people:
         raise UsageError(
             f"recipe {recipe} learns from labelled recordings: --footage, --patterns, --tune-on and --start are for"
@@ -145,14 +153,23 @@ def _check_sources(recipe: str, *, labelled: bool, rendered: bool, people: bool)
         )
     if rendered and not (recipe in RECIPES and RECIPES[recipe].backgrounds):
         raise UsageError(f"recipe {recipe} learns from no rendered heads: leave out --head-model and --backgrounds")
+    if from_nothing and not (recipe == LABELLED and labelled):
+        raise UsageError(f"--from-nothing is for --recipe {LABELLED} with --features: the others start from nothing")
 
 
 def _changes(
-    *, epochs: int | None, width: int | None, background: bool, early_stopping: int, as_published: bool
+    *,
+    epochs: int | None,
+    width: int | None,
+    background: bool,
+    early_stopping: int,
+    as_published: bool,
+    mixed_precision: bool,
 ) -> dict[str, Any]:
     """What differs from the recipe."""
     values: dict[str, Any] = {"epochs": epochs, "network.width": width}
     values |= {"background": background or None, "as_published": as_published or None}
+    values |= {"mixed_precision": mixed_precision or None}
     if early_stopping:
         values |= {"patience": early_stopping, "validation_share": _VALIDATION_SHARE}
     return {name: value for name, value in values.items() if value is not None}
@@ -172,6 +189,10 @@ def _on_recordings(
     from metst.training.recipes import changed_recipe, published_recipe
 
     chosen = changed_recipe(published_recipe(recipe), changes)
+    if chosen.mixed_precision:
+        from metst.training.devices import check_mixed_precision
+
+        check_mixed_precision()
     strategy = DEFAULT_STRATEGY if strategy is None else strategy
     lesson = Lesson(features, chosen, strategy=cast("Strategy", strategy), seed=seed)
     # Not before the recipe, which says so when PyTorch is not installed.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 Task = TypeVar("Task")
 Kind = Literal["local", "dask", "slurm"]
 
+TASKS_PER_GPU = 3
+"""At a time on each graphics processor where nobody says how many: one alone waits for its steps to be handed over.  By
+hand.
+"""
 _WATCH_S = 0.5
 """Seconds between two looks of a worker for the process that started it; set by hand."""
 
@@ -59,11 +64,14 @@ class Executor:
     separate : bool
         A single worker on this machine, too, is a process of its own with one thread, like each of several: sums over
         more threads may round otherwise.
+    gpus : int
+        Graphics processors of this machine that the workers share, each worker on one; 0: whatever torch takes.
 
     Raises
     ------
     UsageError
-        A kind that is not known, fewer than one worker, a scheduler for local work, or two partitions.
+        A kind that is not known, fewer than one worker, a scheduler for local work, two partitions, or graphics
+        processors of another machine.
     """
 
     kind: Kind = "local"
@@ -72,6 +80,7 @@ class Executor:
     folder: Path | None = None
     slurm: SlurmSettings = field(default_factory=SlurmSettings)
     separate: bool = False
+    gpus: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -85,10 +94,18 @@ class Executor:
         if None not in (self.scheduler, self.slurm.partition) and self.scheduler != self.slurm.partition:
             raise UsageError(f"two partitions of Slurm, {self.scheduler} and {self.slurm.partition}: give one")
 
+        if self.gpus and self.kind != "local":
+            how = (
+                "--slurm-gpus says what a job gets" if self.kind == "slurm" else "a Dask worker has those it was given"
+            )
+            raise UsageError(f"--gpus is for this machine: {how}")
+        if self.workers is not None and self.workers < self.gpus:
+            raise UsageError(f"{self.workers} workers for {self.gpus} graphics processors: give as many or more")
+
     @property
     def processes(self) -> int:
         """Processes at a time."""
-        return self.workers or thread_limit()
+        return self.workers or (TASKS_PER_GPU * self.gpus if self.gpus else thread_limit())
 
 
 @dataclass(frozen=True)
@@ -213,6 +230,11 @@ def check_executor(executor: Executor) -> None:
         _library("distributed", _MISSING)
     elif executor.kind == "dask":
         _client(executor).close()
+    elif executor.gpus:
+        _library("torch", "pip install 'metst[train]'")
+        from metst.training.devices import check_gpus
+
+        check_gpus(executor.gpus)
 
 
 def _guarded(function: Callable[[Any], None], task: Any, position: int, *, traces: Path | None = None) -> Outcome:
@@ -225,9 +247,18 @@ def _guarded(function: Callable[[Any], None], task: Any, position: int, *, trace
     return position, done.message if isinstance(done, Fault) else None
 
 
-def _watched(function: Callable[[Any], None], task: Any, position: int, *, traces: Path | None, parent: int) -> Outcome:
-    """As a worker on this machine: it ends when the process that started it does."""
+def _watched(
+    function: Callable[[Any], None],
+    task: Any,
+    position: int,
+    *,
+    traces: Path | None,
+    parent: int,
+    prepare: Callable[[], object],
+) -> Outcome:
+    """As a worker on this machine, once prepared: it ends when the process that started it does."""
     _end_with(parent)
+    prepare()
     return _guarded(function, task, position, traces=traces)
 
 
@@ -253,27 +284,43 @@ def _local(function: Callable[[Task], None], tasks: Sequence[Task], executor: Ex
     waiting = dict.fromkeys(range(len(tasks)))
     for _ in range(ATTEMPTS - 1):
         if waiting:
-            for outcome in _pool(function, tasks, waiting, workers=min(executor.processes, max(len(waiting), 2))):
+            workers = min(executor.processes, max(len(waiting), 2))
+            for outcome in _pool(function, tasks, waiting, workers=workers, gpus=executor.gpus):
                 del waiting[outcome[0]]
                 yield outcome
     # One of the rest kills its worker: now each has workers of its own, so that it shows which.
     for position in waiting:
-        yield next(_pool(function, tasks, [position], workers=1), (position, _KILLED))
+        yield next(_pool(function, tasks, [position], workers=1, gpus=executor.gpus), (position, _KILLED))
+
+
+def _own_gpu(places: Path, gpus: int) -> Callable[[], object]:
+    """What gives a worker the graphics processor that is its own, where some are shared out."""
+    if gpus == 0:
+        return _nothing
+    from metst.training.devices import take_gpu
+
+    return partial(take_gpu, places, gpus=gpus)
+
+
+def _nothing() -> None:
+    """The preparation of a worker that needs none."""
 
 
 def _pool(
-    function: Callable[[Task], None], tasks: Sequence[Task], positions: Iterable[int], *, workers: int
+    function: Callable[[Task], None], tasks: Sequence[Task], positions: Iterable[int], *, workers: int, gpus: int
 ) -> Iterator[Outcome]:
     """Outcomes of some tasks until all are done, or a worker is killed."""
     import joblib
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     # One thread per worker: the processors are shared out among the tasks.
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        jobs = (
-            joblib.delayed(_watched)(function, tasks[position], position, traces=traced_to(), parent=os.getpid())
-            for position in list(positions)
-        )
+    with (
+        tempfile.TemporaryDirectory(prefix="metst-workers-") as places,
+        joblib.parallel_config(backend="loky", inner_max_num_threads=1),
+    ):
+        prepare = _own_gpu(Path(places), gpus)
+        watched = partial(_watched, traces=traced_to(), parent=os.getpid(), prepare=prepare)
+        jobs = (joblib.delayed(watched)(function, tasks[position], position) for position in list(positions))
         with contextlib.suppress(BrokenProcessPool):
             # A pool of one would be this process: of two, one gets no work.
             ahead: int | str = 1 if workers == 1 else "2 * n_jobs"

@@ -51,10 +51,15 @@ def _weight_gradient(grad: Tensor, rows: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x (..., inputs)`` to ``(..., outputs)``, as :func:`torch.nn.functional.linear`; differentiable once."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or _is_in_one_order(x):
         return functional.linear(x, weight, bias)
     out: Tensor = _FixedOrderLinear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
     return out.view(*x.shape[:-1], len(weight))
+
+
+def _is_in_one_order(x: Tensor) -> bool:
+    """Whether PyTorch's own sums know no threads (another device), or are not to be the same (mixed precision)."""
+    return x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
 
 
 class Linear(nn.Linear):

@@ -203,7 +203,8 @@ class MambaBlock(nn.Module):
         rows = kept.nonzero().flatten()
         if len(rows) == 0 or memory.past or not memory.last:  # weights want a gradient, and what is kept all samples
             return x + self._branch(x, memory) * (scale * kept)[:, None, None]
-        return x.index_add(0, rows, self._branch(x.index_select(0, rows), memory), alpha=scale)
+        branch = self._branch(x.index_select(0, rows), memory)
+        return x.to(branch.dtype).index_add(0, rows, branch, alpha=scale)  # mixed precision: the wider of the two
 
     def _branch(self, x: Tensor, memory: Memory) -> Tensor:
         out: Tensor = self.norm_out(self.mixer(self.norm_in(x), memory))

@@ -7,6 +7,7 @@ it would have had anyway.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,7 +23,10 @@ from metst.arrays import OnProgress
 from metst.config import NetworkConfig
 from metst.errors import DataError
 from metst.models.networks import StateTransitionNetwork
+from metst.training.devices import has_mixed_precision, own_random_numbers
 from metst.training.state import Metrics, Progress, copied_weights, restore_state, save_state
+
+logger = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, ...]
 Losses = dict[str, Tensor]
@@ -73,7 +77,7 @@ class Training:
     patience : int
         Epochs without a better validation after which training stops; 0: never.
     mixed_precision : bool
-        Compute in bfloat16 on a graphics processor that has it, else in float32.
+        Compute in bfloat16 on a graphics processor that has it; elsewhere without effect.
     """
 
     batch: Callable[[int], Batch]
@@ -95,7 +99,7 @@ class Training:
 
 def fresh_network(config: NetworkConfig, *, seed: int) -> StateTransitionNetwork:
     """A network with the weights of a seed; the caller's random numbers are left alone."""
-    with torch.random.fork_rng():
+    with own_random_numbers():
         torch.manual_seed(seed)
         return StateTransitionNetwork(config)
 
@@ -139,7 +143,9 @@ def fit_network(
         The folder cannot be written.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng():
+    if training.mixed_precision and not has_mixed_precision(device):
+        logger.info("mixed precision is for a graphics processor with bfloat16: training in float32")
+    with own_random_numbers():
         learner = _learner(network.to(device), training, device=device)
         progress = Progress()
         if folder is not None:
@@ -235,9 +241,9 @@ def _number(seed: int, step: int) -> int:
 
 @contextmanager
 def _precision(device: str, *, mixed: bool) -> Iterator[None]:
-    """Mixed precision, where wanted and where a graphics processor has bfloat16: it needs no scaling of the loss."""
-    mixed = mixed and torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
-    with torch.autocast("cuda", dtype=torch.bfloat16) if mixed else nullcontext():
+    """Mixed precision, where wanted and where there is some."""
+    mixed = mixed and has_mixed_precision(device)
+    with torch.autocast(torch.device(device).type, dtype=torch.bfloat16) if mixed else nullcontext():
         yield
 
 

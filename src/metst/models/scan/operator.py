@@ -1,4 +1,7 @@
-"""The compiled scan as torch operators, so that autograd, ``torch.compile`` and ``torch.export`` know it."""
+"""The compiled scan as torch operators, so that autograd, ``torch.compile`` and ``torch.export`` know it.
+
+On the processor they are Numba's loops, on a graphics processor Triton's kernels, which are imported when first called.
+"""
 
 from __future__ import annotations
 
@@ -177,8 +180,22 @@ def refuse_second(_ctx: Any, *_gradients: Tensor) -> None:
     )
 
 
-def register(name: str, function: Callable[..., Any], shapes: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a torch operator of a function on processor tensors.
+def _scan_on_gpu(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    from metst.models.scan.triton_scan import scan
+
+    return scan(*arguments)
+
+
+def _backward_on_gpu(*arguments: Any) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    from metst.models.scan.triton_scan import scan_backward
+
+    return scan_backward(*arguments)
+
+
+def register(
+    name: str, function: Callable[..., Any], shapes: Callable[..., Any], *, on_gpu: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Make a torch operator of a function on processor tensors, and one on those of a graphics processor.
 
     As ``torch.library.custom_op`` does, without its wrapper, whose first call imports the compiler for two seconds.
     """
@@ -186,12 +203,14 @@ def register(name: str, function: Callable[..., Any], shapes: Callable[..., Any]
     schema = torch.library.infer_schema(function, mutates_args=())
     torch.library.define(qualified, schema, tags=torch.Tag.pt2_compliant_tag)
     torch.library.impl(qualified, "cpu", function)
+    if on_gpu is not None:
+        torch.library.impl(qualified, "cuda", on_gpu)
     torch.library.register_fake(qualified, shapes)
     return cast(Callable[..., Any], getattr(torch.ops.metst, name).default)
 
 
-_backward_operator = register("selective_scan_backward", _backward, _backward_shapes)
-scan_operator = register("selective_scan", _scan, _scan_shapes)
+_backward_operator = register("selective_scan_backward", _backward, _backward_shapes, on_gpu=_backward_on_gpu)
+scan_operator = register("selective_scan", _scan, _scan_shapes, on_gpu=_scan_on_gpu)
 """Output, last state, output before the gate and checkpoints of a scan, see :func:`_scan`."""
 
 torch.library.register_autograd("metst::selective_scan_backward", refuse_second, setup_context=save_nothing)

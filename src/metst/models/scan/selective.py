@@ -1,7 +1,8 @@
-"""The selective scan of Mamba for torch: one entry, three implementations chosen by what is there.
+"""The selective scan of Mamba for torch: one entry, implementations chosen by what is there.
 
-Tensors on the processor go to the compiled loops of :mod:`metst.models.scan.numpy_scan`, registered as a torch
-operator; tensors on a GPU go to ``mamba-ssm`` where it is installed; everything else goes to :func:`reference_scan`.
+A torch operator has the compiled loops of :mod:`metst.models.scan.numpy_scan` for tensors on the processor, and the
+Triton kernels of :mod:`metst.models.scan.triton_scan` for those on a graphics processor.  Without Triton these go to
+``mamba-ssm`` where it is installed; everything else goes to :func:`reference_scan`.  :func:`implementation` decides.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, cast, overload
 
 import torch
@@ -18,6 +20,8 @@ from torch.nn import functional
 from metst.errors import DataError
 from metst.models.scan.checks import check_operands
 from metst.models.scan.operator import scan_operator
+
+Implementation = Literal["operator", "mamba-ssm", "definition"]
 
 
 def reference_scan(
@@ -115,7 +119,7 @@ def selective_scan(
     """Selective scan of Mamba: ``h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t``, ``y_t = C_t h_t + D u_t``.
 
     Source: Gu and Dao, arXiv 2312.00752, algorithm 2, with the simplified discretisation of ``B`` of its released code.
-    Differentiable once, by all tensors.
+    Differentiable once, by all tensors.  Under ``torch.autocast``, operands of 16 bits are scanned in single precision.
 
     Parameters
     ----------
@@ -150,14 +154,64 @@ def selective_scan(
     """
     required = {"u": u, "delta": delta, "A": A, "B": B, "C": C, "D": D}
     optional = {"z": z, "delta_bias": delta_bias, "initial_state": initial_state}
-    given = required | {name: tensor for name, tensor in optional.items() if tensor is not None}
+    mixed = u.device.type in ("cpu", "cuda") and torch.is_autocast_enabled(u.device.type)
+    given = {name: _whole(tensor, mixed) for name, tensor in (required | optional).items() if tensor is not None}
     _check(given)
-    if u.device.type in ("cpu", "meta"):
-        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
-        y, state, *_ = scan_operator([*required.values()], *optional.values(), delta_softplus, return_last_state, keep)
-    else:
-        y, state = _elsewhere(given, delta_softplus=delta_softplus)
+    with torch.autocast(u.device.type, enabled=False) if mixed else nullcontext():
+        y, state = _scanned(given, delta_softplus=delta_softplus, return_last_state=return_last_state)
     return (y, state) if return_last_state else y
+
+
+def _scanned(given: dict[str, Tensor], *, delta_softplus: bool, return_last_state: bool) -> tuple[Tensor, Tensor]:
+    """Output and last state, which has no elements where it was not wanted and need not be made."""
+    u = given["u"]
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given.values())
+    chosen = implementation(
+        u.device.type, u.dtype, initial="initial_state" in given, through_state=keep and return_last_state
+    )
+    if chosen == "operator":
+        required = [given[name] for name in ("u", "delta", "A", "B", "C", "D")]
+        optional = (given.get(name) for name in ("z", "delta_bias", "initial_state"))
+        y, state, *_ = scan_operator(required, *optional, delta_softplus, return_last_state, keep)
+        return y, state
+    if chosen == "mamba-ssm":
+        return _on_gpu(_fused_scan(), given, delta_softplus=delta_softplus)
+    return reference_scan(**given, delta_softplus=delta_softplus)
+
+
+def implementation(device: str, dtype: torch.dtype, *, initial: bool, through_state: bool) -> Implementation:
+    """Which implementation scans tensors.
+
+    Parameters
+    ----------
+    device : str
+        Type of their device.
+    dtype : torch.dtype
+        Of all of them.
+    initial : bool
+        Whether there is an initial state.
+    through_state : bool
+        Whether gradients may come in through the last state.
+
+    Returns
+    -------
+    {"operator", "mamba-ssm", "definition"}
+        The torch operator: on the processor, and on a graphics processor in single precision where Triton is there; the
+        kernel of ``mamba-ssm`` where that is installed, which knows neither an initial state nor such gradients; or
+        :func:`reference_scan`.
+    """
+    if device in ("cpu", "meta"):
+        return "operator"
+    if device != "cuda" or dtype != torch.float32:
+        return "definition"
+    if _has_triton():
+        return "operator"
+    return "definition" if initial or through_state or _fused_scan() is None else "mamba-ssm"
+
+
+def _whole(tensor: Tensor, mixed: bool) -> Tensor:
+    """In single precision where the precision is mixed: a state sums up over many steps."""
+    return tensor.float() if mixed and tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _check(operands: dict[str, Tensor]) -> None:
@@ -169,12 +223,14 @@ def _check(operands: dict[str, Tensor]) -> None:
             raise DataError(f"all operands must be on one device: {name} is on {tensor.device}, u on {device}")
 
 
-def _elsewhere(given: dict[str, Tensor], *, delta_softplus: bool) -> tuple[Tensor, Tensor]:
-    """On a GPU: by ``mamba-ssm`` where it is installed and can, else by the definition."""
-    fused = None if "initial_state" in given else _fused_scan()
-    if fused is None:
-        return reference_scan(**given, delta_softplus=delta_softplus)
-    return _on_gpu(fused, given, delta_softplus=delta_softplus)
+@functools.cache
+def _has_triton() -> bool:
+    """Whether the Triton kernels can be imported: Triton comes with the CUDA builds of torch."""
+    try:
+        importlib.import_module("metst.models.scan.triton_scan")
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 @functools.cache
@@ -187,8 +243,11 @@ def _fused_scan() -> Callable[..., Any] | None:
     return cast(Callable[..., Any], module.selective_scan_fn)
 
 
-def _on_gpu(fused: Callable[..., Any], given: dict[str, Tensor], *, delta_softplus: bool) -> tuple[Tensor, Tensor]:
+def _on_gpu(
+    fused: Callable[..., Any] | None, given: dict[str, Tensor], *, delta_softplus: bool
+) -> tuple[Tensor, Tensor]:
     """``mamba-ssm`` has time as the last axis and starts from a zero state."""
+    assert fused is not None
     turned = {name: given[name].transpose(1, 2).contiguous() for name in ("u", "delta", "B", "C", "z") if name in given}
     y, state = fused(**given | turned, delta_softplus=delta_softplus, return_last_state=True)
     return y.transpose(1, 2), state
