@@ -37,6 +37,10 @@ def export(
         ),
     ] = "onnx",
     batch: Annotated[int, typer.Option(min=1, help="onnx: sequences scored side by side.")] = 1,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="onnx: the graph takes any number of frames at a time instead of one."),
+    ] = False,
     data_set: Annotated[Part | None, typer.Option(help="megc: write cas_pred.csv or samm_pred.csv.")] = None,
     names: Annotated[Path | None, typer.Option(help="megc: CSV with the columns input, subject, video.")] = None,
     drop_others: Annotated[bool, typer.Option("--drop-others", help="megc: leave out the class others.")] = False,
@@ -52,10 +56,12 @@ def export(
     talk(quiet=quiet, verbose=verbose)
     if to != "megc" and (data_set is not None or names is not None or drop_others):
         raise UsageError("--data-set, --names and --drop-others belong to --format megc")
+    if to != "onnx" and whole:
+        raise UsageError("--whole belongs to --format onnx")
     if to == "onnx":
         if unchecked:
             raise UsageError("--unchecked belongs to results, not to --format onnx")
-        _network(sources, output, batch=batch, overwrite=overwrite)
+        _network(sources, output, batch=batch, whole=whole, overwrite=overwrite)
     elif to != "megc":
         _layers([Path(source) for source in sources], output, to=to, overwrite=overwrite, check=not unchecked)
     else:
@@ -65,7 +71,7 @@ def export(
         )  # fmt: skip
 
 
-def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -> None:
+def _network(sources: list[str], output: Path, *, batch: int, whole: bool, overwrite: bool) -> None:
     from metst.models.checkpoint import load_model
     from metst.models.onnx import export_onnx
 
@@ -73,7 +79,7 @@ def _network(sources: list[str], output: Path, *, batch: int, overwrite: bool) -
         raise UsageError(f"--format onnx takes one model, got {len(sources)}: {', '.join(sources)}")
     model = load_model(sources[0])
     with console.status(escape(f"exporting {model.info.name}")):
-        export_onnx(model, output, batch=batch, overwrite=overwrite)
+        export_onnx(model, output, batch=batch, whole=whole, overwrite=overwrite)
     console.print(escape(f"{output}: network {model.info.name}, compared with PyTorch"))
 
 

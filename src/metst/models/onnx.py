@@ -1,7 +1,8 @@
 """A trained network as an ONNX file, to run elsewhere without PyTorch.
 
-The graph is one step: a frame of ROI motion and the states go in, one row of results and the new states come out
-(:mod:`metst.models.step`).  ``docs/export.md`` says how to use the file.
+Frames of ROI motion and the states go in, as many rows of results and the new states come out: one frame per step
+(:mod:`metst.models.step`), or any number of them at a time (:mod:`metst.models.chunk`).  ``docs/export.md`` says how to
+use the file.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import Tensor
 
+    from metst.models.chunk import OneChunk
     from metst.models.step import OneStep
 
 
@@ -42,10 +45,16 @@ Set by hand.
 """
 
 _CHECKED_FRAMES = 9  # odd: the last slow frame ends in padding
+_CHECKED_FRAMES_AT_ONCE = 131  # odd, too, and over two of the 64 frames that a LinearAttention may take together
+_CHECKED_CHUNKS = (1, 2, 7, 30)  # chunks of odd and even size after odd and even ones; the next takes the rest
+_TRACED_FRAMES = 12  # PyTorch takes very few frames for a case of its own
+_FEWEST_TRACED = 4  # shorter chunks are compared with PyTorch instead: see above
 
 
-def export_onnx(model: Model, path: str | Path, *, batch: int = 1, overwrite: bool = False) -> None:
-    """Write one step of a network as an ONNX file, whole or not at all.
+def export_onnx(
+    model: Model, path: str | Path, *, batch: int = 1, whole: bool = False, overwrite: bool = False
+) -> None:
+    """Write a network as an ONNX file, completely or not at all.
 
     Before the file is put in its place, onnxruntime runs it over a short made-up sequence, and the results must be
     those of PyTorch.  The metadata of the file hold what :meth:`metst.models.checkpoint.Model.describe` says, and how
@@ -59,6 +68,8 @@ def export_onnx(model: Model, path: str | Path, *, batch: int = 1, overwrite: bo
         The file to write; its folder is made as needed.
     batch : int
         Sequences that are scored side by side.
+    whole : bool
+        The graph takes any number of frames at a time, up to a whole recording, instead of one.
     overwrite : bool
         Replace a file that is there.
 
@@ -76,14 +87,15 @@ def export_onnx(model: Model, path: str | Path, *, batch: int = 1, overwrite: bo
         raise UsageError(f"a batch has at least one sequence, got {batch}")
     if path.is_dir() or (path.exists() and not overwrite):
         raise UsageError(f"{path} is there already: give another file, or ask to overwrite it")
-    _require_packages()
+    _require_packages(whole=whole)
+    from metst.models.chunk import OneChunk
     from metst.models.step import OneStep
 
-    step = OneStep(model.network)
-    graph = _trace(step, batch=batch)
-    _describe(graph, file_metadata(model, delay=step.delay))
+    part = OneChunk(model.network) if whole else OneStep(model.network)
+    graph = _trace(part, batch=batch)
+    _describe(graph, file_metadata(model, delay=part.delay))
     data = graph.SerializeToString()
-    _check(data, step, batch=batch)
+    _check(data, part, batch=batch)
     make_folder(path.parent)
     write_whole(path, data)
 
@@ -112,37 +124,57 @@ def _channels(info: ModelInfo) -> list[str]:
     return [column for name in names for column in motion_columns([name])[: len(AXES)]]
 
 
-def _require_packages() -> None:
+def _require_packages(*, whole: bool) -> None:
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
         import torch  # noqa: F401
     except ImportError as error:
         raise UsageError(f"exporting to ONNX needs more packages ({error}): pip install 'metst[train,onnx]'") from error
+    from metst.models.chunk import OPSET
+
+    if whole and onnx.defs.onnx_opset_version() < OPSET:
+        raise UsageError(
+            f"a graph of many frames needs ONNX opset {OPSET}, and onnx {onnx.__version__} knows"
+            f" {onnx.defs.onnx_opset_version()}: pip install --upgrade onnx onnxruntime, or export one step"
+        )
 
 
-def _trace(step: OneStep, *, batch: int) -> ModelProto:
+def _trace(part: OneStep | OneChunk, *, batch: int) -> ModelProto:
     """The graph, without the notes of the exporter: they quote source code and paths of this machine."""
     import onnx_ir
     import torch
     from onnx_ir.passes import common
 
-    states = step.initial_state(batch)
-    frame = torch.zeros(batch, step.network.config.in_channels)
+    from metst.models.chunk import OPSET, RUNTIME_DOMAIN, OneChunk, linear_attention_in_onnx
+
+    states = part.initial_state(batch)
+    whole = isinstance(part, OneChunk)
+    size = (batch, _TRACED_FRAMES) if whole else (batch,)
+    motion = torch.zeros(*size, part.network.config.in_channels)
+    any_length = {1: torch.export.Dim("frames", min=_FEWEST_TRACED)}
+    shapes = (any_length, any_length, dict.fromkeys(states)) if whole else None
     with _silent(), torch.no_grad():
-        captured = torch.export.export(step, (frame, torch.ones(batch, dtype=torch.bool), states), strict=False)
+        present = torch.ones(size, dtype=torch.bool)
+        captured = torch.export.export(part, (motion, present, states), dynamic_shapes=shapes, strict=False)
         program = torch.onnx.export(
             captured,
             input_names=["x", "present", *(STATE_IN + name for name in states)],
             output_names=["score", "logits", "valid", *(STATE_OUT + name for name in states)],
+            dynamic_shapes=shapes,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
+    if whole:  # the exporter writes an older set; of all its nodes, the newer one only takes more types
+        program.model.opset_imports.update({"": OPSET, RUNTIME_DOMAIN: 1})
     for clean in (common.RemoveUnusedNodesPass(), common.ClearMetadataAndDocStringPass()):
         clean(program.model)
-    return onnx_ir.to_proto(program.model)
+    graph = onnx_ir.to_proto(program.model)
+    if whole:
+        graph.functions.append(linear_attention_in_onnx())
+    return graph
 
 
 @contextmanager
@@ -154,6 +186,7 @@ def _silent() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
+            warnings.filterwarnings("ignore", r".*axis name: frames will not be used", UserWarning)  # yet it is
             yield
     finally:
         exporter.setLevel(level)
@@ -167,41 +200,64 @@ def _describe(graph: ModelProto, properties: dict[str, str]) -> None:
     graph.graph.name = properties["name"]
 
 
-def _check(data: bytes, step: OneStep, *, batch: int) -> None:
+def _check(data: bytes, part: OneStep | OneChunk, *, batch: int) -> None:
     """Refuse a graph that is not valid, or that does not score a sequence as the network does."""
     import onnx
     import torch
 
+    from metst.models.chunk import OneChunk
+
     try:
         onnx.checker.check_model(data, full_check=True)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise OutputError(f"the exported graph is not valid ONNX, nothing was written: {error}") from error
-    shape = (batch, step.network.config.in_channels, _CHECKED_FRAMES)
+    whole = isinstance(part, OneChunk)
+    frames = _CHECKED_FRAMES_AT_ONCE if whole else _CHECKED_FRAMES
+    shape = (batch, part.network.config.in_channels, frames)
     motion = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = step.network(motion)
-    for what, wanted, got in zip(("score", "logits"), expected, _run(data, motion, delay=step.delay), strict=True):
-        difference = float(np.abs(got - wanted.numpy()).max())
-        if not difference <= TOLERANCE * max(1.0, float(wanted.abs().max())):  # also when it is not a number
-            raise OutputError(
-                f"the exported graph and PyTorch differ in {what} by {difference:.2g} (expected rounding, at most"
-                f" {TOLERANCE:g}): nothing was written; please report the model and the versions of torch and onnx"
-            )
+        expected = part.network(motion)
+    steps = frames + part.delay
+    ways = [_chunks((), steps=steps), _chunks(_CHECKED_CHUNKS, steps=steps)] if whole else [range(steps)]
+    for way in ways:
+        found = _run(data, motion, delay=part.delay, way=way)
+        for what, wanted, got in zip(("score", "logits"), expected, found, strict=True):
+            difference = float(np.abs(got - wanted.numpy()).max())
+            if not difference <= TOLERANCE * max(1.0, float(wanted.abs().max())):  # also when it is not a number
+                raise OutputError(
+                    f"the exported graph and PyTorch differ in {what} by {difference:.2g} (expected rounding, at most"
+                    f" {TOLERANCE:g}): nothing was written; please report the model and the versions of torch and onnx"
+                )
 
 
-def _run(data: bytes, motion: Tensor, *, delay: int) -> tuple[Float32Array, Float32Array]:
-    """Scores (B, T) and logits (B, T, K) of sequences (B, C, T) by onnxruntime, step by step."""
+def _chunks(sizes: Sequence[int], *, steps: int) -> list[slice]:
+    """Chunks of these sizes, one after the other, and one of what is left."""
+    ends = [int(end) for end in np.cumsum([0, *sizes])] + [steps]
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def _run(
+    data: bytes, motion: Tensor, *, delay: int, way: Sequence[int] | Sequence[slice]
+) -> tuple[Float32Array, Float32Array]:
+    """Scores (B, T) and logits (B, T, K) of sequences (B, C, T) by onnxruntime, step by step or chunk by chunk."""
     import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, NotImplemented
 
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    except (Fail, InvalidArgument, InvalidGraph, NotImplemented) as error:
+        raise OutputError(
+            f"onnxruntime {onnxruntime.__version__} cannot run the exported graph, nothing was written ({error}):"
+            " pip install --upgrade onnxruntime"
+        ) from error
     state = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs() if i.name.startswith(STATE_IN)}
     batch, channels, frames = motion.shape
-    padded = np.concatenate([motion.numpy(), np.zeros((batch, channels, delay), np.float32)], axis=2)
+    padded = np.concatenate([motion.numpy().swapaxes(1, 2), np.zeros((batch, delay, channels), np.float32)], axis=1)
+    present = np.broadcast_to(np.arange(frames + delay) < frames, (batch, frames + delay))
     scores, logits = [], []
-    for t in range(frames + delay):
-        inputs = {"x": padded[:, :, t], "present": np.full(batch, t < frames)}
-        score, logit, _, *states = session.run(None, inputs | state)
+    for part in way:
+        score, logit, _, *states = session.run(None, {"x": padded[:, part], "present": present[:, part]} | state)
         state = dict(zip(state, states, strict=True))
-        scores.append(score)
-        logits.append(logit)
-    return np.stack(scores[delay:], axis=1), np.stack(logits[delay:], axis=1)
+        scores.append(score.reshape(batch, -1))
+        logits.append(logit.reshape(batch, -1, logit.shape[-1]))
+    return np.concatenate(scores, axis=1)[:, delay:], np.concatenate(logits, axis=1)[:, delay:]

@@ -38,7 +38,8 @@ FLAGS = "present"
 PHASE = "odd"
 """State, with a slow pathway only: 1 when the next frame has an odd number."""
 
-_FAST, _SLOW = "fast_row", "slow_row"  # State, with a slow pathway only: the rows that wait for each other
+FAST_ROW, SLOW_ROW = "fast_row", "slow_row"
+"""End of the names of two states, with a slow pathway only: the rows that wait for each other."""
 
 
 class OneStep(nn.Module):
@@ -69,8 +70,8 @@ class OneStep(nn.Module):
                 case Mamba():
                     state[name] = torch.zeros(batch, *module.A_log.shape)
                 case SlowFast():
-                    state[f"{name}.{_FAST}"] = torch.zeros(batch, width)
-                    state[f"{name}.{_SLOW}"] = torch.zeros(batch, 2 * width)
+                    state[f"{name}.{FAST_ROW}"] = torch.zeros(batch, width)
+                    state[f"{name}.{SLOW_ROW}"] = torch.zeros(batch, 2 * width)
         return state
 
     def forward(self, x: Tensor, present: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor, State]:
@@ -101,7 +102,7 @@ class OneStep(nn.Module):
         kept = {FLAGS: flags[:, 1:]}
         there = [flag > 0.5 for flag in flags.flip(1).unbind(1)]  # by how many frames ago
         for age, layer in enumerate(cast(Iterable[ConvNormReLU], self.network.stem)):
-            x = _convolve(layer, _window(layer.conv, x, there[age], state, kept))
+            x = convolve(layer, _window(layer.conv, x, there[age], state, kept))[:, 0]
         age = len(self.network.stem)
         features = []
         for pathway in self.network.pathways:
@@ -118,18 +119,19 @@ class OneStep(nn.Module):
 
 def _window(conv: CentredConv, x: Tensor, there: Tensor, state: State, kept: State) -> Tensor:
     """The last three frames, ``(B, 3, channels)``; a frame that is not there is zero, as padding is."""
-    frames = torch.cat([state[conv.memory_name], _where(there, x)[:, None]], dim=1)
+    frames = torch.cat([state[conv.memory_name], where(there, x)[:, None]], dim=1)
     kept[conv.memory_name] = frames[:, 1:]
     return frames
 
 
-def _convolve(layer: ConvNormReLU, window: Tensor) -> Tensor:
-    """``(B, 3, in_channels)`` to ``(B, out_channels)``."""
-    return functional.relu(layer.norm(layer.conv(window.transpose(1, 2))))[:, :, 0]
+def convolve(layer: ConvNormReLU, frames: Tensor) -> Tensor:
+    """``(B, T + 2, in_channels)`` to ``(B, T, out_channels)``, or half as many rows as the stride of the layer asks."""
+    return functional.relu(layer.norm(layer.conv(frames.transpose(1, 2)))).transpose(1, 2)
 
 
-def _where(there: Tensor, x: Tensor) -> Tensor:
-    return torch.where(there[:, None], x, torch.zeros_like(x))
+def where(there: Tensor, x: Tensor) -> Tensor:
+    """``x`` (..., channels), and zeros where ``there`` (...) is false, whatever ``x`` holds."""
+    return torch.where(there.unsqueeze(-1), x, torch.zeros_like(x))
 
 
 def _blocks(blocks: BlockStack, x: Tensor, there: Tensor, state: State, kept: State) -> Tensor:
@@ -143,9 +145,9 @@ def _mamba(mamba: Mamba, x: Tensor, there: Tensor, state: State, kept: State) ->
     x, z = mamba.in_proj(x).chunk(2, dim=-1)
     conv = mamba.conv
     assert conv.bias is not None
-    frames = torch.cat([state[conv.memory_name], _where(there, x)[:, None]], dim=1)
+    frames = torch.cat([state[conv.memory_name], where(there, x)[:, None]], dim=1)
     kept[conv.memory_name] = frames[:, 1:]
-    x = _where(there, functional.silu((frames * conv.weight[:, 0].T).sum(dim=1) + conv.bias))
+    x = where(there, functional.silu((frames * conv.weight[:, 0].T).sum(dim=1) + conv.bias))
     dt, B, C = mamba.x_proj(x).split([mamba.dt_rank, mamba.d_state, mamba.d_state], dim=-1)
     y, kept[mamba.memory_name] = reference_scan(
         x[:, None],
@@ -165,7 +167,7 @@ def _mamba(mamba: Mamba, x: Tensor, there: Tensor, state: State, kept: State) ->
 
 def _slow_fast(pathway: SlowFast, x: Tensor, there: list[Tensor], state: State, kept: State) -> Tensor:
     """``(B, d)`` to ``(B, 3 d)`` of the frame before, slow channels first."""
-    fast_row, slow_row = f"{pathway.memory_name}.{_FAST}", f"{pathway.memory_name}.{_SLOW}"
+    fast_row, slow_row = f"{pathway.memory_name}.{FAST_ROW}", f"{pathway.memory_name}.{SLOW_ROW}"
     layers = cast(list[ConvNormReLU], [pathway.slow_stem, *pathway.laterals])
     windows = []
     for layer, blocks in zip(layers, cast(Iterable[BlockStack], pathway.fast), strict=True):
@@ -177,7 +179,7 @@ def _slow_fast(pathway: SlowFast, x: Tensor, there: list[Tensor], state: State, 
         new: State = {}
         slow = torch.zeros_like(state[slow_row])
         for layer, window, blocks in zip(layers, windows, cast(Iterable[BlockStack], pathway.slow), strict=True):
-            slow = _blocks(blocks, slow + _convolve(layer, window), there[1], state, new)
+            slow = _blocks(blocks, slow + convolve(layer, window)[:, 0], there[1], state, new)
         return _copies(slow, *(new[name] for name in states))
 
     def repeat() -> tuple[Tensor, ...]:
