@@ -97,6 +97,14 @@ def test_packages_that_are_old_or_missing_are_named(monkeypatch: pytest.MonkeyPa
     assert "xxhash is not installed" in check.found
 
 
+def test_the_plain_installation_needs_nothing_of_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["numpy>=2.0", "torch>=2.6; extra == 'train'", "metst[train]; extra == 'cluster'"]
+    monkeypatch.setattr(checks.metadata, "requires", lambda name: lines)
+    assert checks._needs() == {"numpy": "2.0"}
+    assert checks._needs("train") == {"torch": "2.6"}
+    assert checks._needs("cluster") == {}
+
+
 def test_a_full_disk_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = checks.shutil.disk_usage(Path.cwd())
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda place: usage._replace(free=10**8))

@@ -79,8 +79,9 @@ def _needs(extra: str = "") -> dict[str, str]:
     found = {}
     for line in metadata.requires("metst") or ():
         name, _, condition = line.partition(";")
+        of_extra = re.search(r"extra == ['\"]([\w-]+)", condition)
         match = _REQUIRED.match(name.strip())
-        if match and match[1] != "metst" and (f'extra == "{extra}"' in condition.replace("'", '"')) == bool(extra):
+        if match and match[1] != "metst" and (of_extra[1] if of_extra else "") == extra:
             found[match[1]] = match[2] or "0"
     return found
 
