@@ -23,10 +23,11 @@ import torch
 from numba.core.caching import NullCache
 
 import metst
-from metst.models.scan import compile as scan_compile
+from metst.guard import kernels
+from metst.guard.kernels import KernelCacheWarning
 from metst.models.scan import pool as scan_threads
 from metst.models.scan import selective_scan
-from metst.models.scan.compile import KernelCacheWarning, hot_loop
+from metst.models.scan.compile import hot_loop
 from metst.models.scan.numpy_scan import Operands, run_forward
 from metst.models.scan.pool import run_tasks
 from metst.threads import thread_limit
@@ -111,9 +112,9 @@ def load_total(path: Path) -> Callable[[np.ndarray], float]:
 
 @pytest.fixture
 def _forgotten_warning() -> None:
-    scan_compile._warn_once.cache_clear()
+    kernels._warn_once.cache_clear()
     yield
-    scan_compile._warn_once.cache_clear()
+    kernels._warn_once.cache_clear()
 
 
 @pytest.mark.usefixtures("_forgotten_warning")
@@ -144,7 +145,7 @@ def test_compiled_code_is_found_again(tmp_path: Path, monkeypatch: pytest.Monkey
     assert first(np.ones(3)) == second(np.ones(3)) == 3.0
     assert not first.stats.cache_hits
     assert second.stats.cache_hits
-    monkeypatch.setattr(scan_compile, "_sources_digest", lambda: "another release")
+    monkeypatch.setattr(kernels, "_sources_digest", lambda folder: "another release")
     assert changed(np.ones(3)) == 3.0
     assert not changed.stats.cache_hits
 

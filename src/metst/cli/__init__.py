@@ -24,6 +24,7 @@ from metst.cli.convert import convert
 from metst.cli.datasets import datasets
 from metst.cli.debug import debuggable
 from metst.cli.demo import demo
+from metst.cli.doctor import doctor
 from metst.cli.ending import AT_THE_KEYBOARD, Ending, sweep_workers, tidy_ending
 from metst.cli.evaluate import evaluate
 from metst.cli.export import export
@@ -60,6 +61,7 @@ for command in (
     convert,
     export,
     cache,
+    doctor,
     purge,
 ):
     app.command()(debuggable(command))

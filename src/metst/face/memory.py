@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, Image
+from metst.guard.kernels import kernel
 
 # Where no origin is named, a number was set by hand.
 _GLANCE = 24  # cells along each side of a glance
@@ -213,7 +213,7 @@ def _shrunk(grey: Image) -> Float32Array:
     return cells
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _average(grey: Image, cells: Float32Array) -> None:
     """Average a few pixels of each cell."""
     height, width = grey.shape
@@ -227,7 +227,7 @@ def _average(grey: Image, cells: Float32Array) -> None:
             cells[i, j] = np.float32(total) / np.float32(_DOWN * _ACROSS)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _normalise(cells: Float32Array, out: Float32Array) -> float:
     """Write cells at zero mean and unit contrast to ``out``, which may be the same; returns the brightest."""
     flat, target = cells.reshape(-1), out.reshape(-1)

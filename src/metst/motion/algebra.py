@@ -12,7 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from metst.guard.kernels import kernel
 
 _Real = TypeVar("_Real", np.float32, np.float64)
 
@@ -37,7 +38,7 @@ def median(values: npt.NDArray[_Real]) -> float:
     return float((ordered[(len(values) - 1) // 2] + ordered[len(values) // 2]) / 2)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _add_product(one: npt.NDArray[_Real], other: npt.NDArray[_Real], out: npt.NDArray[_Real]) -> None:
     """Add a product to ``out``."""
     last = np.uint64(out.shape[1])
@@ -49,7 +50,7 @@ def _add_product(one: npt.NDArray[_Real], other: npt.NDArray[_Real], out: npt.ND
                     out[i, j] += share * other[k, j]
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _sweep(matrix: npt.NDArray[_Real], line: npt.NDArray[_Real]) -> None:
     """Replace a matrix by its inverse: Gauss-Jordan elimination of the upper triangle, one pivot after the other."""
     size = np.uint64(len(matrix))

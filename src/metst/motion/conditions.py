@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int64Array, UInt8Array
+from metst.guard.kernels import kernel
 from metst.motion.algebra import median
 from metst.motion.canonical import Grid
 from metst.regions import REGION_NAMES, REGIONS
@@ -133,7 +133,7 @@ def make_sites(grid: Grid, masks: Float32Array, *, landmarks: Float32Array) -> S
     return Sites(regions, eyes)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _look(
     grey: UInt8Array,
     warp: Float32Array,
@@ -200,23 +200,42 @@ def openness(patches: Float32Array) -> float:
     return float(_openness(patches))
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _openness(patches: Float32Array) -> float:
     """:func:`openness`; as a kernel, for it is wanted in every frame."""
-    total, (rows, columns) = 0.0, patches.shape[1:]
-    for patch in patches:
-        mean, above, below = _BLACK_EYE + patch.sum() / patch.size, 0.0, 0.0
-        middle = np.zeros(columns)
+    total, (eyes, rows, columns) = 0.0, patches.shape
+    for eye in range(eyes):
+        whole, above, below = np.float32(0), 0.0, 0.0
         for row in range(rows):
-            level = patch[row].sum() / columns
+            for column in range(columns):
+                whole += patches[eye, row, column]
+        mean, middle = _BLACK_EYE + whole / (rows * columns), np.zeros(columns)
+        for row in range(rows):
+            along = np.float32(0)
+            for column in range(columns):
+                along += patches[eye, row, column]
+            level = along / columns
             if row < _UPPER_END:
                 above += level / _UPPER_END
             elif row >= _LOWER_START:
                 below += level / (rows - _LOWER_START)
             if _IRIS_START <= row < _IRIS_END:
-                middle += patch[row] / (_IRIS_END - _IRIS_START)
-        total += max(below - above, 0.0) * middle.std() / mean**2
+                for column in range(columns):
+                    middle[column] += patches[eye, row, column] / (_IRIS_END - _IRIS_START)
+        total += max(below - above, 0.0) * _deviation(middle) / mean**2
     return total
+
+
+@kernel()
+def _deviation(values: Float64Array) -> float:
+    """Standard deviation; Numba's own takes longer to compile."""
+    mean, squares = 0.0, 0.0
+    for value in values:
+        mean += value
+    mean /= len(values)
+    for value in values:
+        squares += (value - mean) * (value - mean)
+    return float((squares / len(values)) ** 0.5)
 
 
 @dataclass

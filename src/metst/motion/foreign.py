@@ -6,9 +6,9 @@ The region's motion is then in doubt although the frame agrees with the template
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, Float64Array
+from metst.guard.kernels import kernel
 from metst.motion.canonical import CORRELATION_LENGTH, LEFT, TOP, Grid
 
 # Set by hand: see metst.motion.
@@ -58,7 +58,7 @@ def undisturbed(residual: Float32Array, used: Float32Array, reach: Float32Array,
     return np.asarray(1 / (1 + (strongest / (_FOREIGN * noise) ** 2) ** 2), np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _strongest(residual: Float32Array, used: Float32Array, reach: Float32Array, out: Float32Array) -> None:
     """By region: the largest mean squared residual of a block, each by the square of how much the block matters."""
     rows, columns = residual.shape[0] // _BLOCK, residual.shape[1] // _BLOCK

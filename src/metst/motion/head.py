@@ -9,9 +9,9 @@ The problem is convex, so the head never jumps from one explanation to another.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, Float64Array, Int64Array
+from metst.guard.kernels import kernel
 from metst.motion.algebra import product
 from metst.motion.anchor import Pose
 from metst.motion.canonical import Grid, nodes_on_face
@@ -84,7 +84,7 @@ class HeadFit:
         return product(head.astype(np.float32)[None], self._motions).reshape(self._shape)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _solved(lower: Float64Array, right: Float64Array) -> Float64Array:
     """Solution of a symmetric positive definite system by Cholesky; Numba's own needs SciPy.
 
@@ -108,7 +108,7 @@ def _solved(lower: Float64Array, right: Float64Array) -> Float64Array:
     return found
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _least_deviations(
     moved: Float64Array,
     effect: Float64Array,
@@ -124,7 +124,7 @@ def _least_deviations(
         for h in range(2):
             normal[4 + h, 4 + h] = 1 / _TURN_STEP_SD**2
             right[4 + h] = pull[h] / _TURN_STEP_SD**2
-        off[:] = moved
+        _copy(moved, off)
         for axis in range(2):
             for h in range(HEAD_UNKNOWNS):
                 for n in range(np.uint64(len(share))):
@@ -139,14 +139,34 @@ def _least_deviations(
                 for other in range(h + 1):
                     normal[h, other] += _product(off[axis], effect[axis, other])
         found = _solved(normal, right)
-        change = np.abs(found - head).max()
-        head[:] = found
+        change = _replace(head, found)
         if change < _SETTLED:
             break
     return head
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+# Loops in place of expressions of arrays, which take Numba seconds more to compile.
+
+
+@kernel()
+def _copy(values: Float64Array, out: Float64Array) -> None:
+    """``out = values``, both ``(2, N)``."""
+    for axis in range(values.shape[0]):
+        for n in range(values.shape[1]):
+            out[axis, n] = values[axis, n]
+
+
+@kernel()
+def _replace(values: Float64Array, new: Float64Array) -> float:
+    """``values = new``; returns by how much the one that changed most did."""
+    most = 0.0
+    for n in range(len(values)):
+        most = max(most, abs(new[n] - values[n]))
+        values[n] = new[n]
+    return most
+
+
+@kernel(fastmath=True)
 def _product(one: Float64Array, other: Float64Array) -> float:
     """Inner product; Numba's own needs SciPy."""
     total = 0.0
@@ -155,7 +175,7 @@ def _product(one: Float64Array, other: Float64Array) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _values_at(nodes: Float64Array, places: Int64Array) -> Float64Array:
     """Values of cubic splines ``(2, node_rows, node_columns)`` at some of their own nodes, ``(2, N)``."""
     rows, columns = nodes.shape[1:]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, UInt8Array
+from metst.guard.kernels import kernel
 from metst.motion.algebra import product
 from metst.motion.anchor import Pose, register, still_pose
 from metst.motion.canonical import Grid
@@ -127,7 +127,7 @@ class Correction:
         self.owed = np.where(sure, displacement - seen.displacement, self.owed)
 
 
-@njit(cache=True, nogil=True)
+@kernel()
 def _give_back(owed: Float32Array, given: Float32Array, before: Float32Array, local: Float32Array, most: float) -> None:
     """Take from what is ``owed`` and ``given`` at most ``most``, and a share of what moved since ``before``."""
     for region in range(len(owed)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, Int32Array
+from metst.guard.kernels import kernel
 from metst.motion.warp import Basis
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def normal_matrix(
     weight: Float32Array,
     template: Float32Array,
@@ -52,7 +52,7 @@ def normal_matrix(
             out[count + q, p] = out[p, count + q]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _sum_row(
     row: int, weight: Float32Array, gradient: Float32Array, span: Int32Array, basis: Basis, pairs: Float32Array
 ) -> None:
@@ -75,7 +75,7 @@ def _sum_row(
                 pairs[2, k + tap, other - tap] += both * yy
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _spread_row(first: int, splines: Float32Array, pairs: Float32Array, count: int, out: Float32Array) -> None:
     """Add the products along one row to the nodes above and below it (upper block triangle)."""
     columns = pairs.shape[1]
@@ -96,7 +96,7 @@ def _spread_row(first: int, splines: Float32Array, pairs: Float32Array, count: i
                         out[count + q, count + p] += yy
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _sum_lights(
     row: int,
     weight: Float32Array,

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numba import njit
 
 from metst.arrays import AnyArray, Float32Array, FloatArray, UInt8Array
+from metst.guard.kernels import kernel
 from metst.motion.canonical import BOTTOM, LEFT, RIGHT, TOP, Grid
 
 # Where no origin is named, a number was set by hand: see metst.motion.
@@ -128,7 +128,7 @@ def _gaussian(deviation: float) -> Float32Array:
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _smooth(image: AnyArray, taps: Float32Array, means: Float32Array, out: Float32Array) -> None:
     """Convolve with five ``taps`` each way, the border repeated, and take away ``means`` over so many rows each."""
     height, width, one, two = image.shape[0], np.uint64(image.shape[1]), np.uint64(1), np.uint64(2)
@@ -154,7 +154,7 @@ def _smooth(image: AnyArray, taps: Float32Array, means: Float32Array, out: Float
             out[c, x] = smooth - rest * means[above, x] - share * means[below, x]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _block_means(image: AnyArray, out: Float32Array) -> None:
     """Means over blocks of 4 by 4 pixels."""
     one, four, share = np.uint64(1), np.uint64(4), np.float32(1 / 16)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, Int32Array, Int64Array
+from metst.guard.kernels import kernel
 from metst.motion.warp import Basis, sample
 
 HEAD_UNKNOWNS = 6
@@ -110,7 +110,7 @@ class Unknowns(NamedTuple):
     light: Float32Array
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def contrast_of(values: Float32Array, used: Float32Array, template: Float32Array, span: Int32Array) -> float:
     """Contrast of a frame over the template's, within [0.1, 10]."""
     along, own = np.float32(_NO_CONTRAST), np.float32(_NO_CONTRAST)
@@ -122,7 +122,7 @@ def contrast_of(values: Float32Array, used: Float32Array, template: Float32Array
     return min(max(float(along / own), _LEAST_CONTRAST), _MOST_CONTRAST)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def right_side(
     values: Float32Array,
     used: Float32Array,
@@ -185,7 +185,7 @@ def right_side(
     _unshade(glow, basis, right.light)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _shade(light: Float32Array, basis: Basis, out: Float32Array) -> None:
     """Interpolate the contrast's nodes along the rows: ``out`` (light_rows, columns)."""
     for i in range(light.shape[0]):
@@ -194,7 +194,7 @@ def _shade(light: Float32Array, basis: Basis, out: Float32Array) -> None:
             out[i, c] = (np.float32(1) - share) * light[i, j] + share * light[i, j + 1]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _unshade(glow: Float32Array, basis: Basis, lights: Float32Array) -> None:
     """Sum over columns what reaches each of the contrast's nodes: the transpose of :func:`_shade`."""
     lights[:] = 0
@@ -205,7 +205,7 @@ def _unshade(glow: Float32Array, basis: Basis, lights: Float32Array) -> None:
             lights[i, j + 1] += share * glow[i, c]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _add(
     values: Float32Array, share: np.float32, first: np.uint64, last: np.uint64, i: np.uint64, out: Float32Array
 ) -> None:
@@ -214,7 +214,7 @@ def _add(
         out[i, c] += share * values[c]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _gather(pulls: Float32Array, basis: Basis, plane: int, splines: Float32Array) -> None:
     """Sum over columns what reaches each spline node: the transpose of :func:`_across`."""
     one = np.uint64(1)
@@ -227,7 +227,7 @@ def _gather(pulls: Float32Array, basis: Basis, plane: int, splines: Float32Array
             splines[plane, i, k + one + one + one] += basis.column_spline[c, 3] * pull
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def times(matrix: Float32Array, vector: Float32Array) -> Float32Array:
     """Matrix times vector; Numba's own needs SciPy."""
     out = np.empty(len(matrix), np.float32)
@@ -239,7 +239,7 @@ def times(matrix: Float32Array, vector: Float32Array) -> Float32Array:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def gauss_newton(
     frame: Frame,
     model: Model,
@@ -302,7 +302,7 @@ def gauss_newton(
     return contrast, done
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _with_prior(model: Model, right: Unknowns, found: Unknowns, centre: Float32Array) -> Float32Array:
     """The right side of the unknowns ``(2 N + G,)``, with the pull of the prior towards ``centre``."""
     count, whole = len(model.nodes), found.nodes.shape[1] * found.nodes.shape[2]
@@ -322,7 +322,7 @@ def _with_prior(model: Model, right: Unknowns, found: Unknowns, centre: Float32A
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _shift(nodes: Float32Array, unknown: Int64Array, move: Float32Array) -> None:
     """Take a step of the spline nodes that are unknown."""
     count, whole, flat = len(unknown), nodes.shape[1] * nodes.shape[2], nodes.reshape(-1)
@@ -331,7 +331,7 @@ def _shift(nodes: Float32Array, unknown: Int64Array, move: Float32Array) -> None
             flat[axis * whole + unknown[k]] -= move[axis * count + k]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _carry(nodes: Float32Array, model: Model) -> None:
     """Let the other spline nodes follow those that were found."""
     count, whole, flat = len(model.nodes), nodes.shape[1] * nodes.shape[2], nodes.reshape(-1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, Int32Array
+from metst.guard.kernels import kernel
 
 
 class SparseMasks(NamedTuple):
@@ -25,7 +25,7 @@ class SparseMasks(NamedTuple):
     share: Float32Array
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def region_sums(
     residual: Float32Array,
     used: Float32Array,
@@ -49,7 +49,7 @@ def region_sums(
             out[region, 3] += share * all_seen[p]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def block_energies(residual: Float32Array, used: Float32Array, template: Float32Array) -> tuple[float, float]:
     """Sums of squares of the residual and of the template, both summed over blocks of 3 by 3 pixels first."""
     left, whole, blocks = np.float32(0), np.float32(0), np.uint64(residual.shape[1] // 3)
@@ -67,7 +67,7 @@ def block_energies(residual: Float32Array, used: Float32Array, template: Float32
     return float(left), float(whole)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def mix(template: Float32Array, residual: Float32Array, share: np.float32, limit: np.float32) -> None:
     """Add a share of the residuals, each bounded by ``limit``, to the template."""
     for row in range(np.uint64(template.shape[0])):
@@ -75,7 +75,7 @@ def mix(template: Float32Array, residual: Float32Array, share: np.float32, limit
             template[row, c] += share * min(max(residual[row, c], -limit), limit)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def derivatives(template: Float32Array, gradient: Float32Array) -> None:
     """Derivatives of the template by x and y, ``(2, rows, columns)``, over five pixels; the border is mirrored."""
     # The central difference over five pixels.

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from metst.arrays import Float32Array, Int32Array
+from metst.guard.kernels import kernel
 
 
 class Basis(NamedTuple):
@@ -44,7 +44,7 @@ class Basis(NamedTuple):
     column_share: Float32Array
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _across(nodes: Float32Array, plane: int, basis: Basis, out: Float32Array) -> None:
     """Evaluate splines ``nodes[plane]`` (node_rows, node_columns) along the rows: ``out`` (node_rows, columns)."""
     one = np.uint64(1)
@@ -59,7 +59,7 @@ def _across(nodes: Float32Array, plane: int, basis: Basis, out: Float32Array) ->
             )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _down(
     lines: Float32Array,
     i: np.uint64,
@@ -76,7 +76,7 @@ def _down(
         out[c] = t0 * lines[i, c] + t1 * lines[j, c] + t2 * lines[k, c] + t3 * lines[m, c]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _cubic(
     place: Float32Array, end: int, first: np.uint64, last: np.uint64, whole: Int32Array, taps: Float32Array
 ) -> None:
@@ -99,7 +99,7 @@ def _cubic(
         taps[3, c] = -half * s * t * t
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _fetch(
     flat: Float32Array,
     width: np.uint64,
@@ -130,7 +130,7 @@ def _fetch(
         )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def _inside(
     x: Float32Array,
     y: Float32Array,
@@ -148,7 +148,7 @@ def _inside(
         out[row, c] = weight[row, c] if (x[c] >= low) & (y[c] >= low) & (x[c] < right) & (y[c] < bottom) else nothing
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def sample(
     image: Float32Array,
     warp: Float32Array,
@@ -193,7 +193,7 @@ def sample(
         _inside(x, y, width, height, weight, row, first, last, used)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@kernel(fastmath=True)
 def spline_at(nodes: Float32Array, place: Float32Array, out: Float32Array) -> None:
     """Cubic B-splines ``(2, node_rows, node_columns)`` at places (x, y) in steps of the nodes: ``out`` (N, 2)."""
     w = np.empty((2, 4), np.float32)

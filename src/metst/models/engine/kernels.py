@@ -119,7 +119,8 @@ def conv_silu(rows: tuple[int, int], out: Array, x: Array, past: Array, conv: Ar
     for r in range(rows[0], rows[1]):
         i, t = r // length, r % length
         row = out[i, t]
-        row[:] = conv[before + 1]
+        for j in range(row.size):  # not an array's: Numba would compile words for shapes that do not fit
+            row[j] = conv[before + 1, j]
         for lag in range(before + 1):
             at = t + lag - before
             if at < 0:

@@ -1,9 +1,8 @@
-"""How the scan's loops are compiled: Numba with four things it does not offer as options.
+"""How the scan's loops are compiled: Numba with two things it does not offer as options.
 
-Distinct array arguments are declared not to overlap (LLVM's ``noalias``: without it the loops are not vectorised),
-vectors may be 512 bits wide, a cache folder that cannot be used costs compile time instead of an error, and a cached
-function is compiled again when any of the scan's source files has changed, since they are inlined into each other.
-All four rest on internals of Numba; the tests fail when a release takes one away.
+Distinct array arguments are declared not to overlap (LLVM's ``noalias``: without it the loops are not vectorised), and
+vectors may be 512 bits wide.  Both rest on internals of Numba; the tests fail when a release takes one away.  The loops
+are kept on disk as :mod:`metst.guard.kernels` does it.
 """
 
 # Numba's internals are only partly annotated.
@@ -11,65 +10,18 @@ All four rest on internals of Numba; the tests fail when a release takes one awa
 
 from __future__ import annotations
 
-import functools
-import pickle
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
-from numba.core.caching import FunctionCache
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering
 
-from metst.storage import fingerprint
+from metst.guard.kernels import keep_on_disk
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-_CACHE_FAULTS = (OSError, RuntimeError, EOFError, pickle.PickleError, ValueError, AttributeError, ImportError)
-"""What an unusable folder or a damaged cache file raises (Numba: ``RuntimeError`` when no folder can be written)."""
-
-
-class KernelCacheWarning(RuntimeWarning):
-    """Compiled loops cannot be kept on disk; each new process compiles them again."""
-
-
-@functools.cache
-def _warn_once() -> None:
-    warnings.warn(
-        "the compiled scan loops cannot be cached on disk: every process compiles them again, which takes some "
-        "seconds; set NUMBA_CACHE_DIR to a folder that can be written",
-        KernelCacheWarning,
-        stacklevel=4,
-    )
-
-
-@functools.cache
-def _sources_digest() -> str:
-    return fingerprint(*sorted(Path(__file__).parent.glob("*.py")))
-
-
-class _TolerantCache(FunctionCache):
-    """Numba's disk cache, whose faults cost time only."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except _CACHE_FAULTS:
-            _warn_once()
-            return None  # Numba's word for "not in the cache"
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except _CACHE_FAULTS:
-            _warn_once()
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), _sources_digest())
 
 
 class _WideLower(Lower):
@@ -147,8 +99,5 @@ def hot_loop_with_sums(function: _Function) -> _Function:
 def _compile(function: _Function, fastmath: bool | set[str], compiler: type[CompilerBase]) -> _Function:
     options = njit(nogil=True, error_model="numpy", fastmath=fastmath, pipeline_class=compiler)
     dispatcher = options(function)
-    try:
-        dispatcher._cache = _TolerantCache(function)
-    except _CACHE_FAULTS:
-        _warn_once()
+    keep_on_disk(dispatcher, function)
     return cast(_Function, dispatcher)
