@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from loso_hours import SUBJECTS, first_fold, make_features
+from scan import operands as mamba_operands
 from torch import Tensor
 
 from metst.evaluation.executors import TASKS_PER_GPU
@@ -73,22 +74,13 @@ REHEARSAL = Sizes(
 
 def operands(shape: Shape, *, device: str) -> Operands:
     """All there can be, as a network gives them."""
-    batch, length, width, states = shape
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*size: int) -> Tensor:
-        return torch.randn(*size, generator=generator)
-
-    made = {
-        "u": normal(batch, length, width),
-        "delta": normal(batch, length, width),
-        "A": -torch.arange(1.0, states + 1).repeat(width, 1),
-        "B": normal(batch, length, states),
-        "C": normal(batch, length, states),
-        "D": torch.ones(width),
-        "z": normal(batch, length, width),
-        "delta_bias": normal(width) - 3,
-        "initial_state": normal(batch, width, states),
+    batch, _, width, states = shape
+    generator, of_mamba = torch.Generator().manual_seed(1), mamba_operands(shape, grad=False)
+    made = of_mamba | {
+        "delta": torch.log(torch.expm1(of_mamba["delta"] + 1e-3)),  # before the softplus
+        "z": torch.randn(of_mamba["u"].shape, generator=generator),
+        "delta_bias": torch.randn(width, generator=generator) / 2,
+        "initial_state": torch.randn(batch, width, states, generator=generator),
     }
     return {name: tensor.to(device).requires_grad_() for name, tensor in made.items()}
 

@@ -51,7 +51,7 @@ def scan(
     last = u.new_empty(batch, states, width) if return_last_state else None
     ungated = u.new_empty(u.shape) if keep and z is not None else None
     checkpoints = u.new_empty(checkpoint_shape((batch, length, width), states)) if keep else None
-    with torch.cuda.device_of(u):
+    with _device_of(u):
         kernels.forward[_grid(u)](
             _operands(required, z, delta_bias),
             _turned(initial_state),
@@ -89,7 +89,7 @@ def scan_backward(
     of_B, of_C = (u.new_empty(triton.cdiv(width, _CHANNELS), batch, length, states) for _ in range(2))
     of_A, of_initial = (u.new_empty(batch, states, width) for _ in range(2))
     of_D, of_bias = (u.new_empty(batch, width) for _ in range(2))
-    with torch.cuda.device_of(u):
+    with _device_of(u):
         kernels.backward[_grid(u)](
             _operands(required, z, delta_bias),
             (_turned(initial_state), checkpoints, ungated, u.new_empty(batch, min(CHUNK, length), states, width)),
@@ -107,6 +107,11 @@ def scan_backward(
         none if delta_bias is None else of_bias.sum(dim=0),
         none if initial_state is None else of_initial.transpose(1, 2),
     )
+
+
+def _device_of(u: Tensor) -> torch.cuda.device:
+    """Kernels are launched on the present device: make it that of a tensor; without effect on the processor."""
+    return torch.cuda.device(u.device.index if u.is_cuda else -1)
 
 
 def _operands(required: list[Tensor], z: Tensor | None, delta_bias: Tensor | None) -> tuple[Tensor | None, ...]:
