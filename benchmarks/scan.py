@@ -9,6 +9,12 @@ time-first loop is the project's own reference, the fastest that plain tensor op
     python benchmarks/scan.py [--rounds 5] [--large-reference]
 
 ``mambapy`` takes part where it is installed (``pip install --no-deps mambapy==1.2.0``).
+
+    python benchmarks/scan.py --ggml FOLDER [--rounds 3]
+
+compares the forward pass with compiled peers instead (see ``peers.py``): llama.cpp's, from the unpacked wheel of
+``libggml-python`` 0.20.2 (``pip download --no-deps libggml-python==0.20.2``), and onnxruntime's where it is installed.
+What they compute is compared before it is timed.
 """
 
 from __future__ import annotations
@@ -27,8 +33,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from peers import Arrays, Peer, ggml_instructions, ggml_scan, load_ggml, runtime_scan
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+from torch.nn import functional
 
 from metst.models.scan import reference_scan, selective_scan
 from metst.models.scan.compile import hot_loop
@@ -38,6 +46,13 @@ FAIR = "glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179
 TRAINING = (32, 30, 256, 64)
 VIDEO = (1, 4000, 256, 64)
 LONG_VIDEO = (1, 20_000, 512, 64)
+
+SMALL_STATE = (1, 4000, 256, 16)
+PEER_SHAPES = (TRAINING, VIDEO, LONG_VIDEO, SMALL_STATE)
+DEMAND = 16
+"""Times faster than ggml that is wanted."""
+LARGEST_DECAY, LARGEST_LOOP = 1 << 29, 1 << 27
+"""Bytes of a number for each state and step, up to which onnxruntime, which holds one, and the loops take part."""
 
 ARITHMETIC = {"exponential": 11, "state": 2, "output": 1}
 """Vector instructions of one state update: exponential 3 fused or plain to reduce, 4 for the polynomial, 1 shift,
@@ -106,9 +121,9 @@ def parallel_scan(a: Operands) -> Tensor:
     return (pscan(decay, drive) @ a["C"].unsqueeze(-1)).squeeze(3) + a["D"] * a["u"]
 
 
-def has_mambapy() -> bool:
+def has(package: str) -> bool:
     try:
-        return bool(importlib.metadata.version("mambapy"))
+        return bool(importlib.metadata.version(package))
     except importlib.metadata.PackageNotFoundError:
         return False
 
@@ -146,7 +161,7 @@ def contest(*, fair: bool, rounds: int) -> dict[str, dict[str, float]]:
     """Both contests of one process: training and whole-video inference."""
     loop = unbound_published_loop if fair else published_loop
     contestants: dict[str, Contestant] = {"metst": ours, "reference loop": loop, "time-first loop": time_first_loop}
-    if has_mambapy():
+    if has("mambapy"):
         contestants["mambapy"] = parallel_scan
     batch, video = operands(TRAINING, grad=True), operands(VIDEO, grad=False)
     trained = {name: lambda c=c: train(c, batch) for name, c in contestants.items()}
@@ -221,6 +236,33 @@ def resident_kb(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
+def peers_at(shape: tuple[int, int, int, int], *, ggml: Path, rounds: int) -> dict[str, float]:
+    """Seconds of the forward pass of each; step sizes go in before the softplus where a peer computes it."""
+    a = {name: operand.numpy() for name, operand in operands(shape, grad=False).items()}
+    given: Arrays = a | {"delta": np.log(np.expm1(np.maximum(a["delta"], 1e-6)))}
+    tensors = {name: torch.from_numpy(operand) for name, operand in given.items()}
+    after = tensors | {"delta": functional.softplus(tensors["delta"])}
+    peers: dict[str, Peer] = {
+        "metst": lambda: selective_scan(**tensors, delta_softplus=True).numpy(),
+        "ggml": ggml_scan(load_ggml(ggml), given),
+    }
+    if 4 * np.prod(shape) <= LARGEST_DECAY and has("onnxruntime") and has("onnx"):
+        peers["onnxruntime"] = runtime_scan(given, decay_inside=True)
+        peers["onnxruntime, decay given"] = runtime_scan(given, decay_inside=False)
+    if 4 * np.prod(shape) <= LARGEST_LOOP:
+        peers["time-first loop"] = lambda: time_first_loop(after).numpy()
+        peers["reference loop"] = lambda: published_loop(after).numpy()
+        if has("mambapy"):
+            peers["mambapy"] = lambda: parallel_scan(after).numpy()
+    skip = given["D"] * given["u"]
+    with torch.no_grad():
+        wanted = peers["metst"]()
+        for name, peer in peers.items():
+            found = peer() + skip if name.startswith(("ggml", "onnxruntime")) else peer()
+            np.testing.assert_allclose(found, wanted, atol=2e-5 * np.abs(wanted).max(), err_msg=name)
+        return race({name: lambda p=peer: (p(), None)[1] for name, peer in peers.items()}, rounds=rounds)
+
+
 def in_process(stage: str, *, rounds: int, fair: bool = False, threads: int = 1, script: str | Path = __file__) -> Any:
     """Run a stage of a benchmark in a fresh process; matrix threads rest as they do where metst is imported first."""
     rest = {"OPENBLAS_THREAD_TIMEOUT": "14", "GOMP_SPINCOUNT": "2000"}
@@ -232,6 +274,9 @@ def in_process(stage: str, *, rounds: int, fair: bool = False, threads: int = 1,
 
 def run_stage(stage: str, *, rounds: int) -> object:
     torch.set_num_threads(1)
+    if stage.startswith("peers|"):
+        _, index, folder = stage.split("|")
+        return peers_at(PEER_SHAPES[int(index)], ggml=Path(folder), rounds=rounds)
     stages: dict[str, Callable[[], object]] = {
         "default": lambda: contest(fair=False, rounds=rounds),
         "fair": lambda: contest(fair=True, rounds=rounds),
@@ -271,16 +316,32 @@ def print_contests(default: dict[str, dict[str, float]], fair: dict[str, dict[st
         print("\nmambapy is not installed: its rows are missing")
 
 
+def print_peers(ggml: Path, *, rounds: int) -> None:
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("onnxruntime", "mambapy") if has(name)
+    )
+    print(f"ggml of {ggml.name}, built for {ggml_instructions(load_ggml(ggml))}; {versions}")
+    for index, shape in enumerate(PEER_SHAPES):
+        found = in_process(f"peers|{index}|{ggml}", rounds=rounds)
+        print(f"\nforward at (B, T, D, N) = {shape}, softplus included; wanted {DEMAND}x of ggml")
+        for name, seconds in found.items():
+            print(f"{name:26}{seconds * 1e3:12.2f} ms{seconds / found['metst']:9.1f}x", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--large-reference", action="store_true", help="measure the reference's 7.5 GB too")
+    parser.add_argument("--ggml", type=Path, metavar="FOLDER", help="compare compiled peers; where ggml's wheel lies")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
         print(json.dumps(run_stage(options.stage, rounds=options.rounds)))
         return
     print_machine()
+    if options.ggml:
+        print_peers(options.ggml.resolve(), rounds=options.rounds)
+        return
     rounds = options.rounds
     print_contests(in_process("default", rounds=rounds), in_process("fair", rounds=rounds, fair=True))
     long = in_process("long", rounds=rounds)
