@@ -23,7 +23,7 @@ export async function openAgreement({ rid, session: asked, status, wanted }) {
   const seen = rec.layers.filter((each) => each.visible || each.mine);
   const hidden = rec.layers.filter((each) => !each.visible && !each.mine);
   const others = seen.filter((each) => !each.mine);
-  const released = rec.layers.some((each) => each.mine && each.released);
+  const released = rec.layers.some((each) => each.name === session.coder && each.released);
   const first = others.find((each) => each.kind === "coder") ?? others[0];
   const select = (words, chosen) =>
     el(
