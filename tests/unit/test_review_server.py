@@ -600,11 +600,12 @@ def test_what_two_released_layers_agree_on_is_a_second_round(copy: Path) -> None
         with serving(folder, coder=coder) as (client, _):
             rid = only(client)
             client.get(f"/api/recordings/{rid}/review")
-            alone = (
-                {"onset_frame": 60, "offset_frame": 66} if coder == "ben" else {"onset_frame": 80, "offset_frame": 88}
-            )
-            added = [{"key": None, "after": {"onset_frame": 20, "offset_frame": 30, "label": "both"}},
-                     {"key": None, "after": {**alone, "label": f"of {coder}"}}]  # fmt: skip
+            alone = 60 if coder == "ben" else 80
+            values = ((20, 30, "both"), (alone, alone + 6, f"of {coder}"))
+            added = [
+                {"key": None, "after": {"onset_frame": onset, "offset_frame": offset, "label": label}}
+                for onset, offset, label in values
+            ]
             assert edit(client, rid, *added, id=coder).status_code == 200
             agreed = {"from": "layers", "layers": ["anna", "ben"], "agreed_only": True}
             if coder == "ben":  # anna has released; ben has judged, but not alone to the end
