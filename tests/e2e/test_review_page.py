@@ -144,6 +144,19 @@ def test_keys_judge_and_correct_and_n_undos_are_the_start(page: Page) -> None:
     page.saved()
 
 
+def test_undo_pressed_faster_than_it_is_answered_ends_at_the_start(page: Page) -> None:
+    before = seen(page.review)
+    page.keys("n", "x", "d", "n", "a")
+    page.held(Keys.CONTROL, *("z" * 12))
+    page.saved()
+    assert seen(page.review) == before
+    page.held(Keys.CONTROL, "z", *("y" * 9), *("z" * 9))
+    page.saved()
+    assert seen(page.review) == before
+    assert page.text("#notes") == ""
+    assert [line for line in page.browser.get_log("browser") if "400" in line["message"]] == []
+
+
 def test_an_event_is_marked_split_merged_and_removed(page: Page) -> None:
     start = page.review
     page.goto(20)
