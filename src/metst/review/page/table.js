@@ -49,6 +49,7 @@ export class EventTable extends Signal {
     this.order = "time";
     this.filter = "all";
     this.label = "";
+    this.nothing = "There are no events yet.";
     this.body = el("div", { class: "table-body", role: "rowgroup" });
     const titles = ["", "Time", "Frames", "Class", "Probability", "Units, note"];
     this.head = el(
@@ -96,7 +97,7 @@ export class EventTable extends Signal {
     this.pane.classList.toggle("bare", !this.shown.length);
     this.empty.textContent = this.events.length
       ? "No event passes the filter."
-      : "No events yet. Hold E while the movement lasts to add one.";
+      : `${this.nothing} Play the recording and hold E while a movement lasts to add one.`;
     this.draw();
   }
 
