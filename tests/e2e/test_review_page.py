@@ -315,6 +315,41 @@ def test_the_keys_that_are_listed_are_those_that_work(page: Page) -> None:
     assert commands == []
 
 
+def test_what_people_write_does_not_turn_round_what_stands_beside_it(page: Page) -> None:
+    page.keys("n", "t")
+    page.held(Keys.CONTROL, "a")
+    page.keys("\u202eabc \u2069def", Keys.ENTER)
+    page.saved()
+    # the note stands behind nothing it could turn round: all direction characters lie between the two that isolate
+    shown = (
+        "const words = document.querySelector('.row.current .rest').textContent; return words.includes('def') && words"
+    )
+    rest = page.until(shown)
+    start, end = rest.index("\u2068"), rest.index("\u2069")
+    assert rest[start:] == "\u2068abc def\u2069"
+    assert end == len(rest) - 1
+    assert page.browser.execute_script(
+        "return [...document.querySelectorAll('.panel-head span, .row .label, .proposed span')]"
+        ".every(each => getComputedStyle(each).unicodeBidi === 'isolate')"
+    )
+    page.held(Keys.CONTROL, "z")
+    page.saved()
+
+
+def test_names_are_whole_and_do_not_overlap(page: Page) -> None:
+    cut = page.browser.execute_script(
+        "return [...document.querySelectorAll('.row-names li')]"
+        ".filter(each => each.scrollWidth > each.clientWidth || each.clientHeight < 13).map(each => each.textContent)"
+    )
+    assert cut == []
+    page.keys("n")
+    cut = page.browser.execute_script(
+        "return [...document.querySelectorAll('.label-choice')].filter(each => each.scrollWidth > each.clientWidth + 1)"
+        ".map(each => each.textContent)"
+    )
+    assert cut == []
+
+
 def test_faces_stay_barred_until_they_are_unlocked(page: Page) -> None:
     assert page.text(".faces-note") == "Eyes are barred"
     page.goto(50)

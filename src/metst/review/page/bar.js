@@ -4,7 +4,7 @@ import { get, post, Refused } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { ask } from "./help.js";
 import { loadLayers } from "./recording.js";
-import { moment } from "./words.js";
+import { apart, moment } from "./words.js";
 
 export function bar(page) {
   const { rec, session, commands, layer } = page;
@@ -160,7 +160,7 @@ export function bar(page) {
       [
         el("span", { class: "choose" }, first, " and ", second),
         "Events of both, with the same class, are accepted with the mean of their edges; nothing else of them is shown. The history keeps it.",
-        anew ? `This layer, ${layer.name}, begins anew.` : "It is a new layer of yours; this one stays as it is.",
+        anew ? `This layer, ${apart(layer.name)}, begins anew.` : "It is a new layer of yours; this one stays as it is.",
       ],
       [{ words: "Begin", value: "begin", kind: "yes" }],
     );

@@ -1,7 +1,7 @@
 /** The candidates as a table: sorted, filtered, only the rows in sight are elements. */
 
 import { el, oncePerPaint, Signal } from "./dom.js";
-import { clock, percent, sureness, VERDICT_SIGNS, VERDICTS } from "./words.js";
+import { apart, clock, percent, sureness, VERDICT_SIGNS, VERDICTS } from "./words.js";
 
 const ROW_PX = 30;
 const BEYOND = 6; // rows above and below those in sight
@@ -118,7 +118,7 @@ export class EventTable extends Signal {
     const chosen = this.selection.has(event.key);
     const conditions = this.conditionsOf(event);
     const units = event.action_units.join(" ");
-    const rest = [units, conditions, event.note].filter(Boolean).join(" · ");
+    const rest = [units, conditions, event.note && apart(event.note)].filter(Boolean).join(" · ");
     const row = el(
       "div",
       {
