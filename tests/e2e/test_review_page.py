@@ -417,6 +417,54 @@ def test_two_hundred_kills_lose_nothing(browser: Any, tmp_path: Path) -> None:
         started.kill()
 
 
+def test_a_recording_without_candidates_says_what_one_may_do(browser: Any, tmp_path: Path) -> None:
+    results = write_numbered_results(tmp_path, name=STEADY, count=60, events=0)
+    for options, words in (
+        ((), "The machine found no candidates"),
+        (("--without-machine",), "There are no events yet"),
+    ):
+        coder = "ben" if options else "anna"
+        with serving(results, output=tmp_path / "uploads", coder=coder, options=options) as server:
+            page = Page(browser, server.url)
+            page.open(STEADY)
+            told = page.text(".table-host .empty")
+            assert told.startswith(words)
+            assert "hold E" in told
+
+
+def test_a_second_round_begins_from_what_two_layers_agree_on(browser: Any, tmp_path: Path) -> None:
+    results = write_numbered_results(tmp_path, name=STEADY, count=FRAMES, events=4)
+
+    def choose_from_menu(page: Page, words: str) -> None:
+        script = "[...document.querySelectorAll('.menu button')].find(each => each.textContent.includes(arguments[0]))"
+        page.browser.execute_script(f"{script}.click()", words)
+        page.until("return document.querySelector('dialog .yes')").click()
+
+    for coder, keys in (("ben", "nanana"), ("anna", "nanxna")):
+        with serving(results, output=tmp_path / "uploads", coder=coder) as server:
+            page = Page(browser, server.url)
+            page.open(STEADY)
+            page.keys(*keys)
+            page.saved()
+            choose_from_menu(page, "Release")
+            page.until("return document.querySelector('.tally').textContent.endsWith('released')")
+            if coder == "anna":
+                choose_from_menu(page, "agree on")
+                page.until("return document.documentElement.dataset.whole && location.hash.endsWith('round%202')")
+                assert page.text(".tally") == "0 to review · 2 accepted · 0 rejected"
+                page.keys("n", "x")
+                page.saved()
+                assert page.chosen_in("anna round 2")["verdict"] == "rejected"
+    with serving(results, output=tmp_path / "uploads", coder="carl") as server:
+        page = Page(browser, server.url)
+        page.open(STEADY)
+        choose_from_menu(page, "agree on")
+        page.until("return document.querySelector('.tally').textContent === '0 to review · 2 accepted · 0 rejected'")
+        assert (
+            page.browser.execute_script("return document.querySelectorAll('.lane-boxes .lane-name span').length") == 2
+        )
+
+
 def test_disagreements_become_a_list_with_one_decision_each(browser: Any, tmp_path: Path) -> None:
     results = write_numbered_results(tmp_path, name=STEADY, count=FRAMES, events=4)
     with serving(results, output=tmp_path / "uploads") as server:

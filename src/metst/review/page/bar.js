@@ -159,7 +159,7 @@ export function bar(page) {
       "Begin from what two layers agree on",
       [
         el("span", { class: "choose" }, first, " and ", second),
-        "Events of both, with the same class, are accepted with the mean of their edges; nothing else of them is shown. The history keeps it.",
+        "Events of both, with the same class, are accepted with the mean of their edges; the rest is left out. The history says what a layer began from.",
         anew ? `This layer, ${apart(layer.name)}, begins anew.` : "It is a new layer of yours; this one stays as it is.",
       ],
       [{ words: "Begin", value: "begin", kind: "yes" }],

@@ -25,7 +25,7 @@ const query = (name) => (name ? `?layer=${encodeURIComponent(name)}` : "");
 
 /** Why a layer has no events, by what it began from. */
 const WITHOUT_EVENTS = {
-  machine: "The machine found no candidates in this recording: no score was above the threshold.",
+  machine: "The machine found no candidates in this recording.",
   nothing: "There are no events yet.",
 };
 
