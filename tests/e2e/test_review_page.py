@@ -144,6 +144,19 @@ def test_keys_judge_and_correct_and_n_undos_are_the_start(page: Page) -> None:
     page.saved()
 
 
+def test_undo_pressed_faster_than_it_is_answered_ends_at_the_start(page: Page) -> None:
+    before = seen(page.review)
+    page.keys("n", "x", "d", "n", "a")
+    page.held(Keys.CONTROL, *("z" * 12))
+    page.saved()
+    assert seen(page.review) == before
+    page.held(Keys.CONTROL, "z", *("y" * 9), *("z" * 9))
+    page.saved()
+    assert seen(page.review) == before
+    assert page.text("#notes") == ""
+    assert [line for line in page.browser.get_log("browser") if "400" in line["message"]] == []
+
+
 def test_an_event_is_marked_split_merged_and_removed(page: Page) -> None:
     start = page.review
     page.goto(20)
@@ -302,6 +315,41 @@ def test_the_keys_that_are_listed_are_those_that_work(page: Page) -> None:
     assert commands == []
 
 
+def test_what_people_write_does_not_turn_round_what_stands_beside_it(page: Page) -> None:
+    page.keys("n", "t")
+    page.held(Keys.CONTROL, "a")
+    page.keys("\u202eabc \u2069def", Keys.ENTER)
+    page.saved()
+    # the note stands behind nothing it could turn round: all direction characters lie between the two that isolate
+    shown = (
+        "const words = document.querySelector('.row.current .rest').textContent; return words.includes('def') && words"
+    )
+    rest = page.until(shown)
+    start, end = rest.index("\u2068"), rest.index("\u2069")
+    assert rest[start:] == "\u2068abc def\u2069"
+    assert end == len(rest) - 1
+    assert page.browser.execute_script(
+        "return [...document.querySelectorAll('.panel-head span, .row .label, .proposed span')]"
+        ".every(each => getComputedStyle(each).unicodeBidi === 'isolate')"
+    )
+    page.held(Keys.CONTROL, "z")
+    page.saved()
+
+
+def test_names_are_whole_and_do_not_overlap(page: Page) -> None:
+    cut = page.browser.execute_script(
+        "return [...document.querySelectorAll('.row-names li')]"
+        ".filter(each => each.scrollWidth > each.clientWidth || each.clientHeight < 13).map(each => each.textContent)"
+    )
+    assert cut == []
+    page.keys("n")
+    cut = page.browser.execute_script(
+        "return [...document.querySelectorAll('.label-choice')].filter(each => each.scrollWidth > each.clientWidth + 1)"
+        ".map(each => each.textContent)"
+    )
+    assert cut == []
+
+
 def test_faces_stay_barred_until_they_are_unlocked(page: Page) -> None:
     assert page.text(".faces-note") == "Eyes are barred"
     page.goto(50)
@@ -367,6 +415,54 @@ def test_two_hundred_kills_lose_nothing(browser: Any, tmp_path: Path) -> None:
             assert (review["revision"], review["events"][0]["onset_frame"]) == (edits, onset)
     finally:
         started.kill()
+
+
+def test_a_recording_without_candidates_says_what_one_may_do(browser: Any, tmp_path: Path) -> None:
+    results = write_numbered_results(tmp_path, name=STEADY, count=60, events=0)
+    for options, words in (
+        ((), "The machine found no candidates"),
+        (("--without-machine",), "There are no events yet"),
+    ):
+        coder = "ben" if options else "anna"
+        with serving(results, output=tmp_path / "uploads", coder=coder, options=options) as server:
+            page = Page(browser, server.url)
+            page.open(STEADY)
+            told = page.text(".table-host .empty")
+            assert told.startswith(words)
+            assert "hold E" in told
+
+
+def test_a_second_round_begins_from_what_two_layers_agree_on(browser: Any, tmp_path: Path) -> None:
+    results = write_numbered_results(tmp_path, name=STEADY, count=FRAMES, events=4)
+
+    def choose_from_menu(page: Page, words: str) -> None:
+        script = "[...document.querySelectorAll('.menu button')].find(each => each.textContent.includes(arguments[0]))"
+        page.browser.execute_script(f"{script}.click()", words)
+        page.until("return document.querySelector('dialog .yes')").click()
+
+    for coder, keys in (("ben", "nanana"), ("anna", "nanxna")):
+        with serving(results, output=tmp_path / "uploads", coder=coder) as server:
+            page = Page(browser, server.url)
+            page.open(STEADY)
+            page.keys(*keys)
+            page.saved()
+            choose_from_menu(page, "Release")
+            page.until("return document.querySelector('.tally').textContent.endsWith('released')")
+            if coder == "anna":
+                choose_from_menu(page, "agree on")
+                page.until("return document.documentElement.dataset.whole && location.hash.endsWith('round%202')")
+                assert page.text(".tally") == "0 to review · 2 accepted · 0 rejected"
+                page.keys("n", "x")
+                page.saved()
+                assert page.chosen_in("anna round 2")["verdict"] == "rejected"
+    with serving(results, output=tmp_path / "uploads", coder="carl") as server:
+        page = Page(browser, server.url)
+        page.open(STEADY)
+        choose_from_menu(page, "agree on")
+        page.until("return document.querySelector('.tally').textContent === '0 to review · 2 accepted · 0 rejected'")
+        assert (
+            page.browser.execute_script("return document.querySelectorAll('.lane-boxes .lane-name span').length") == 2
+        )
 
 
 def test_disagreements_become_a_list_with_one_decision_each(browser: Any, tmp_path: Path) -> None:

@@ -157,6 +157,8 @@ def test_what_people_see(root: Path, capsys: Capsys) -> None:
     assert (code, out) == (0, "")
     for words in ("A anna, B ben", "Cohen's kappa", "Krippendorff's alpha", "2 and 2, 1 in common", "surprise"):
         assert words in " ".join(err.split())
+    titled = err[err.index("A anna") : err.index("B behind A")].splitlines()
+    assert "recordings" in titled[2]  # right below the frame: no row of empty names of columns
 
 
 def test_two_recordings_of_one_name_are_two(root: Path, tmp_path: Path) -> None:

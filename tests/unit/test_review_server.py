@@ -594,6 +594,79 @@ def test_without_the_machine_nothing_of_it_is_served(copy: Path) -> None:
         assert [layer["name"] for layer in client.get(f"{path}/layers").json()] == ["machine"]
 
 
+def test_what_two_released_layers_agree_on_is_a_second_round(copy: Path) -> None:
+    folder = copy / "results"
+    for coder in ("anna", "ben"):
+        with serving(folder, coder=coder) as (client, _):
+            rid = only(client)
+            client.get(f"/api/recordings/{rid}/review")
+            alone = 60 if coder == "ben" else 80
+            values = ((20, 30, "both"), (alone, alone + 6, f"of {coder}"))
+            added = [
+                {"key": None, "after": {"onset_frame": onset, "offset_frame": offset, "label": label}}
+                for onset, offset, label in values
+            ]
+            assert edit(client, rid, *added, id=coder).status_code == 200
+            agreed = {"from": "layers", "layers": ["anna", "ben"], "agreed_only": True}
+            if coder == "ben":  # anna has released; ben has judged, but not alone to the end
+                for more in ({}, {"another_round": True}, {"layer": "anna"}):
+                    assert client.post(f"/api/recordings/{rid}/begin", json=agreed | more).status_code >= 400
+            client.post(f"/api/recordings/{rid}/release", json={"released": True})
+    with serving(folder, coder="carl") as (client, _):
+        path = f"/api/recordings/{only(client)}"
+        client.get(f"{path}/review")
+        assert client.post(f"{path}/begin", json=agreed | {"agreed_only": False}).status_code == 403
+        assert client.post(f"{path}/begin", json=agreed | {"another_round": True}).status_code == 403
+        begun = client.post(f"{path}/begin", json=agreed).json()
+        assert [(each["label"], each["verdict"]) for each in begun["events"]] == [("both", "accepted")]
+        assert client.get(f"{path}/history").json()[-1]["what"] == "began from what anna and ben agree on"
+        # the layers themselves stay hidden
+        assert {layer["name"] for layer in client.get(f"{path}/layers").json()} == {"machine"}
+        for part in (
+            "review?layer=anna",
+            "history?layer=ben",
+            "agreement?a=anna&b=ben",
+            "export?format=csv&layer=anna",
+        ):
+            assert client.get(f"{path}/{part}").status_code == 403, part
+
+
+def test_the_agreed_part_of_a_layer_that_is_not_released_is_kept(copy: Path) -> None:
+    folder = copy / "results"
+    code_and_release(folder, "anna")
+    code_and_release(folder, "ben", released=False)
+    for with_machine in (True, False):
+        with serving(folder, coder="carl", with_machine=with_machine) as (client, _):
+            path = f"/api/recordings/{only(client)}"
+            client.get(f"{path}/review")
+            for others in (["anna", "ben"], ["anna", "machine"]):
+                body = {"from": "layers", "layers": others, "agreed_only": True}
+                allowed = with_machine and "machine" in others
+                assert client.post(f"{path}/begin", json=body).status_code == (200 if allowed else 403), others
+
+
+def test_who_has_released_begins_a_layer_of_the_next_round(copy: Path) -> None:
+    folder = copy / "results"
+    code_and_release(folder, "ben")
+    code_and_release(folder, "anna")
+    agreed = {"from": "layers", "layers": ["anna", "ben"], "agreed_only": True, "another_round": True}
+    with serving(folder) as (client, _):
+        rid = only(client)
+        path = f"/api/recordings/{rid}"
+        assert client.post(f"{path}/begin", json=agreed | {"layer": "anna"}).status_code == 400
+        assert client.post(f"{path}/begin", json=agreed).json()["layer"] == "anna round 2"
+        mine = {line["name"] for line in client.get(path).json()["layers"] if line["mine"]}
+        assert mine == {"anna", "anna round 2"}
+        event = {"key": None, "after": {"onset_frame": 3, "offset_frame": 9, "label": "second"}}
+        assert edit(client, rid, event, layer="anna round 2").status_code == 200
+        assert client.get(f"{path}/review").json()["released"]
+        client.post(f"{path}/release", json={"released": True, "layer": "anna round 2"})
+    with serving(folder, coder="ben") as (client, _):
+        found = client.get(f"{path}/review?layer=anna round 2").json()["events"]
+        assert [each["label"] for each in found] == ["second"]
+        assert edit(client, rid, event, layer="anna round 2", id="e2").status_code == 403
+
+
 def test_who_begins_from_an_imported_layer_sees_it(copy: Path) -> None:
     analysis: Analysis = read_analysis(copy / "results" / "clip")
     coding = Coding(analysis.source, analysis.grid, (Layer("zoe", (LayerEvent(3, 9, "smile"),)),), "", ())

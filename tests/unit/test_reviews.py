@@ -222,6 +222,22 @@ def test_adjudication_begins_from_both(tmp_path: Path) -> None:
         reviews.begin("cora", "layers", layers=["anna", "ben"], agreed_only=True, by="cora")
         assert frames(reviews, "cora") == [(12, 21, "accepted", 2)]
         assert reviews.state("cora")["began_from"] == "agreed part of anna, ben"
+        assert reviews.history("cora")[0]["what"] == "began from what anna and ben agree on"
+
+
+def test_a_coder_has_a_layer_for_each_round(tmp_path: Path) -> None:
+    coding = recorded(others=(*_two_coders().layers[1:], Layer("anna round 3", ())))
+    with open_reviews(tmp_path, coding=coding) as reviews:
+        second = reviews.begin_round("anna", "layers", layers=["anna", "ben"], agreed_only=True)
+        assert (second["layer"], second["released"]) == ("anna round 2", False)
+        assert frames(reviews, "anna round 2") == [(12, 21, "accepted", 2)]
+        assert reviews.begin_round("anna", "nothing")["layer"] == "anna round 4"
+        reviews.begin("anna round 2", "nothing", by="anna")
+        reviews.begin("ben", "nothing", by="ben")
+    with open_reviews(tmp_path, coding=coding) as reviews:  # whose they are outlasts the process, and a beginning anew
+        assert {each["name"]: each["coder"] for each in reviews.layers()} == {
+            "anna round 2": "anna", "anna round 4": "anna", "ben": "ben"
+        }  # fmt: skip
 
 
 def test_two_threads_are_never_both_right(tmp_path: Path) -> None:

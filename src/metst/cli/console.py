@@ -103,8 +103,8 @@ def print_json(value: Any) -> None:
 
 
 def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table for people."""
-    drawn = Table(title=escape(title), title_justify="left")
+    """Print a table for people; without names of columns where they are empty."""
+    drawn = Table(title=escape(title), title_justify="left", show_header=any(columns))
     for column in columns:
         drawn.add_column(column)
     for row in rows:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
@@ -31,6 +32,8 @@ from metst.storage.locks import only_reviewer
 Answer = dict[str, Any]
 """As JSON has it."""
 
+_SECOND = 2  # round after the first, whose layer has the coder's name alone
+
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -39,6 +42,11 @@ def _now() -> str:
 def adjudicated_name(one: str, other: str) -> str:
     """Name of the layer in which two are brought together."""
     return f"adjudicated {one} + {other}"
+
+
+def round_name(coder: str, number: int) -> str:
+    """Name of a coder's layer of a later round."""
+    return f"{coder} round {number}"
 
 
 class Reviews:
@@ -78,7 +86,7 @@ class Reviews:
         self._number = len(entries)
 
     def layers(self) -> list[Answer]:
-        """The reviews that have begun: name, kind, whether released, and how many events have which verdict."""
+        """The reviews that have begun: name, coder, kind, whether released, how many events have which verdict."""
         with self._lock:
             return [_line(each) for each in self._reviews.values()]
 
@@ -198,6 +206,18 @@ class Reviews:
                 self._begin(name, body, by=by, name=id)
             return name
 
+    def begin_round(self, coder: str, start: Start, *, layers: Sequence[str] = (), agreed_only: bool = False) -> Answer:
+        """Begin a layer of a coder's next round, beside those of the rounds before; gives its :meth:`state`.
+
+        Parameters and errors are those of :meth:`begin`.
+        """
+        with self._lock:
+            taken = {*self._reviews, *(each.coder for each in self.coding.layers)}
+            name = next(name for number in count(_SECOND) if (name := round_name(coder, number)) not in taken)
+            body = {"from": start, "layers": list(layers), "agreed_only": agreed_only, "coder": coder}
+            self._begin(name, body, by=coder, name="")
+            return self.state(name)
+
     def release(self, layer: str, released: bool, *, by: str, id: str = "") -> Answer:
         """Hand a review on, or take it back; gives its :meth:`state`.  While released, nothing in it changes.
 
@@ -298,7 +318,9 @@ class Reviews:
             find=partial(self._layer_to_begin_from, layer),
             first_key=review.begun + 1,
         )
-        body = body | {"what": f"began from {body['from']}", "events": [kept_json(each) for each in events]}
+        if review.began is not None and "coder" in review.began:
+            body = body | {"coder": review.began["coder"]}
+        body = body | {"what": f"began from {_told(body)}", "events": [kept_json(each) for each in events]}
         self._append(layer, "begin", body, by=by, name=name)
 
     def _layer_to_begin_from(self, layer: str, name: str) -> Layer:
@@ -336,10 +358,18 @@ class Reviews:
         return entry
 
 
+def _told(beginning: Mapping[str, Any]) -> str:
+    """What a review begins from, for its history."""
+    layers = " and ".join(beginning["layers"])
+    if beginning["from"] != "layers":
+        return str(beginning["from"])
+    return f"what {layers} agree on" if beginning["agreed_only"] else layers
+
+
 def _line(review: Review) -> Answer:
     verdicts = Counter(each.verdict for each in review.events.values())
     counted: Answer = {verdict: verdicts[verdict] for verdict in VERDICTS}
-    return {"name": review.layer, "kind": review.kind, "released": review.released, **counted}
+    return {"name": review.layer, "coder": review.coder, "kind": review.kind, "released": review.released, **counted}
 
 
 def open_reviews(folder: str | Path, *, coding: Coding | None = None, now: Callable[[], str] = _now) -> Reviews:

@@ -84,6 +84,11 @@ class Review:
         return "adjudicated" if self.began is not None and self.began.get("adjudicates") else "coder"
 
     @property
+    def coder(self) -> str:
+        """Whose it is: of the first round its name, of a later one as its beginning says."""
+        return self.layer if self.began is None else str(self.began.get("coder", self.layer))
+
+    @property
     def began_from(self) -> str | None:
         """What it began with, for people; None where it has not begun."""
         if self.began is None:

@@ -25,7 +25,7 @@ from metst.review.bodies import (
     Step,
 )
 from metst.review.desk import AtDesk, Desk
-from metst.review.refusals import NotAllowed, Refused
+from metst.review.refusals import Refused
 
 router = APIRouter(prefix="/api/recordings/{rid}", tags=["reviews"])
 
@@ -108,19 +108,21 @@ def _conflict(error: ConflictError) -> JSONResponse:
 
 @router.post("/begin")
 def post_begin(desk: AtDesk, rid: str, body: Begin) -> ReviewTold:
-    """Let a layer without edits begin with something else."""
+    """Let a layer without edits begin with something else, or begin a layer of the coder's next round."""
     recording, name = desk.recording(rid), body.layer or desk.coder
-    lines = {line.name: line for line in desk.coders.lines(recording)}
+    if body.another_round and body.layer:
+        raise Refused("another_round makes a layer and names it: leave the layer away")
     if name != desk.coder:
         desk.coders.check_writable(recording, name)
+    if body.another_round or name != desk.coder:
+        desk.coders.check_released(recording)
     wanted = [MACHINE] if body.start == "machine" else body.layers
-    for each in wanted:
-        line = lines.get(each)
-        # To begin from what was imported is a choice that the log keeps; reviews of others and, where it is kept from
-        # the coder, what the machine found, are not to be had in that way.
-        if line is not None and not line.visible and line.kind != "imported":
-            raise NotAllowed(f"the layer {each!r} is kept from {desk.coder} until both layers are released")
-    state = desk.coders.begin(recording, name, body.start, layers=body.layers, agreed_only=body.agreed_only)
+    desk.coders.check_begins_from(recording, wanted, agreed_only=body.agreed_only)
+    if body.another_round:
+        reviews = desk.coders.reviews(recording)
+        state = reviews.begin_round(desk.coder, body.start, layers=body.layers, agreed_only=body.agreed_only)
+    else:
+        state = desk.coders.begin(recording, name, body.start, layers=body.layers, agreed_only=body.agreed_only)
     return ReviewTold.model_validate(state)
 
 

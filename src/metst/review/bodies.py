@@ -102,6 +102,7 @@ class Begin(_Body):
     start: Literal["machine", "nothing", "layers"] = Field(alias="from")
     layers: list[str] = []
     agreed_only: bool = False
+    another_round: bool = Field(False, description="in a new layer of the coder, once the first one is released")
 
 
 class Release(_Body):

@@ -1,8 +1,9 @@
 """Who sees whose layers: reviews of all recordings, and what a coder may not see yet.
 
 A coder sees the layers of others when those are released and the own one is.  What was imported counts as released; who
-begins from it on purpose sees it, and the log says so.  Where the coder codes without the machine, what it found is one
-more layer of somebody else.
+begins from it on purpose sees it, and the log says so.  In the same way one may begin from what two released layers
+agree on; the layers themselves stay hidden.  A coder who has released may begin layers of further rounds.  Where the
+coder codes without the machine, what it found is one more layer of somebody else.
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ class Coders:
                 seen = own or own_released or layer.coder in began_from
                 found.append(LayerLine(layer.coder, "imported", released=True, visible=seen, mine=False))
         for name, each in reviewed.items():
-            mine, adjudicated = name == self.coder, each["kind"] == "adjudicated"
+            mine, adjudicated = each["coder"] == self.coder, each["kind"] == "adjudicated"
             seen = mine or (own_released and (each["released"] or adjudicated))
             found.append(LayerLine(name, each["kind"], released=each["released"], visible=seen, mine=mine))
         return found
@@ -199,8 +200,42 @@ class Coders:
         NotAllowed
             It is somebody else's.
         """
-        if name != self.coder and self.line(recording, name).kind != "adjudicated":
+        if name == self.coder:
+            return
+        line = self.line(recording, name)
+        if not line.mine and line.kind != "adjudicated":
             raise NotAllowed(f"the layer {name!r} is not that of {self.coder}: only its own coder changes it")
+
+    def check_released(self, recording: Recording) -> None:
+        """Make sure that the coder has judged alone before a further round begins.
+
+        Raises
+        ------
+        NotAllowed
+            The layer of the first round is not released.
+        """
+        if not self._released(self.reviews(recording)):
+            raise NotAllowed(f"release the layer {self.coder!r} first: a further round begins after it")
+
+    def check_begins_from(self, recording: Recording, names: list[str], *, agreed_only: bool) -> None:
+        """Make sure that a review may begin from some layers.
+
+        What was imported, and what two released reviews agree on, is to be had before the own layer is released: that
+        is a choice, and the log keeps it.  Else reviews of others are not to be had in that way, nor, where it is kept
+        from the coder, what the machine found.
+
+        Raises
+        ------
+        NotAllowed
+            One is kept from the coder.
+        """
+        lines = {line.name: line for line in self.lines(recording)}
+        for name in names:
+            line = lines.get(name)
+            if line is None or line.visible or line.kind == "imported":
+                continue
+            if line.kind == "machine" or not (agreed_only and line.released):
+                raise NotAllowed(f"the layer {name!r} is kept from {self.coder} until both layers are released")
 
     def state(self, recording: Recording, name: str) -> State:
         """A review as the page shows it; the coder's own begins with what the machine found, or with nothing.

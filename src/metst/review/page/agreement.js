@@ -2,7 +2,7 @@
 
 import { get, post, Refused } from "./api.js";
 import { byId, el } from "./dom.js";
-import { share } from "./words.js";
+import { apart, share } from "./words.js";
 
 const KAPPA = "Cohen’s kappa: 1 is full agreement, 0 as much as by chance";
 const FIGURES = [
@@ -23,7 +23,7 @@ export async function openAgreement({ rid, session: asked, status, wanted }) {
   const seen = rec.layers.filter((each) => each.visible || each.mine);
   const hidden = rec.layers.filter((each) => !each.visible && !each.mine);
   const others = seen.filter((each) => !each.mine);
-  const released = rec.layers.some((each) => each.mine && each.released);
+  const released = rec.layers.some((each) => each.name === session.coder && each.released);
   const first = others.find((each) => each.kind === "coder") ?? others[0];
   const select = (words, chosen) =>
     el(
@@ -43,7 +43,7 @@ export async function openAgreement({ rid, session: asked, status, wanted }) {
         "p",
         { class: "blind" },
         el("strong", {}, "Coded blind: "),
-        `${hidden.map((each) => each.name).join(", ")} can be seen and compared once both that layer and yours are released.`,
+        `${hidden.map((each) => apart(each.name)).join(", ")} can be seen and compared once both that layer and yours are released.`,
       )
     : null;
   const body =
@@ -92,7 +92,7 @@ export async function openAgreement({ rid, session: asked, status, wanted }) {
     return el(
       "p",
       { class: "counts" },
-      `${told.matched} events in both (IoU of ${told.iou} or more), ${told.agreed} of them of one class; ${told.only_a} only of ${a.value}, ${told.only_b} only of ${b.value}; ${told.frames.toLocaleString("en")} frames compared.`,
+      `${told.matched} events in both (IoU of ${told.iou} or more), ${told.agreed} of them of one class; ${told.only_a} only of ${apart(a.value)}, ${told.only_b} only of ${apart(b.value)}; ${told.frames.toLocaleString("en")} frames compared.`,
     );
   }
 
@@ -120,7 +120,7 @@ export async function openAgreement({ rid, session: asked, status, wanted }) {
       "section",
       { class: "card" },
       el("h2", {}, "Edges"),
-      el("p", { class: "hint" }, `How much later ${b.value} puts them than ${a.value}.`),
+      el("p", { class: "hint" }, `How much later ${apart(b.value)} puts them than ${apart(a.value)}.`),
       el(
         "table",
         { class: "plain" },
@@ -140,7 +140,7 @@ export async function openAgreement({ rid, session: asked, status, wanted }) {
     const head = el(
       "tr",
       {},
-      el("th", {}, `${a.value} ↓  ${b.value} →`),
+      el("th", {}, `${apart(a.value)} ↓  ${apart(b.value)} →`),
       told.labels.map((name) => el("th", { scope: "col" }, name)),
     );
     const rows = told.confusion.map((row, i) =>

@@ -4,7 +4,7 @@ import { get, post, Refused } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { ask } from "./help.js";
 import { loadLayers } from "./recording.js";
-import { moment } from "./words.js";
+import { apart, moment } from "./words.js";
 
 export function bar(page) {
   const { rec, session, commands, layer } = page;
@@ -70,6 +70,7 @@ export function bar(page) {
       { class: "menu-body" },
       (page.releaseItem = item("", release)),
       item("Begin anew from…", begin),
+      item("Begin from what two layers agree on…", beginAgreed),
       item("History", history),
       el("p", { class: "menu-title" }, "Export this layer as"),
       el("div", { class: "formats" }, formats),
@@ -127,6 +128,58 @@ export function bar(page) {
     if (!answer) return;
     const from = ["machine", "nothing"].includes(answer) ? answer : "layers";
     await send("begin", { from, layers: from === "layers" ? [answer] : [], agreed_only: false }, "Begun.");
+  }
+
+  /** A second round: in this layer while it is as it began, else in a new one, once the first is released. */
+  async function beginAgreed() {
+    const layers = (await get(rec.path)).layers;
+    const anew = !layer.undoText && !layer.redoText && !layer.released && !layers.some(isAdjudication);
+    if (!anew && !layers.some((each) => each.name === session.coder && each.released)) {
+      page.status.warn("This layer has been edited: release it first; the second round then begins in a new layer.");
+      return;
+    }
+    const names = layers
+      .filter((each) => each.visible || (each.released && each.kind !== "machine"))
+      .map((each) => each.name)
+      .filter((name) => !anew || name !== layer.name);
+    if (names.length < 2) {
+      page.status.warn("There are no two layers to begin from: they are to be released first.");
+      return;
+    }
+    const people = names.filter((name) => name !== "machine");
+    const select = (words, chosen) =>
+      el(
+        "select",
+        { "aria-label": words },
+        names.map((name) => el("option", { value: name, selected: name === chosen }, name)),
+      );
+    const first = select("First layer", people[0]);
+    const second = select("Second layer", people[1] ?? names.find((name) => name !== people[0]));
+    const answer = await ask(
+      "Begin from what two layers agree on",
+      [
+        el("span", { class: "choose" }, first, " and ", second),
+        "Events of both, with the same class, are accepted with the mean of their edges; the rest is left out. The history says what a layer began from.",
+        anew ? `This layer, ${apart(layer.name)}, begins anew.` : "It is a new layer of yours; this one stays as it is.",
+      ],
+      [{ words: "Begin", value: "begin", kind: "yes" }],
+    );
+    if (!answer) return;
+    const body = { from: "layers", layers: [first.value, second.value], agreed_only: true };
+    if (anew) {
+      await send("begin", body, "Begun.");
+      return;
+    }
+    try {
+      const made = await post(`${rec.path}/begin`, { ...body, another_round: true });
+      location.hash = `#/r/${rec.id}/${encodeURIComponent(made.layer)}`;
+    } catch (error) {
+      page.status.warn(error instanceof Refused ? error.message : `Not done: ${error.message}`);
+    }
+  }
+
+  function isAdjudication(each) {
+    return each.name === layer.name && each.kind === "adjudicated";
   }
 
   async function history() {

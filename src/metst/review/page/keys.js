@@ -20,7 +20,7 @@ export const KEYS = [
   [
     "Go to",
     [
-      [["N", "P"], "next, previous event of the table", "neighbour", { N: 1, P: -1 }],
+      [["N", "P"], "next, previous event of the table, judged or not", "neighbour", { N: 1, P: -1 }],
       [["Shift N", "Shift P"], "choose the next, previous one as well", "extend", { "Shift N": 1, "Shift P": -1 }],
       [["U"], "the most unsure one that is to review", "unsure"],
       [["Enter"], "the next one that is to review", "unreviewed"],

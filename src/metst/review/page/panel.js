@@ -2,7 +2,7 @@
 
 import { button, el, Signal } from "./dom.js";
 import { UnitField, unitInWords } from "./facs.js";
-import { clock, moment, percent, VERDICTS, VERDICT_SIGNS } from "./words.js";
+import { apart, clock, moment, percent, VERDICTS, VERDICT_SIGNS } from "./words.js";
 
 const EDGES = ["onset", "apex", "offset"];
 const EDGE_KEYS = { onset: ["D", "F"], apex: ["G", "H"], offset: ["J", "K"] };
@@ -54,6 +54,7 @@ export class Panel extends Signal {
     this.noteRow = this.#row("note", "T");
     this.note = el("textarea", {
       rows: 1,
+      dir: "auto",
       "aria-label": "Note",
       placeholder: "one line",
       onchange: () => this.tell("note", this.note.value.replace(/\s+/g, " ").trim()),
@@ -191,7 +192,7 @@ export class Panel extends Signal {
     this.takes.replaceChildren(
       ...proposals
         .slice(0, 2)
-        .map((each, i) => button(`As ${each.by} says`, { key: "QW"[i], run: () => this.tell("take", i) })),
+        .map((each, i) => button(`As ${apart(each.by)} says`, { key: "QW"[i], run: () => this.tell("take", i) })),
     );
   }
 
@@ -229,8 +230,8 @@ export class Panel extends Signal {
     this.#propose(
       this.labelRow,
       event,
-      (each) => `${this.classes.shape(each.label)} ${each.label}`,
-      `${this.classes.shape(event.label)} ${event.label}`,
+      (each) => `${this.classes.shape(each.label)} ${apart(each.label)}`,
+      `${this.classes.shape(event.label)} ${apart(event.label)}`,
     );
     this.units.show(event.action_units);
     this.#propose(
@@ -250,7 +251,7 @@ export class Panel extends Signal {
     const proposals = event.proposals ?? [];
     row.proposed.replaceChildren(
       ...proposals.map((each) =>
-        el("span", { title: `by ${each.by}` }, proposals.length > 1 ? `${each.by}: ${words(each)}` : words(each)),
+        el("span", { title: `by ${apart(each.by)}` }, proposals.length > 1 ? `${apart(each.by)}: ${words(each)}` : words(each)),
       ),
     );
     if (!proposals.length) row.proposed.textContent = "–";
@@ -281,11 +282,11 @@ export class Panel extends Signal {
   }
 
   #showWho(event) {
-    const proposed = [...new Set((event.proposals ?? []).map((each) => each.by))].join(", ");
+    const proposed = [...new Set((event.proposals ?? []).map((each) => apart(each.by)))].join(", ");
     const words = event.saving
       ? "saving…"
       : event.by
-        ? `last changed by ${event.by}, ${moment(event.at)}`
+        ? `last changed by ${apart(event.by)}, ${moment(event.at)}`
         : "nobody has judged it yet";
     this.who.textContent = [proposed && `proposed by ${proposed}`, words].filter(Boolean).join("; ");
   }

@@ -13,7 +13,7 @@ export class TimelinePointer {
     stack.addEventListener("pointermove", (event) => this.#move(event));
     stack.addEventListener("pointerup", (event) => this.#up(event));
     stack.addEventListener("pointercancel", () => this.cancel());
-    stack.addEventListener("pointerleave", () => (timeline.reading.textContent = ""));
+    stack.addEventListener("pointerleave", () => timeline.unread());
     stack.addEventListener("dblclick", (event) => this.#twice(event));
     stack.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     document.addEventListener("keydown", (event) => {

@@ -23,6 +23,12 @@ import { Classes } from "./words.js";
 
 const query = (name) => (name ? `?layer=${encodeURIComponent(name)}` : "");
 
+/** Why a layer has no events, by what it began from. */
+const WITHOUT_EVENTS = {
+  machine: "The machine found no candidates in this recording.",
+  nothing: "There are no events yet.",
+};
+
 /** Opens a recording in ``main``; resolves to the page once it is shown, to null where it is no longer wanted. */
 export async function openReview({ rid, layerName, session: asked, status, wanted }) {
   const reviewPath = `/api/recordings/${rid}/review${query(layerName)}`;
@@ -270,6 +276,7 @@ class ReviewPage {
     const { layer, selection } = this;
     selection.keep((key) => layer.get(key) !== undefined);
     if (changed) {
+      this.table.nothing = WITHOUT_EVENTS[layer.begun] ?? WITHOUT_EVENTS.nothing;
       const own = { name: layer.name ?? this.session.coder, own: true, events: layer.events };
       this.timeline.setLanes([own, ...this.others]);
       this.timeline.editable = !this.readOnly;

@@ -6,8 +6,19 @@ import { colours } from "./colours.js";
 const FULL = 0.03;
 const SHADES = 256;
 /** Height of a row; less where the window is low. */
-export const ROW_PX = window.innerHeight < 840 ? 5 : 8;
+const ROW_PX = window.innerHeight < 840 ? 5 : 8;
 export const CONDITIONS_PX = 14;
+
+/** Least height of a name beside the rows; set by hand. */
+const NAME_PX = 14;
+/** Regions of one place stand one below the other: what they have in their names, and what they are called together. */
+const PLACES = [
+  [/^left .*brow/, "left brow"],
+  [/^right .*brow/, "right brow"],
+  [/mouth|lip/, "mouth"],
+  [/nose/, "nose"],
+  [/eyelid/, "eyelids"],
+];
 
 export class Rows {
   constructor({ view, timebase, regions, conditions, gaps }) {
@@ -24,6 +35,33 @@ export class Rows {
 
   get height() {
     return CONDITIONS_PX + this.regions.length * ROW_PX;
+  }
+
+  /** Names beside the rows, {words, height}: of places, those together that would be too low alone. */
+  get names() {
+    const found = [];
+    for (const region of this.regions) {
+      const place = PLACES.find(([part]) => part.test(region))?.[1] ?? region;
+      const last = found.at(-1);
+      if (last && (last.places.has(place) || last.height < NAME_PX)) {
+        last.places.add(place);
+        last.height += ROW_PX;
+      } else found.push({ places: new Set([place]), height: ROW_PX });
+    }
+    if (found.length > 1 && found.at(-1).height < NAME_PX) {
+      const { places, height } = found.pop();
+      places.forEach((place) => found.at(-1).places.add(place));
+      found.at(-1).height += height;
+    }
+    return found.map(({ places, height }) => ({ words: [...places].join(", "), height }));
+  }
+
+  /** The region whose row is there, and how far down its row lies; null beside the rows. */
+  at(y) {
+    const row = Math.floor((y - CONDITIONS_PX) / ROW_PX);
+    return row >= 0 && row < this.regions.length
+      ? { name: this.regions[row], top: CONDITIONS_PX + row * ROW_PX, height: ROW_PX }
+      : null;
   }
 
   #shades() {
@@ -144,11 +182,10 @@ export class Rows {
 
   /** Words for what lies under the pointer. */
   read(y, frame) {
-    const row = Math.floor((y - CONDITIONS_PX) / ROW_PX);
-    const region = row >= 0 ? this.regions[row] : null;
+    const region = this.at(y)?.name ?? null;
     const noticed = this.conditionsAt(frame, frame).filter((run) => run.region === null || run.region === region);
     const words = [...new Set(noticed.map((run) => run.condition))].join(", ");
-    const value = region && this.pyramids[row]?.values[frame - 1];
+    const value = region && this.pyramids[this.places.get(region)]?.values[frame - 1];
     const moved = value >= 0 ? `${region}: moved ${value.toFixed(4)}` : region;
     return [moved, words].filter(Boolean).join(" · ");
   }

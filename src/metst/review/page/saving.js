@@ -51,13 +51,11 @@ export class Saving extends Signal {
   }
 
   undo() {
-    this.#queue({ kind: "undo", id: newId() });
-    this.#run();
+    this.#step("undo");
   }
 
   redo() {
-    this.#queue({ kind: "redo", id: newId() });
-    this.#run();
+    this.#step("redo");
   }
 
   retry() {
@@ -68,6 +66,18 @@ export class Saving extends Signal {
   /** Resolves when nothing waits. */
   async settled() {
     while (this.queue.length) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+
+  /** What is under way may leave something to take back; when it is known that nothing does, nothing is asked. */
+  #step(kind) {
+    const step = { kind, id: newId() };
+    if (!this.queue.length && this.#isIdle(step)) return;
+    this.#queue(step);
+    this.#run();
+  }
+
+  #isIdle({ kind }) {
+    return (kind === "undo" && !this.layer.undoText) || (kind === "redo" && !this.layer.redoText);
   }
 
   #queue(edit) {
@@ -91,6 +101,11 @@ export class Saving extends Signal {
     this.running = true;
     while (this.queue.length) {
       const edit = this.queue[0];
+      if (this.#isIdle(edit)) {
+        this.queue.shift();
+        this.#keep();
+        continue;
+      }
       try {
         this.#confirm(edit, await post(`${this.path}/${edit.kind === "edit" ? "edits" : edit.kind}`, this.#body(edit)));
       } catch (error) {
@@ -104,6 +119,7 @@ export class Saving extends Signal {
       }
     }
     this.running = false;
+    this.layer.settle([]); // shown once more, now that nothing waits
     this.#say("saved");
   }
 

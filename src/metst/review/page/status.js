@@ -1,6 +1,7 @@
 /** The line that tells what is saved, and the messages that pass by or stay until they are read. */
 
 import { byId, el } from "./dom.js";
+import { apart } from "./words.js";
 
 const PASSES_MS = 5000;
 
@@ -24,14 +25,14 @@ export class Status {
     });
     saving.on("refused", ({ edit, reason, lost }) =>
       this.warn(
-        `Not done${edit.what ? ` (${edit.what})` : ""}: ${reason}${lost > 1 ? `; ${changes(lost - 1)} made upon it went with it` : ""}`,
+        `Not done${edit.what ? ` (${apart(edit.what)})` : ""}: ${reason}${lost > 1 ? `; ${changes(lost - 1)} made upon it went with it` : ""}`,
       ),
     );
     saving.on("late", ({ edit, reason, events, lost }) => {
       const last = events.at(-1);
-      const who = last?.by ? ` Last changed by ${last.by}.` : "";
+      const who = last?.by ? ` Last changed by ${apart(last.by)}.` : "";
       this.warn(
-        `Not saved (${edit.what ?? edit.kind}): ${reason}.${who} It is shown as it is now.${lost > 1 ? ` ${changes(lost - 1)} made upon it went with it.` : ""}`,
+        `Not saved (${apart(edit.what ?? edit.kind)}): ${reason}.${who} It is shown as it is now.${lost > 1 ? ` ${changes(lost - 1)} made upon it went with it.` : ""}`,
       );
     });
   }

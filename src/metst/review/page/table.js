@@ -1,7 +1,7 @@
 /** The candidates as a table: sorted, filtered, only the rows in sight are elements. */
 
 import { el, oncePerPaint, Signal } from "./dom.js";
-import { clock, percent, sureness, VERDICT_SIGNS, VERDICTS } from "./words.js";
+import { apart, clock, percent, sureness, VERDICT_SIGNS, VERDICTS } from "./words.js";
 
 const ROW_PX = 30;
 const BEYOND = 6; // rows above and below those in sight
@@ -49,6 +49,7 @@ export class EventTable extends Signal {
     this.order = "time";
     this.filter = "all";
     this.label = "";
+    this.nothing = "There are no events yet.";
     this.body = el("div", { class: "table-body", role: "rowgroup" });
     const titles = ["", "Time", "Frames", "Class", "Probability", "Units, note"];
     this.head = el(
@@ -96,7 +97,7 @@ export class EventTable extends Signal {
     this.pane.classList.toggle("bare", !this.shown.length);
     this.empty.textContent = this.events.length
       ? "No event passes the filter."
-      : "No events yet. Hold E while the movement lasts to add one.";
+      : `${this.nothing} Play the recording and hold E while a movement lasts to add one.`;
     this.draw();
   }
 
@@ -117,7 +118,7 @@ export class EventTable extends Signal {
     const chosen = this.selection.has(event.key);
     const conditions = this.conditionsOf(event);
     const units = event.action_units.join(" ");
-    const rest = [units, conditions, event.note].filter(Boolean).join(" · ");
+    const rest = [units, conditions, event.note && apart(event.note)].filter(Boolean).join(" · ");
     const row = el(
       "div",
       {

@@ -5,7 +5,7 @@ import { colours } from "./colours.js";
 import { Curves } from "./curves.js";
 import { el, fit, oncePerPaint, Signal } from "./dom.js";
 import { Pyramid } from "./pyramid.js";
-import { CONDITIONS_PX, ROW_PX, Rows } from "./rows.js";
+import { CONDITIONS_PX, Rows } from "./rows.js";
 import { drawRuler, RULER_PX } from "./ruler.js";
 import { TimelinePointer } from "./pointer.js";
 import { View } from "./view.js";
@@ -77,10 +77,13 @@ export class Timeline extends Signal {
 
   #nameRows() {
     const names = el("ol", { class: "row-names" });
-    if (ROW_PX < 8) names.append(el("li", { class: "all" }, `${this.rec.regions.length} regions`));
-    else this.rec.regions.forEach((name) => names.append(el("li", {}, name)));
-    this.rowLane.firstChild.replaceChildren(el("div", { class: "row-conditions" }, "conditions"), names);
-    this.rowLane.style.setProperty("--row", `${ROW_PX}px`);
+    for (const { words, height } of this.rows.names) {
+      const name = el("li", { title: words }, words);
+      name.style.height = `${height}px`;
+      names.append(name);
+    }
+    this.rowName = el("div", { class: "row-name", hidden: true });
+    this.rowLane.firstChild.replaceChildren(el("div", { class: "row-conditions" }, "conditions"), names, this.rowName);
     this.rowLane.style.setProperty("--conditions", `${CONDITIONS_PX}px`);
   }
 
@@ -225,5 +228,20 @@ export class Timeline extends Signal {
     if (this.scorePyramid && target !== this.rowCanvas) words.push(`score ${share(this.series.spot_score[frame - 1])}`);
     if (target === this.rowCanvas) words.push(this.rows.read(y, frame));
     this.reading.textContent = words.filter(Boolean).join(" · ");
+    this.#nameRow(target === this.rowCanvas ? this.rows.at(y) : null);
+  }
+
+  /** The pointer has left. */
+  unread() {
+    this.reading.textContent = "";
+    this.#nameRow(null);
+  }
+
+  /** The row under the pointer is called in full, beside it. */
+  #nameRow(row) {
+    this.rowName.hidden = !row;
+    if (!row) return;
+    this.rowName.textContent = row.name;
+    this.rowName.style.top = `${row.top + row.height / 2}px`;
   }
 }

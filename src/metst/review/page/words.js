@@ -14,6 +14,17 @@ export function clock(time_s, decimals = 0) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${seconds}${ending}` : `${minutes}:${seconds}${ending}`;
 }
 
+/** Latin letters, which turn nothing round. */
+const LATIN = /^[ -\u024f]*$/;
+
+/**
+ * Text of people and files within a sentence: it does not turn round what stands beside it.
+ *
+ * Between two isolating characters (Unicode, annex 9); those that would end the isolation are left away.
+ */
+export const apart = (text) =>
+  LATIN.test(text) ? text : `\u2068${String(text).replace(/[\u202a-\u202e\u2066-\u2069]/g, "")}\u2069`;
+
 export const share = (value) => (value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(2));
 
 export const percent = (value) => (value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`);
