@@ -189,7 +189,20 @@ def test_an_analysis_that_dies_is_told_and_leaves_nothing(
     served[0].put("/api/uploads/a.mp4", content=b"x")
     listed = ended(served[0])
     assert "ended without a word" in listed["problem"]
-    assert files(tmp_path / "up") == {"a.mp4"}
+    until(lambda: files(tmp_path / "up") == {"a.mp4", WAITING_FILE})
+
+
+def test_one_that_failed_stays_in_the_list_of_the_next_server(tmp_path: Path) -> None:
+    with serving(output=tmp_path / "up") as (client, _):
+        rid = client.put("/api/uploads/notes.txt", content=b"no video at all").json()["id"]
+        failed = ended(client)
+        until(lambda: "problem" in (tmp_path / "up" / WAITING_FILE).read_text())
+    with serving(output=tmp_path / "up") as (client, _):
+        assert client.get("/api/recordings").json() == [failed]
+        assert failed["state"] == "failed"
+        assert client.delete(f"/api/uploads/{rid}").status_code == 204
+        assert client.get("/api/recordings").json() == []
+        assert files(tmp_path / "up") == set()
 
 
 def test_an_upload_is_analysed_and_shown(served: Served, tmp_path: Path) -> None:
