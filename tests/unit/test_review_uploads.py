@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,17 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_part_that_a_killed_server_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    writes = "import sys; from metst.storage.leftovers import name_beside; from pathlib import Path;"
+    writes += " path = name_beside(Path(sys.argv[1])); path.write_bytes(b'x'); print(path.name)"
+    (tmp_path / "up").mkdir()
+    command = [sys.executable, "-c", writes, str(tmp_path / "up" / "a.mp4")]
+    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert files(tmp_path / "up") == {name}
+    with serving(output=tmp_path / "up"):
+        assert files(tmp_path / "up") == set()
 
 
 def test_an_empty_upload_is_none(served: Served, tmp_path: Path) -> None:

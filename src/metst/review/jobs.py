@@ -80,6 +80,7 @@ class Jobs:
         self._thread: threading.Thread | None = None
         if output is None:
             return
+        sweep(output)  # parts of what was on its way when a server was killed
         left = _left_over(output)
         failed = [job for job in left if job.state == "failed"]
         self._jobs.update({job.id: job for job in failed})  # all of them, before any that waits is remembered
