@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import shutil
 import time
+import weakref
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -126,6 +128,23 @@ def test_steps_cost_no_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for frame in [*range(121, 140), *range(140, 120, -1)]:
         frames.picture(frame)
     assert not opened
+
+
+def test_a_decoder_that_is_closed_lets_its_frames_go(tmp_path: Path) -> None:
+    encoded(tmp_path / "clip.mp4", "libx264", times_s=even())
+    frames = FileFrames(tmp_path / "clip.mp4", grid=grid_of(tmp_path / "clip.mp4"), size=(WIDTH, HEIGHT))
+    collects = gc.isenabled()
+    gc.disable()  # a cycle would keep it until the next collection, and with it the memory of all frames
+    try:
+        frames.picture(3)
+        assert frames._decoding is not None
+        decoding = weakref.ref(frames._decoding)
+        frames.picture(FRAMES - 1)
+        assert decoding() is None
+        frames.close()
+    finally:
+        if collects:
+            gc.enable()
 
 
 # --- a quicker copy
