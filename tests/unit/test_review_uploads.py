@@ -204,6 +204,21 @@ def test_an_analysis_that_dies_is_told_and_leaves_nothing(
     until(lambda: files(tmp_path / "up") == {"a.mp4", WAITING_FILE})
 
 
+def test_an_analysis_that_cannot_be_started_is_told_and_the_next_has_its_turn(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = served
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/no/such/program")
+        rid = client.put("/api/uploads/a.mp4", content=b"x").json()["id"]
+        listed = ended(client)
+    assert (listed["id"], listed["state"]) == (rid, "failed")
+    assert listed["problem"].startswith("the analysis could not be run: ")
+    assert "\n" not in listed["problem"]
+    client.put("/api/uploads/notes.txt", content=b"no video at all")
+    assert ended(client)["problem"].startswith("notes.txt cannot be read as a video")
+
+
 def test_one_that_failed_stays_in_the_list_of_the_next_server(tmp_path: Path) -> None:
     with serving(output=tmp_path / "up") as (client, _):
         rid = client.put("/api/uploads/notes.txt", content=b"no video at all").json()["id"]

@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from metst.errors import OutputError
+from metst.guard.faults import Fault, guarded
 from metst.review.recordings import id_of, is_results
 from metst.review.refusals import Conflict, NotThere
 from metst.review.uploads import folder_for
@@ -172,7 +174,12 @@ class Jobs:
                 if self._jobs.get(job.id) is not job:
                     continue  # taken back meanwhile
                 job.state = "running"
-            self._run(job)
+            fault = guarded(partial(self._run, job), name=job.name)
+            if isinstance(fault, Fault):
+                job.problem = (
+                    f"the analysis could not be run: {without_folders(fault.message, known=[job.video.parent])}"
+                )
+                job.state = "failed"
             self._remember()
 
     def _run(self, job: Job) -> None:
