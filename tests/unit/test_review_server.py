@@ -607,6 +607,22 @@ def test_who_begins_from_an_imported_layer_sees_it(copy: Path) -> None:
         assert [layer["name"] for layer in client.get(f"{path}/layers").json()] == ["machine", "zoe"]
 
 
+def test_layers_that_one_began_from_are_known_by_their_whole_names(copy: Path) -> None:
+    analysis: Analysis = read_analysis(copy / "results" / "clip")
+    names = ("smith, anna", "smith", "anna s", "nothing")
+    layers = tuple(Layer(name, (LayerEvent(3, 9, "smile"),)) for name in names)
+    coding = Coding(analysis.source, analysis.grid, layers, "", ())
+    write_layers(coding, copy / "results" / "clip", origin={}, version="0", custody=Custody())
+    with serving(copy / "results", with_machine=False) as (client, _):
+        path = f"/api/recordings/{only(client)}"
+        assert client.get(f"{path}/review").json()["began_from"] == "nothing"
+        assert client.get(f"{path}/layers").json() == []
+        client.post(f"{path}/begin", json={"from": "layers", "layers": ["smith, anna"]})
+        assert [layer["name"] for layer in client.get(f"{path}/layers").json()] == ["smith, anna"]
+    with serving(copy / "results", with_machine=False) as (client, _):
+        assert [layer["name"] for layer in client.get(f"{path}/layers").json()] == ["smith, anna"]
+
+
 # --- handing on
 
 
