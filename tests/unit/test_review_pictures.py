@@ -350,6 +350,9 @@ def test_frames_over_the_interface(made: Path) -> None:
         client.post("/api/session/unlock", json={"faces": "eyes"})
         assert frame(client, 5).content == locked.content
         assert frame(client, 5, faces="clear").status_code == 403
+        client.post("/api/session/unlock", json={"faces": "blurred"})
+        assert frame(client, 5).content == frame(client, 5, faces="blurred").content != locked.content
+        assert frame(client, 5, faces="eyes").status_code == frame(client, 5, faces="clear").status_code == 403
         assert client.post("/api/session/unlock", json={"faces": "all"}).status_code == 400
 
 
