@@ -495,6 +495,26 @@ def test_a_folder_that_may_not_be_changed_is_shown(served: Served, monkeypatch: 
     assert client.post(f"/api/recordings/{rid}/release", json={"released": True}).status_code == 507
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_folder_that_may_not_be_changed_is_handed_on(
+    copy: Path, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if begun:
+        with serving(copy / "results") as (client, _):
+            client.get(f"/api/recordings/{only(client)}/review")
+            edit(client, only(client), {"key": "m1", "revision": 0, "after": {"verdict": "accepted"}})
+    monkeypatch.setattr("metst.coding.reviews.os.access", lambda *_: False)
+    with serving(copy / "results") as (client, _):
+        path = f"/api/recordings/{only(client)}"
+        own = [layer for layer in client.get(path).json()["layers"] if layer["mine"]]
+        assert [layer["name"] for layer in own] == ["anna"]
+        found = client.get(f"{path}/export?format=csv")
+        assert (found.status_code, found.text.count("\n")) == (200, 1 + begun)
+        agreed = client.get(f"{path}/agreement?a=anna&b=machine").json()
+        assert (agreed["events_a"], agreed["events_b"], agreed["matched"]) == (begun, 2, begun)
+    assert (copy / "results" / "clip" / REVIEW_FILE).exists() == begun
+
+
 def test_a_review_of_another_recording_is_refused(copy: Path, made: Path) -> None:
     write_video(copy / "other.mp4", (numbered_picture(k) for k in range(5, FRAMES + 5)), rate_hz=30)
     results_of(copy / "other.mp4", copy / "results" / "other")

@@ -135,6 +135,8 @@ class Coders:
             mine, adjudicated = name == self.coder, each["kind"] == "adjudicated"
             seen = mine or (own_released and (each["released"] or adjudicated))
             found.append(LayerLine(name, each["kind"], released=each["released"], visible=seen, mine=mine))
+        if reviews.read_only and all(each.name != self.coder for each in found):  # it cannot begin
+            found.append(LayerLine(self.coder, "coder", released=False, visible=True, mine=True))
         return found
 
     def line(self, recording: Recording, name: str) -> LayerLine:
@@ -160,6 +162,8 @@ class Coders:
         """Events of a layer that the coder may see; of a review those that were accepted."""
         reviews = self.reviews(recording)
         if self.line(recording, name).kind in {"coder", "adjudicated"}:
+            if not reviews.has_begun(name):
+                return Layer(name, ())
             return reviews.layer(name)
         return next(each for each in reviews.coding.layers if each.coder == name)
 
