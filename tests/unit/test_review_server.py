@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -128,6 +129,28 @@ def test_names_of_a_server_for_others() -> None:
     assert not own.is_loopback
     assert Address("::1", 80).url == "http://[::1]:80/"
     assert Address("::1", 80).is_own("[::1]:80")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "LOCALHOST", "127.0.0.1:80"])
+def test_the_usual_port_may_be_left_out(host: str) -> None:
+    assert Address("127.0.0.1", 80).is_own(host)
+    assert host.endswith(":80") or not Address("127.0.0.1", 8080).is_own(host)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "", "80", ":80", "127.0.0.1:", "127.0.0.1:8080", "[::1]x", "::1"])
+def test_other_names_are_none_of_the_usual_port(host: str) -> None:
+    assert not Address("127.0.0.1", 80).is_own(host)
+
+
+@pytest.mark.parametrize("token", ["a&b=c#d+e f%41", 'x;y"z\\,/?', "{}"])
+def test_any_token_comes_in_in_each_way(copy: Path, token: str) -> None:
+    with serving(copy / "results", token=token) as (client, _):
+        page = bare(client, f"/?token={quote(token, safe='')}")
+        assert page.status_code == 200
+        cookie = page.headers["set-cookie"].partition("; HttpOnly")[0]
+        assert bare(client, "/api/session", Cookie=cookie).status_code == 200
+        assert bare(client, "/api/session", Authorization=f"Bearer {token}").status_code == 200
+        assert bare(client, "/api/session", Authorization=f"Bearer {token[:-1]}").status_code == 401
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
