@@ -66,12 +66,22 @@ class FileFrames:
         Width and height of the first frame, pixels: all pictures have it.
     rate_hz : float, optional
         Frames per second where the file has no timestamps.
+    rounded : bool
+        As of :class:`metst.video.pixels.Converter`: not as the analysis saw them, but as they were written.
     """
 
-    def __init__(self, path: Path, *, grid: TimeGrid, size: tuple[int, int], rate_hz: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        grid: TimeGrid,
+        size: tuple[int, int],
+        rate_hz: float | None = None,
+        rounded: bool = False,
+    ) -> None:
         self._path, self._time_s, self._size, self._rate_hz = path, grid.time_s, size, rate_hz
         self._lock = threading.Lock()
-        self._convert = Converter(colour=True)
+        self._convert = Converter(colour=True, rounded=rounded)
         self._recent: OrderedDict[int, av.VideoFrame] = OrderedDict()
         self._bytes = 0
         self._decoding: _Decoding | None = None
