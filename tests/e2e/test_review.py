@@ -81,6 +81,7 @@ def test_a_signal_ends_it_as_it_ends_other_commands(made: Path, tmp_path: Path) 
     (["."], "no results in ."),
     (["--coder", "machine"], "expected the name of a coder"),
     (["--coder", "a/b"], "expected the name of a coder"),
+    (["--token", "a "], "expected a token"),
     (["--videos", "nowhere"], "no such folder: nowhere"),
     (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid"),
 ])  # fmt: skip

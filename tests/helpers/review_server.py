@@ -25,6 +25,7 @@ def serving(
     with_machine: bool = True,
     output: Path | None = None,
     videos: tuple[Path, ...] = (),
+    token: str = TOKEN,
 ) -> Iterator[tuple[httpx.Client, Desk]]:
     """A client with the token, and the desk of the server."""
     library = Library(videos=videos)
@@ -33,7 +34,7 @@ def serving(
             library.add(folder)
     own = listening("127.0.0.1", 0)
     address = Address("127.0.0.1", own.getsockname()[1])
-    desk = Desk(coder, library, address, token=TOKEN, with_machine=with_machine, output=output)
+    desk = Desk(coder, library, address, token=token, with_machine=with_machine, output=output)
     server = server_of(desk)
     own.listen()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [own]})
@@ -41,7 +42,7 @@ def serving(
     try:
         while not server.started:
             time.sleep(0.01)
-        headers = {"Authorization": f"Bearer {TOKEN}"}
+        headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=address.url, headers=headers, timeout=60, trust_env=False) as client:
             yield client, desk
     finally:

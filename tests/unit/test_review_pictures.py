@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import shutil
 import time
+import weakref
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +27,7 @@ from metst.review.magnify import fitting, magnified
 from metst.review.pictures import Pictures, Wanted
 from metst.review.proxy import Proxy, is_slow, proxy_path
 from metst.review.refusals import Conflict
+from metst.synthesis.portrait import portrait
 from metst.timeline import Series, TimeGrid
 from metst.video import read_frames, write_video
 
@@ -128,6 +131,23 @@ def test_steps_cost_no_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not opened
 
 
+def test_a_decoder_that_is_closed_lets_its_frames_go(tmp_path: Path) -> None:
+    encoded(tmp_path / "clip.mp4", "libx264", times_s=even())
+    frames = FileFrames(tmp_path / "clip.mp4", grid=grid_of(tmp_path / "clip.mp4"), size=(WIDTH, HEIGHT))
+    collects = gc.isenabled()
+    gc.disable()  # a cycle would keep it until the next collection, and with it the memory of all frames
+    try:
+        frames.picture(3)
+        assert frames._decoding is not None
+        decoding = weakref.ref(frames._decoding)
+        frames.picture(FRAMES - 1)
+        assert decoding() is None
+        frames.close()
+    finally:
+        if collects:
+            gc.enable()
+
+
 # --- a quicker copy
 
 
@@ -148,6 +168,19 @@ def test_a_copy_has_the_same_frames_and_is_private(tmp_path: Path, monkeypatch: 
     wanted = [rng.randint(1, FRAMES) for _ in range(100)]
     assert [number for number in wanted if shown(frames, number) != number] == []
     frames.close()
+
+
+def test_a_copy_has_the_same_colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METST_CACHE_DIR", str(tmp_path / "cache"))
+    path, face = tmp_path / "a.mp4", portrait()[: HEIGHT // 2 * 2, : WIDTH // 2 * 2]
+    write_video(path, [face] * 3, rate_hz=30, crf=1)
+    size = face.shape[1], face.shape[0]
+    proxy = Proxy(path, content="0" * 32, grid=grid_of(path), size=size, rate_hz=None)
+    proxy._run()
+    own, copy = (
+        each.picture(1).astype(float) for each in (FileFrames(path, grid=grid_of(path), size=size), proxy.open())
+    )
+    assert np.abs((copy - own).mean(axis=(0, 1))).max() < 0.4  # rounded down it would be 0.8 and more
 
 
 def test_a_copy_that_is_stopped_or_of_another_length_leaves_nothing(
@@ -331,6 +364,9 @@ def test_frames_over_the_interface(made: Path) -> None:
         client.post("/api/session/unlock", json={"faces": "eyes"})
         assert frame(client, 5).content == locked.content
         assert frame(client, 5, faces="clear").status_code == 403
+        client.post("/api/session/unlock", json={"faces": "blurred"})
+        assert frame(client, 5).content == frame(client, 5, faces="blurred").content != locked.content
+        assert frame(client, 5, faces="eyes").status_code == frame(client, 5, faces="clear").status_code == 403
         assert client.post("/api/session/unlock", json={"faces": "all"}).status_code == 400
 
 

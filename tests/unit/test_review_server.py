@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
@@ -128,6 +129,28 @@ def test_names_of_a_server_for_others() -> None:
     assert not own.is_loopback
     assert Address("::1", 80).url == "http://[::1]:80/"
     assert Address("::1", 80).is_own("[::1]:80")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "LOCALHOST", "127.0.0.1:80"])
+def test_the_usual_port_may_be_left_out(host: str) -> None:
+    assert Address("127.0.0.1", 80).is_own(host)
+    assert host.endswith(":80") or not Address("127.0.0.1", 8080).is_own(host)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "", "80", ":80", "127.0.0.1:", "127.0.0.1:8080", "[::1]x", "::1"])
+def test_other_names_are_none_of_the_usual_port(host: str) -> None:
+    assert not Address("127.0.0.1", 80).is_own(host)
+
+
+@pytest.mark.parametrize("token", ["a&b=c#d+e f%41", 'x;y"z\\,/?', "{}"])
+def test_any_token_comes_in_in_each_way(copy: Path, token: str) -> None:
+    with serving(copy / "results", token=token) as (client, _):
+        page = bare(client, f"/?token={quote(token, safe='')}")
+        assert page.status_code == 200
+        cookie = page.headers["set-cookie"].partition("; HttpOnly")[0]
+        assert bare(client, "/api/session", Cookie=cookie).status_code == 200
+        assert bare(client, "/api/session", Authorization=f"Bearer {token}").status_code == 200
+        assert bare(client, "/api/session", Authorization=f"Bearer {token[:-1]}").status_code == 401
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
@@ -495,6 +518,26 @@ def test_a_folder_that_may_not_be_changed_is_shown(served: Served, monkeypatch: 
     assert client.post(f"/api/recordings/{rid}/release", json={"released": True}).status_code == 507
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_folder_that_may_not_be_changed_is_handed_on(
+    copy: Path, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if begun:
+        with serving(copy / "results") as (client, _):
+            client.get(f"/api/recordings/{only(client)}/review")
+            edit(client, only(client), {"key": "m1", "revision": 0, "after": {"verdict": "accepted"}})
+    monkeypatch.setattr("metst.coding.reviews.os.access", lambda *_: False)
+    with serving(copy / "results") as (client, _):
+        path = f"/api/recordings/{only(client)}"
+        own = [layer for layer in client.get(path).json()["layers"] if layer["mine"]]
+        assert [layer["name"] for layer in own] == ["anna"]
+        found = client.get(f"{path}/export?format=csv")
+        assert (found.status_code, found.text.count("\n")) == (200, 1 + begun)
+        agreed = client.get(f"{path}/agreement?a=anna&b=machine").json()
+        assert (agreed["events_a"], agreed["events_b"], agreed["matched"]) == (begun, 2, begun)
+    assert (copy / "results" / "clip" / REVIEW_FILE).exists() == begun
+
+
 def test_a_review_of_another_recording_is_refused(copy: Path, made: Path) -> None:
     write_video(copy / "other.mp4", (numbered_picture(k) for k in range(5, FRAMES + 5)), rate_hz=30)
     results_of(copy / "other.mp4", copy / "results" / "other")
@@ -678,6 +721,22 @@ def test_who_begins_from_an_imported_layer_sees_it(copy: Path) -> None:
         begun = client.post(f"{path}/begin", json={"from": "layers", "layers": ["zoe"]}).json()
         assert [event["proposals"][0]["by"] for event in begun["events"]] == ["zoe"]
         assert [layer["name"] for layer in client.get(f"{path}/layers").json()] == ["machine", "zoe"]
+
+
+def test_layers_that_one_began_from_are_known_by_their_whole_names(copy: Path) -> None:
+    analysis: Analysis = read_analysis(copy / "results" / "clip")
+    names = ("smith, anna", "smith", "anna s", "nothing")
+    layers = tuple(Layer(name, (LayerEvent(3, 9, "smile"),)) for name in names)
+    coding = Coding(analysis.source, analysis.grid, layers, "", ())
+    write_layers(coding, copy / "results" / "clip", origin={}, version="0", custody=Custody())
+    with serving(copy / "results", with_machine=False) as (client, _):
+        path = f"/api/recordings/{only(client)}"
+        assert client.get(f"{path}/review").json()["began_from"] == "nothing"
+        assert client.get(f"{path}/layers").json() == []
+        client.post(f"{path}/begin", json={"from": "layers", "layers": ["smith, anna"]})
+        assert [layer["name"] for layer in client.get(f"{path}/layers").json()] == ["smith, anna"]
+    with serving(copy / "results", with_machine=False) as (client, _):
+        assert [layer["name"] for layer in client.get(f"{path}/layers").json()] == ["smith, anna"]
 
 
 # --- handing on

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -117,6 +118,17 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def test_a_part_that_a_killed_server_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    writes = "import sys; from metst.storage.leftovers import name_beside; from pathlib import Path;"
+    writes += " path = name_beside(Path(sys.argv[1])); path.write_bytes(b'x'); print(path.name)"
+    (tmp_path / "up").mkdir()
+    command = [sys.executable, "-c", writes, str(tmp_path / "up" / "a.mp4")]
+    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert files(tmp_path / "up") == {name}
+    with serving(output=tmp_path / "up"):
+        assert files(tmp_path / "up") == set()
+
+
 def test_an_empty_upload_is_none(served: Served, tmp_path: Path) -> None:
     found = served[0].put("/api/uploads/a.mp4", content=b"")
     assert found.status_code == 400
@@ -189,7 +201,35 @@ def test_an_analysis_that_dies_is_told_and_leaves_nothing(
     served[0].put("/api/uploads/a.mp4", content=b"x")
     listed = ended(served[0])
     assert "ended without a word" in listed["problem"]
-    assert files(tmp_path / "up") == {"a.mp4"}
+    until(lambda: files(tmp_path / "up") == {"a.mp4", WAITING_FILE})
+
+
+def test_an_analysis_that_cannot_be_started_is_told_and_the_next_has_its_turn(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = served
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/no/such/program")
+        rid = client.put("/api/uploads/a.mp4", content=b"x").json()["id"]
+        listed = ended(client)
+    assert (listed["id"], listed["state"]) == (rid, "failed")
+    assert listed["problem"].startswith("the analysis could not be run: ")
+    assert "\n" not in listed["problem"]
+    client.put("/api/uploads/notes.txt", content=b"no video at all")
+    assert ended(client)["problem"].startswith("notes.txt cannot be read as a video")
+
+
+def test_one_that_failed_stays_in_the_list_of_the_next_server(tmp_path: Path) -> None:
+    with serving(output=tmp_path / "up") as (client, _):
+        rid = client.put("/api/uploads/notes.txt", content=b"no video at all").json()["id"]
+        failed = ended(client)
+        until(lambda: "problem" in (tmp_path / "up" / WAITING_FILE).read_text())
+    with serving(output=tmp_path / "up") as (client, _):
+        assert client.get("/api/recordings").json() == [failed]
+        assert failed["state"] == "failed"
+        assert client.delete(f"/api/uploads/{rid}").status_code == 204
+        assert client.get("/api/recordings").json() == []
+        assert files(tmp_path / "up") == set()
 
 
 def test_an_upload_is_analysed_and_shown(served: Served, tmp_path: Path) -> None:

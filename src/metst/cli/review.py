@@ -8,6 +8,7 @@ import webbrowser
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 from rich.markup import escape
@@ -61,8 +62,8 @@ def review(
     from metst.review.server import listening, serve
 
     name = _coder(coder)
-    if token is not None and not token.isascii():
-        raise UsageError("expected a token of letters and digits")
+    if token is not None and not (token.isascii() and token.isprintable() and token == token.strip()):
+        raise UsageError("expected a token of ASCII letters, digits and signs, without blanks around it")
     library = _library(results or [], videos=videos or [], output=output)
     own = listening(host, port)
     address = Address(host, own.getsockname()[1])
@@ -74,7 +75,7 @@ def review(
     desk = Desk(
         name, library, address, token=token or new_token(), with_machine=not without_machine, output=output.absolute()
     )
-    url = f"{address.url}?{TOKEN_PARAMETER}={desk.token}"
+    url = f"{address.url}?{TOKEN_PARAMETER}={quote(desk.token, safe='')}"
     serve(desk, own, on_ready=partial(_tell, url, browser=not no_browser))
 
 

@@ -101,6 +101,16 @@ class Reviews:
         with self._lock:
             return self._of(name).accepted
 
+    def has_begun(self, layer: str) -> bool:
+        """Whether there is such a review."""
+        with self._lock:
+            return layer in self._reviews
+
+    def began_layers(self, layer: str) -> tuple[str, ...]:
+        """Names of the layers that a review began from; none where it began with something else, or has not begun."""
+        with self._lock:
+            return self._reviews.get(layer, Review(layer)).began_layers
+
     def state(self, layer: str) -> Answer:
         """All of a review: ``layer, revision, events, can_undo, can_redo, released, began_from``.
 

@@ -93,10 +93,17 @@ class Review:
         """What it began with, for people; None where it has not begun."""
         if self.began is None:
             return None
-        layers = ", ".join(self.began.get("layers", ()))
+        layers = ", ".join(self.began_layers)
         if self.began["from"] != "layers":
             return str(self.began["from"])
         return f"agreed part of {layers}" if self.began.get("agreed_only") else f"layers: {layers}"
+
+    @property
+    def began_layers(self) -> tuple[str, ...]:
+        """Names of the layers that it began from; none where it began with something else, or has not begun."""
+        if self.began is None or self.began["from"] != "layers":
+            return ()
+        return tuple(self.began.get("layers", ()))
 
     @property
     def can_undo(self) -> str | None:

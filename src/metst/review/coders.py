@@ -56,7 +56,6 @@ class Coders:
         self.coder, self.with_machine = coder, with_machine
         self._lock = threading.Lock()
         self._open: dict[str, Reviews] = {}
-        self._began: dict[str, str] = {}
 
     def reviews(self, recording: Recording) -> Reviews:
         """The reviews of a recording, opened once.
@@ -82,7 +81,6 @@ class Coders:
         """Close the reviews of a recording whose results are written anew."""
         with self._lock:
             reviews = self._open.pop(rid, None)
-            self._began.pop(rid, None)
         if reviews is not None:
             reviews.close()
 
@@ -124,7 +122,7 @@ class Coders:
         """All layers of a recording: the machine's, those that were imported, those of reviews."""
         reviews = self.reviews(recording)
         own_released, found = self._released(reviews), []
-        began_from = self._began_from(recording)
+        began_from = reviews.began_layers(self.coder)
         reviewed = {each["name"]: each for each in reviews.layers()}
         for layer in reviews.coding.layers:
             if layer.coder == MACHINE and recording.analysed:
@@ -138,6 +136,8 @@ class Coders:
             mine, adjudicated = each["coder"] == self.coder, each["kind"] == "adjudicated"
             seen = mine or (own_released and (each["released"] or adjudicated))
             found.append(LayerLine(name, each["kind"], released=each["released"], visible=seen, mine=mine))
+        if reviews.read_only and all(each.name != self.coder for each in found):  # it cannot begin
+            found.append(LayerLine(self.coder, "coder", released=False, visible=True, mine=True))
         return found
 
     def line(self, recording: Recording, name: str) -> LayerLine:
@@ -163,6 +163,8 @@ class Coders:
         """Events of a layer that the coder may see; of a review those that were accepted."""
         reviews = self.reviews(recording)
         if self.line(recording, name).kind in {"coder", "adjudicated"}:
+            if not reviews.has_begun(name):
+                return Layer(name, ())
             return reviews.layer(name)
         return next(each for each in reviews.coding.layers if each.coder == name)
 
@@ -172,24 +174,13 @@ class Coders:
         layers = tuple(self.layer(recording, name) for name in names)
         return Coding(coding.source, coding.grid, layers, coding.created, coding.classes)
 
-    def _began_from(self, recording: Recording) -> list[str]:
-        """Layers that the own one began from."""
-        began = self._began.get(recording.id)
-        if began is None:
-            began = self._began[recording.id] = str(self.reviews(recording).state(self.coder)["began_from"] or "")
-        return began.removeprefix("layers: ").removeprefix("agreed part of ").split(", ")
-
     def begin(self, recording: Recording, name: str, start: Start, *, layers: list[str], agreed_only: bool) -> State:
         """Begin a review, or begin it anew while nothing is edited."""
-        reviews = self.reviews(recording)
-        state = reviews.begin(name, start, by=self.coder, layers=layers, agreed_only=agreed_only)
-        if name == self.coder:
-            self._began[recording.id] = str(state["began_from"])
-        return state
+        return self.reviews(recording).begin(name, start, by=self.coder, layers=layers, agreed_only=agreed_only)
 
     def have_begun(self, recording: Recording, name: str) -> None:
         """Begin the coder's own review, if it has not begun."""
-        if name == self.coder and not self._began.get(recording.id):
+        if name == self.coder and not self.reviews(recording).has_begun(name):
             self.state(recording, name)
 
     def check_writable(self, recording: Recording, name: str) -> None:
@@ -249,7 +240,6 @@ class Coders:
             return reviews.state(name)
         state = reviews.state(name)
         if state["began_from"] is not None:
-            self._began[recording.id] = str(state["began_from"])
             return state
         start: Start = "machine" if self.with_machine and recording.analysed else "nothing"
         if reviews.read_only:

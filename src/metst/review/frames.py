@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Protocol
@@ -66,12 +66,22 @@ class FileFrames:
         Width and height of the first frame, pixels: all pictures have it.
     rate_hz : float, optional
         Frames per second where the file has no timestamps.
+    rounded : bool
+        As of :class:`metst.video.pixels.Converter`: not as the analysis saw them, but as they were written.
     """
 
-    def __init__(self, path: Path, *, grid: TimeGrid, size: tuple[int, int], rate_hz: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        grid: TimeGrid,
+        size: tuple[int, int],
+        rate_hz: float | None = None,
+        rounded: bool = False,
+    ) -> None:
         self._path, self._time_s, self._size, self._rate_hz = path, grid.time_s, size, rate_hz
         self._lock = threading.Lock()
-        self._convert = Converter(colour=True)
+        self._convert = Converter(colour=True, rounded=rounded)
         self._recent: OrderedDict[int, av.VideoFrame] = OrderedDict()
         self._bytes = 0
         self._decoding: _Decoding | None = None
@@ -193,10 +203,13 @@ class _Decoding:
         self.frames = self._jumped(decoded, by_s=float(time_s[first]) - lead_s / 2) if jumps else self._counted(decoded)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of the last frame: it would keep the memory of all that the decoder ever held."""
+        self.frames.close()
         self._stack.close()
 
-    def _counted(self, decoded: Iterator[tuple[int, float, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _counted(
+        self, decoded: Iterator[tuple[int, float, av.VideoFrame]]
+    ) -> Generator[tuple[int, av.VideoFrame], None, None]:
         """Frames from the beginning: the number is the count, and the timestamp must be that of the analysis."""
         for number, (_, time_s, frame) in enumerate(decoded):
             if number >= len(self._time_s) or abs(time_s - self._time_s[number]) > TIME_TOLERANCE_S:
@@ -206,7 +219,7 @@ class _Decoding:
 
     def _jumped(
         self, decoded: Iterator[tuple[int, float, av.VideoFrame]], *, by_s: float
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
+    ) -> Generator[tuple[int, av.VideoFrame], None, None]:
         """Frames after a jump, known by their timestamps; those at the start may lack what they were predicted from."""
         started = False
         for _, time_s, frame in decoded:

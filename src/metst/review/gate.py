@@ -43,6 +43,12 @@ _LARGEST_BODY: Final = 8 * 2**20
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 """They change nothing (RFC 9110)."""
 
+_HOST: Final = re.compile(r"(?P<name>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]+))?")
+"""A header ``Host``: a name or number, and a port (RFC 9110)."""
+
+_USUAL_PORT: Final = "80"
+"""Of HTTP: browsers leave it out (RFC 9110)."""
+
 _RANGE: Final = re.compile(r"bytes=(?:\d{1,15}-\d{0,15}|-\d{1,15})")
 """A request for one part (RFC 9110)."""
 
@@ -100,10 +106,10 @@ class Address:
 
     def is_own(self, host: str) -> bool:
         """Whether the header ``Host`` names this server: a name that somebody else made lead here does not."""
-        name, _, port = host.rpartition(":")
-        if port != str(self.port):
+        parts = _HOST.fullmatch(host)
+        if parts is None or (parts["port"] or _USUAL_PORT) != str(self.port):
             return False
-        name = name.strip("[]").casefold()
+        name = parts["name"].strip("[]").casefold()
         if name in {self.host.casefold(), "localhost", "127.0.0.1", "::1"}:
             return True
         if self.is_loopback:

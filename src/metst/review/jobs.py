@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from metst.errors import OutputError
+from metst.guard.faults import Fault, guarded
 from metst.review.recordings import id_of, is_results
 from metst.review.refusals import Conflict, NotThere
 from metst.review.uploads import folder_for
@@ -26,7 +28,10 @@ JobState = Literal["ready", "waiting", "running", "failed"]
 """Of a recording."""
 
 WAITING_FILE: Final = ".metst-uploads.json"
-"""Names of the uploads that are not analysed yet, in their folder: a server that was killed goes on with them."""
+"""The uploads that are not analysed, in their folder: a server that was killed goes on with them.
+
+A list of names of those that wait, and of ``{"name", "problem"}`` for those that failed.
+"""
 
 _PATIENCE_S: Final = 10.0
 """Seconds that a process is given to end.  Set by hand."""
@@ -70,27 +75,20 @@ class Jobs:
 
     def __init__(self, output: Path | None, *, on_done: Callable[[Path], object]) -> None:
         self._output, self._on_done = output, on_done
-        self._lock = threading.Lock()
+        self._lock, self._remembering = threading.Lock(), threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._queue: queue.Queue[Job | None] = queue.Queue()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        for name in self._left_waiting():
-            self.add(self._output / name)  # type: ignore[operator]
-
-    def _left_waiting(self) -> list[str]:
-        """Uploads that an earlier server did not come to."""
-        if self._output is None:
-            return []
-        with suppress(OSError, ValueError, TypeError):
-            names = json.loads((self._output / WAITING_FILE).read_text(encoding="utf-8"))
-            return [
-                name for name in names
-                if Path(name).name == name
-                and (self._output / name).is_file()
-                and not is_results(folder_for(self._output / name))
-            ]  # fmt: skip
-        return []
+        if output is None:
+            return
+        sweep(output)  # parts of what was on its way when a server was killed
+        left = _left_over(output)
+        failed = [job for job in left if job.state == "failed"]
+        self._jobs.update({job.id: job for job in failed})  # all of them, before any that waits is remembered
+        for job in left:
+            if job.state == "waiting":
+                self.add(job.video)
 
     def add(self, video: Path) -> Job:
         """Have a recording analysed into the folder beside it that is called like it."""
@@ -146,14 +144,21 @@ class Jobs:
             self._clear(job)
 
     def _remember(self) -> None:
-        with self._lock:
-            names = [job.name for job in self._jobs.values() if job.state in {"waiting", "running"}]
         if self._output is None:
             return
-        path = self._output / WAITING_FILE
+        with self._remembering:  # one after the other, so that the last one tells how it is
+            self._write_down(self._output / WAITING_FILE)
+
+    def _write_down(self, path: Path) -> None:
+        with self._lock:
+            left = [
+                {"name": job.name, "problem": job.problem} if job.state == "failed" else job.name
+                for job in self._jobs.values()
+                if job.state != "ready"
+            ]
         with suppress(OutputError, OSError):  # who cannot remember loses nothing but the queue
-            if names:
-                write_whole(path, json.dumps(names).encode(), private=True)
+            if left:
+                write_whole(path, json.dumps(left).encode(), private=True)
             else:
                 path.unlink(missing_ok=True)
 
@@ -169,7 +174,12 @@ class Jobs:
                 if self._jobs.get(job.id) is not job:
                     continue  # taken back meanwhile
                 job.state = "running"
-            self._run(job)
+            fault = guarded(partial(self._run, job), name=job.name)
+            if isinstance(fault, Fault):
+                job.problem = (
+                    f"the analysis could not be run: {without_folders(fault.message, known=[job.video.parent])}"
+                )
+                job.state = "failed"
             self._remember()
 
     def _run(self, job: Job) -> None:
@@ -208,6 +218,18 @@ class Jobs:
             self._clear(job)
             job.problem = without_folders(problem, known=[job.video.parent]) or _KILLED
             job.state = "failed"
+
+
+def _left_over(output: Path) -> list[Job]:
+    """Uploads that an earlier server did not come to, or whose analysis failed."""
+    found = []
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        for each in json.loads((output / WAITING_FILE).read_text(encoding="utf-8")):
+            name, problem = (each["name"], str(each["problem"])) if isinstance(each, dict) else (each, "")
+            video = output / name
+            if Path(name).name == name and video.is_file() and not is_results(folder_for(video)):
+                found.append(Job(video, folder_for(video), state="failed" if problem else "waiting", problem=problem))
+    return found
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -17,7 +17,7 @@ from metst.review.frames import Frames
 from metst.timeline import Series
 
 FaceView = Literal["blurred", "eyes", "clear"]
-"""How faces are shown: averaged over large cells, the eyes under a bar, or as they are."""
+"""How faces are shown: averaged over large cells, the eyes under a bar, or as they are: from least to most."""
 
 # Set by hand.
 _KEPT_BYTES: Final = 48 * 2**20  # of JPEG files

@@ -105,7 +105,7 @@ class Proxy:
     def open(self) -> FileFrames:
         """Its pictures by number."""
         grid = TimeGrid.uniform(len(self._grid), rate_hz=_RATE_HZ)
-        return FileFrames(self._path, grid=grid, size=self._size)
+        return FileFrames(self._path, grid=grid, size=self._size, rounded=True)
 
     def start(self) -> None:
         """Make it in the background."""

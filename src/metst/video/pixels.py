@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 from av.buffer import Buffer
-from av.video.reformatter import ColorRange, VideoReformatter
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from metst.arrays import AnyArray, UInt8Array
 from metst.errors import VideoError
@@ -19,6 +19,9 @@ from metst.video.combing import one_field
 
 # FFmpeg's names of such pixel formats: bits above 8, and the order of bytes, are groups.
 _OWN_LUMA_PLANE = re.compile(r"(?:yuv[aj]?4\d\dp|gray)(9|1[0246])?(le|be)?|nv(?:12|16|21|24|42)")
+
+_ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+"""Of swscale, with which colours are rounded to the nearest; without the last of them, two grey levels are missing."""
 
 _EIGHT_BITS = 8
 """Of a sample, at most, where one byte holds it."""
@@ -42,10 +45,18 @@ def _luma_layout(pixel_format: str) -> tuple[np.dtype[np.unsignedinteger], int] 
 
 
 class Converter:
-    """Turns decoded frames into arrays that own their memory, upright, in grey or RGB."""
+    """Turns decoded frames into arrays that own their memory, upright, in grey or RGB.
 
-    def __init__(self, *, colour: bool):
-        self._colour = colour
+    Parameters
+    ----------
+    colour : bool
+        RGB, not grey.
+    rounded : bool
+        Round colours to the nearest, which takes longer; else they come out darker, by one grey level in the mean.
+    """
+
+    def __init__(self, *, colour: bool, rounded: bool = False):
+        self._colour, self._interpolation = colour, _ROUNDED if rounded else None
         self._reformatter = VideoReformatter()
         self._rotation: int | None = None
         self._turn = (False, 1, 1)
@@ -72,7 +83,9 @@ class Converter:
         return np.array(picture[::down, ::right], dtype=np.uint8, order="C")
 
     def _rgb(self, frame: av.VideoFrame) -> AnyArray:
-        return self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return self._reformatter.reformat(
+            frame, format="rgb24", interpolation=self._interpolation, threads=1
+        ).to_ndarray()
 
     def _grey(self, frame: av.VideoFrame) -> AnyArray:
         if frame.format.is_rgb or frame.format.has_palette:
