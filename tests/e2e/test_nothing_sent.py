@@ -47,6 +47,7 @@ SLOW = {
     "calibrate": "calibrate long.mp4 -o {out} --repeats 1 --amplitudes 0.5,1 --durations 0.4 --labels surprise",
     "adapt": "adapt long.mp4 longer.mp4 -o {out} --steps 1",
     "demo": "demo -o {out}",
+    "doctor": "doctor --json",
 }
 """The others."""
 

@@ -78,6 +78,7 @@ def pretend(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr("metst.video.probe_video", probe)
     patch.setattr("metst.motion.measured.read_frames", read)
+    patch.setattr("metst.motion.measured.ahead", lambda frames, **_: frames)
     patch.setattr("metst.motion.measured.track_face", lambda content, **_: content)
     patch.setattr("metst.motion.measured.extract_motion", lambda content, **_: motion_of_content(content))
     patch.setattr("metst.report.write_report", report)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 from metst.errors import FAULTS_SHOWN, MetstError, UsageError
 from metst.evaluation.slurm import ATTEMPTS, IN_HAND, Outcome, SlurmSettings, open_queue, submitted
 from metst.guard.faults import Fault, guarded, tracebacks, traced_to
+from metst.storage import temporary_folder
 from metst.threads import thread_limit
 
 if TYPE_CHECKING:
@@ -315,10 +315,10 @@ def _pool(
 
     # One thread per worker: the processors are shared out among the tasks.
     with (
-        tempfile.TemporaryDirectory(prefix="metst-workers-") as places,
+        temporary_folder() as places,
         joblib.parallel_config(backend="loky", inner_max_num_threads=1),
     ):
-        prepare = _own_gpu(Path(places), gpus)
+        prepare = _own_gpu(places, gpus)
         watched = partial(_watched, traces=traced_to(), parent=os.getpid(), prepare=prepare)
         jobs = (joblib.delayed(watched)(function, tasks[position], position) for position in list(positions))
         with contextlib.suppress(BrokenProcessPool):
@@ -342,15 +342,23 @@ def _dask(function: Callable[[Task], None], tasks: Sequence[Task], executor: Exe
                 running.add(future)
 
         hand_out(IN_HAND)
+        suspected = []
         for future in running:
             position = positions.pop(future.key)
             hand_out(1)
             try:
                 yield future.result()
             except distributed.scheduler.KilledWorker:
-                yield position, _KILLED
+                suspected.append(position)
             except (CancelledError, distributed.comm.CommClosedError) as error:
                 raise MetstError(f"the Dask cluster went away ({error}): run the same command again") from error
+        # Dask suspects all that a worker that died had in hand: each alone shows which of them kills it.
+        for position in suspected:
+            alone = client.submit(_guarded, function, tasks[position], position, traces=traced_to(), pure=False)
+            try:
+                yield alone.result()
+            except distributed.scheduler.KilledWorker:
+                yield position, _KILLED
 
 
 def _client(executor: Executor) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from metst.arrays import OnProgress
 from metst.errors import MetstError
 from metst.installation.self_test import run_self_test
+from metst.storage import temporary_folder
 from metst.threads import thread_limit
 
 _LEAST_FREE_GB: Final = 1.0
@@ -149,7 +150,7 @@ def check_codec() -> Check:
     from metst.video import read_frames, write_video
 
     pictures = [np.full((_PICTURE_PX, _PICTURE_PX, 3), 40 * k, np.uint8) for k in range(1, _PICTURES + 1)]
-    with tempfile.TemporaryDirectory(prefix="metst-doctor-") as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / "codec.mp4"
         try:
             write_video(path, pictures, rate_hz=25)

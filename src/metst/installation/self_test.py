@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from metst.storage import temporary_folder
 from metst.synthesis.recipe import ClipRecipe
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from metst.synthesis.events import PlantedEvent
 
 RECIPE: Final = ClipRecipe(count=2, amplitude=0.4, duration_s=4.0, rate_hz=25)
-"""The recording: the packaged portrait, with two movements that every machine so far has found."""
+"""The recording: the packaged portrait, with two movements that are easily found."""
 
 MOVED: Final = (0.0179, 0.0530)
 """How far the region that moves farthest was measured to move from onset to apex, face units, per movement: metst 0.1.0
 on an x86-64 machine with AVX-512."""
 
 _SAME_MOVEMENT: Final = 0.2
-"""Share by which another processor or encoder may measure another movement.  Set by hand: a hundredth was seen."""
+"""Share by which another processor or encoder may measure another movement.  Set by hand; no second one was tried yet."""
 
 _LEAST_USABLE, _LEAST_SCORE = 0.95, 0.9
 """Share of usable frames, and score within each movement: 1.00 and 0.999 were seen.  Set by hand."""
@@ -55,7 +55,7 @@ def run_self_test() -> Outcome:
     from metst.synthesis.clip import write_clip
     from metst.video import read_frames
 
-    with tempfile.TemporaryDirectory(prefix="metst-doctor-") as folder:
+    with temporary_folder() as folder:
         clip = write_clip(Path(folder), recipe=RECIPE)
         started = time.perf_counter()
         analysis = analyze(clip.video, cache=False)
