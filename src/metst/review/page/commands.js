@@ -54,6 +54,14 @@ export function commandsOf(page) {
     return round.find((event) => event.verdict === "open" && !skip.has(event.key));
   }
 
+  /** Into a field of the panel, which is drawn first: the event may have been chosen since the last paint. */
+  function write(field) {
+    some((events) => {
+      page.panel.show(events, current());
+      field(page.panel).focus();
+    });
+  }
+
   function nudge(edge, by) {
     some((events) => {
       send(editing.nudge(events, edge, by, length), `The ${edge} cannot go further.`);
@@ -126,8 +134,8 @@ export function commandsOf(page) {
     setLabel: (name) => some((events) => send(editing.relabel(events, name))),
     setUnits: (units) => some((events) => send(editing.codeUnits(events, units))),
     setNote: (note) => some((events) => send(editing.annotate(events, note))),
-    units: () => some(() => page.panel.units.input.focus()),
-    note: () => some(() => page.panel.note.focus()),
+    units: () => write((panel) => panel.units.input),
+    note: () => write((panel) => panel.note),
 
     mark() {
       if (page.readOnly) page.say(page.readOnly);
