@@ -432,6 +432,7 @@ def test_a_recording_without_candidates_says_what_one_may_do(browser: Any, tmp_p
             assert "hold E" in told
 
 
+@pytest.mark.slow
 def test_a_second_round_begins_from_what_two_layers_agree_on(browser: Any, tmp_path: Path) -> None:
     results = write_numbered_results(tmp_path, name=STEADY, count=FRAMES, events=4)
 

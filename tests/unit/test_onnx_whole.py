@@ -72,7 +72,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRe
 
 each_network = pytest.mark.parametrize(
     "exported",
-    ["metst", "boosting-vrme", *(pytest.param(name, marks=pytest.mark.slow) for name in ("metst-2024", "metst-plus"))],
+    ["boosting-vrme", *(pytest.param(each, marks=pytest.mark.slow) for each in ("metst", "metst-2024", "metst-plus"))],
     indirect=True,
 )
 slow_fast = pytest.mark.parametrize("exported", ["boosting-vrme"], indirect=True)

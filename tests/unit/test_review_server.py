@@ -47,6 +47,15 @@ def copy(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
+@pytest.fixture(scope="module")
+def standing(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all tests that change nothing."""
+    folder = tmp_path_factory.mktemp("standing")
+    shutil.copytree(made, folder / "work")
+    with serving(folder / "work" / "results") as found:
+        yield found
+
+
 @pytest.fixture
 def served(copy: Path) -> Iterator[Served]:
     with serving(copy / "results") as found:
@@ -68,8 +77,8 @@ def bare(client: httpx.Client, path: str, *, method: str = "GET", **headers: str
 
 @pytest.mark.parametrize("path", ["/api/session", "/api/recordings", "/api/openapi.json", "/", "/api", "/api/nothing"])
 @pytest.mark.parametrize("token", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
-def test_nobody_gets_in_without_the_token(served: Served, path: str, token: str) -> None:
-    found = bare(served[0], path, Authorization=token) if token else bare(served[0], path)
+def test_nobody_gets_in_without_the_token(standing: Served, path: str, token: str) -> None:
+    found = bare(standing[0], path, Authorization=token) if token else bare(standing[0], path)
     assert found.status_code == 401
     assert "metst review" in found.json()["detail"]
     assert TOKEN not in found.text
@@ -105,8 +114,8 @@ def test_the_address_sets_a_cookie_that_scripts_do_not_see(served: Served) -> No
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "",
                                   "localhost.evil:{port}", "127.0.0.1:{port}.evil"])  # fmt: skip
-def test_a_forged_host_is_refused(served: Served, host: str) -> None:
-    client, desk = served
+def test_a_forged_host_is_refused(standing: Served, host: str) -> None:
+    client, desk = standing
     host = host.format(port=desk.address.port)
     found = bare(client, "/api/session", Host=host, Authorization=f"Bearer {TOKEN}")
     assert found.status_code == 403
@@ -114,8 +123,8 @@ def test_a_forged_host_is_refused(served: Served, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}"])
-def test_its_own_names_are_known(served: Served, host: str) -> None:
-    client, desk = served
+def test_its_own_names_are_known(standing: Served, host: str) -> None:
+    client, desk = standing
     host = host.format(port=desk.address.port)
     own = {"Host": host, "Origin": f"http://{host}", "Authorization": f"Bearer {TOKEN}"}
     assert bare(client, "/api/session", **own).status_code == 200
@@ -155,8 +164,8 @@ def test_any_token_comes_in_in_each_way(copy: Path, token: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1", "https://127.0.0.1:{port}"])
-def test_another_origin_is_refused(served: Served, method: str, origin: str) -> None:
-    client, desk = served
+def test_another_origin_is_refused(standing: Served, method: str, origin: str) -> None:
+    client, desk = standing
     origin = origin.format(port=desk.address.port)
     found = bare(client, "/api/session", method=method, Origin=origin, Authorization=f"Bearer {TOKEN}")
     assert found.status_code == 403
@@ -168,8 +177,8 @@ def test_a_page_of_another_site_changes_nothing(served: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/session", "/api/none", "/static/none.js", "/none"])
-def test_every_answer_has_the_headers(served: Served, path: str) -> None:
-    headers = served[0].get(path).headers
+def test_every_answer_has_the_headers(standing: Served, path: str) -> None:
+    headers = standing[0].get(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
@@ -184,8 +193,8 @@ def test_every_answer_has_the_headers(served: Served, path: str) -> None:
 @pytest.mark.parametrize("path", ["../server.py", "..%2fserver.py", "%2e%2e/server.py", "/etc/passwd",
                                   "..\\server.py", "....//server.py",
                                   "uPlot.min.css/../../../server.py", "%00", "a" * 5000])  # fmt: skip
-def test_no_path_leads_out_of_the_page(served: Served, path: str) -> None:
-    desk = served[1]
+def test_no_path_leads_out_of_the_page(standing: Served, path: str) -> None:
+    desk = standing[1]
     with closing(socket.create_connection(("127.0.0.1", desk.address.port))) as raw:  # clients would tidy the path up
         raw.sendall(
             f"GET /static/{path} HTTP/1.1\r\nHost: 127.0.0.1:{desk.address.port}\r\nConnection: close\r\n\r\n".encode()
@@ -204,8 +213,8 @@ def test_vendored_files_are_served(served: Served) -> None:
 
 @pytest.mark.parametrize("wanted", ["bytes=", "bytes=5", "bytes=9-2", "bytes=-", "items=0-5", "bytes=0-1,3-4",
                                     "nonsense", "bytes=99999999-", "bytes=--5", "bytes=1e3-"])  # fmt: skip
-def test_nonsense_as_a_range_is_told(served: Served, wanted: str) -> None:
-    client, _ = served
+def test_nonsense_as_a_range_is_told(standing: Served, wanted: str) -> None:
+    client, _ = standing
     rid = only(client)
     found = client.get(f"/api/recordings/{rid}/series/spot_score", headers={"Range": wanted})
     assert found.status_code == 416
@@ -406,14 +415,14 @@ def test_a_recording_that_is_changed(served: Served, copy: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "91", "99999999999999999999"])
-def test_there_is_no_such_frame(served: Served, number: str) -> None:
-    found = served[0].get(f"/api/recordings/{only(served[0])}/frames/{number}.jpg")
+def test_there_is_no_such_frame(standing: Served, number: str) -> None:
+    found = standing[0].get(f"/api/recordings/{only(standing[0])}/frames/{number}.jpg")
     assert found.status_code == 404
 
 
 @pytest.mark.parametrize("query", ["width=1", "width=x", "faces=all", "magnify=0", "magnify=nan", "since=zero"])
-def test_nonsense_about_a_picture_is_told(served: Served, query: str) -> None:
-    found = served[0].get(f"/api/recordings/{only(served[0])}/frames/3.jpg?{query}")
+def test_nonsense_about_a_picture_is_told(standing: Served, query: str) -> None:
+    found = standing[0].get(f"/api/recordings/{only(standing[0])}/frames/3.jpg?{query}")
     assert found.status_code == 400
     assert query.partition("=")[0] in found.json()["detail"]
 
@@ -475,8 +484,8 @@ def changing(key: str | None, after: Any) -> dict[str, Any]:
                                   changing(None, {"onset_frame": 5, "offset_frame": 500}),
                                   changing(None, {"onset_frame": 9, "offset_frame": 3}),
                                   changing("m1", None)])  # fmt: skip
-def test_edits_that_cannot_be_made_change_nothing(served: Served, body: Any) -> None:
-    client, _ = served
+def test_edits_that_cannot_be_made_change_nothing(standing: Served, body: Any) -> None:
+    client, _ = standing
     rid = only(client)
     before = client.get(f"/api/recordings/{rid}/review").json()
     plain = {"Content-Type": "application/json"}
@@ -743,8 +752,8 @@ def test_layers_that_one_began_from_are_known_by_their_whole_names(copy: Path) -
 
 
 @pytest.mark.parametrize("form", ["elan", "textgrid", "boris", "label-studio", "webvtt", "csv", "tsv", "bids"])
-def test_exports_are_files(served: Served, form: str) -> None:
-    client, _ = served
+def test_exports_are_files(standing: Served, form: str) -> None:
+    client, _ = standing
     path = f"/api/recordings/{only(client)}"
     client.get(f"{path}/review")
     found = client.get(f"{path}/export?format={form}&layer=machine")
