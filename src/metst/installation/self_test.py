@@ -25,7 +25,7 @@ MOVED: Final = (0.0179, 0.0530)
 on an x86-64 machine with AVX-512."""
 
 _SAME_MOVEMENT: Final = 0.2
-"""Share by which another processor or encoder may measure another movement.  Set by hand; no second one was tried yet."""
+"""Share by which another processor or encoder may measure another movement.  By hand; no second one was tried yet."""
 
 _LEAST_USABLE, _LEAST_SCORE = 0.95, 0.9
 """Share of usable frames, and score within each movement: 1.00 and 0.999 were seen.  Set by hand."""
