@@ -39,9 +39,7 @@ def chromium() -> str:
     """The browser."""
     found = shutil.which("chromium") or shutil.which("google-chrome")
     if found is None:
-        sys.exit(
-            "these pictures are taken with Chromium: install it (Debian: chromium, chromium-driver)"
-        )
+        sys.exit("these pictures are taken with Chromium: install it (Debian: chromium, chromium-driver)")
     return found
 
 
