@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 
-from metst.errors import MetstError
+from metst.errors import MetstError, UsageError
 from metst.guard.faults import fault_of
 from metst.review.refusals import NobodyKnown, NoSuchPart, NotAllowed, TooLarge, status_of
 
@@ -151,6 +151,8 @@ class Gate:
             await told.fault(error)
 
     def _check(self, scope: Message) -> None:
+        if not scope["query_string"].isascii():
+            raise UsageError("expected an address in ASCII, other letters as % and two digits (RFC 3986)")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if not self._address.is_own(host):
