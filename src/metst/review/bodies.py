@@ -17,30 +17,28 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
-class ProposalTold(BaseModel):
+class CodedTold(BaseModel):
+    """What a coder or the machine says of one event; frames from 1, both ends included."""
+
+    onset_frame: int
+    apex_frame: int | None
+    offset_frame: int
+    label: str
+    confidence: float | None
+    action_units: list[str]
+    note: str
+
+
+class ProposalTold(CodedTold):
     """What a review began with: it never changes."""
 
     by: str
-    onset_frame: int
-    apex_frame: int | None
-    offset_frame: int
-    label: str
-    confidence: float | None
-    action_units: list[str]
-    note: str
 
 
-class EventTold(BaseModel):
+class EventTold(CodedTold):
     """An event under review."""
 
     key: str
-    onset_frame: int
-    apex_frame: int | None
-    offset_frame: int
-    label: str
-    confidence: float | None
-    action_units: list[str]
-    note: str
     verdict: Verdict
     proposals: list[ProposalTold]
     revision: int
@@ -136,17 +134,10 @@ class HistoryLine(BaseModel):
     undone: bool
 
 
-class SeenEvent(BaseModel):
+class SeenEvent(CodedTold):
     """An event of a layer that is only looked at."""
 
     key: str
-    onset_frame: int
-    apex_frame: int | None
-    offset_frame: int
-    label: str
-    confidence: float | None
-    action_units: list[str]
-    note: str
 
 
 class SeenLayer(BaseModel):
