@@ -76,6 +76,27 @@ def test_a_signal_ends_it_as_it_ends_other_commands(made: Path, tmp_path: Path) 
     assert (process.returncode, said) == (128 + signal.SIGTERM, "")
 
 
+def test_a_signal_before_it_serves_ends_it_as_well(made: Path, tmp_path: Path) -> None:
+    """A signal at the last moment at which the server is not yet the one who hears it."""
+    script = """
+import asyncio, os, signal, sys
+import uvicorn
+from metst.cli import main
+
+def run(self, sockets=None):
+    begun = self.serve(sockets=sockets)
+    os.kill(os.getpid(), signal.SIGTERM)
+    asyncio.run(begun)
+
+uvicorn.Server.run = run
+sys.argv = ["metst", "review", sys.argv[1], "--no-browser"]
+main()
+"""
+    command = [sys.executable, "-c", script, str(made / "results")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGTERM, "")
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["nowhere"], "no such folder: nowhere"),
     (["."], "no results in ."),

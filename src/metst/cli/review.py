@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+import threading
 import webbrowser
 from functools import partial
 from pathlib import Path
@@ -82,8 +83,8 @@ def review(
 def _tell(url: str, *, browser: bool) -> None:
     sys.stdout.write(url + "\n")
     sys.stdout.flush()
-    if browser:
-        webbrowser.open(url)
+    if browser:  # some browsers come back only when they are closed, and the server must not wait for them
+        threading.Thread(target=webbrowser.open, args=(url,), name="metst-browser", daemon=True).start()
 
 
 def _check_installed() -> None:

@@ -144,7 +144,28 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
-def server_of(desk: Desk) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A server that tells when pages can be got.
+
+    Parameters
+    ----------
+    config : uvicorn.Config
+        How it serves.
+    on_ready : callable
+        Called when pages can be got, and signals end the server in good order.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, then tell."""
+        await super().startup(sockets)
+        self._on_ready()
+
+
+def server_of(desk: Desk, *, on_ready: Callable[[], None] = lambda: None) -> Server:
     """The server of a desk; it writes no log, as the addresses of requests hold the token."""
     for name in ("uvicorn.access", "uvicorn.asgi", "uvicorn.error"):
         logging.getLogger(name).disabled = True
@@ -158,7 +179,7 @@ def server_of(desk: Desk) -> uvicorn.Server:
         timeout_graceful_shutdown=_GRACE_S,
         ws="none",
     )
-    return uvicorn.Server(config)
+    return Server(config, on_ready=on_ready)
 
 
 def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> None:
@@ -173,12 +194,13 @@ def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> No
     on_ready : callable
         Called when pages can be got.
     """
-    server = server_of(desk)
+    server = server_of(desk, on_ready=on_ready)
     own.listen(_BACKLOG)
     threading.Thread(target=desk.read_ahead, name="metst-read-ahead", daemon=True).start()
-    on_ready()
     try:
-        server.run(sockets=[own])
+        # It hears signals itself while it serves; here already, as one that comes in between would end it half begun.
+        with server.capture_signals():
+            server.run(sockets=[own])
     except KeyboardInterrupt:  # raised once more by what served, when everything is tidy
         pass
     finally:
