@@ -17,7 +17,7 @@ demo: $(VENV)/.done
 
 # Each file of tests runs in one process, beside others: its fixtures are made once.
 test: $(VENV)/.done
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.done
 	$(BIN)/python -m pytest -m slow

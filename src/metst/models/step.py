@@ -42,8 +42,8 @@ FAST_ROW, SLOW_ROW = "fast_row", "slow_row"
 """End of the names of two states, with a slow pathway only: the rows that wait for each other."""
 
 
-class OneStep(nn.Module):
-    """One frame in, one row of results out.
+class CarriedState(nn.Module):
+    """A network whose state is handed in and out as plain tensors, as a graph outside PyTorch needs it.
 
     Parameters
     ----------
@@ -73,6 +73,10 @@ class OneStep(nn.Module):
                     state[f"{name}.{FAST_ROW}"] = torch.zeros(batch, width)
                     state[f"{name}.{SLOW_ROW}"] = torch.zeros(batch, 2 * width)
         return state
+
+
+class OneStep(CarriedState):
+    """One frame in, one row of results out."""
 
     def forward(self, x: Tensor, present: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor, State]:
         """Take frame ``t``, give the results of frame ``t - delay``.
