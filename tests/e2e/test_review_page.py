@@ -250,6 +250,19 @@ def test_two_windows_of_one_browser_stay_in_step(page: Page) -> None:
         assert "another window" in page.text(".note.warning")
         page.held(Keys.CONTROL, "z")
         page.saved()
+        # What the other one says may come late, or not at all: who looks again sees it, and is told as well.
+        page.browser.execute_script("document.querySelector('.note.warning button').click()")
+        page.browser.switch_to.window(next(each for each in page.browser.window_handles if each != first))
+        page.browser.execute_script("BroadcastChannel.prototype.postMessage = () => {}")
+        page.until("return document.querySelector('.row.current.verdict-open')")
+        page.keys("x")
+        page.saved()
+        page.browser.switch_to.window(first)
+        page.browser.execute_script("document.dispatchEvent(new Event('visibilitychange'))")
+        page.until("return document.querySelector('.row.current.verdict-rejected')")
+        assert "another window" in page.text(".note.warning")
+        page.held(Keys.CONTROL, "z")
+        page.saved()
     finally:
         for handle in page.browser.window_handles:
             if handle != first:
@@ -313,6 +326,37 @@ def test_the_keys_that_are_listed_are_those_that_work(page: Page) -> None:
         "done(names.filter(name => typeof known[name] !== 'function')); })"
     )
     assert commands == []
+
+
+def test_words_are_searched_by_keyboard(page: Page) -> None:
+    page.keys("n", "t")
+    page.held(Keys.CONTROL, "a")
+    page.keys("Raised left", Keys.ENTER)
+    page.saved()
+    key = page.chosen["key"]
+    shown = "return [...document.querySelectorAll('.row')].map(row => row.dataset.key).join()"
+    every = page.browser.execute_script(shown)
+    page.keys("n", "/", *"left raised")
+    page.until(f"{shown} === arguments[0]", key)
+    page.keys(Keys.ENTER)
+    assert page.chosen["key"] == key
+    page.keys("/", Keys.ESCAPE)
+    page.until(f"{shown} === arguments[0]", every)
+    for words, found in (("machine", every), (" nobody", "")):
+        page.keys("/", *words)
+        page.until(f"{shown} === arguments[0]", found)
+    page.keys(Keys.ESCAPE)
+    page.held(Keys.CONTROL, "z")
+    page.saved()
+
+
+def test_rows_show_movement_or_how_badly_it_was_seen(page: Page) -> None:
+    moved = page.browser.execute_script("return document.querySelector('canvas.rows').toDataURL()")
+    for words, sign in (("doubt", "!=="), ("moved", "===")):
+        page.keys("b")
+        page.until("return document.querySelector('.row-kind').textContent.startsWith(arguments[0])", words)
+        page.until(f"return document.querySelector('canvas.rows').toDataURL() {sign} arguments[0]", moved)
+    assert "slow drift" in page.browser.execute_script("return document.querySelector('.row-kind').title")
 
 
 def test_what_people_write_does_not_turn_round_what_stands_beside_it(page: Page) -> None:

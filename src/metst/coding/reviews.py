@@ -22,7 +22,7 @@ from metst.coding.beginnings import Start, beginning
 from metst.coding.journal import Journal, check_recording, open_journal, read_journal, recording_of
 from metst.coding.layers import MACHINE, Coding, Layer, coder_of, one_line
 from metst.coding.layers_folder import read_coding
-from metst.coding.reviewed import VERDICTS, Change, change_json, events_json, kept_json
+from metst.coding.reviewed import VERDICTS, Change, ReviewEvent, change_json, events_json, kept_json
 from metst.coding.unfolding import Entry, Kind, Review, unfold
 from metst.coding.wanted import ConflictError, as_changes, wanted_changes
 from metst.errors import OutputError, UsageError
@@ -118,6 +118,12 @@ class Reviews:
         """
         with self._lock:
             return self._reviews.get(layer, Review(layer)).state()
+
+    def steps(self, layer: str) -> Answer:
+        """What a review would take back and make again next: ``can_undo, can_redo``, null where nothing."""
+        with self._lock:
+            review = self._reviews.get(layer, Review(layer))
+            return {"can_undo": review.can_undo, "can_redo": review.can_redo}
 
     def history(self, layer: str) -> list[Answer]:
         """All that was done in a review, in order: ``number, kind, by, at, what, undone``."""
@@ -290,8 +296,7 @@ class Reviews:
             "revision": review.revision,
             "events": events_json(review.events[key] for key in keys if key in review.events),
             "removed": [key for key in keys if key not in review.events],
-            "can_undo": review.can_undo,
-            "can_redo": review.can_redo,
+            **self.steps(entry.layer),
         }
 
     def _step(self, layer: str, kind: Literal["undo", "redo"], *, by: str, name: str, revision: int | None) -> Answer:
@@ -331,7 +336,7 @@ class Reviews:
         if review.began is not None and "coder" in review.began:
             body = body | {"coder": review.began["coder"]}
         body = body | {"what": f"began from {_told(body)}", "events": [kept_json(each) for each in events]}
-        self._append(layer, "begin", body, by=by, name=name)
+        self._append(layer, "begin", body, by=by, name=name, events=events)
 
     def _layer_to_begin_from(self, layer: str, name: str) -> Layer:
         """The layer of a name: a review other than the one that begins, else of the results."""
@@ -352,6 +357,7 @@ class Reviews:
         by: str,
         name: str,
         changes: tuple[Change, ...] | None = None,
+        events: Sequence[ReviewEvent] | None = None,
     ) -> Entry:
         """Save an entry, then apply it."""
         if self.read_only:
@@ -364,7 +370,7 @@ class Reviews:
         self._journal.append(entry)
         self._number = entry.number
         self._ids[entry.id] = entry
-        self._reviews.setdefault(layer, Review(layer)).take(entry, changes)
+        self._reviews.setdefault(layer, Review(layer)).take(entry, changes, events=events)
         return entry
 
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from metst.coding.layers import MACHINE
 from metst.coding.reviewed import layer_event_json
+from metst.coding.reviews import Reviews
 from metst.coding.wanted import ConflictError
 from metst.errors import DataError, OutputError
 from metst.review.bodies import (
@@ -58,7 +59,7 @@ def get_review(desk: AtDesk, rid: str, layer: str | None = None) -> Response:
     return JSONResponse(desk.coders.state(desk.recording(rid), layer or desk.coder))
 
 
-def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Any, str]:
+def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Reviews, str]:
     """The reviews of a recording and the layer that is changed, which has begun."""
     recording, name = desk.recording(rid), layer or desk.coder
     desk.coders.check_writable(recording, name)
@@ -76,7 +77,7 @@ def post_edits(desk: AtDesk, rid: str, body: Edits) -> Any:
     try:
         return reviews.edit(name, body.changes, by=desk.coder, what=body.what, id=body.id)
     except ConflictError as error:
-        return _conflict(error)
+        return _conflict(error, reviews, name)
     except DataError as error:
         raise Refused(str(error)) from error
 
@@ -88,7 +89,7 @@ def post_undo(desk: AtDesk, rid: str, body: Step) -> Any:
     try:
         return reviews.undo(name, by=desk.coder, id=body.id, revision=body.revision)
     except ConflictError as error:
-        return _conflict(error)
+        return _conflict(error, reviews, name)
 
 
 @router.post("/redo", response_model=Changed, responses=_STALE)
@@ -98,12 +99,12 @@ def post_redo(desk: AtDesk, rid: str, body: Step) -> Any:
     try:
         return reviews.redo(name, by=desk.coder, id=body.id, revision=body.revision)
     except ConflictError as error:
-        return _conflict(error)
+        return _conflict(error, reviews, name)
 
 
-def _conflict(error: ConflictError) -> JSONResponse:
-    told = Stale.model_validate({"detail": str(error), "events": error.events, "removed": error.removed})
-    return JSONResponse(told.model_dump(), status_code=409)
+def _conflict(error: ConflictError, reviews: Reviews, name: str) -> JSONResponse:
+    body = {"detail": str(error), "events": error.events, "removed": error.removed, **reviews.steps(name)}
+    return JSONResponse(Stale.model_validate(body).model_dump(), status_code=409)
 
 
 @router.post("/begin")
@@ -130,7 +131,7 @@ def post_begin(desk: AtDesk, rid: str, body: Begin) -> ReviewTold:
 def post_release(desk: AtDesk, rid: str, body: Release) -> ReviewTold:
     """Hand a layer on, or take it back."""
     reviews, name = _writable(desk, rid, body.layer)
-    return ReviewTold.model_validate(reviews.release(name, body.released, by=desk.coder))
+    return ReviewTold.model_validate(reviews.release(name, body.released, by=desk.coder, id=body.id))
 
 
 @router.get("/history")
