@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,9 +20,11 @@ import httpx
 import numpy as np
 import pytest
 
+import metst.review
 from helpers.analyses import make_analysis
 from helpers.numbered_clips import numbered_picture, results_of
 from helpers.review_server import TOKEN, only, serving
+from helpers.reviewing import QUICK
 from metst.coding.layers import Coding, Layer, LayerEvent
 from metst.coding.layers_folder import write_layers
 from metst.results import Analysis, Custody, read_analysis, write_analysis
@@ -44,9 +48,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "work")
-    return tmp_path / "work"
+def copy(made: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=QUICK) as folder:
+        shutil.copytree(made, Path(folder) / "work")
+        yield Path(folder) / "work"
 
 
 @pytest.fixture(scope="module")
@@ -340,6 +345,26 @@ def test_gaps_and_conditions(tmp_path: Path) -> None:
     assert "--videos" in told["video"]["hint"]
 
 
+def test_a_review_is_shown_before_it_has_begun_as_it_will_be(tmp_path: Path) -> None:
+    write_analysis(make_analysis(events=3), tmp_path / "a")
+    with serving(tmp_path) as (client, desk):
+        recording = desk.recording(only(client))
+        shown = desk.coders.state(recording, "anna")
+        assert not (tmp_path / "a" / REVIEW_FILE).exists()
+        told = client.get(f"/api/recordings/{recording.id}/review").json()
+        again = client.get(f"/api/recordings/{recording.id}/review").json()
+        desk.coders.have_begun(recording, "anna")
+        assert (tmp_path / "a" / REVIEW_FILE).exists()
+        assert shown == told == again == json.loads(json.dumps(desk.coders.state(recording, "anna")))
+        assert [each["kind"] for each in client.get(f"/api/recordings/{recording.id}/history").json()] == ["begin"]
+
+
+def test_all_modules_of_the_page_are_asked_for_at_once() -> None:
+    page = Path(metst.review.__file__).parent / "page"
+    asked = set(re.findall(r'modulepreload" href="/static/([^"]+)"', (page / "index.html").read_text(encoding="utf-8")))
+    assert asked | {"main.js"} == {each.name for each in page.glob("*.js")}
+
+
 def test_movement_is_displacement_without_slow_drift(tmp_path: Path) -> None:
     made = make_analysis(duration_s=60, events=0, gaps=((30.0, 31.0, "no face"),))
     values = made.motion.displacement.values.copy()
@@ -569,6 +594,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(served: Served, monkeypatch: py
     client, desk = served
     rid = only(client)
     before = client.get(f"/api/recordings/{rid}/review").json()
+    desk.coders.have_begun(desk.recording(rid), "anna")  # else perhaps a moment later
     reviews = desk.coders.reviews(desk.recording(rid))
     assert reviews._journal is not None
     with monkeypatch.context() as patched:

@@ -208,6 +208,19 @@ class Reviews:
                 self._begin(layer, body, by=by, name=id)
             return self.state(layer)
 
+    def as_it_would_begin(self, layer: str, start: Literal["machine", "nothing"]) -> Answer:
+        """The :meth:`state` of a review that has not begun, as it will be when it has; nothing is saved."""
+        with self._lock:
+            events = beginning(start, find=partial(self._layer_to_begin_from, layer))
+            number = self._number + (0 if self.read_only else 1)
+            return self.state(layer) | {"events": events_json(events), "began_from": start, "revision": number}
+
+    def begin_once(self, layer: str, start: Literal["machine", "nothing"], *, by: str) -> None:
+        """Begin a review unless it has begun; errors as of :meth:`begin`."""
+        with self._lock:
+            if not self.has_begun(layer):
+                self.begin(layer, start, by=by)
+
     def adjudicate(self, a: str, b: str, *, by: str, id: str = "") -> str:
         """Begin the review in which two layers are brought together, if there is none; gives its name.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
+from starlette.background import BackgroundTask
 
 from metst.coding.layers import MACHINE
 from metst.coding.reviewed import layer_event_json
 from metst.coding.reviews import Reviews
 from metst.coding.wanted import ConflictError
-from metst.errors import DataError, OutputError
+from metst.errors import DataError, MetstError, OutputError
 from metst.review.bodies import (
     Adjudicate,
     Adjudicated,
@@ -26,6 +28,7 @@ from metst.review.bodies import (
     Step,
 )
 from metst.review.desk import AtDesk, Desk
+from metst.review.recordings import Recording
 from metst.review.refusals import Refused
 
 router = APIRouter(prefix="/api/recordings/{rid}", tags=["reviews"])
@@ -55,8 +58,15 @@ def get_layers(desk: AtDesk, rid: str) -> Response:
 @router.get("/review", response_model=ReviewTold)
 def get_review(desk: AtDesk, rid: str, layer: str | None = None) -> Response:
     """All of a review: the coder's own, or one that the coder may see."""
-    # As it is: to check ten thousand events anew would take a second.
-    return JSONResponse(desk.coders.state(desk.recording(rid), layer or desk.coder))
+    recording, name = desk.recording(rid), layer or desk.coder
+    # As it is: to check ten thousand events anew would take a second.  It is begun, on the disk, when it is on its way.
+    begin = BackgroundTask(_begin_meanwhile, desk, recording, name)
+    return JSONResponse(desk.coders.state(recording, name), background=begin)
+
+
+def _begin_meanwhile(desk: Desk, recording: Recording, name: str) -> None:
+    with suppress(MetstError):  # who changes something is told
+        desk.coders.have_begun(recording, name)
 
 
 def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Reviews, str]:
