@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
 import sys
 import tempfile
 import threading
@@ -36,8 +37,10 @@ MINUTES = 60
 EVENTS = 10_000
 PAINTS = 150  # of the timeline, at each width
 STEPS = 100
+TRACED_TIMES, TRACED_S = 3, 0.7  # how often the browser is asked what it did, and how long it is given
 UPLOAD_BYTES = 10**9
 CHUNK_BYTES = 2**20
+TRACE = "blink.user_timing,devtools.timeline,disabled-by-default-devtools.timeline"  # categories of the browser
 PARTS = ("ready", "fluid", "steps", "weight", "upload")
 
 FLUID = """
@@ -50,6 +53,7 @@ const drawn = [], flushed = [], between = [];
 document.addEventListener("metst:drawn", (event) => drawn.push(event.detail));
 let last = 0, count = 0;
 function turn(now) {
+  performance.mark("metst:turn");
   if (last) between.push(now - last);
   last = now;
   const wheel = (values) => stack.dispatchEvent(new WheelEvent("wheel", {bubbles: true, cancelable: true,
@@ -133,24 +137,37 @@ def measure_ready(page: Page, server: Server, times: int) -> None:
         )
 
 
-def busy_s(page: Page) -> float:
-    """Processor time of the page's thread: what other programs take does not count."""
-    metrics = page.browser.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
-    return next(float(each["value"]) for each in metrics if each["name"] == "TaskDuration")
+def traced(page: Page) -> list[dict[str, Any]]:
+    """What the browser wrote down of its work since it was last asked: to ask makes it write, after a while."""
+    found: list[dict[str, Any]] = []
+    for _ in range(TRACED_TIMES):
+        messages = (json.loads(line["message"])["message"] for line in page.browser.get_log("performance"))
+        found += [each["params"] for each in messages if each["method"] == "Tracing.dataCollected"]
+        time.sleep(TRACED_S)
+    return found
+
+
+def busy_ms(page: Page) -> list[float]:
+    """Processor time of the page's thread for each paint, all that it did: what other programs take does not count."""
+    events = traced(page)
+    turns = [each for each in events if each["name"] == "metst:turn"]
+    own = turns[0]["pid"], turns[0]["tid"]
+    tasks = [each for each in events if each["name"] == "RunTask" and (each["pid"], each["tid"]) == own]
+    turn = np.searchsorted(sorted(each["ts"] for each in turns), [each["ts"] + each["dur"] for each in tasks])
+    spent = np.bincount(turn, weights=[each.get("tdur", 0) for each in tasks], minlength=len(turns) + 1) / 1000
+    return list(spent[1:].tolist())  # what came before the first turn is left out
 
 
 def measure_fluid(page: Page) -> None:
-    page.browser.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     page.until("return document.documentElement.dataset.whole")
     for words, clicks in (("whole recording", 0), ("some minutes", 12), ("some seconds", 26)):
         for mode in ("pan", "zoom"):
             page.keys("0", *("+" * (clicks // 3)))
-            before = busy_s(page)
+            traced(page)
             drawn, flushed, between = page.browser.execute_async_script(FLUID, PAINTS, mode)
-            busy = 1000 * (busy_s(page) - before) / PAINTS
             both = [a + b for a, b in zip(drawn, flushed, strict=False)]
             print(f"{mode:4}, {words:15}: drawing {spread(drawn)}; with painting {spread(both)}")
-            print(f"{'':23}processor time {busy:.1f} ms per paint; screen, two per paint: {spread(between)}")
+            print(f"{'':23}processor time per paint {spread(busy_ms(page))}; screen, two per paint: {spread(between)}")
 
 
 def measure_steps(page: Page) -> None:
@@ -229,7 +246,7 @@ def measure_page(folder: Path, wanted: list[str]) -> None:
     hour, clip = long_results(folder), clip_results(folder)
     profile = folder / "profile"
     profile.mkdir()
-    with browsing(profile) as browser:
+    with browsing(profile, trace=TRACE) as browser:
         browser.set_script_timeout(300)
         with serving(hour, output=folder / "none") as server:
             page: Any = Page(browser, server.url)

@@ -74,18 +74,25 @@ def analyze(
     started, path, settings = time.perf_counter(), Path(path), settings or AnalyzeSettings()
     loaded = (model if isinstance(model, Model) else load_model(model)).as_used(point=operating_point)
     info, content = probe_video(path, rate_hz=rate_hz), content_hash(path)
-    measured = measure_motion(
-        info, settings=settings, content=content, rate_hz=rate_hz, landmarks=landmarks, cache=cache,
-        on_progress=on_progress,
-    )  # fmt: skip
+    measured = measure_motion(info, settings=settings, content=content, rate_hz=rate_hz, landmarks=landmarks,
+                              cache=cache, on_progress=on_progress)  # fmt: skip
     motion = _usable(measured.motion, name=path.name)
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
     source = source_of(path, info=info, grid=scores.grid, content=content, changed=measured.changed)
-    return _analysis(source, measured, scores=scores, model=loaded, settings=settings, started=started)
+    return _analysis(
+        source, measured, scores=scores, model=loaded, settings=settings, landmarks=landmarks, started=started
+    )
 
 
 def _analysis(
-    source: Source, measured: Measured, *, scores: Series, model: Model, settings: AnalyzeSettings, started: float
+    source: Source,
+    measured: Measured,
+    *,
+    scores: Series,
+    model: Model,
+    settings: AnalyzeSettings,
+    landmarks: FloatArray | None,
+    started: float,
 ) -> Analysis:
     """All that was found, and how; ``started`` is of :func:`time.perf_counter`."""
     from metst.inference import decode_events
@@ -100,7 +107,7 @@ def _analysis(
         motion=measured.motion,
         events=decode_events(scores, model=model),
         model=model.describe(),
-        settings=resolved_settings(settings, model=model),
+        settings=resolved_settings(settings, model=model, landmarks=landmarks),
         problems=(*measured.problems, *filter(None, notes)),
         version=version("metst"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -109,10 +116,18 @@ def _analysis(
     )
 
 
-def resolved_settings(settings: AnalyzeSettings, *, model: Model) -> dict[str, Any]:
-    """All settings of an analysis, as its files have them: of face and motion, and those that come with the model."""
+def resolved_settings(
+    settings: AnalyzeSettings, *, model: Model, landmarks: FloatArray | None = None
+) -> dict[str, Any]:
+    """All settings of an analysis, as its files have them: of face and motion, and those that come with the model.
+
+    Landmarks that were given are told by their digest; without them there is no such key.
+    """
+    from metst.motion.cache import landmarks_digest
+
     of_model = model.info.model_dump(mode="json", include={"input", "scoring", "decode"})
-    return settings.model_dump(mode="json") | of_model
+    given = {} if landmarks is None else {"landmarks": landmarks_digest(landmarks)}
+    return settings.model_dump(mode="json") | of_model | given
 
 
 def _usable(motion: Motion, *, name: str) -> Motion:

@@ -78,15 +78,19 @@ def serving(*results: Path, output: Path, **options: Any) -> Iterator[Server]:
 
 
 @contextmanager
-def browsing(profile: Path, *, width: int = 1440, height: int = 900) -> Iterator[Any]:
-    """Chromium without a screen."""
+def browsing(profile: Path, *, width: int = 1440, height: int = 900, trace: str = "") -> Iterator[Any]:
+    """Chromium without a screen; with categories of ``trace`` its log ``performance`` tells what it did."""
     if BROWSER is None or DRIVER is None:
         pytest.skip("no Chromium with its driver on this machine")
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
     for argument in (*QUIET, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
         options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    logs = {"browser": "ALL"}
+    if trace:
+        logs["performance"] = "ALL"
+        options.add_experimental_option("perfLoggingPrefs", {"traceCategories": trace})
+    options.set_capability("goog:loggingPrefs", logs)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
     try:
         yield driver

@@ -20,6 +20,10 @@ KINDS = ("move", "relabel", "split", "merge", "add", "remove", "accept", "reject
 
 Json = dict[str, Any]
 
+QUICK = next((each for each in ("/dev/shm",) if os.access(each, os.W_OK)), None)
+"""Where logs lie that are written again and again: in memory, where there is such a place, as each entry waits for the
+disk otherwise.  What a killed process had written is there as well as on a disk."""
+
 
 def recorded(events: int = 5, *, content: str = "a1", others: tuple[Layer, ...] = ()) -> Coding:
     """What a machine found in a recording of 600 frames: ``events`` events, and layers of others."""

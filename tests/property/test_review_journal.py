@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.reviewing import KINDS, changes_for, code_until_killed, opened, recorded, seen
+from helpers.reviewing import KINDS, QUICK, changes_for, code_until_killed, opened, recorded, seen
 from metst.coding import ConflictError, Reviews
 from metst.coding.journal import Recording, open_journal, read_journal
 from metst.coding.reviewed import Edit, apply, event_json, event_of, fold, invert
@@ -31,7 +31,13 @@ edits = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 10**6)), min_s
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as path:
+    with tempfile.TemporaryDirectory(dir=QUICK) as path:
+        yield Path(path)
+
+
+@pytest.fixture
+def other() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=QUICK) as path:
         yield Path(path)
 
 
@@ -57,9 +63,9 @@ class Coder:
 
 
 @given(edits, st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_as_many_undos_as_edits_are_the_start(made: list[tuple[str, int]], data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory() as path:
+    with tempfile.TemporaryDirectory(dir=QUICK) as path:
         coder = Coder(Path(path))
         states = [seen(coder.state)]
         for kind, seed in made:
@@ -85,7 +91,7 @@ def test_as_many_undos_as_edits_are_the_start(made: list[tuple[str, int]], data:
 @given(edits)
 @settings(max_examples=20, deadline=None)
 def test_the_log_alone_gives_what_is_in_memory(made: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory() as path:
+    with tempfile.TemporaryDirectory(dir=QUICK) as path:
         coder = Coder(Path(path))
         for number, (kind, seed) in enumerate(made):
             coder.edit(kind, seed)
@@ -100,7 +106,7 @@ def test_the_log_alone_gives_what_is_in_memory(made: list[tuple[str, int]]) -> N
 
 
 @given(edits)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_inverted_edits_of_a_fold_give_its_start(made: list[tuple[str, int]]) -> None:
     from metst.coding.wanted import as_changes, wanted_changes
 
@@ -117,14 +123,14 @@ def test_inverted_edits_of_a_fold_give_its_start(made: list[tuple[str, int]]) ->
 
 
 def _beginning() -> list[Json]:
-    with tempfile.TemporaryDirectory() as path, opened(Path(path)) as reviews:
+    with tempfile.TemporaryDirectory(dir=QUICK) as path, opened(Path(path)) as reviews:
         return list(reviews.begin("anna", "machine", by="anna")["events"])
 
 
 @given(edits)
 @settings(max_examples=20, deadline=None)
 def test_a_window_that_saw_less_never_wins(made: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory() as path:
+    with tempfile.TemporaryDirectory(dir=QUICK) as path:
         coder = Coder(Path(path))
         old = coder.state
         for kind, seed in made:
@@ -151,9 +157,9 @@ def test_a_window_that_saw_less_never_wins(made: list[tuple[str, int]]) -> None:
 
 
 @given(edits)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_what_is_sent_twice_is_done_once(made: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory() as path:
+    with tempfile.TemporaryDirectory(dir=QUICK) as path:
         coder = Coder(Path(path))
         for number, (kind, seed) in enumerate(made):
             changes = changes_for(kind, coder.state, random.Random(seed))
@@ -187,6 +193,14 @@ def _scripted(folder: Path) -> tuple[Reviews, Json, list[Json]]:
     return coder.reviews, coder.state, coder.reviews.history("anna")
 
 
+THOROUGHLY = pytest.mark.parametrize("each_bit", [False, pytest.param(True, marks=pytest.mark.slow)])
+
+
+def _bits(size: int, draw: random.Random, each: bool) -> Iterator[int]:
+    """All bits of so many bytes, or one of each byte."""
+    return iter(range(8 * size)) if each else (8 * byte + draw.randrange(8) for byte in range(size))
+
+
 def _found(folder: Path, state: Json, history: list[Json]) -> str:
     """Whether a log gives the same as was written, or is told by name; all else is not allowed."""
     try:
@@ -197,18 +211,19 @@ def _found(folder: Path, state: Json, history: list[Json]) -> str:
         return "same" if (reviews.state("anna"), reviews.history("anna")) == (state, history) else "other"
 
 
-def test_no_flipped_bit_reads_back_as_other_values(folder: Path, tmp_path: Path) -> None:
+@THOROUGHLY
+def test_no_flipped_bit_reads_back_as_other_values(folder: Path, other: Path, each_bit: bool) -> None:
     reviews, state, history = _scripted(folder)
     reviews.close()
     whole = (folder / REVIEW_FILE).read_bytes()
     draw = random.Random(7)
-    # All of SQLite's header and of the heads of the pages behind it, and bits from anywhere.
-    bits = {*range(8 * 120), *(draw.randrange(8 * len(whole)) for _ in range(600))}
+    # SQLite's header and the heads of the pages behind it, and bits from anywhere.
+    bits = {*_bits(120, draw, each_bit), *(draw.randrange(8 * len(whole)) for _ in range(600 if each_bit else 120))}
     told = 0
     for number, bit in enumerate(sorted(bits)):
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
-        place = tmp_path / str(number)
+        place = other / str(number)
         place.mkdir()
         (place / REVIEW_FILE).write_bytes(data)
         found = _found(place, state, history)
@@ -217,19 +232,21 @@ def test_no_flipped_bit_reads_back_as_other_values(folder: Path, tmp_path: Path)
     assert told > len(bits) // 10  # else nothing of what is kept was met
 
 
-def test_no_flipped_bit_beside_the_log_reads_back_as_other_values(folder: Path, tmp_path: Path) -> None:
+@THOROUGHLY
+def test_no_flipped_bit_beside_the_log_reads_back_as_other_values(folder: Path, other: Path, each_bit: bool) -> None:
     reviews, state, history = _scripted(folder)
-    killed = tmp_path / "killed"
+    killed = other / "killed"
     shutil.copytree(folder, killed)  # as the files are when the process is no more
     reviews.close()
     beside = f"{REVIEW_FILE}-wal"
     whole = (killed / beside).read_bytes()
     assert whole
     draw = random.Random(8)
-    for number, bit in enumerate([*range(8 * 32), *(draw.randrange(8 * len(whole)) for _ in range(200))]):
+    anywhere = [draw.randrange(8 * len(whole)) for _ in range(200 if each_bit else 60)]
+    for number, bit in enumerate([*_bits(32, draw, each_bit), *anywhere]):
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
-        place = tmp_path / str(number)
+        place = other / str(number)
         place.mkdir()
         shutil.copy(killed / REVIEW_FILE, place)
         (place / beside).write_bytes(data)
@@ -246,7 +263,7 @@ def test_a_log_that_was_cut_off_is_told(folder: Path, share: float) -> None:
         opened(folder)
 
 
-def test_rows_that_are_taken_out_put_in_or_changed_are_told(folder: Path, tmp_path: Path) -> None:
+def test_rows_that_are_taken_out_put_in_or_changed_are_told(folder: Path, other: Path) -> None:
     reviews, state, history = _scripted(folder)
     reviews.close()
     assert _found(folder, state, history) == "same"
@@ -259,7 +276,7 @@ def test_rows_that_are_taken_out_put_in_or_changed_are_told(folder: Path, tmp_pa
         "INSERT INTO entries SELECT number + 1, layer, 'undo', by, at, 'x', body, checksum FROM entries"
         " ORDER BY number DESC LIMIT 1",
     )):  # fmt: skip
-        place = tmp_path / str(number)
+        place = other / str(number)
         shutil.copytree(folder, place)
         with sqlite3.connect(place / REVIEW_FILE) as connection:
             assert connection.execute(statement).rowcount == 1
@@ -383,8 +400,8 @@ def _check_all_there(place: Path, told: list[tuple[str, Json]]) -> None:
         assert seen(reviews.state("anna")) == told[0][1]
 
 
-def test_no_confirmed_edit_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    assert _killed(20, tmp_path) > 100  # else nothing was at stake
+def test_no_confirmed_edit_is_lost_when_the_process_is_killed(folder: Path) -> None:
+    assert _killed(6, folder) > 30  # else nothing was at stake
 
 
 @pytest.mark.slow

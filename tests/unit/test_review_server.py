@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,13 +20,16 @@ import httpx
 import numpy as np
 import pytest
 
+import metst.review
 from helpers.analyses import make_analysis
 from helpers.numbered_clips import numbered_picture, results_of
 from helpers.review_server import TOKEN, only, serving
+from helpers.reviewing import QUICK
 from metst.coding.layers import Coding, Layer, LayerEvent
 from metst.coding.layers_folder import write_layers
 from metst.results import Analysis, Custody, read_analysis, write_analysis
 from metst.results.analysis_folder import REVIEW_FILE
+from metst.results.flags import WORDS
 from metst.review.desk import Desk
 from metst.review.gate import Address
 from metst.video import write_video
@@ -42,9 +48,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copy(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path / "work")
-    return tmp_path / "work"
+def copy(made: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=QUICK) as folder:
+        shutil.copytree(made, Path(folder) / "work")
+        yield Path(folder) / "work"
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +318,14 @@ def test_a_recording_and_its_series(served: Served, copy: Path) -> None:
     length = np.linalg.norm(analysis.motion.displacement.values[:, at], axis=1)
     np.testing.assert_allclose(series("motion/mouth"), length, rtol=1e-6)
     np.testing.assert_array_equal(series("quality/mouth"), analysis.motion.quality[:, at])
+    found = client.get(f"{path}/conditions").json()
+    for number, region in enumerate(told["regions"]):
+        held = np.zeros(FRAMES, np.uint8)
+        for each in found:
+            if each["region"] == region:
+                bit = next(bit for bit, word in WORDS.items() if word == each["condition"])
+                held[each["first_frame"] - 1 : each["last_frame"]] |= np.uint8(bit)
+        np.testing.assert_array_equal(held, analysis.motion.conditions[:, number])
     assert all(series(name).size == FRAMES for name in told["series"])
     assert client.get(f"{path}/series/none").status_code == 404
 
@@ -328,6 +343,86 @@ def test_gaps_and_conditions(tmp_path: Path) -> None:
     assert (first["first_frame"], first["last_frame"]) == (held[0] + 1, held[-1] + 1)
     assert told["video"]["state"] == "missing"
     assert "--videos" in told["video"]["hint"]
+
+
+def test_a_review_is_shown_before_it_has_begun_as_it_will_be(tmp_path: Path) -> None:
+    write_analysis(make_analysis(events=3), tmp_path / "a")
+    with serving(tmp_path) as (client, desk):
+        recording = desk.recording(only(client))
+        shown = desk.coders.state(recording, "anna")
+        assert not (tmp_path / "a" / REVIEW_FILE).exists()
+        told = client.get(f"/api/recordings/{recording.id}/review").json()
+        again = client.get(f"/api/recordings/{recording.id}/review").json()
+        desk.coders.have_begun(recording, "anna")
+        assert (tmp_path / "a" / REVIEW_FILE).exists()
+        assert shown == told == again == json.loads(json.dumps(desk.coders.state(recording, "anna")))
+        assert [each["kind"] for each in client.get(f"/api/recordings/{recording.id}/history").json()] == ["begin"]
+
+
+def test_all_modules_of_the_page_are_asked_for_at_once() -> None:
+    page = Path(metst.review.__file__).parent / "page"
+    asked = set(re.findall(r'modulepreload" href="/static/([^"]+)"', (page / "index.html").read_text(encoding="utf-8")))
+    assert asked | {"main.js"} == {each.name for each in page.glob("*.js")}
+
+
+def test_movement_is_displacement_without_slow_drift(tmp_path: Path) -> None:
+    made = make_analysis(duration_s=60, events=0, gaps=((30.0, 31.0, "no face"),))
+    values = made.motion.displacement.values.copy()
+    time_s = made.grid.time_s
+    drift = np.where(time_s < 30, time_s, time_s - 31)[:, None] * np.float32([0.01, -0.005])  # up to .3 face units
+    bump = (0.02 * np.exp(-(((time_s - 20) / 0.1) ** 2)))[:, None] * np.float32([0, 1])
+    values[:, 0] = np.where(np.isfinite(values[:, 0]), drift + bump, np.nan)
+    motion = replace(made.motion, displacement=replace(made.motion.displacement, values=values))
+    write_analysis(replace(made, motion=motion), tmp_path / "a", motion_format="safetensors")
+    with serving(tmp_path) as (client, _):
+        path = f"/api/recordings/{only(client)}"
+        region = client.get(path).json()["regions"][0]
+        moved = np.frombuffer(client.get(f"{path}/series/movement/{region}").content, "<f4")
+    at = int(np.abs(time_s - 20).argmin())
+    assert moved[at] == pytest.approx(0.02, abs=0.002)
+    # Two seconds from the ends of a stretch, where there is no more to tell drift by, at most their drift is left.
+    inner = ((time_s > 3) & (time_s < 27)) | ((time_s > 34) & (time_s < 57))
+    assert moved[inner & (np.abs(time_s - 20) > 0.5)].max() < 0.002
+    assert np.nanmax(moved) < 0.03
+    assert np.isnan(moved[(time_s > 30.1) & (time_s < 30.9)]).all()
+
+
+def test_a_release_sent_twice_is_done_once(tmp_path: Path) -> None:
+    write_analysis(make_analysis(events=1), tmp_path / "a")
+    with serving(tmp_path) as (client, _):
+        path = f"/api/recordings/{only(client)}"
+
+        def release(name: str, released: bool) -> bool:
+            return bool(client.post(f"{path}/release", json={"id": name, "released": released}).json()["released"])
+
+        assert release("one", True)
+        assert release("one", True)
+        assert not release("two", False)
+        assert not release("one", True)  # it came late, and was done before
+        kinds = [each["kind"] for each in client.get(f"{path}/history").json()]
+        assert kinds.count("release") == 2
+        used = client.post(f"{path}/undo", json={"id": "one"})
+        assert used.status_code == 400
+        assert "was used for something else" in used.json()["detail"]
+
+
+def test_recordings_are_looked_for_at_any_depth(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metst.review.videos._WALK_AGAIN_S", 0.0)
+    monkeypatch.setattr("metst.review.videos._LOOK_AGAIN_S", 0.0)
+    shutil.copytree(copy / "results" / "clip", tmp_path / "r" / "clip")
+    (video,) = copy.glob("*.mp4")
+    deep = tmp_path / "videos" / "2026" / "lab"
+    deep.mkdir(parents=True)
+    (tmp_path / "videos" / ".hidden").mkdir()
+    shutil.copy(video, tmp_path / "videos" / ".hidden")
+    with serving(tmp_path / "r", videos=(tmp_path / "videos",)) as (client, _):
+        path = f"/api/recordings/{only(client)}/video"
+        assert client.get(path).json()["state"] == "missing"
+        shutil.copy(video, deep)
+        assert client.get(path).json()["state"] == "found"
+        assert client.get(path.replace("video", "frames/5.jpg")).status_code == 200
+        (tmp_path / "videos" / video.name).write_bytes(b"another one")  # less deep, but not the one that was analysed
+        assert client.get(path).json()["state"] == "found"
 
 
 def test_layers_without_an_analysis_are_shown(copy: Path, tmp_path: Path) -> None:
@@ -499,6 +594,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(served: Served, monkeypatch: py
     client, desk = served
     rid = only(client)
     before = client.get(f"/api/recordings/{rid}/review").json()
+    desk.coders.have_begun(desk.recording(rid), "anna")  # else perhaps a moment later
     reviews = desk.coders.reviews(desk.recording(rid))
     assert reviews._journal is not None
     with monkeypatch.context() as patched:

@@ -25,6 +25,7 @@ from metst.cli.console import (
 from metst.cli.options import (
     AsJson,
     ExpectedRate,
+    LandmarkTables,
     ModelName,
     OutputFolder,
     PointName,
@@ -37,6 +38,7 @@ from metst.cli.options import (
     reachable_model,
 )
 from metst.config import DEFAULT_POINT
+from metst.errors import FAULTS_SHOWN, UsageError
 from metst.evaluation.analyses import (
     CORPUS_PAGE,
     CORPUS_TABLE,
@@ -52,6 +54,12 @@ from metst.evaluation.executors import Executor, alone
 if TYPE_CHECKING:
     from metst.results import Analysis
 
+ShowIdentity = Annotated[
+    bool, typer.Option("--show-identity", help="Do not blur faces in the report, nor cover eyes in the video.")
+]
+UseCache = Annotated[
+    bool, typer.Option("--cache/--no-cache", help="Keep the motion (no pictures) for the next run, and use it.")
+]
 _TOLD = 20
 """Recordings whose candidates are told on the screen, at most; set by hand."""
 
@@ -71,14 +79,11 @@ def analyze(
     operating_point: PointName = DEFAULT_POINT,
     expected_per_min: ExpectedRate = None,
     fps: Rate = None,
+    landmarks: LandmarkTables = None,
     motion_format: Annotated[MotionFormat, typer.Option(help="Format of the motion file.")] = "csv",
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write a video that shows the motion.")] = False,
-    show_identity: Annotated[
-        bool, typer.Option("--show-identity", help="Do not blur faces in the report, nor cover eyes in the video.")
-    ] = False,
-    use_cache: Annotated[
-        bool, typer.Option("--cache/--no-cache", help="Keep the motion (no pictures) for the next run, and use it.")
-    ] = True,
+    show_identity: ShowIdentity = False,
+    use_cache: UseCache = True,
     person: Annotated[str, typer.Option(help="Name or code of the person: kept in the results, see purge.")] = "",
     consent: Annotated[str, typer.Option(help="Reference to the consent: kept in the results.")] = "",
     delete_by: Annotated[
@@ -106,7 +111,8 @@ def analyze(
     where, output = one_by_one(where), reachable(output, where)
     recordings = find_recordings([reachable(each, where) for each in inputs], output=output)
     tell_folders(recordings)
-    tasks = [AnalysisTask(each.path, output / each.name, choices, again=again) for each in recordings]
+    tables = _tables(landmarks, [each.path for each in recordings], where=where)
+    tasks = [AnalysisTask(each.path, output / each.name, choices, again, tables.get(each.path)) for each in recordings]
     if one := [task.path for task in tasks] == inputs[:1] and where.kind == "local":
         lines = [_analyze_one(tasks[0], where)]
     else:
@@ -117,6 +123,21 @@ def analyze(
     problems = [problem for line in lines for problem in _problems(line)]
     if code := ended_with(problems, failed=sum("error" in line for line in lines), of=len(lines)):
         raise typer.Exit(code)
+
+
+def _tables(landmarks: Path | None, paths: list[Path], *, where: Executor) -> dict[Path, Path]:
+    """The table of landmarks of each recording, if any were given."""
+    if landmarks is None:
+        return {}
+    landmarks = reachable(landmarks, where)
+    if not landmarks.is_dir():
+        if len(paths) > 1:
+            raise UsageError(f"{landmarks} is one table for {len(paths)} recordings: give a folder with one for each")
+        return dict.fromkeys(paths, landmarks)
+    tables = {path: landmarks / f"{path.name if path.is_dir() else path.stem}.csv" for path in paths}
+    if missing := [table.name for table in tables.values() if not table.is_file()]:
+        raise UsageError(f"{landmarks} has no {', '.join(missing[:FAULTS_SHOWN])}: expected a table for each recording")
+    return tables
 
 
 def _problems(line: dict[str, Any]) -> list[str]:

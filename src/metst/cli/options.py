@@ -33,6 +33,15 @@ ReviewsOf = Annotated[
     str | None,
     typer.Option("--coder", help="With --from-reviews: whose.", show_default="adjudicated ones, or the only ones"),
 ]
+LandmarkTables = Annotated[
+    Path | None,
+    typer.Option(
+        "--landmarks",
+        help="Table of OpenFace or py-feat with the landmarks, in place of metst's own; of several recordings a folder"
+        " with NAME.csv for each.",
+        show_default=False,
+    ),
+]
 ModelName = Annotated[str, typer.Option("--model", help="Name of a packaged model, or a checkpoint folder.")]
 ExpectedRate = Annotated[
     float | None,

@@ -36,7 +36,10 @@ def review(
     ),
     videos: Annotated[
         list[Path] | None,
-        typer.Option("--videos", help="Folder with recordings, if they do not lie beside the results; again for more."),
+        typer.Option(
+            "--videos",
+            help="Folder with recordings, at any depth, if they do not lie beside the results; again for more.",
+        ),
     ] = None,
     coder: Annotated[str | None, typer.Option(help="Whose layer is edited.", show_default="your login name")] = None,
     without_machine: Annotated[

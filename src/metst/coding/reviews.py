@@ -22,7 +22,7 @@ from metst.coding.beginnings import Start, beginning
 from metst.coding.journal import Journal, check_recording, open_journal, read_journal, recording_of
 from metst.coding.layers import MACHINE, Coding, Layer, coder_of, one_line
 from metst.coding.layers_folder import read_coding
-from metst.coding.reviewed import VERDICTS, Change, change_json, events_json, kept_json
+from metst.coding.reviewed import VERDICTS, Change, ReviewEvent, change_json, events_json, kept_json
 from metst.coding.unfolding import Entry, Kind, Review, unfold
 from metst.coding.wanted import ConflictError, as_changes, wanted_changes
 from metst.errors import OutputError, UsageError
@@ -119,6 +119,12 @@ class Reviews:
         with self._lock:
             return self._reviews.get(layer, Review(layer)).state()
 
+    def steps(self, layer: str) -> Answer:
+        """What a review would take back and make again next: ``can_undo, can_redo``, null where nothing."""
+        with self._lock:
+            review = self._reviews.get(layer, Review(layer))
+            return {"can_undo": review.can_undo, "can_redo": review.can_redo}
+
     def history(self, layer: str) -> list[Answer]:
         """All that was done in a review, in order: ``number, kind, by, at, what, undone``."""
         with self._lock:
@@ -201,6 +207,19 @@ class Reviews:
                 body = {"from": start, "layers": list(layers), "agreed_only": agreed_only}
                 self._begin(layer, body, by=by, name=id)
             return self.state(layer)
+
+    def as_it_would_begin(self, layer: str, start: Literal["machine", "nothing"]) -> Answer:
+        """The :meth:`state` of a review that has not begun, as it will be when it has; nothing is saved."""
+        with self._lock:
+            events = beginning(start, find=partial(self._layer_to_begin_from, layer))
+            number = self._number + (0 if self.read_only else 1)
+            return self.state(layer) | {"events": events_json(events), "began_from": start, "revision": number}
+
+    def begin_once(self, layer: str, start: Literal["machine", "nothing"], *, by: str) -> None:
+        """Begin a review unless it has begun; errors as of :meth:`begin`."""
+        with self._lock:
+            if not self.has_begun(layer):
+                self.begin(layer, start, by=by)
 
     def adjudicate(self, a: str, b: str, *, by: str, id: str = "") -> str:
         """Begin the review in which two layers are brought together, if there is none; gives its name.
@@ -290,8 +309,7 @@ class Reviews:
             "revision": review.revision,
             "events": events_json(review.events[key] for key in keys if key in review.events),
             "removed": [key for key in keys if key not in review.events],
-            "can_undo": review.can_undo,
-            "can_redo": review.can_redo,
+            **self.steps(entry.layer),
         }
 
     def _step(self, layer: str, kind: Literal["undo", "redo"], *, by: str, name: str, revision: int | None) -> Answer:
@@ -331,7 +349,7 @@ class Reviews:
         if review.began is not None and "coder" in review.began:
             body = body | {"coder": review.began["coder"]}
         body = body | {"what": f"began from {_told(body)}", "events": [kept_json(each) for each in events]}
-        self._append(layer, "begin", body, by=by, name=name)
+        self._append(layer, "begin", body, by=by, name=name, events=events)
 
     def _layer_to_begin_from(self, layer: str, name: str) -> Layer:
         """The layer of a name: a review other than the one that begins, else of the results."""
@@ -352,6 +370,7 @@ class Reviews:
         by: str,
         name: str,
         changes: tuple[Change, ...] | None = None,
+        events: Sequence[ReviewEvent] | None = None,
     ) -> Entry:
         """Save an entry, then apply it."""
         if self.read_only:
@@ -364,7 +383,7 @@ class Reviews:
         self._journal.append(entry)
         self._number = entry.number
         self._ids[entry.id] = entry
-        self._reviews.setdefault(layer, Review(layer)).take(entry, changes)
+        self._reviews.setdefault(layer, Review(layer)).take(entry, changes, events=events)
         return entry
 
 

@@ -147,7 +147,9 @@ class Review:
         number = int(entry.body.get("entry", entry.number))
         return [change.key for change in self._edits.get(number, ())]
 
-    def take(self, entry: Entry, changes: tuple[Change, ...] | None = None) -> None:
+    def take(
+        self, entry: Entry, changes: tuple[Change, ...] | None = None, *, events: Iterable[ReviewEvent] | None = None
+    ) -> None:
         """Add the next entry.
 
         Parameters
@@ -156,6 +158,8 @@ class Review:
             With the number after that of the log's last.
         changes : tuple of Change, optional
             What an edit's body says, where that is known already.
+        events : iterable of ReviewEvent, optional
+            The same of a beginning.
 
         Raises
         ------
@@ -163,15 +167,16 @@ class Review:
             It does not follow from those before it.
         """
         try:
-            self._take(entry, changes)
+            self._take(entry, changes, events)
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
             raise DataError(f"entry {entry.number} of the log is none ({error})") from error
         self.revision = entry.number
         self.entries[entry.number] = entry
 
-    def _take(self, entry: Entry, changes: tuple[Change, ...] | None) -> None:
+    def _take(self, entry: Entry, changes: tuple[Change, ...] | None, events: Iterable[ReviewEvent] | None) -> None:
         if entry.kind == "begin":
-            self.events = {each["key"]: event_of(each) for each in entry.body["events"]}
+            begun = map(event_of, entry.body["events"]) if events is None else events
+            self.events = {each.key: each for each in begun}
             self.began, self.begun = entry.body, self.begun + len(self.events)
         elif entry.kind == "release":
             self.released = bool(entry.body["released"])

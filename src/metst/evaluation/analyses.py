@@ -16,7 +16,7 @@ from metst.spelling.names import check_name, printable
 from metst.storage.leftovers import sweep
 
 if TYPE_CHECKING:
-    from metst.arrays import OnProgress
+    from metst.arrays import Float32Array, OnProgress
     from metst.models.checkpoint import Model
     from metst.results import Analysis, AnalysisHeader, Custody, Source
 
@@ -86,12 +86,41 @@ class Choices:
 
 @dataclass(frozen=True)
 class AnalysisTask:
-    """One recording; all that a worker elsewhere needs to know."""
+    """One recording; all that a worker elsewhere needs to know.
+
+    Parameters
+    ----------
+    path : Path
+        The recording.
+    folder : Path
+        For its results.
+    choices : Choices
+        How it is analysed.
+    again : bool
+        Also if that is done.
+    landmarks : Path, optional
+        Table of landmarks in place of the face stage's own.
+    """
 
     path: Path
     folder: Path
     choices: Choices
     again: bool = False
+    landmarks: Path | None = None
+
+    def given_landmarks(self) -> Float32Array | None:
+        """The landmarks ``(T, 68, 2)`` of the table, if there is one.
+
+        Raises
+        ------
+        MetstError
+            It cannot be read, or is not of this recording.
+        """
+        from metst.formats.landmarks import read_landmarks
+
+        if self.landmarks is None:
+            return None
+        return read_landmarks(self.landmarks, video=self.path, rate_hz=self.choices.rate_hz)
 
 
 def do_analysis(task: AnalysisTask) -> None:
@@ -149,7 +178,10 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
     check_name(path)
     stamp = content_stamp(path)
     with only_writer(folder):
-        analysis = analyze(path, model=model, rate_hz=choices.rate_hz, cache=choices.cache, on_progress=on_progress)
+        analysis = analyze(
+            path, model=model, rate_hz=choices.rate_hz, landmarks=task.given_landmarks(), cache=choices.cache,
+            on_progress=on_progress,
+        )  # fmt: skip
         analysis = replace(analysis, custody=_custody(task, source=analysis.source))
         _clear(folder)  # what an earlier analysis left is not taken for part of this one, wherever this one stops
         write_analysis(analysis, folder, motion_format=choices.motion_format)
@@ -220,7 +252,7 @@ def is_done(task: AnalysisTask, *, model: Model) -> bool:
         header, overview = read_header(task.folder), read_overview(task.folder)
     except DataError:
         return False
-    settings = resolved_settings(AnalyzeSettings(), model=model)
+    settings = resolved_settings(AnalyzeSettings(), model=model, landmarks=task.given_landmarks())
     custody = asdict(header.custody)
     same = (
         overview.outputs == task.choices.outputs

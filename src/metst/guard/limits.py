@@ -69,7 +69,10 @@ SETTINGS = Limit("a file of settings", 64 * _MIB, "bytes")
 CHECKPOINT = Limit("a released checkpoint", 1024 * _MIB, "bytes")
 """A .pkl file, and what its tensors say that they hold; the largest released one has 20 MB."""
 
-LIMITS = (PICTURE, TABLE, WORKBOOK, CELLS, SETTINGS, CHECKPOINT)
+LANDMARKS = Limit("a table of landmarks", 4096 * _MIB, "bytes")
+"""Of OpenFace or py-feat: up to 20 kB a frame; two hours at 30 frames a second.  Read row by row."""
+
+LIMITS = (PICTURE, TABLE, WORKBOOK, CELLS, SETTINGS, CHECKPOINT, LANDMARKS)
 """All of them, as the documentation lists them."""
 
 

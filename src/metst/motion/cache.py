@@ -219,7 +219,12 @@ def motion_key(
         "face": settings.face.model_dump(mode="json"),
         "motion": settings.motion.model_dump(mode="json"),
         "rate_hz": rate_hz,
-        "landmarks": None if landmarks is None else array_digest(np.asarray(landmarks, np.float32)),
+        "landmarks": None if landmarks is None else landmarks_digest(landmarks),
     }
     fingerprint = xxhash.xxh3_64(json_key(decides)).hexdigest()
     return f"{content_hash}-{fingerprint}"
+
+
+def landmarks_digest(landmarks: FloatArray) -> str:
+    """What tells landmarks ``(T, 68, 2)`` that were given from others: shape and hash, as the face stage takes them."""
+    return array_digest(np.asarray(landmarks, np.float32))

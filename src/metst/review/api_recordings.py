@@ -13,7 +13,8 @@ from metst.review.answers import bytes_answer
 from metst.review.bodies import LayerKind
 from metst.review.desk import AtDesk, Desk
 from metst.review.jobs import JobState
-from metst.review.recordings import Recording, condition_runs, series_names, series_of
+from metst.review.measured_rows import condition_runs, regional_runs, series_names, series_of
+from metst.review.recordings import Recording
 from metst.review.refusals import NotAllowed
 from metst.review.videos import VideoState
 
@@ -68,7 +69,7 @@ class ConditionTold(BaseModel):
 
     first_frame: int
     last_frame: int
-    region: str | None
+    region: str | None = Field(description="null: one region or more, not told apart")
     condition: str
 
 
@@ -148,7 +149,7 @@ def get_recordings(desk: AtDesk) -> list[Listed]:
 def get_recording(desk: AtDesk, rid: str) -> RecordingTold:
     """What is small of a recording; series and pictures are got one by one."""
     recording = desk.recording(rid)
-    source, found = recording.source, recording.watch.check(wait_s=0)
+    source = recording.source
     seen = not recording.analysed or desk.coders.sees_machine(recording)
     tables = recording.tables if recording.analysed else None
     reviews = desk.coders.reviews(recording)
@@ -167,7 +168,7 @@ def get_recording(desk: AtDesk, rid: str) -> RecordingTold:
         gaps=[] if tables is None else [GapTold.model_validate(each) for each in tables.header.gaps],
         conditions=[ConditionTold(**each) for each in condition_runs(tables.conditions)] if tables is not None else [],
         problems=[] if tables is None else list(tables.header.problems),
-        video=VideoTold(state=found.state, hint=found.hint, copy_progress=recording.proxy_progress),
+        video=_video_of(recording),
         layers=[LayerTold(**vars(each)) for each in desk.coders.lines(recording)],
         read_only=reviews.read_only,
     )
@@ -176,6 +177,28 @@ def get_recording(desk: AtDesk, rid: str) -> RecordingTold:
 def _labels_in_use(desk: Desk, recording: Recording) -> list[str]:
     names = [each.name for each in desk.coders.lines(recording) if each.visible]
     return sorted({event.label for name in names for event in desk.coders.layer(recording, name).events})
+
+
+@router.get("/{rid}/conditions")
+def get_conditions(desk: AtDesk, rid: str) -> list[ConditionTold]:
+    """Conditions of each region; they are read with the motion, which takes longer than the rest."""
+    recording = desk.recording(rid)
+    if not recording.analysed:
+        return []
+    motion = recording.motion
+    return [ConditionTold(**each) for each in regional_runs(motion.conditions, regions=motion.displacement.channels)]
+
+
+@router.get("/{rid}/video")
+def get_video(desk: AtDesk, rid: str) -> VideoTold:
+    """Whether the recording is there now, and how far a quicker copy is."""
+    recording = desk.recording(rid)
+    return _video_of(recording)
+
+
+def _video_of(recording: Recording) -> VideoTold:
+    found = recording.watch.check(wait_s=0)
+    return VideoTold(state=found.state, hint=found.hint, copy_progress=recording.proxy_progress)
 
 
 @router.get("/{rid}/series/{name:path}", response_class=Response, responses=_BYTES)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
+from starlette.background import BackgroundTask
 
 from metst.coding.layers import MACHINE
 from metst.coding.reviewed import layer_event_json
+from metst.coding.reviews import Reviews
 from metst.coding.wanted import ConflictError
-from metst.errors import DataError, OutputError
+from metst.errors import DataError, MetstError, OutputError
 from metst.review.bodies import (
     Adjudicate,
     Adjudicated,
@@ -25,6 +28,7 @@ from metst.review.bodies import (
     Step,
 )
 from metst.review.desk import AtDesk, Desk
+from metst.review.recordings import Recording
 from metst.review.refusals import Refused
 
 router = APIRouter(prefix="/api/recordings/{rid}", tags=["reviews"])
@@ -54,11 +58,18 @@ def get_layers(desk: AtDesk, rid: str) -> Response:
 @router.get("/review", response_model=ReviewTold)
 def get_review(desk: AtDesk, rid: str, layer: str | None = None) -> Response:
     """All of a review: the coder's own, or one that the coder may see."""
-    # As it is: to check ten thousand events anew would take a second.
-    return JSONResponse(desk.coders.state(desk.recording(rid), layer or desk.coder))
+    recording, name = desk.recording(rid), layer or desk.coder
+    # As it is: to check ten thousand events anew would take a second.  It is begun, on the disk, when it is on its way.
+    begin = BackgroundTask(_begin_meanwhile, desk, recording, name)
+    return JSONResponse(desk.coders.state(recording, name), background=begin)
 
 
-def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Any, str]:
+def _begin_meanwhile(desk: Desk, recording: Recording, name: str) -> None:
+    with suppress(MetstError):  # who changes something is told
+        desk.coders.have_begun(recording, name)
+
+
+def _writable(desk: Desk, rid: str, layer: str | None) -> tuple[Reviews, str]:
     """The reviews of a recording and the layer that is changed, which has begun."""
     recording, name = desk.recording(rid), layer or desk.coder
     desk.coders.check_writable(recording, name)
@@ -76,7 +87,7 @@ def post_edits(desk: AtDesk, rid: str, body: Edits) -> Any:
     try:
         return reviews.edit(name, body.changes, by=desk.coder, what=body.what, id=body.id)
     except ConflictError as error:
-        return _conflict(error)
+        return _conflict(error, reviews, name)
     except DataError as error:
         raise Refused(str(error)) from error
 
@@ -88,7 +99,7 @@ def post_undo(desk: AtDesk, rid: str, body: Step) -> Any:
     try:
         return reviews.undo(name, by=desk.coder, id=body.id, revision=body.revision)
     except ConflictError as error:
-        return _conflict(error)
+        return _conflict(error, reviews, name)
 
 
 @router.post("/redo", response_model=Changed, responses=_STALE)
@@ -98,12 +109,12 @@ def post_redo(desk: AtDesk, rid: str, body: Step) -> Any:
     try:
         return reviews.redo(name, by=desk.coder, id=body.id, revision=body.revision)
     except ConflictError as error:
-        return _conflict(error)
+        return _conflict(error, reviews, name)
 
 
-def _conflict(error: ConflictError) -> JSONResponse:
-    told = Stale.model_validate({"detail": str(error), "events": error.events, "removed": error.removed})
-    return JSONResponse(told.model_dump(), status_code=409)
+def _conflict(error: ConflictError, reviews: Reviews, name: str) -> JSONResponse:
+    body = {"detail": str(error), "events": error.events, "removed": error.removed, **reviews.steps(name)}
+    return JSONResponse(Stale.model_validate(body).model_dump(), status_code=409)
 
 
 @router.post("/begin")
@@ -130,7 +141,7 @@ def post_begin(desk: AtDesk, rid: str, body: Begin) -> ReviewTold:
 def post_release(desk: AtDesk, rid: str, body: Release) -> ReviewTold:
     """Hand a layer on, or take it back."""
     reviews, name = _writable(desk, rid, body.layer)
-    return ReviewTold.model_validate(reviews.release(name, body.released, by=desk.coder))
+    return ReviewTold.model_validate(reviews.release(name, body.released, by=desk.coder, id=body.id))
 
 
 @router.get("/history")

@@ -74,6 +74,8 @@ class Stale(BaseModel):
     detail: str
     events: list[EventTold]
     removed: list[str]
+    can_undo: str | None
+    can_redo: str | None
 
 
 class Edits(_Body):
@@ -104,8 +106,9 @@ class Begin(_Body):
 
 
 class Release(_Body):
-    """Hand a layer on, or take it back."""
+    """Hand a layer on, or take it back; ``id`` is drawn anew for each: what comes twice is done once."""
 
+    id: str = Field("", max_length=100)
     layer: str | None = None
     released: bool
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from metst.coding.beginnings import Start, beginning
+from metst.coding.beginnings import Start
 from metst.coding.journal import read_journal
 from metst.coding.layers import MACHINE, Coding, Layer
 from metst.coding.layers_folder import read_coding
-from metst.coding.reviewed import events_json
 from metst.coding.reviews import Reviews, open_reviews
 from metst.coding.unfolding import unfold
 from metst.errors import DataError, OutputError
@@ -179,9 +178,13 @@ class Coders:
         return self.reviews(recording).begin(name, start, by=self.coder, layers=layers, agreed_only=agreed_only)
 
     def have_begun(self, recording: Recording, name: str) -> None:
-        """Begin the coder's own review, if it has not begun."""
-        if name == self.coder and not self.reviews(recording).has_begun(name):
-            self.state(recording, name)
+        """Begin the coder's own review, if it has not begun and anything can be saved."""
+        reviews = self.reviews(recording)
+        if name == self.coder and not reviews.read_only:
+            reviews.begin_once(name, self._start(recording), by=self.coder)
+
+    def _start(self, recording: Recording) -> Literal["machine", "nothing"]:
+        return "machine" if self.with_machine and recording.analysed else "nothing"
 
     def check_writable(self, recording: Recording, name: str) -> None:
         """Make sure that a layer is one that the coder may change.
@@ -231,18 +234,11 @@ class Coders:
     def state(self, recording: Recording, name: str) -> State:
         """A review as the page shows it; the coder's own begins with what the machine found, or with nothing.
 
-        Where nothing can be saved it is shown as it would begin.
+        One that has not begun is shown as it will, and is begun by :meth:`have_begun`.
         """
         reviews = self.reviews(recording)
-        if name != self.coder:
-            if self.line(recording, name).kind not in {"coder", "adjudicated"}:
-                raise NotThere(f"the layer {name!r} is no review: begin one from it")
-            return reviews.state(name)
-        state = reviews.state(name)
-        if state["began_from"] is not None:
-            return state
-        start: Start = "machine" if self.with_machine and recording.analysed else "nothing"
-        if reviews.read_only:
-            events = beginning(start, find=lambda _: reviews.coding.layers[0])
-            return state | {"events": events_json(events), "began_from": start}
-        return self.begin(recording, name, start, layers=[], agreed_only=False)
+        if name != self.coder and self.line(recording, name).kind not in {"coder", "adjudicated"}:
+            raise NotThere(f"the layer {name!r} is no review: begin one from it")
+        if name == self.coder and not reviews.has_begun(name):
+            return reviews.as_it_would_begin(name, self._start(recording))
+        return reviews.state(name)

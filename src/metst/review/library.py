@@ -12,12 +12,10 @@ from typing import Final
 from metst.errors import UsageError
 from metst.review.recordings import Recording, id_of, is_results
 from metst.review.refusals import NotThere
+from metst.review.videos import DEEPEST, VideoFolders
 
 _OPEN: Final = 2
 """Recordings whose tables and pictures are kept in memory.  Set by hand."""
-
-_DEEPEST: Final = 6
-"""Folders below one that was given in which results are looked for.  Set by hand."""
 
 
 def folders_of_results(root: Path) -> list[Path]:
@@ -38,7 +36,7 @@ def folders_of_results(root: Path) -> list[Path]:
         if is_results(folder):
             found.append(folder)
             below.clear()
-        elif len(folder.relative_to(root).parts) >= _DEEPEST:
+        elif len(folder.relative_to(root).parts) >= DEEPEST:
             below.clear()
         below[:] = sorted(name for name in below if not name.startswith("."))
     return found
@@ -50,11 +48,11 @@ class Library:
     Parameters
     ----------
     videos : sequence of Path
-        Folders in which recordings may lie, besides the usual ones.
+        Folders in which recordings may lie, at any depth, besides the usual ones.
     """
 
     def __init__(self, *, videos: Sequence[Path] = ()) -> None:
-        self._videos = videos
+        self._videos = VideoFolders(videos)
         self._lock = threading.Lock()
         self._recordings: dict[str, Recording] = {}
         self._open: OrderedDict[str, None] = OrderedDict()

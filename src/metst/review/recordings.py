@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from metst.arrays import Float64Array
 from metst.coding.layers import label_of
 from metst.errors import MetstError
 from metst.results import FACE_CHANNELS, Motion, Source, read_header, read_motion, read_tables
 from metst.results.analysis_folder import HEADER_FILE, LAYERS_FILE, LAYERS_FOLDER, Tables
-from metst.results.flags import WORDS
 from metst.review.frames import FileFrames, FolderFrames, Frames
 from metst.review.pictures import Pictures
 from metst.review.proxy import Proxy, is_slow
 from metst.review.refusals import Conflict, NotThere
-from metst.review.videos import VideoFound, VideoWatch, places_of
+from metst.review.videos import VideoFolders, VideoFound, VideoWatch, places_of
 from metst.storage import fingerprint
 from metst.timeline import Series, TimeGrid
 from metst.video import content_stamp
@@ -51,11 +48,11 @@ class Recording:
     ----------
     folder : Path
         Of results.
-    videos : sequence of Path
+    videos : VideoFolders
         Folders in which recordings may lie, besides the usual ones.
     """
 
-    def __init__(self, folder: Path, *, videos: Sequence[Path] = ()) -> None:
+    def __init__(self, folder: Path, *, videos: VideoFolders) -> None:
         self.folder, self.id = folder, id_of(folder)
         self._videos = videos
         self._tables_lock, self._motion_lock, self._frames_lock = (threading.Lock() for _ in range(3))
@@ -165,7 +162,7 @@ class Recording:
     def watch(self) -> VideoWatch:
         """Looks for the recording."""
         if self._watch is None:
-            self._watch = VideoWatch(self.source, places=places_of(self.folder, more=self._videos))
+            self._watch = VideoWatch(self.source, places=places_of(self.folder), more=self._videos)
         return self._watch
 
     def frames(self) -> Frames:
@@ -238,61 +235,3 @@ class Recording:
             self._motion = None
         with self._tables_lock:
             self._tables = None
-
-
-def series_names(recording: Recording) -> list[str]:
-    """All that :func:`series_of` can give."""
-    if not recording.analysed:
-        return ["time_s"]
-    header = recording.tables.header
-    regions = [f"{kind}/{region}" for kind in ("motion", "quality") for region in header.regions]
-    return ["time_s", *header.score_channels, "face_valid", *regions]
-
-
-def series_of(recording: Recording, name: str) -> bytes:
-    """Values over all frames, little-endian: ``time_s`` as 64-bit floats, all others as 32-bit floats, NaN in gaps.
-
-    Parameters
-    ----------
-    recording : Recording
-        Whose.
-    name : str
-        ``time_s``, ``spot_score``, ``p_<class>``, ``face_valid`` (1 or 0), ``motion/<region>`` (length of the
-        displacement, face units) or ``quality/<region>``.
-
-    Raises
-    ------
-    NotThere
-        There is no such series.
-    """
-    if name == "time_s":
-        return recording.grid.time_s.astype("<f8").tobytes()
-    names = series_names(recording)
-    if name not in names:
-        raise NotThere(f"no series {name!r}: expected one of {', '.join(names)}")
-    if name == "face_valid":
-        usable = np.array([not reason for reason in recording.tables.reason])
-        return usable.astype("<f4").tobytes()
-    kind, _, region = name.partition("/")
-    if not region:
-        return recording.tables.scores.channel(name).astype("<f4").tobytes()
-    motion = recording.motion
-    at = motion.displacement.channels.index(region)
-    if kind == "quality":
-        return motion.quality[:, at].astype("<f4").tobytes()
-    x, y = motion.displacement.values[:, at].T
-    length: Float64Array = np.hypot(x, y)
-    return length.astype("<f4").tobytes()
-
-
-def condition_runs(words: Sequence[str]) -> list[dict[str, Any]]:
-    """Stretches in which a condition holds for any region; frames count from 1, both ends included."""
-    alike = {each: number for number, each in enumerate(dict.fromkeys(words))}
-    numbers = np.array([alike[each] for each in words], np.int64)
-    found = []
-    for word in WORDS.values():
-        holds = np.array([word in each.split() for each in alike], dtype=bool)[numbers] if len(numbers) else numbers > 0
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]])))
-        for first, after in edges.reshape(-1, 2).tolist():
-            found.append({"first_frame": first + 1, "last_frame": after, "region": None, "condition": word})
-    return sorted(found, key=lambda each: (each["first_frame"], each["condition"]))

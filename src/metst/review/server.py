@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import mimetypes
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -94,12 +96,17 @@ def _static(request: Request, path: str) -> Response:
 
 def _file(request: Request, path: str) -> Response:
     """A file that is one of the page's by its whole name: no other can be meant, whatever the name holds."""
-    files = {each.relative_to(_PAGE).as_posix(): each for each in _PAGE.rglob("*") if each.is_file()}
-    files |= {name: _ASSETS / name for name in _VENDORED}
-    if path not in files:
+    if path not in _files():
         raise NotThere(f"no file {path[:80]!r} of the page")
     kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    return bytes_answer(files[path].read_bytes(), request, media_type=kind)
+    return bytes_answer(_files()[path].read_bytes(), request, media_type=kind)
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """All files of the page."""
+    files = {each.relative_to(_PAGE).as_posix(): each for each in _PAGE.rglob("*") if each.is_file()}
+    return files | {name: _ASSETS / name for name in _VENDORED}
 
 
 def _refused(_request: Request, error: Exception) -> Response:
@@ -196,6 +203,8 @@ def serve(desk: Desk, own: socket.socket, *, on_ready: Callable[[], None]) -> No
     """
     server = server_of(desk, on_ready=on_ready)
     own.listen(_BACKLOG)
+    gc.collect()
+    gc.freeze()  # what was imported stays: to look through it again for each ten thousand events takes half of the time
     threading.Thread(target=desk.read_ahead, name="metst-read-ahead", daemon=True).start()
     try:
         # It hears signals itself while it serves; here already, as one that comes in between would end it half begun.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,12 @@ _WAIT_S: Final = 2.0
 meanwhile, since their timestamps must agree in any case.  Set by hand."""
 
 
+_WALK_AGAIN_S: Final = 5.0
+"""Seconds after which folders are walked through again for a name that was not there.  Set by hand."""
+
+DEEPEST: Final = 6
+"""Folders below one that was given in which recordings and results are looked for.  Set by hand."""
+
 _UNSURE: Final = "its content is being checked"
 
 
@@ -37,10 +46,48 @@ class VideoFound:
     sure: bool = True
 
 
-def places_of(folder: Path, *, more: Sequence[Path]) -> list[Path]:
-    """Folders where the recording of a folder of results may lie: those given, then in it, beside it, one above."""
+def places_of(folder: Path) -> list[Path]:
+    """Folders where the recording of a folder of results may lie: in it, beside it, one above."""
     above = folder.resolve()
-    return list(dict.fromkeys([*more, above, above.parent, above.parent.parent]))
+    return [above, above.parent, above.parent.parent]
+
+
+class VideoFolders:
+    """Folders in which recordings lie, at any depth, by their names; walked through when a name is first asked for.
+
+    Links and hidden folders are not followed.  A name that is not there is looked for again after a while.
+
+    Parameters
+    ----------
+    roots : sequence of Path
+        The folders.
+    """
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = tuple(roots)
+        self._lock = threading.Lock()
+        self._walked_s = -math.inf
+        self._paths: dict[str, list[Path]] = {}
+
+    def named(self, name: str) -> list[Path]:
+        """Files and folders of that name, those that lie least deep first."""
+        with self._lock:
+            stale = time.monotonic() - self._walked_s > _WALK_AGAIN_S
+            if self._roots and stale and not any(path.exists() for path in self._paths.get(name, ())):
+                self._paths = self._walked()
+                self._walked_s = time.monotonic()
+            return list(self._paths.get(name, ()))
+
+    def _walked(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = defaultdict(list)
+        for root in self._roots:
+            for place, below, files in os.walk(root):
+                below[:] = sorted(each for each in below if not each.startswith("."))
+                for each in (*below, *files):
+                    found[each].append(Path(place) / each)
+                if len(Path(place).relative_to(root).parts) >= DEEPEST:
+                    below.clear()
+        return {name: sorted(paths, key=lambda path: len(path.parts)) for name, paths in found.items()}
 
 
 class VideoWatch:
@@ -52,10 +99,12 @@ class VideoWatch:
         The recording, as the results tell.
     places : sequence of Path
         Folders to look in.
+    more : VideoFolders
+        Folders to look in at any depth; what lies there comes first.
     """
 
-    def __init__(self, source: Source, *, places: Sequence[Path]) -> None:
-        self._source, self._places = source, places
+    def __init__(self, source: Source, *, places: Sequence[Path], more: VideoFolders) -> None:
+        self._source, self._places, self._more = source, places, more
         self._lock = threading.Lock()
         self._found: VideoFound | None = None
         self._stamp: Stamp = ()
@@ -100,7 +149,8 @@ class VideoWatch:
         name = self._source.name
         if not name or Path(name).name != name:
             return []
-        return [path for place in self._places if (path := place / name).exists() and content_stamp(path)]
+        paths = dict.fromkeys([*self._more.named(name), *(place / name for place in self._places)])
+        return [path for path in paths if path.exists() and content_stamp(path)]
 
     def _look(self) -> None:
         source, stamps = self._source, self._stamps()

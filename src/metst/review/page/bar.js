@@ -1,10 +1,13 @@
 /** The line at the top of a review: whose layer, undo and redo, what may be done with the whole of it. */
 
-import { get, post, Refused } from "./api.js";
+import { get, newId, post, Refused, Unreachable } from "./api.js";
 import { button, byId, el } from "./dom.js";
 import { ask } from "./help.js";
 import { loadLayers } from "./recording.js";
 import { apart, moment } from "./words.js";
+
+/** Until a request that nobody answered is sent once more. */
+const AGAIN_MS = 1000;
 
 export function bar(page) {
   const { rec, session, commands, layer } = page;
@@ -80,7 +83,7 @@ export function bar(page) {
   async function send(path, body, done) {
     try {
       await page.saving.settled();
-      await post(`${rec.path}/${path}`, page.layerName ? { ...body, layer: page.layerName } : body);
+      await sure(`${rec.path}/${path}`, page.layerName ? { ...body, layer: page.layerName } : body);
       layer.load(
         await get(`${rec.path}/review${page.layerName ? `?layer=${encodeURIComponent(page.layerName)}` : ""}`),
       );
@@ -92,9 +95,20 @@ export function bar(page) {
     }
   }
 
+  /** Asks once more where nobody answered, if the request has a name under which it is done once. */
+  async function sure(path, body) {
+    try {
+      await post(path, body);
+    } catch (error) {
+      if (!(error instanceof Unreachable) || !body.id) throw error;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+      await post(path, body);
+    }
+  }
+
   async function release() {
     if (layer.released) {
-      await send("release", { released: false }, "The release is taken back: others do not see this layer any more.");
+      await send("release", { id: newId(), released: false }, "The release is taken back: others do not see this layer any more.");
       return;
     }
     const { open } = layer.tally;
@@ -108,7 +122,7 @@ export function bar(page) {
       ],
       [{ words: "Release", value: "release", kind: "yes" }],
     );
-    if (answer) await send("release", { released: true }, "Released.");
+    if (answer) await send("release", { id: newId(), released: true }, "Released.");
   }
 
   async function begin() {

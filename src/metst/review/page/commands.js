@@ -85,6 +85,8 @@ export function commandsOf(page) {
     zoom: () => some(() => timeline.showEvent(current())),
     zoomOut: () => timeline.showAll(),
     faces: () => page.toggleFaces(),
+    rows: () => page.toggleRows(),
+    search: () => page.search.focus(),
 
     neighbour(by) {
       const event = table.neighbour(by);

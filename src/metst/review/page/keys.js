@@ -15,6 +15,7 @@ export const KEYS = [
       [["Z"], "zoom to the chosen event", "zoom"],
       [["0"], "show the whole recording", "zoomOut"],
       [["V"], "show faces, bar them again", "faces"],
+      [["B"], "rows of the regions: movement, or how badly it was seen", "rows"],
     ],
   ],
   [
@@ -24,6 +25,7 @@ export const KEYS = [
       [["Shift N", "Shift P"], "choose the next, previous one as well", "extend", { "Shift N": 1, "Shift P": -1 }],
       [["U"], "the most unsure one that is to review", "unsure"],
       [["Enter"], "the next one that is to review", "unreviewed"],
+      [["/"], "search label, note, coder, units; Enter goes to the first one", "search"],
       [
         ["Shift D", "Shift G", "Shift K"],
         "picture of onset, apex, offset",

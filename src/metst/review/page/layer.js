@@ -47,28 +47,33 @@ export class OwnLayer extends Signal {
     this.released = answer.released;
     this.begun = answer.began_from;
     this.confirmed = new Map(answer.events.map((event) => [event.key, event]));
+    this.revision = answer.revision;
     this.#history(answer);
     this.#changed();
   }
 
   #history(answer) {
-    this.revision = answer.revision;
     this.undoText = answer.can_undo ?? null;
     this.redoText = answer.can_redo ?? null;
   }
 
-  /** Takes what the server says has changed. */
+  /**
+   * Takes what the server says has changed.  Where something came between that this window does not know, the
+   * revision stays what it was: who compares it sees that the layer is to be loaded anew.
+   */
   take(answer) {
+    if (answer.revision === this.revision + 1) this.revision = answer.revision;
     for (const key of answer.removed ?? []) this.confirmed.delete(key);
     for (const event of answer.events) this.confirmed.set(event.key, event);
     this.#history(answer);
     this.#changed();
   }
 
-  /** Takes events as they are now on the server, after an edit that came too late. */
-  correct(events, missing) {
-    for (const key of missing) this.confirmed.delete(key);
-    for (const event of events) this.confirmed.set(event.key, event);
+  /** Takes events as they are now on the server, and what can be undone, after an edit that came too late. */
+  correct(answer) {
+    for (const key of answer.removed ?? []) this.confirmed.delete(key);
+    for (const event of answer.events) this.confirmed.set(event.key, event);
+    this.#history(answer);
     this.#changed();
   }
 

@@ -23,9 +23,12 @@ export async function loadRecording(rid) {
   };
 }
 
-/** How far each region moved, in the order of the regions; empty where nobody may see it. */
-export async function loadMotion(rec) {
-  const names = rec.regions.map((region) => `motion/${region}`);
+/**
+ * A series of each region, in their order: ``movement`` (how far it is from where it usually is at that time) or
+ * ``quality``; empty where there is none.
+ */
+export async function loadRegions(rec, kind) {
+  const names = rec.regions.map((region) => `${kind}/${region}`);
   if (!names.every((name) => rec.series.includes(name))) return [];
   const values = new Array(names.length);
   let next = 0;

@@ -11,7 +11,7 @@ import { OwnLayer } from "./layer.js";
 import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
-import { loadLayers, loadMotion, loadRecording } from "./recording.js";
+import { loadLayers, loadRecording, loadRegions } from "./recording.js";
 import { Saving } from "./saving.js";
 import { SeekBar } from "./seekbar.js";
 import { Selection } from "./selection.js";
@@ -117,11 +117,13 @@ class ReviewPage {
     try {
       const [others, motion] = await Promise.all([
         loadLayers(this.rec, { shown: this.layer.name, coder: this.session.coder }),
-        loadMotion(this.rec),
+        loadRegions(this.rec, "movement"),
       ]);
       this.others = others;
+      this.timeline.addRegions("movement", motion);
+      // they are read with the motion
+      this.timeline.rows.addConditions(await get(`${this.rec.path}/conditions`));
       this.#arrange();
-      this.timeline.addMotion(motion);
       if (!this.ending.signal.aborted) document.documentElement.dataset.whole = this.rec.id;
     } catch (error) {
       this.say(`Other layers and the motion of the regions could not be loaded: ${error.message}`);
@@ -170,6 +172,7 @@ class ReviewPage {
     this.tally = el("p", { class: "tally", "aria-live": "off" });
     const body = el("div", { class: "table-host" });
     const labels = Object.fromEntries([["", "every class"], ...this.classes.names.map((name) => [name, name])]);
+    this.search = this.#searchField();
     const advance = el("input", {
       type: "checkbox",
       checked: this.advances,
@@ -180,6 +183,7 @@ class ReviewPage {
         "div",
         { class: "table-tools" },
         el("h2", {}, "Candidates"),
+        this.search,
         this.tally,
         el("label", {}, "show ", choice(FILTERS, "Which events", arrange("filter"))),
         choice(labels, "Class", arrange("label")),
@@ -199,6 +203,32 @@ class ReviewPage {
       conditionsOf,
       selection: this.selection,
     });
+  }
+
+  /** Enter goes to the first event that is found, Escape shows all again. */
+  #searchField() {
+    const field = el("input", {
+      type: "search",
+      class: "search",
+      placeholder: "search  /",
+      title: "Words in label, note, coder or units (/)",
+      "aria-label": "Search label, note, coder, units",
+      autocomplete: "off",
+      spellcheck: false,
+      oninput: oncePerPaint(() => this.table.search(field.value)),
+    });
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (event.key === "Escape") field.value = "";
+      this.table.search(field.value);
+      field.blur();
+      const [first] = this.table.shown;
+      if (event.key === "Enter" && first) this.table.tell("choose", { key: first.key, more: false, range: false });
+      else this.table.reveal(this.selection.current);
+    });
+    return field;
   }
 
   #makePanel() {
@@ -222,8 +252,19 @@ class ReviewPage {
   }
 
   conditionsOf(event) {
-    const found = this.timeline.rows.conditionsAt(event.onset_frame, event.offset_frame);
-    return [...new Set(found.map((run) => run.condition))].join(", ");
+    return this.timeline.rows.conditionsInWords(event.onset_frame, event.offset_frame).join(", ");
+  }
+
+  /** The rows of the regions show movement or quality, which is loaded when it is first asked for. */
+  async toggleRows() {
+    const kind = this.timeline.rows.kind === "movement" ? "quality" : "movement";
+    this.timeline.showRows(kind);
+    if (this.timeline.rows.pyramidsOf[kind]) return;
+    try {
+      this.timeline.addRegions(kind, await loadRegions(this.rec, kind));
+    } catch (error) {
+      this.say(`How well the regions were seen could not be loaded: ${error.message}`);
+    }
   }
 
   #connect() {
@@ -232,6 +273,7 @@ class ReviewPage {
       timeline.moveTo(frame);
       seekBar.moveTo(frame);
     });
+    timeline.on("rows", () => this.toggleRows());
     for (const part of [timeline, seekBar]) part.on("seek", (frame) => player.step(frame - player.frame));
     timeline.on("view", () => seekBar.draw());
     timeline.on("select", ({ key, own, event, more }) => {
@@ -261,6 +303,9 @@ class ReviewPage {
       oncePerPaint(() => this.#arrange()),
     );
     saving.on("renamed", (names) => selection.rename(names));
+    // somebody else changed something meanwhile
+    saving.on("late", () => this.#refresh());
+    saving.on("confirmed", ({ answer }) => answer.revision > layer.revision && this.#refresh());
     saving.channel.onmessage = (event) => this.#elsewhere(event.data);
     document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh(), {
       signal: this.ending.signal,
@@ -311,12 +356,17 @@ class ReviewPage {
   /** Another window of this coder changed something. */
   #elsewhere(answer) {
     if (this.saving.queue.length || answer.revision <= this.layer.revision) return;
-    const seen =
-      answer.events.find((event) => event.key === this.selection.current) ??
-      ((answer.removed ?? []).includes(this.selection.current) && {});
-    if (answer.revision === this.layer.revision + 1) this.layer.take(answer);
+    if (answer.revision === this.layer.revision + 1) this.#takeOver(() => this.layer.take(answer));
     else this.#refresh();
-    if (seen) this.status.warn("The event that you look at was just changed in another window; this is how it is now.");
+  }
+
+  /** Takes what was changed elsewhere, whichever way it became known, and tells if it is what the coder looks at. */
+  #takeOver(take) {
+    const key = this.selection.current;
+    const before = this.layer.get(key)?.revision;
+    take();
+    if (before !== undefined && this.layer.get(key)?.revision !== before)
+      this.status.warn("The event that you look at was just changed in another window; this is how it is now.");
   }
 
   async #refresh() {
@@ -327,7 +377,7 @@ class ReviewPage {
         !this.saving.queue.length &&
         (answer.revision !== this.layer.revision || answer.released !== this.layer.released)
       )
-        this.layer.load(answer);
+        this.#takeOver(() => this.layer.load(answer));
     } catch {
       // told when something is to be saved
     }

@@ -1,9 +1,28 @@
-/** Rows of the regions: how far each moved, as shades; where something made the measurement doubtful, as marks. */
+/** Rows of the regions: how far each moved, or how well it was seen, as shades; what makes that doubtful, as marks. */
 
 import { colours } from "./colours.js";
+import { Pyramid } from "./pyramid.js";
 
-/** Displacement that is drawn in full strength, face units (distance between the outer eye corners); set by hand. */
-const FULL = 0.03;
+/**
+ * What the rows may show: its words, the value that is drawn in full strength, and what is drawn of a value.
+ * Movement is in face units (distance between the outer eye corners), without slow drift; set by hand.
+ */
+export const KINDS = {
+  movement: {
+    words: "moved",
+    long: "movement without slow drift: how far each region is from where it was in the seconds around",
+    full: 0.03,
+    shade: (values) => values,
+    read: (region, value) => `${region}: moved ${value.toFixed(4)}`,
+  },
+  quality: {
+    words: "doubt",
+    long: "how badly each region was seen: dark where its motion is doubtful",
+    full: 1,
+    shade: (values) => values.map((value) => 1 - value),
+    read: (region, value) => `${region}: quality ${(1 - value).toFixed(2)}`,
+  },
+};
 const SHADES = 256;
 /** Height of a row; less where the window is low. */
 const ROW_PX = window.innerHeight < 840 ? 5 : 8;
@@ -20,17 +39,34 @@ const PLACES = [
   [/eyelid/, "eyelids"],
 ];
 
+const placeOf = (region) => PLACES.find(([part]) => part.test(region))?.[1] ?? region;
+
 export class Rows {
   constructor({ view, timebase, regions, conditions, gaps }) {
     this.view = view;
     this.timebase = timebase;
     this.regions = regions;
     this.gaps = gaps;
-    this.pyramids = [];
+    this.kind = "movement";
+    this.pyramidsOf = {};
     this.conditions = sortedRuns(conditions);
     this.places = new Map(regions.map((name, i) => [name, i]));
     this.sheet = document.createElement("canvas");
     this.sheet.height = regions.length;
+  }
+
+  get pyramids() {
+    return this.pyramidsOf[this.kind] ?? [];
+  }
+
+  /** Values of one kind, one list per region. */
+  set(kind, values) {
+    this.pyramidsOf[kind] = values.map((each) => new Pyramid(KINDS[kind].shade(each)));
+  }
+
+  /** Conditions of the regions, beside those of the whole face. */
+  addConditions(conditions) {
+    this.regional = sortedRuns(conditions);
   }
 
   get height() {
@@ -41,7 +77,7 @@ export class Rows {
   get names() {
     const found = [];
     for (const region of this.regions) {
-      const place = PLACES.find(([part]) => part.test(region))?.[1] ?? region;
+      const place = placeOf(region);
       const last = found.at(-1);
       if (last && (last.places.has(place) || last.height < NAME_PX)) {
         last.places.add(place);
@@ -121,12 +157,13 @@ export class Rows {
     const [first, after] = this.view.indices;
     const level = this.pyramids[0].level(after - first, width);
     const columns = this.#columns(width, level);
+    const scale = SHADES / KINDS[this.kind].full;
     this.pyramids.forEach((pyramid, row) => {
       const most = pyramid.most[level];
       for (let i = 0; i < width; i += 1) {
         const value = most[columns[i]];
         // what is no number is not greater than 0, and left clear
-        if (value > 0) pixels[row * width + i] = shades[Math.min((value / FULL) * SHADES, SHADES - 1) | 0];
+        if (value > 0) pixels[row * width + i] = shades[Math.min(value * scale, SHADES - 1) | 0];
       }
     });
     sheet.putImageData(picture, 0, 0);
@@ -140,13 +177,15 @@ export class Rows {
   #drawConditions(context) {
     context.fillStyle = colours.caution;
     const drawn = new Map();
-    this.#visible(this.conditions, (run, left, width) => {
+    const draw = (run, left, width) => {
       const row = run.region === null ? -1 : this.places.get(run.region);
       if (row === undefined || left + width <= (drawn.get(row) ?? -1)) return;
       drawn.set(row, left + width);
       if (row < 0) context.fillRect(left, 0, width, CONDITIONS_PX - 3);
       else context.fillRect(left, CONDITIONS_PX + row * ROW_PX + ROW_PX - 3, width, 2);
-    });
+    };
+    this.#visible(this.conditions, draw);
+    if (this.regional) this.#visible(this.regional, draw);
   }
 
   #drawGaps(context) {
@@ -163,13 +202,7 @@ export class Rows {
 
   #visible({ runs, longest }, each) {
     const [first, after] = this.view.indices;
-    let [low, high] = [0, runs.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (runs[middle].first_frame < first - longest) low = middle + 1;
-      else high = middle;
-    }
-    for (let i = low; i < runs.length && runs[i].first_frame <= after; i += 1) {
+    for (let i = beginning(runs, first - longest); i < runs.length && runs[i].first_frame <= after; i += 1) {
       if (runs[i].last_frame <= first) continue;
       const left = this.view.x(this.timebase.start(runs[i].first_frame));
       each(
@@ -183,27 +216,45 @@ export class Rows {
   /** Words for what lies under the pointer. */
   read(y, frame) {
     const region = this.at(y)?.name ?? null;
-    const noticed = this.conditionsAt(frame, frame).filter((run) => run.region === null || run.region === region);
+    const noticed = this.conditionsAt(frame, frame, region);
     const words = [...new Set(noticed.map((run) => run.condition))].join(", ");
     const value = region && this.pyramids[this.places.get(region)]?.values[frame - 1];
-    const moved = value >= 0 ? `${region}: moved ${value.toFixed(4)}` : region;
-    return [moved, words].filter(Boolean).join(" · ");
+    return [value >= 0 ? KINDS[this.kind].read(region, value) : region, words].filter(Boolean).join(" · ");
   }
 
-  /** Conditions that touch the frames ``first`` to ``last``. */
-  conditionsAt(first, last) {
-    const { runs, longest } = this.conditions;
-    let [low, high] = [0, runs.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (runs[middle].first_frame < first - longest) low = middle + 1;
-      else high = middle;
-    }
-    const found = [];
-    for (let i = low; i < runs.length && runs[i].first_frame <= last; i += 1)
-      if (runs[i].last_frame >= first) found.push(runs[i]);
-    return found;
+  /** Conditions that touch the frames ``first`` to ``last``: of the face, or of one region where those are known. */
+  conditionsAt(first, last, region = null) {
+    const own = region === null || !this.regional;
+    return touching(own ? this.conditions : this.regional, first, last).filter((run) => own || run.region === region);
   }
+
+  /** Conditions that touch these frames, each with its places where those are known: "blink (eyelids)". */
+  conditionsInWords(first, last) {
+    const found = new Map(this.conditionsAt(first, last).map((run) => [run.condition, new Set()]));
+    for (const run of this.regional ? touching(this.regional, first, last) : []) found.get(run.condition)?.add(run.region);
+    return [...found].map(([condition, regions]) => {
+      if (!regions.size || regions.size === this.regions.length) return condition;
+      return `${condition} (${[...new Set([...regions].map(placeOf))].join(", ")})`;
+    });
+  }
+}
+
+function touching({ runs, longest }, first, last) {
+  const found = [];
+  for (let i = beginning(runs, first - longest); i < runs.length && runs[i].first_frame <= last; i += 1)
+    if (runs[i].last_frame >= first) found.push(runs[i]);
+  return found;
+}
+
+/** Index of the first run that begins at a frame or after it. */
+function beginning(runs, frame) {
+  let [low, high] = [0, runs.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (runs[middle].first_frame < frame) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function sortedRuns(conditions) {

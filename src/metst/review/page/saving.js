@@ -187,7 +187,7 @@ export class Saving extends Signal {
     this.queue = this.queue.filter((each) => !lost.includes(each));
     this.#keep();
     if (error.status === 409 && error.body.events) {
-      this.layer.correct(error.body.events, error.body.removed ?? []);
+      this.layer.correct(error.body);
     }
     this.layer.settle(lost);
     this.tell(error.status === 409 ? "late" : "refused", {

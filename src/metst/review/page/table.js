@@ -35,6 +35,14 @@ export const FILTERS = {
 const passes = (event, filter) =>
   filter === "all" || event.verdict === filter || (filter === "reviewed" && event.verdict !== "open");
 
+/** Whether each word stands in what is said of an event, or in who says so. */
+function holds(event, words) {
+  if (!words.length) return true;
+  const said = [event, ...(event.proposals ?? [])].flatMap((each) => [each.label, each.note, each.by, ...each.action_units]);
+  const text = said.join("\n").toLocaleLowerCase();
+  return words.every((word) => text.includes(word));
+}
+
 /** Tells ``choose`` {key, more, range}. */
 export class EventTable extends Signal {
   constructor(host, { classes, timebase, conditionsOf, selection }) {
@@ -49,6 +57,7 @@ export class EventTable extends Signal {
     this.order = "time";
     this.filter = "all";
     this.label = "";
+    this.words = [];
     this.nothing = "There are no events yet.";
     this.body = el("div", { class: "table-body", role: "rowgroup" });
     const titles = ["", "Time", "Frames", "Class", "Probability", "Units, note"];
@@ -84,9 +93,16 @@ export class EventTable extends Signal {
     this.arrange();
   }
 
+  /** Shows only events in which all of these words stand. */
+  search(text) {
+    this.words = text.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+    this.arrange();
+  }
+
   arrange() {
     const kept = this.events.filter(
-      (event) => passes(event, this.filter) && (!this.label || event.label === this.label),
+      (event) =>
+        passes(event, this.filter) && (!this.label || event.label === this.label) && holds(event, this.words),
     );
     const compare =
       this.order === "condition" ? by((event) => this.conditionsOf(event) || "~") : ORDERS[this.order].compare;
@@ -96,7 +112,7 @@ export class EventTable extends Signal {
     this.empty.hidden = this.shown.length > 0;
     this.pane.classList.toggle("bare", !this.shown.length);
     this.empty.textContent = this.events.length
-      ? "No event passes the filter."
+      ? `No event passes the filter${this.words.length ? " and the search" : ""}.`
       : `${this.nothing} Play the recording and hold E while a movement lasts to add one.`;
     this.draw();
   }

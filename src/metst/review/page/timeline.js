@@ -5,7 +5,7 @@ import { colours } from "./colours.js";
 import { Curves } from "./curves.js";
 import { el, fit, oncePerPaint, Signal } from "./dom.js";
 import { Pyramid } from "./pyramid.js";
-import { CONDITIONS_PX, Rows } from "./rows.js";
+import { CONDITIONS_PX, KINDS, Rows } from "./rows.js";
 import { drawRuler, RULER_PX } from "./ruler.js";
 import { TimelinePointer } from "./pointer.js";
 import { View } from "./view.js";
@@ -19,7 +19,7 @@ const RIGHT_PX = 10;
 /** Where the playhead may go before the view follows it, share of the plots. */
 const FOLLOW = 0.92;
 
-/** Tells ``view``, ``seek`` (frame), ``select`` {key, more}, ``drag`` {event, edges, done} and ``draw`` {onset, offset}. */
+/** Tells ``view``, ``seek`` (frame), ``rows`` (another kind), ``select`` {key, more}, ``drag`` {event, edges, done} and ``draw`` {onset, offset}. */
 export class Timeline extends Signal {
   constructor(host, { timebase, rec, classes, layers, selection }) {
     super();
@@ -83,7 +83,13 @@ export class Timeline extends Signal {
       names.append(name);
     }
     this.rowName = el("div", { class: "row-name", hidden: true });
-    this.rowLane.firstChild.replaceChildren(el("div", { class: "row-conditions" }, "conditions"), names, this.rowName);
+    this.rowKind = el("button", { type: "button", class: "row-kind", onclick: () => this.tell("rows") });
+    this.rowLane.firstChild.replaceChildren(
+      el("div", { class: "row-conditions" }, "conditions", this.rowKind),
+      names,
+      this.rowName,
+    );
+    this.#nameKind();
     this.rowLane.style.setProperty("--conditions", `${CONDITIONS_PX}px`);
   }
 
@@ -113,9 +119,23 @@ export class Timeline extends Signal {
     this.draw();
   }
 
-  addMotion(values) {
-    this.rows.pyramids = values.map((each) => new Pyramid(each));
+  /** What was measured of the regions, of one kind. */
+  addRegions(kind, values) {
+    this.rows.set(kind, values);
     this.draw();
+  }
+
+  /** Shows another kind of rows. */
+  showRows(kind) {
+    this.rows.kind = kind;
+    this.#nameKind();
+    this.draw();
+  }
+
+  #nameKind() {
+    const { words, long } = KINDS[this.rows.kind];
+    this.rowKind.title = `The rows show ${long}. Click or B for the other.`;
+    this.rowKind.replaceChildren(words, el("kbd", {}, "B"));
   }
 
   setLanes(lanes) {

@@ -1,8 +1,13 @@
 /** Under the picture: play, step, speed, frame number and time; what is said in place of a picture. */
 
+import { get } from "./api.js";
 import { button, el } from "./dom.js";
 import { SPEEDS } from "./player.js";
 import { clock } from "./words.js";
+
+/** Between two looks at how far a quicker copy is; looks before it is known that there is none to be made. */
+const LOOK_MS = 2000;
+const LOOKS = 3;
 
 const speedWords = (speed) => (speed >= 1 ? `${speed}×` : `1/${Math.round(1 / speed)}×`);
 
@@ -65,6 +70,7 @@ export function transport(page) {
     ),
   );
   page.showFacesState();
+  followCopy(page);
 
   function showNumber(frame) {
     number.textContent = String(frame);
@@ -102,4 +108,24 @@ export function transport(page) {
   });
   speed.value = "1";
   showNumber(1);
+}
+
+/** Where seeking is slow the server makes a quicker copy of the recording: says how far it is until it is whole. */
+function followCopy(page) {
+  const note = el("p", { class: "copy-note", role: "status", hidden: true });
+  page.pictureHost.querySelector(".stage").append(note);
+  let looks = 0;
+  const look = async () => {
+    const { copy_progress: progress } = await get(`${page.rec.path}/video`, page.ending.signal);
+    note.hidden = progress === null || progress >= 1;
+    note.textContent = `Quicker copy of the recording: ${Math.floor(100 * (progress ?? 0))} %`;
+    note.title = "Going from place to place is slow in this recording. Pictures are right meanwhile, and the same afterwards.";
+    looks += 1;
+    if (progress === null ? looks < LOOKS : progress < 1) wait();
+  };
+  const wait = () => {
+    const timer = setTimeout(() => look().catch(() => (note.hidden = true)), LOOK_MS);
+    page.ending.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  };
+  if (page.rec.video.state === "found") wait();
 }
