@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import platform
@@ -20,6 +21,7 @@ import llvmlite.binding
 import numpy as np
 import pytest
 import torch
+from numba import types
 from numba.core.caching import NullCache
 
 import metst
@@ -27,9 +29,10 @@ from metst.guard import kernels
 from metst.guard.kernels import KernelCacheWarning
 from metst.models.scan import pool as scan_threads
 from metst.models.scan import selective_scan
-from metst.models.scan.compile import hot_loop
+from metst.models.scan.compile import compiled, hot_loop
 from metst.models.scan.numpy_scan import Operands, run_forward
 from metst.models.scan.pool import run_tasks
+from metst.models.scan.rows import workspace
 from metst.threads import thread_limit
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -47,8 +50,7 @@ def test_numba_still_takes_the_hints_that_make_the_loops_fast() -> None:
             for j in range(64):
                 target[n, j] = source[n, j] * factor[0, 0]
 
-    scale._cache = NullCache()  # code from a cache cannot be inspected
-    scale(*(np.ones((4, 64), np.float32) for _ in range(3)))
+    scale.compile((types.float32[:, ::1],) * 3)
     (code,), (assembly,) = scale.inspect_llvm().values(), scale.inspect_asm().values()
     definition = next(line for line in code.splitlines() if line.startswith("define") and "scale" in line)
     assert definition.count("noalias") >= 5  # two for the result, one for the data of each array
@@ -57,6 +59,20 @@ def test_numba_still_takes_the_hints_that_make_the_loops_fast() -> None:
     if X86:
         features = llvmlite.binding.get_host_cpu_features()
         assert "zmm" in assembly if features.get("avx512f") else "ymm" in assembly or not features.get("avx")
+
+
+def test_python_cannot_call_what_has_no_entrance() -> None:
+    with pytest.raises(TypeError, match="workspace is a part of compiled loops"):
+        workspace(3, np.ones(3, np.float32))
+
+
+def test_cycles_are_collected_again_after_compiling() -> None:
+    @compiled
+    def half(value: float) -> float:
+        return value / 2
+
+    half._cache = NullCache()  # so that it is compiled
+    assert (half(3.0), gc.isenabled()) == (1.5, True)
 
 
 SCAN_ONCE = """

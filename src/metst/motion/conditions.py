@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from metst.arrays import BoolArray, Float32Array, Float64Array, FloatArray, Int64Array, UInt8Array
-from metst.guard.kernels import kernel
+from metst.guard.kernels import kernel, part
 from metst.motion.algebra import median
 from metst.motion.canonical import Grid
 from metst.regions import REGION_NAMES, REGIONS
@@ -226,7 +226,7 @@ def _openness(patches: Float32Array) -> float:
     return total
 
 
-@kernel()
+@part()
 def _deviation(values: Float64Array) -> float:
     """Standard deviation; Numba's own takes longer to compile."""
     mean, squares = 0.0, 0.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from metst.arrays import Float32Array, Float64Array, Int64Array
-from metst.guard.kernels import kernel
+from metst.guard.kernels import kernel, part
 from metst.motion.algebra import product
 from metst.motion.anchor import Pose
 from metst.motion.canonical import Grid, nodes_on_face
@@ -84,7 +84,7 @@ class HeadFit:
         return product(head.astype(np.float32)[None], self._motions).reshape(self._shape)
 
 
-@kernel()
+@part()
 def _solved(lower: Float64Array, right: Float64Array) -> Float64Array:
     """Solution of a symmetric positive definite system by Cholesky; Numba's own needs SciPy.
 
@@ -148,7 +148,7 @@ def _least_deviations(
 # Loops in place of expressions of arrays, which take Numba seconds more to compile.
 
 
-@kernel()
+@part()
 def _copy(values: Float64Array, out: Float64Array) -> None:
     """``out = values``, both ``(2, N)``."""
     for axis in range(values.shape[0]):
@@ -156,7 +156,7 @@ def _copy(values: Float64Array, out: Float64Array) -> None:
             out[axis, n] = values[axis, n]
 
 
-@kernel()
+@part()
 def _replace(values: Float64Array, new: Float64Array) -> float:
     """``values = new``; returns by how much the one that changed most did."""
     most = 0.0
@@ -166,7 +166,7 @@ def _replace(values: Float64Array, new: Float64Array) -> float:
     return most
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _product(one: Float64Array, other: Float64Array) -> float:
     """Inner product; Numba's own needs SciPy."""
     total = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from metst.arrays import Float32Array, Int32Array
-from metst.guard.kernels import kernel
+from metst.guard.kernels import kernel, part
 from metst.motion.warp import Basis
 
 
@@ -52,7 +52,7 @@ def normal_matrix(
             out[count + q, p] = out[p, count + q]
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _sum_row(
     row: int, weight: Float32Array, gradient: Float32Array, span: Int32Array, basis: Basis, pairs: Float32Array
 ) -> None:
@@ -75,7 +75,7 @@ def _sum_row(
                 pairs[2, k + tap, other - tap] += both * yy
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _spread_row(first: int, splines: Float32Array, pairs: Float32Array, count: int, out: Float32Array) -> None:
     """Add the products along one row to the nodes above and below it (upper block triangle)."""
     columns = pairs.shape[1]
@@ -96,7 +96,7 @@ def _spread_row(first: int, splines: Float32Array, pairs: Float32Array, count: i
                         out[count + q, count + p] += yy
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _sum_lights(
     row: int,
     weight: Float32Array,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metst.arrays import Float32Array, Int32Array, Int64Array
-from metst.guard.kernels import kernel
+from metst.guard.kernels import kernel, part
 from metst.motion.warp import Basis, sample
 
 HEAD_UNKNOWNS = 6
@@ -110,7 +110,7 @@ class Unknowns(NamedTuple):
     light: Float32Array
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def contrast_of(values: Float32Array, used: Float32Array, template: Float32Array, span: Int32Array) -> float:
     """Contrast of a frame over the template's, within [0.1, 10]."""
     along, own = np.float32(_NO_CONTRAST), np.float32(_NO_CONTRAST)
@@ -122,7 +122,7 @@ def contrast_of(values: Float32Array, used: Float32Array, template: Float32Array
     return min(max(float(along / own), _LEAST_CONTRAST), _MOST_CONTRAST)
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def right_side(
     values: Float32Array,
     used: Float32Array,
@@ -180,12 +180,12 @@ def right_side(
             _add(ex, basis.row_spline[row, tap], first, last, node, pull_x)
             _add(ey, basis.row_spline[row, tap], first, last, node, pull_y)
     right.nodes[:] = 0
-    _gather(pull_x, basis, 0, right.nodes)
-    _gather(pull_y, basis, 1, right.nodes)
+    for plane, pull in enumerate((pull_x, pull_y)):
+        _gather(pull, basis, plane, right.nodes)
     _unshade(glow, basis, right.light)
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _shade(light: Float32Array, basis: Basis, out: Float32Array) -> None:
     """Interpolate the contrast's nodes along the rows: ``out`` (light_rows, columns)."""
     for i in range(light.shape[0]):
@@ -194,7 +194,7 @@ def _shade(light: Float32Array, basis: Basis, out: Float32Array) -> None:
             out[i, c] = (np.float32(1) - share) * light[i, j] + share * light[i, j + 1]
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _unshade(glow: Float32Array, basis: Basis, lights: Float32Array) -> None:
     """Sum over columns what reaches each of the contrast's nodes: the transpose of :func:`_shade`."""
     lights[:] = 0
@@ -205,7 +205,7 @@ def _unshade(glow: Float32Array, basis: Basis, lights: Float32Array) -> None:
             lights[i, j + 1] += share * glow[i, c]
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _add(
     values: Float32Array, share: np.float32, first: np.uint64, last: np.uint64, i: np.uint64, out: Float32Array
 ) -> None:
@@ -214,7 +214,7 @@ def _add(
         out[i, c] += share * values[c]
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _gather(pulls: Float32Array, basis: Basis, plane: int, splines: Float32Array) -> None:
     """Sum over columns what reaches each spline node: the transpose of :func:`_across`."""
     one = np.uint64(1)
@@ -227,7 +227,7 @@ def _gather(pulls: Float32Array, basis: Basis, plane: int, splines: Float32Array
             splines[plane, i, k + one + one + one] += basis.column_spline[c, 3] * pull
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def times(matrix: Float32Array, vector: Float32Array) -> Float32Array:
     """Matrix times vector; Numba's own needs SciPy."""
     out = np.empty(len(matrix), np.float32)
@@ -287,22 +287,40 @@ def gauss_newton(
     count, flat_light, contrast, done = len(model.nodes), found.light.reshape(-1), 1.0, 0
     while done < steps:
         done += 1
-        nodes, still, turn = found.nodes, frame.still, frame.turn
-        warp[0] = still[0] + turn[0] * nodes[0] - turn[1] * nodes[1]
-        warp[1] = still[1] + turn[1] * nodes[0] + turn[0] * nodes[1]
+        _place(found.nodes, frame, warp)
         sample(frame.image, warp, basis, model.template.span, model.weight, values, used)
         contrast = contrast_of(values, used, model.template.picture, model.template.span)
         right_side(values, used, model.template, basis, contrast, found.light, clip, residual, right)
         move = times(model.inverse, _with_prior(model, right, found, centre))
         _shift(found.nodes, model.nodes, move)
-        flat_light -= move[2 * count :]
-        if done > 1 and np.abs(move[: 2 * count]).max() < tolerance:
+        for k in range(flat_light.size):
+            flat_light[k] -= move[2 * count + k]
+        if done > 1 and _is_within(move, 2 * count, tolerance):
             break
     _carry(found.nodes, model)
     return contrast, done
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
+def _place(nodes: Float32Array, frame: Frame, warp: Float32Array) -> None:
+    """Where the displaced spline nodes lie in the frame."""
+    still, turn = frame.still, frame.turn
+    for i in range(nodes.shape[1]):
+        for j in range(nodes.shape[2]):
+            warp[0, i, j] = still[0, i, j] + turn[0] * nodes[0, i, j] - turn[1] * nodes[1, i, j]
+            warp[1, i, j] = still[1, i, j] + turn[1] * nodes[0, i, j] + turn[0] * nodes[1, i, j]
+
+
+@part(fastmath=True)
+def _is_within(values: Float32Array, count: int, bound: float) -> bool:
+    """Whether the first values are all smaller than a bound."""
+    inside = True
+    for k in range(count):
+        inside &= abs(values[k]) < bound
+    return inside
+
+
+@part(fastmath=True)
 def _with_prior(model: Model, right: Unknowns, found: Unknowns, centre: Float32Array) -> Float32Array:
     """The right side of the unknowns ``(2 N + G,)``, with the pull of the prior towards ``centre``."""
     count, whole = len(model.nodes), found.nodes.shape[1] * found.nodes.shape[2]
@@ -313,16 +331,23 @@ def _with_prior(model: Model, right: Unknowns, found: Unknowns, centre: Float32A
             at = axis * whole + model.nodes[k]
             away[axis * count + k] = flat_nodes[at] - flat_centre[at]
             total[axis * count + k] = flat_splines[at]
-    total[:count] += times(model.prior, away[:count])
-    total[count : 2 * count] += times(model.prior, away[count:])
+    for axis in range(2):
+        drawn = times(model.prior, away[axis * count : (axis + 1) * count])
+        for k in range(count):
+            total[axis * count + k] += drawn[k]
     pull = times(model.head_cover, times(model.head, away))
     for k in range(len(pull)):
-        total[: 2 * count] -= pull[k] * model.head[k]
-    total[2 * count :] = right.light.reshape(-1) + np.float32(model.light_prior) * found.light.reshape(-1)
+        for j in range(2 * count):  # products are rounded before they are subtracted: hence two loops
+            away[j] = pull[k] * model.head[k, j]
+        for j in range(2 * count):
+            total[j] -= away[j]
+    share, flat_light, flat_right = np.float32(model.light_prior), found.light.reshape(-1), right.light.reshape(-1)
+    for k in range(flat_light.size):
+        total[2 * count + k] = flat_right[k] + share * flat_light[k]
     return total
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _shift(nodes: Float32Array, unknown: Int64Array, move: Float32Array) -> None:
     """Take a step of the spline nodes that are unknown."""
     count, whole, flat = len(unknown), nodes.shape[1] * nodes.shape[2], nodes.reshape(-1)
@@ -331,7 +356,7 @@ def _shift(nodes: Float32Array, unknown: Int64Array, move: Float32Array) -> None
             flat[axis * whole + unknown[k]] -= move[axis * count + k]
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _carry(nodes: Float32Array, model: Model) -> None:
     """Let the other spline nodes follow those that were found."""
     count, whole, flat = len(model.nodes), nodes.shape[1] * nodes.shape[2], nodes.reshape(-1)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metst.arrays import Float32Array, Int32Array
-from metst.guard.kernels import kernel
+from metst.guard.kernels import kernel, part
 
 
 class Basis(NamedTuple):
@@ -44,7 +44,7 @@ class Basis(NamedTuple):
     column_share: Float32Array
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _across(nodes: Float32Array, plane: int, basis: Basis, out: Float32Array) -> None:
     """Evaluate splines ``nodes[plane]`` (node_rows, node_columns) along the rows: ``out`` (node_rows, columns)."""
     one = np.uint64(1)
@@ -59,7 +59,7 @@ def _across(nodes: Float32Array, plane: int, basis: Basis, out: Float32Array) ->
             )
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _down(
     lines: Float32Array,
     i: np.uint64,
@@ -76,7 +76,7 @@ def _down(
         out[c] = t0 * lines[i, c] + t1 * lines[j, c] + t2 * lines[k, c] + t3 * lines[m, c]
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _cubic(
     place: Float32Array, end: int, first: np.uint64, last: np.uint64, whole: Int32Array, taps: Float32Array
 ) -> None:
@@ -99,7 +99,7 @@ def _cubic(
         taps[3, c] = -half * s * t * t
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _fetch(
     flat: Float32Array,
     width: np.uint64,
@@ -130,7 +130,7 @@ def _fetch(
         )
 
 
-@kernel(fastmath=True)
+@part(fastmath=True)
 def _inside(
     x: Float32Array,
     y: Float32Array,
@@ -178,8 +178,8 @@ def sample(
     height, width = image.shape
     flat, columns = image.reshape(-1), values.shape[1]
     lines_x, lines_y = np.empty((warp.shape[1], columns), np.float32), np.empty((warp.shape[1], columns), np.float32)
-    _across(warp, 0, basis, lines_x)
-    _across(warp, 1, basis, lines_y)
+    for plane, lines in enumerate((lines_x, lines_y)):  # no constant, each of which Numba would compile
+        _across(warp, plane, basis, lines)
     x, y = np.empty(columns, np.float32), np.empty(columns, np.float32)
     left, top = np.empty(columns, np.int32), np.empty(columns, np.int32)
     taps_x, taps_y = np.empty((4, columns), np.float32), np.empty((4, columns), np.float32)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from metst.models.engine.tensors import TAPS
-from metst.models.scan.compile import compiled, hot_loop, hot_loop_with_sums
+from metst.models.scan.compile import compiled, hot_loop, hot_loop_with_sums, part
 from metst.models.scan.forward import one_step
 from metst.models.scan.math import fma, sigmoid
 from metst.models.scan.rows import Array
@@ -148,7 +148,7 @@ def _add_product(out: Array, x: Array, matrix: Array) -> None:
             out[j] = fma(xk, wk[j], out[j])
 
 
-@compiled
+@part
 def _product(out: Array, x: Array, matrix: Array) -> None:
     out[:] = 0
     _add_product(out, x, matrix)
@@ -177,7 +177,7 @@ def conv_frames(
         kept[i, : joined.shape[0] - start] = joined[start:]
 
 
-@compiled
+@part
 def _shift_in(past: Array, x: Array) -> None:
     """The frames of ``past (taps - 1, D)`` move up for ``x (D,)``."""
     for k in range(past.shape[0] - 1):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metst.models.scan.compile import compiled, hot_loop, hot_loop_with_sums
+from metst.models.scan.compile import compiled, hot_loop, hot_loop_with_sums, part
 from metst.models.scan.math import LN_2, decay_change, flush_denormals, fma, restore_denormals, sigmoid
 from metst.models.scan.rows import (
     CHUNK,
@@ -129,7 +129,7 @@ def _sweep_forgotten(sums: Sums, given: Given, span: Span) -> None:
         grad_B[n, last] += total
 
 
-@compiled
+@part
 def _load_grad_output(grad_out: Array, grad_z: Array, grad_y: Array, ungated: Array, z: Array, span: Span) -> None:
     """Gradient of the output before the gate; that of the gate is written on the way."""
     i, begin, count, first = span
@@ -215,11 +215,12 @@ def backward(
     grad_u, grad_delta, grad_z, grad_bias, grad_rate, grad_B, grad_C, grad_skip = gradients
     initial, checkpoints, ungated = saved
     length, states, blocks = u.shape[1], rate.shape[0], block_count(u.shape[2])
-    r, g, fastest, least = workspace(states, u), workspace(states, u), workspace(1, u), workspace(1, u)
+    one, chunk = np.int64(1), np.int64(CHUNK)
+    r, g, fastest, least = workspace(states, u), workspace(states, u), workspace(one, u), workspace(one, u)
     chunk_rate, total_rate = workspace(states, u), workspace(states, u)
-    step, drive, grad_out = workspace(CHUNK, u), workspace(CHUNK, u), workspace(CHUNK, u)
-    through_decay, through_input = workspace(CHUNK, u), workspace(CHUNK, u)
-    state, history, change = workspace(states, u), workspace(CHUNK, u), workspace(CHUNK, u)
+    step, drive, grad_out = workspace(chunk, u), workspace(chunk, u), workspace(chunk, u)
+    through_decay, through_input = workspace(chunk, u), workspace(chunk, u)
+    state, history, change = workspace(states, u), workspace(chunk, u), workspace(chunk, u)
     for task in range(tasks[0], tasks[1]):
         i, block = task // blocks, task % blocks
         first = block * LANES

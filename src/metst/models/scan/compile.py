@@ -19,7 +19,7 @@ from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering
 
-from metst.guard.kernels import keep_on_disk
+from metst.guard.kernels import NO_C_ENTRANCE, NO_ENTRANCE, keep_on_disk, refuse_python
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -83,21 +83,34 @@ def compiled(function: _Function) -> _Function:
     The interpreter lock is released, division by zero follows IEEE 754 and nothing is reordered, so that the bits
     of a result do not depend on vector width, chunks or threads.
     """
-    return _compile(function, False, _LoopCompiler)
+    dispatcher = _compile(function, False, _LoopCompiler, NO_C_ENTRANCE)
+    keep_on_disk(dispatcher, function)
+    return dispatcher
+
+
+def part(function: _Function) -> _Function:
+    """As :func:`compiled`, for what only compiled functions call: it is kept on disk with them."""
+    return _part(function, False, _LoopCompiler)
 
 
 def hot_loop(function: _Function) -> _Function:
-    """As :func:`compiled`, for the innermost loops: never inlined into their caller."""
-    return _compile(function, False, _HotLoopCompiler)
+    """As :func:`part`, for the innermost loops: never inlined into their caller."""
+    return _part(function, False, _HotLoopCompiler)
 
 
 def hot_loop_with_sums(function: _Function) -> _Function:
     """As :func:`hot_loop`, but sums over lanes may be reordered (the same way at each call) to use vectors."""
-    return _compile(function, {"reassoc", "contract"}, _HotLoopCompiler)
+    return _part(function, {"reassoc", "contract"}, _HotLoopCompiler)
 
 
-def _compile(function: _Function, fastmath: bool | set[str], compiler: type[CompilerBase]) -> _Function:
-    options = njit(nogil=True, error_model="numpy", fastmath=fastmath, pipeline_class=compiler)
-    dispatcher = options(function)
-    keep_on_disk(dispatcher, function)
-    return cast(_Function, dispatcher)
+def _part(function: _Function, fastmath: bool | set[str], compiler: type[CompilerBase]) -> _Function:
+    dispatcher = _compile(function, fastmath, compiler, NO_ENTRANCE)
+    refuse_python(dispatcher)
+    return dispatcher
+
+
+def _compile(
+    function: _Function, fastmath: bool | set[str], compiler: type[CompilerBase], entrances: dict[str, bool]
+) -> _Function:
+    options = njit(nogil=True, error_model="numpy", fastmath=fastmath, pipeline_class=compiler, **entrances)
+    return cast(_Function, options(function))

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metst.models.scan.compile import compiled, hot_loop
+from metst.models.scan.compile import compiled, hot_loop, part
 from metst.models.scan.math import fma, sigmoid
 from metst.models.scan.pool import run_tasks
 from metst.models.scan.rows import LANES, Array, block_count, row, store_block, workspace
 
 
-@compiled
+@part
 def _load_columns(block: Array, source: Array, first: int) -> None:
     """``block (rows, LANES)`` from columns of ``source (rows, D)``; lanes beyond the last channel are 0."""
     for k in range(source.shape[0]):
@@ -28,7 +28,7 @@ def _load_columns(block: Array, source: Array, first: int) -> None:
         block[k, columns.size :] = 0
 
 
-@compiled
+@part
 def _load_frames(frames: Array, xz: Array, past: Array, place: tuple[int, int, int]) -> None:
     """``frames (K - 1 + T, LANES)`` of one task, the past ones first."""
     i, first, last = place
@@ -64,7 +64,7 @@ def _forward(tasks: tuple[int, int], xz: Array, past: Array, weight: Array, bias
         workspace(length + kernel - 1, xz),
         workspace(length, xz),
         workspace(kernel, xz),
-        workspace(1, xz),
+        workspace(np.int64(1), xz),
     )
     frames[:] = 0
     for task in range(tasks[0], tasks[1]):
@@ -111,7 +111,7 @@ def _backward(
     blocks, one = block_count(width), xz.dtype.type(1)
     frames, grad_frames = workspace(length + kernel - 1, xz), workspace(length + kernel - 1, xz)
     taps, grad_taps = workspace(kernel, xz), workspace(kernel, xz)
-    shift, grad_shift, sums = workspace(1, xz), workspace(1, xz), workspace(length, xz)
+    shift, grad_shift, sums = workspace(np.int64(1), xz), workspace(np.int64(1), xz), workspace(length, xz)
     frames[:], sums[:] = 0, 0
     for task in range(tasks[0], tasks[1]):
         i, first = task // blocks, task % blocks * LANES

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from metst.models.scan.compile import compiled, hot_loop
+from metst.models.scan.compile import compiled, hot_loop, part
 from metst.models.scan.math import decay_change, flush_denormals, fma, prefetch, restore_denormals, sigmoid, softplus
 from metst.models.scan.rows import (
     CACHE_LINE,
@@ -76,7 +76,7 @@ def _chunk_forgotten(state: Array, out: Array, drive: Array, B: Array, C: Array,
                 out[t, j] = fma(value, c, out[t, j])
 
 
-@compiled
+@part
 def _start_output(out: Array, u: Array, skip: Array, span: Span) -> None:
     """``D u``, which passes the state by."""
     i, begin, count, first = span
@@ -88,7 +88,7 @@ def _start_output(out: Array, u: Array, skip: Array, span: Span) -> None:
         out[t, u_row.size :] = 0
 
 
-@compiled
+@part
 def _soon_needed(u: Array, delta: Array, y: Array, span: Span) -> tuple[int, int, int, int]:
     """Addresses of the rows of ``u`` and ``delta`` of the next chunk and of ``y`` of this one, and bytes per row.
 
@@ -101,7 +101,7 @@ def _soon_needed(u: Array, delta: Array, y: Array, span: Span) -> tuple[int, int
     return u.ctypes.data + ahead, delta.ctypes.data + ahead, y.ctypes.data + here, width * u.itemsize
 
 
-@compiled
+@part
 def _store_output(y: Array, ungated: Array, out: Array, z: Array, span: Span) -> None:
     """Write the rows of a chunk, gated by ``SiLU(z)`` where there is a gate."""
     i, begin, count, first = span
@@ -138,8 +138,9 @@ def forward(
     denormals = flush_denormals()
     u, delta, z, bias, rate, B, C, skip = inputs
     length, states, blocks = u.shape[1], rate.shape[0], block_count(u.shape[2])
-    h, r, fastest = workspace(states, u), workspace(states, u), workspace(1, u)
-    step, drive, out, least = workspace(CHUNK, u), workspace(CHUNK, u), workspace(CHUNK, u), workspace(1, u)
+    one, chunk = np.int64(1), np.int64(CHUNK)
+    h, r, fastest = workspace(states, u), workspace(states, u), workspace(one, u)
+    step, drive, out, least = workspace(chunk, u), workspace(chunk, u), workspace(chunk, u), workspace(one, u)
     for task in range(tasks[0], tasks[1]):
         i, first = task // blocks, task % blocks * LANES
         load_block(r, rate, first)
@@ -182,7 +183,7 @@ def _step_rows(
             y[j] = fma(value, c, y[j])
 
 
-@compiled
+@part
 def _all_finite(values: Array) -> bool:
     finite = True
     for k in range(values.size):
@@ -190,7 +191,7 @@ def _all_finite(values: Array) -> bool:
     return finite
 
 
-@compiled
+@part
 def _usable(rows: tuple[Array, Array, Array, Array, Array], bias: Array, use_softplus: bool) -> bool:
     for values in rows:
         if not _all_finite(values.reshape(-1)):

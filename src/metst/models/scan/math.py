@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from metst.models.scan.compile import compiled
+from metst.models.scan.compile import part
 
 Number = Any
 """A float32 or float64 inside compiled code."""
@@ -131,7 +131,7 @@ _ONE, _TWO = np.float32(1), np.float32(2)
 _LOG2_E = np.float32(LOG2_E)
 
 
-@compiled
+@part
 def _split_power(x: Number, rate: Number, bounded: bool) -> tuple[Number, Number]:
     """``2**k`` and ``2**r - 1`` with ``k + r = x rate <= 0`` and k the nearest integer."""
     rounded = fma(x, rate, _ROUND)
@@ -213,13 +213,13 @@ def _compile_forgetting_exponent(like: Any) -> Any:
     return constant
 
 
-@compiled
+@part
 def softplus(x: Number) -> Number:
     """``log(1 + exp(x))``, accurate relative to its value."""
     return max(x, type(x)(0)) + _log_one_plus(_exp_negative(x))
 
 
-@compiled
+@part
 def sigmoid(x: Number) -> Number:
     """``1 / (1 + exp(-x))``, accurate relative to its value."""
     w = _exp_negative(x)

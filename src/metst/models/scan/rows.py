@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from metst.arrays import FloatArray
-from metst.models.scan.compile import compiled
+from metst.models.scan.compile import compiled, part
 from metst.models.scan.math import EXPONENT_LIMIT, Number, fma, forgetting_exponent, softplus
 
 Array = FloatArray
@@ -38,16 +38,19 @@ def block_count(width: int) -> int:
     return (width + LANES - 1) // LANES
 
 
-@compiled
+@part
 def workspace(rows: int, like: Array) -> Array:
-    """Uninitialised ``(rows, LANES)``, aligned to cache lines."""
+    """Uninitialised ``(rows, LANES)``, aligned to cache lines.
+
+    Numba compiles it anew for each ``rows`` that is a constant: callers hand over variables.
+    """
     size = rows * LANES
     memory = np.empty(size + CACHE_LINE // like.itemsize, like.dtype)
     start = (-memory.ctypes.data % CACHE_LINE) // like.itemsize
     return memory[start : start + size].reshape(rows, LANES)
 
 
-@compiled
+@part
 def row(array: Array, i: int, t: int, first: int) -> Array:
     """The channels of one block in row ``t`` of sequence ``i``, ``(LANES,)`` or fewer at the end.
 
@@ -56,7 +59,7 @@ def row(array: Array, i: int, t: int, first: int) -> Array:
     return array[i, t, first : first + LANES]
 
 
-@compiled
+@part
 def load_block(block: Array, source: Array, first: int) -> None:
     """``block (N, LANES)`` from columns of ``source (N, D)``; lanes beyond the last channel are 0."""
     for n in range(block.shape[0]):
@@ -66,7 +69,7 @@ def load_block(block: Array, source: Array, first: int) -> None:
         block[n, columns.size :] = 0
 
 
-@compiled
+@part
 def store_block(target: Array, block: Array, first: int) -> None:
     """Columns of ``target (N, D)`` from ``block (N, LANES)``."""
     for n in range(target.shape[0]):
@@ -75,7 +78,7 @@ def store_block(target: Array, block: Array, first: int) -> None:
             columns[j] = block[n, j]
 
 
-@compiled
+@part
 def load_state(block: Array, state: Array, i: int, first: int) -> None:
     """State of one task; zero when ``state`` is not there."""
     if state.size:
@@ -84,7 +87,7 @@ def load_state(block: Array, state: Array, i: int, first: int) -> None:
         block[:] = 0
 
 
-@compiled
+@part
 def load_steps(step: Array, drive: Array, u: Array, delta: Array, bias: Array, use_softplus: bool, span: Span) -> None:
     """Rows of the step size (after bias and softplus) and of ``step u``."""
     i, begin, count, first = span
@@ -105,7 +108,7 @@ def load_steps(step: Array, drive: Array, u: Array, delta: Array, bias: Array, u
         drive[t, u_row.size :] = 0
 
 
-@compiled
+@part
 def load_fastest(fastest: Array, rate: Array) -> None:
     """Largest ``-rate`` of each lane, ``(1, LANES)``."""
     for j in range(LANES):
@@ -115,7 +118,7 @@ def load_fastest(fastest: Array, rate: Array) -> None:
             fastest[0, j] = max(fastest[0, j], -rate[n, j])
 
 
-@compiled
+@part
 def stays_normal(step: Array, fastest: Array, count: int) -> bool:
     """Whether all exponents of a chunk are above ``-EXPONENT_LIMIT``."""
     inside = True
@@ -148,7 +151,7 @@ def count_remembered(step: Array, rate: Array, least: Array, count: int) -> int:
     return 0
 
 
-@compiled
+@part
 def advance(state: Number, change: Number, drive: Number, b: Number) -> Number:
     """``h_t = exp(step A) h_{t-1} + step u B_t`` from ``change = exp(step A) - 1``."""
     return fma(change, state, fma(drive, b, state))
