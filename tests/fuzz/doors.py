@@ -25,6 +25,7 @@ from metst.datasets.types import Journal
 from metst.errors import CheckpointError, DataError, MetstError, UsageError, VideoError
 from metst.evaluation.plan import read_grid, read_plan
 from metst.formats.conversion import FORMATS, READERS
+from metst.formats.landmarks import read_landmarks
 from metst.formats.megc import name_results
 from metst.metrics import score_tables
 from metst.metrics.interval_tables import read_videos_csv
@@ -43,7 +44,7 @@ from metst.storage import fingerprint
 from metst.synthesis.recipe import read_recipe
 from metst.timeline import TimeGrid
 from metst.training import published_recipe
-from metst.video import probe_video, read_colour_frames, read_frames
+from metst.video import probe_video, read_colour_frames, read_frames, write_video
 from metst.video.folder import IMAGE_SUFFIXES, read_image
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -219,6 +220,23 @@ def fuzz_codings(data: bytes) -> None:
     READERS[name](_file(f"coded{suffix}", content), video=CODED_VIDEO, grid=CODED_FRAMES)  # type: ignore[index]
 
 
+LANDMARKED_FRAMES, LANDMARKED_SIZE = 6, 64  # frames, and pixels of a side
+"""The recording that tables of landmarks are of."""
+
+
+@cache
+def _landmarked() -> Path:
+    path = _folder() / "landmarked.mp4"
+    picture = np.zeros((LANDMARKED_SIZE, LANDMARKED_SIZE, 3), np.uint8)
+    write_video(path, (picture for _ in range(LANDMARKED_FRAMES)), rate_hz=25)
+    return path
+
+
+def fuzz_landmarks(data: bytes) -> None:
+    """A table of landmarks of another program."""
+    read_landmarks(_file("points.csv", data), video=_landmarked())
+
+
 REVIEWED = b"RID"
 """Stands in requests for the recording under review."""
 _TOKEN = "token-of-the-door"
@@ -288,6 +306,7 @@ DOORS: dict[Door, tuple[type[MetstError], ...]] = {
     fuzz_cache: (),
     fuzz_formats: (DataError, UsageError),
     fuzz_codings: (DataError,),
+    fuzz_landmarks: (DataError,),
     fuzz_http: (),
 }
 """What each door may answer with."""

@@ -13,13 +13,25 @@ import openpyxl
 import torch
 import xlwt
 
-from fuzz.doors import CODED_FRAMES, CODED_VIDEO, CODING_FILES, CORPUS, IMAGES, RESULT_FILES, REVIEWED, whole_results
+from fuzz.doors import (
+    CODED_FRAMES,
+    CODED_VIDEO,
+    CODING_FILES,
+    CORPUS,
+    IMAGES,
+    LANDMARKED_FRAMES,
+    LANDMARKED_SIZE,
+    RESULT_FILES,
+    REVIEWED,
+    whole_results,
+)
 from helpers.analyses import make_analysis
 from metst.arrays import UInt8Array
 from metst.coding.layers import Coding, Layer, LayerEvent
 from metst.formats.conversion import FORMATS
 from metst.models.checkpoint import load_model, save_model
 from metst.models.networks import build_network, without_weights
+from metst.regions import LANDMARK_COUNT
 from metst.results import Source
 from metst.results.motion_file import motion_bytes
 from metst.video import write_video
@@ -134,6 +146,23 @@ def _codings(work: Path) -> None:
         _keep("codings", f"{name}{suffix}", path.read_bytes(), kind=kind)
 
 
+def _landmarks() -> None:
+    """Two faces in the last frame, and none in the first."""
+    turns = np.linspace(0, 2 * np.pi, LANDMARK_COUNT, endpoint=False)
+    face = LANDMARKED_SIZE / 2 + LANDMARKED_SIZE / 4 * np.concatenate([np.cos(turns), np.sin(turns)])
+    names = [f"{axis}_{number}" for axis in "xy" for number in range(LANDMARK_COUNT)]
+    rows = [(frame, frame > 0, face + 0.1 * frame) for frame in range(LANDMARKED_FRAMES)]
+    rows.append((LANDMARKED_FRAMES - 1, True, face / 2))
+    openface = [["frame", "timestamp", "success", *names]]
+    openface += [[frame + 1, frame / 25, int(found), *np.round(points, 1)] for frame, found, points in rows]
+    pyfeat = [["FaceRectX", "FaceScore", *names, "frame"]]
+    pyfeat += [
+        [1.0, 0.9, *np.round(points, 1), frame] if found else [""] * 138 + [frame] for frame, found, points in rows
+    ]
+    for name, table, between in (("openface", openface, ", "), ("py-feat", pyfeat, ",")):
+        _keep("landmarks", name, "".join(between.join(map(str, row)) + "\n" for row in table).encode())
+
+
 def _requests() -> None:
     change = (
         '{"key": "m1", "revision": 0, "after": {"onset_frame": 2, "apex_frame": 4, "offset_frame": 9,'
@@ -170,6 +199,7 @@ def main() -> None:
         _checkpoint(Path(folder))
         _results()
         _codings(Path(folder))
+    _landmarks()
     _requests()
     _keep("formats", "names", b"input,subject,video\ns1_1,s1,1\ns2_1,s2,1\n")
 
