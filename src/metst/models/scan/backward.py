@@ -56,7 +56,8 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
     ``(CHUNK, LANES)``.
 
     With the state index outside, what is kept of a chunk fits the first-level cache, and the row of a state stays in
-    registers over all steps.  States that are not remembered are left to :func:`_sweep_forgotten`.
+    registers over all steps.  Steps are counted without a sign: else each index is tested for being negative, a third
+    of the instructions on the way back.  States that are not remembered are left to :func:`_sweep_forgotten`.
     """
 
     @hot_loop_with_sums
@@ -64,8 +65,8 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
         grad_state, grad_rate, through_decay, through_input, grad_B, grad_C = sums
         state, history, change = kept
         rate, step, drive, grad_out, B, C = given
-        begin, count = span[1], span[2]
-        for n in range(rate.shape[0]):
+        begin, count, one = np.uint64(span[1]), np.uint64(span[2]), np.uint64(1)
+        for n in range(np.uint64(rate.shape[0])):
             for t in range(count):
                 b, total = B[n, begin + t], B.dtype.type(0)
                 for j in range(LANES):
@@ -74,7 +75,8 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
                     history[t, j], change[t, j], state[n, j] = before, now, value
                     total += value * grad_out[t, j]
                 grad_C[n, begin + t] = total
-            for t in range(count - 1, -1, -1):
+            for back in range(count):
+                t = count - one - back
                 b, c, total = B[n, begin + t], C[n, begin + t], B.dtype.type(0)
                 for j in range(LANES):
                     g = grad_state[n, j] + grad_out[t, j] * c
