@@ -1,6 +1,7 @@
 """Tables of landmarks of OpenFace and py-feat: their own files, failed rows, several faces, what is refused."""
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +160,30 @@ def test_one_table_for_two_recordings_and_a_folder_without_one(
         code, _, said = run(capsys, *call, given)
         assert code == 2
         assert message in said
+
+
+def test_recordings_of_one_name_have_their_tables_in_folders_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recordings, tables = tmp_path / "recordings", tmp_path / "tables"
+    for person in ("one", "two"):
+        (recordings / person).mkdir(parents=True)
+        written(recordings / person / "clip.mp4", FRAMES)
+    tables.mkdir()
+    pyfeat(tables / "clip.csv", [(n, moved(n)) for n in range(FRAMES)])
+    call = ["analyze", recordings, "-o", tmp_path / "out", "-q", "--landmarks", tables]
+    code, _, said = run(capsys, *call)
+    assert code == 2
+    assert re.search(r"clip\.csv is one table for \S+one/clip\.mp4, \S+two/clip\.mp4", said)
+    for person in ("one", "two"):
+        (tables / person).mkdir()
+        (tables / person / "clip.csv").write_text(f"{person}\n")
+    with pytest.MonkeyPatch.context() as patch:  # which table goes with which recording
+        patch.setattr("metst.evaluation.analyses.analyze_all", lambda tasks, **_: found.extend(tasks) or [])
+        found: list[AnalysisTask] = []
+        run(capsys, *call)
+    assert [task.landmarks.read_text() for task in found if task.landmarks] == ["one\n", "two\n"]
+    assert [task.path.parent.name for task in found] == ["one", "two"]
 
 
 def test_the_same_movement_is_found_with_a_table_and_the_results_say_so(tmp_path: Path) -> None:
