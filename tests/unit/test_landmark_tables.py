@@ -16,7 +16,7 @@ from metst.arrays import Float32Array
 from metst.errors import DataError, MetstError, UsageError
 from metst.evaluation.analyses import AnalysisTask, Choices, analyze_into, is_done, loaded
 from metst.face import track_face
-from metst.formats.landmarks import read_landmarks
+from metst.formats.landmarks import check_on_face, read_landmarks
 from metst.synthesis.clip import write_clip
 from metst.synthesis.recipe import ClipRecipe
 from metst.video import read_frames, write_video
@@ -184,6 +184,24 @@ def test_recordings_of_one_name_have_their_tables_in_folders_of_their_own(
         run(capsys, *call)
     assert [task.landmarks.read_text() for task in found if task.landmarks] == ["one\n", "two\n"]
     assert [task.path.parent.name for task in found] == ["one", "two"]
+
+
+def test_points_of_a_smaller_copy_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = ClipRecipe(count=1, duration_s=2.6, start_s=0.8, end_s=2.2, seed=3)
+    clip = write_clip(tmp_path / "clip", recipe=recipe).video
+    seen = [found.face and found.face.landmarks for found in track_face(read_frames(clip))]
+    half = pyfeat(tmp_path / "t.csv", [(n, None if points is None else points / 2) for n, points in enumerate(seen)])
+    assert read_landmarks(half, video=clip).shape[1:] == (68, 2)  # inside the picture
+    code, _, said = run(capsys, "analyze", clip, "-o", tmp_path / "out", "-q", "--landmarks", half)
+    assert code == 1
+    assert "shows no face, but one elsewhere" in " ".join(said.split())
+    assert not list((tmp_path / "out").rglob("analysis.json"))
+
+
+def test_points_are_taken_where_no_face_is_seen(tmp_path: Path) -> None:
+    video = written(tmp_path / "grey.mp4", 40)
+    table = pyfeat(tmp_path / "t.csv", [(n, moved(n)) for n in range(40)])
+    check_on_face(read_landmarks(table, video=video), path=table, video=video)
 
 
 def test_the_same_movement_is_found_with_a_table_and_the_results_say_so(tmp_path: Path) -> None:

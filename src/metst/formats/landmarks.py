@@ -11,15 +11,17 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from metst.arrays import Float32Array
 from metst.errors import DataError, UsageError
+from metst.face import lie_on_faces
 from metst.guard.limits import LANDMARKS, check_file
 from metst.regions import LANDMARK_COUNT
-from metst.video import probe_video
+from metst.video import probe_video, read_frames
 
 _POINTS = tuple(f"{axis}_{number}" for axis in "xy" for number in range(LANDMARK_COUNT))
 """Columns with the points.  Case tells them from the points in space of OpenFace, ``X_0``: millimetres."""
@@ -30,6 +32,9 @@ _LEAST_ROWS = 2 / 3
 """Share of the frames that must have a row: programs that leave frames out have half of them or fewer.  Set by hand."""
 _OUTSIDE_SHARE = 0.5
 """Share of faces whose middle lies outside of the picture from which on a table is of another picture.  Set by hand."""
+_CHECKED, _CHECKED_EVERY, _LEAST_CHECKED = 5, 10, 3
+"""Frames in which it is looked whether the points lie on a face: their number, one of so many, and in how many of
+them a face must be seen for that to tell.  Set by hand."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,36 @@ def read_landmarks(path: Path, *, video: Path, rate_hz: float | None = None) -> 
         points[frame] = chosen
     _check_inside(points, path=path, size=(info.width, info.height), name=video.name)
     return points
+
+
+def check_on_face(points: Float32Array, *, path: Path, video: Path, rate_hz: float | None = None) -> None:
+    """Make sure that landmarks lie on a face, where metst sees one in some of the first frames that have them.
+
+    Points of a smaller copy lie inside the picture as well, and motion would be measured beside the face.
+
+    Parameters
+    ----------
+    points : (T, 68, 2) float32
+        What :func:`read_landmarks` gave.
+    path, video, rate_hz
+        What it was given.
+
+    Raises
+    ------
+    DataError
+        They lie on no face in any of these frames.
+    VideoError, FaceError
+        The recording cannot be read, or the installation lacks the network files.
+    """
+    seen = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
+    wanted = set(seen[::_CHECKED_EVERY][:_CHECKED].tolist())
+    frames = takewhile(lambda frame: frame.index <= max(wanted), read_frames(video, rate_hz=rate_hz))
+    told = lie_on_faces((frame for frame in frames if frame.index in wanted), points)
+    if len(told) >= _LEAST_CHECKED and not any(told):
+        raise DataError(
+            f"{path.name} has landmarks where {video.name} shows no face, but one elsewhere: give the table that was"
+            " made of this recording, at its size"
+        )
 
 
 def _check_inside(points: Float32Array, *, path: Path, size: tuple[int, int], name: str) -> None:
