@@ -119,6 +119,11 @@ def test_a_table_that_py_feat_wrote(pyfeat_data: Path, tmp_path: Path) -> None:
         (lambda lines: [lines[0], lines[1].replace(",0.9,", ",often,"), *lines[2:]], "line 2: FaceScore is no number"),
         (lambda lines: [lines[0], lines[1] + ",7", *lines[2:]], r"line 2: expected 143 cells"),
         (lambda lines: [lines[0], lines[1][:-3] + "-2", *lines[2:]], r"line 2: expected a frame from 0 on, got '-2'"),
+        (
+            lambda lines: [line.replace(",", ";") for line in lines],
+            "expected CSV with commas, got ';' between the cells",
+        ),
+        (lambda lines: [lines[0].replace("AU01", "x_68"), *lines[1:]], r"more than 68 landmarks.*not MPDetector\)"),
         (lambda lines: [], "neither a table of OpenFace"),
     ],
 )

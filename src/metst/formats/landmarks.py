@@ -25,6 +25,8 @@ from metst.video import probe_video, read_frames
 
 _POINTS = tuple(f"{axis}_{number}" for axis in "xy" for number in range(LANDMARK_COUNT))
 """Columns with the points.  Case tells them from the points in space of OpenFace, ``X_0``: millimetres."""
+_ONE_MORE = f"x_{LANDMARK_COUNT}"
+"""A column of tables with other points: the first ones of a mesh are called alike, but are not those of iBUG."""
 _MISSING_SHARE, _MISSING_FRAMES = 0.01, 2
 """Frames by which a table and a recording may differ: a share of the recording's, and their number where that is less.
 Containers and the programs differ in whether the last frames count.  Set by hand."""
@@ -215,10 +217,16 @@ def _layout(header: Sequence[str], *, path: Path) -> _Layout:
                     f"{path.name}, a table of {layout.program}, has no column {missing[0]}: metst needs frame and"
                     f" {_POINTS[0]} to {_POINTS[-1]}, the 2-D landmarks (of OpenFace: -2Dfp)"
                 )
+            if _ONE_MORE in header:
+                raise DataError(
+                    f"{path.name} has more than {LANDMARK_COUNT} landmarks, as the mesh of MediaPipe: metst needs the"
+                    f" {LANDMARK_COUNT} of iBUG (py-feat: Detector, not MPDetector)"
+                )
             return layout
+    joined = next((sign for sign in ";\t" if len(header) == 1 and sign in header[0]), "")
     raise DataError(
         f"{path.name} is neither a table of OpenFace (column success) nor of py-feat (column FaceRectX): expected CSV"
-        " with a header"
+        + (f" with commas, got {joined!r} between the cells" if joined else " with a header")
     )
 
 
