@@ -1,6 +1,7 @@
 """Tables of landmarks of OpenFace and py-feat: their own files, failed rows, several faces, what is refused."""
 
 import csv
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from metst.arrays import Float32Array
 from metst.errors import DataError, MetstError, UsageError
 from metst.evaluation.analyses import AnalysisTask, Choices, analyze_into, is_done, loaded
 from metst.face import track_face
-from metst.formats.landmarks import read_landmarks
+from metst.formats.landmarks import check_on_face, read_landmarks
 from metst.synthesis.clip import write_clip
 from metst.synthesis.recipe import ClipRecipe
 from metst.video import read_frames, write_video
@@ -118,6 +119,11 @@ def test_a_table_that_py_feat_wrote(pyfeat_data: Path, tmp_path: Path) -> None:
         (lambda lines: [lines[0], lines[1].replace(",0.9,", ",often,"), *lines[2:]], "line 2: FaceScore is no number"),
         (lambda lines: [lines[0], lines[1] + ",7", *lines[2:]], r"line 2: expected 143 cells"),
         (lambda lines: [lines[0], lines[1][:-3] + "-2", *lines[2:]], r"line 2: expected a frame from 0 on, got '-2'"),
+        (
+            lambda lines: [line.replace(",", ";") for line in lines],
+            "expected CSV with commas, got ';' between the cells",
+        ),
+        (lambda lines: [lines[0].replace("AU01", "x_68"), *lines[1:]], r"more than 68 landmarks.*not MPDetector\)"),
         (lambda lines: [], "neither a table of OpenFace"),
     ],
 )
@@ -159,6 +165,48 @@ def test_one_table_for_two_recordings_and_a_folder_without_one(
         code, _, said = run(capsys, *call, given)
         assert code == 2
         assert message in said
+
+
+def test_recordings_of_one_name_have_their_tables_in_folders_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recordings, tables = tmp_path / "recordings", tmp_path / "tables"
+    for person in ("one", "two"):
+        (recordings / person).mkdir(parents=True)
+        written(recordings / person / "clip.mp4", FRAMES)
+    tables.mkdir()
+    pyfeat(tables / "clip.csv", [(n, moved(n)) for n in range(FRAMES)])
+    call = ["analyze", recordings, "-o", tmp_path / "out", "-q", "--landmarks", tables]
+    code, _, said = run(capsys, *call)
+    assert code == 2
+    assert re.search(r"clip\.csv is one table for \S+one/clip\.mp4, \S+two/clip\.mp4", said)
+    for person in ("one", "two"):
+        (tables / person).mkdir()
+        (tables / person / "clip.csv").write_text(f"{person}\n")
+    with pytest.MonkeyPatch.context() as patch:  # which table goes with which recording
+        patch.setattr("metst.evaluation.analyses.analyze_all", lambda tasks, **_: found.extend(tasks) or [])
+        found: list[AnalysisTask] = []
+        run(capsys, *call)
+    assert [task.landmarks.read_text() for task in found if task.landmarks] == ["one\n", "two\n"]
+    assert [task.path.parent.name for task in found] == ["one", "two"]
+
+
+def test_points_of_a_smaller_copy_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = ClipRecipe(count=1, duration_s=2.6, start_s=0.8, end_s=2.2, seed=3)
+    clip = write_clip(tmp_path / "clip", recipe=recipe).video
+    seen = [found.face and found.face.landmarks for found in track_face(read_frames(clip))]
+    half = pyfeat(tmp_path / "t.csv", [(n, None if points is None else points / 2) for n, points in enumerate(seen)])
+    assert read_landmarks(half, video=clip).shape[1:] == (68, 2)  # inside the picture
+    code, _, said = run(capsys, "analyze", clip, "-o", tmp_path / "out", "-q", "--landmarks", half)
+    assert code == 1
+    assert "shows no face, but one elsewhere" in " ".join(said.split())
+    assert not list((tmp_path / "out").rglob("analysis.json"))
+
+
+def test_points_are_taken_where_no_face_is_seen(tmp_path: Path) -> None:
+    video = written(tmp_path / "grey.mp4", 40)
+    table = pyfeat(tmp_path / "t.csv", [(n, moved(n)) for n in range(40)])
+    check_on_face(read_landmarks(table, video=video), path=table, video=video)
 
 
 def test_the_same_movement_is_found_with_a_table_and_the_results_say_so(tmp_path: Path) -> None:

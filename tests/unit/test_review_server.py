@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -33,7 +34,8 @@ from metst.results.analysis_folder import REVIEW_FILE
 from metst.results.flags import WORDS
 from metst.review.desk import Desk
 from metst.review.gate import Address
-from metst.video import write_video
+from metst.review.videos import _UNSURE
+from metst.video import content_hash, write_video
 
 Served = tuple[httpx.Client, Desk]
 FRAMES = 90
@@ -425,6 +427,37 @@ def test_recordings_are_looked_for_at_any_depth(copy: Path, tmp_path: Path, monk
         assert client.get(path.replace("video", "frames/5.jpg")).status_code == 200
         (tmp_path / "videos" / video.name).write_bytes(b"another one")  # less deep, but not the one that was analysed
         assert client.get(path).json()["state"] == "found"
+
+
+def settled(client: httpx.Client, path: str) -> str:
+    """Whether a recording is there, once its content was checked."""
+    end_s = time.monotonic() + 30
+    while (told := client.get(path).json())["hint"] == _UNSURE and time.monotonic() < end_s:
+        time.sleep(0.02)
+    return str(told["state"])
+
+
+def test_of_many_recordings_with_one_name_the_one_in_folders_of_the_same_names_is_read_first(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr("metst.review.videos._WALK_AGAIN_S", 0.0)
+    monkeypatch.setattr("metst.review.videos._LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr("metst.review.videos.content_hash", lambda path: read.append(path) or content_hash(path))
+    shutil.copytree(copy / "results" / "clip", tmp_path / "r" / "ben" / "clip")
+    (video,) = copy.glob("*.mp4")
+    videos = tmp_path / "videos"
+    for person in ("anna", "ben", "carl"):
+        (videos / person).mkdir(parents=True)
+        (videos / person / video.name).write_bytes(person.encode())
+    with serving(tmp_path / "r", videos=(videos,)) as (client, _):
+        path = f"/api/recordings/{only(client)}/video"
+        assert settled(client, path) == "changed"
+        assert read[0] == videos / "ben" / video.name
+        (videos / "dora").mkdir()
+        shutil.copy(video, videos / "dora")  # a folder that was not there when the others were read
+        assert settled(client, path) == "found"
+        assert read[-1] == videos / "dora" / video.name
 
 
 def test_layers_without_an_analysis_are_shown(copy: Path, tmp_path: Path) -> None:

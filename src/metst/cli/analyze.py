@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +51,7 @@ from metst.evaluation.analyses import (
     loaded,
 )
 from metst.evaluation.executors import Executor, alone
+from metst.spelling.names import printable
 
 if TYPE_CHECKING:
     from metst.results import Analysis
@@ -134,10 +136,23 @@ def _tables(landmarks: Path | None, paths: list[Path], *, where: Executor) -> di
         if len(paths) > 1:
             raise UsageError(f"{landmarks} is one table for {len(paths)} recordings: give a folder with one for each")
         return dict.fromkeys(paths, landmarks)
-    tables = {path: landmarks / f"{path.name if path.is_dir() else path.stem}.csv" for path in paths}
+    tables = {path: _table_of(path, folder=landmarks) for path in paths}
     if missing := [table.name for table in tables.values() if not table.is_file()]:
         raise UsageError(f"{landmarks} has no {', '.join(missing[:FAULTS_SHOWN])}: expected a table for each recording")
+    if shared := [table for table, number in Counter(tables.values()).items() if number > 1]:
+        of = ", ".join(printable(path) for path, table in tables.items() if table == shared[0])
+        raise UsageError(
+            f"{printable(shared[0])} is one table for {of}: give each its own, in a folder called as the recording's"
+        )
     return tables
+
+
+def _table_of(path: Path, *, folder: Path) -> Path:
+    """The table of a recording: below folders as the recording's own, if it lies there, else by the name alone."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - links keep the names by which the recording was given
+    name, above = f"{path.name if path.is_dir() else path.stem}.csv", path.parent.parts[1:]
+    below = (folder.joinpath(*above[first:], name) for first in range(len(above)))
+    return next((each for each in below if each.is_file()), folder / name)
 
 
 def _problems(line: dict[str, Any]) -> list[str]:

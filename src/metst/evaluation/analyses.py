@@ -108,19 +108,22 @@ class AnalysisTask:
     again: bool = False
     landmarks: Path | None = None
 
-    def given_landmarks(self) -> Float32Array | None:
-        """The landmarks ``(T, 68, 2)`` of the table, if there is one.
+    def given_landmarks(self, *, checked: bool = False) -> Float32Array | None:
+        """The landmarks ``(T, 68, 2)`` of the table, if there is one; ``checked``: they lie on a face.
 
         Raises
         ------
         MetstError
             It cannot be read, or is not of this recording.
         """
-        from metst.formats.landmarks import read_landmarks
+        from metst.formats.landmarks import check_on_face, read_landmarks
 
         if self.landmarks is None:
             return None
-        return read_landmarks(self.landmarks, video=self.path, rate_hz=self.choices.rate_hz)
+        points = read_landmarks(self.landmarks, video=self.path, rate_hz=self.choices.rate_hz)
+        if checked:
+            check_on_face(points, path=self.landmarks, video=self.path, rate_hz=self.choices.rate_hz)
+        return points
 
 
 def do_analysis(task: AnalysisTask) -> None:
@@ -179,8 +182,8 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
     stamp = content_stamp(path)
     with only_writer(folder):
         analysis = analyze(
-            path, model=model, rate_hz=choices.rate_hz, landmarks=task.given_landmarks(), cache=choices.cache,
-            on_progress=on_progress,
+            path, model=model, rate_hz=choices.rate_hz, landmarks=task.given_landmarks(checked=True),
+            cache=choices.cache, on_progress=on_progress,
         )  # fmt: skip
         analysis = replace(analysis, custody=_custody(task, source=analysis.source))
         _clear(folder)  # what an earlier analysis left is not taken for part of this one, wherever this one stops

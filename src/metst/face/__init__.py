@@ -4,6 +4,6 @@
 ``memory`` is what the tracker remembers of the person, the picture and the last meshes.
 """
 
-from metst.face.tracker import Face, FaceFrame, FaceTracker, track_face
+from metst.face.tracker import Face, FaceFrame, FaceTracker, lie_on_faces, track_face
 
-__all__ = ["Face", "FaceFrame", "FaceTracker", "track_face"]
+__all__ = ["Face", "FaceFrame", "FaceTracker", "lie_on_faces", "track_face"]

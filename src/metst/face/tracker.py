@@ -200,6 +200,10 @@ class FaceTracker:
             return _gap(frame, cut)
         return self._follow(frame, self._track)
 
+    def boxes_in(self, grey: Image) -> list[Float32Array]:
+        """Boxes of all faces in a picture, whoever's, as the networks see them."""
+        return [fit.box for fit in self._candidates(grey, sizes=_SEARCH_SIZES)]
+
     def _from_given(self, frame: Frame, given: Float32Array) -> FaceFrame:
         if not 0 <= frame.index < len(given):
             raise DataError(f"landmarks of {len(given)} frames were given, but the video has a frame {frame.index}")
@@ -352,6 +356,13 @@ def track_face(
     """
     tracker = FaceTracker(settings, landmarks=landmarks)
     return (tracker.update(frame) for frame in frames)
+
+
+def lie_on_faces(frames: Iterable[Frame], landmarks: FloatArray) -> list[bool]:
+    """Whether landmarks ``(T, 68, 2)``, by frame index, lie on a face; of each frame with a face that metst finds."""
+    points, tracker = _checked_landmarks(landmarks), FaceTracker()
+    boxes_in = ((frame.index, tracker.boxes_in(frame.grey)) for frame in frames)
+    return [_is_among(_box(points[index]), boxes) for index, boxes in boxes_in if boxes]
 
 
 def _why_unusable(face: Face, *, shape: tuple[int, ...], settings: FaceSettings) -> str:

@@ -11,18 +11,22 @@ import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 
 from metst.arrays import Float32Array
 from metst.errors import DataError, UsageError
+from metst.face import lie_on_faces
 from metst.guard.limits import LANDMARKS, check_file
 from metst.regions import LANDMARK_COUNT
-from metst.video import probe_video
+from metst.video import probe_video, read_frames
 
 _POINTS = tuple(f"{axis}_{number}" for axis in "xy" for number in range(LANDMARK_COUNT))
 """Columns with the points.  Case tells them from the points in space of OpenFace, ``X_0``: millimetres."""
+_ONE_MORE = f"x_{LANDMARK_COUNT}"
+"""A column of tables with other points: the first ones of a mesh are called alike, but are not those of iBUG."""
 _MISSING_SHARE, _MISSING_FRAMES = 0.01, 2
 """Frames by which a table and a recording may differ: a share of the recording's, and their number where that is less.
 Containers and the programs differ in whether the last frames count.  Set by hand."""
@@ -30,6 +34,9 @@ _LEAST_ROWS = 2 / 3
 """Share of the frames that must have a row: programs that leave frames out have half of them or fewer.  Set by hand."""
 _OUTSIDE_SHARE = 0.5
 """Share of faces whose middle lies outside of the picture from which on a table is of another picture.  Set by hand."""
+_CHECKED, _CHECKED_EVERY, _LEAST_CHECKED = 5, 10, 3
+"""Frames in which it is looked whether the points lie on a face: their number, one of so many, and in how many of
+them a face must be seen for that to tell.  Set by hand."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,36 @@ def read_landmarks(path: Path, *, video: Path, rate_hz: float | None = None) -> 
         points[frame] = chosen
     _check_inside(points, path=path, size=(info.width, info.height), name=video.name)
     return points
+
+
+def check_on_face(points: Float32Array, *, path: Path, video: Path, rate_hz: float | None = None) -> None:
+    """Make sure that landmarks lie on a face, where metst sees one in some of the first frames that have them.
+
+    Points of a smaller copy lie inside the picture as well, and motion would be measured beside the face.
+
+    Parameters
+    ----------
+    points : (T, 68, 2) float32
+        What :func:`read_landmarks` gave.
+    path, video, rate_hz
+        What it was given.
+
+    Raises
+    ------
+    DataError
+        They lie on no face in any of these frames.
+    VideoError, FaceError
+        The recording cannot be read, or the installation lacks the network files.
+    """
+    seen = np.flatnonzero(np.isfinite(points).all(axis=(1, 2)))
+    wanted = set(seen[::_CHECKED_EVERY][:_CHECKED].tolist())
+    frames = takewhile(lambda frame: frame.index <= max(wanted), read_frames(video, rate_hz=rate_hz))
+    told = lie_on_faces((frame for frame in frames if frame.index in wanted), points)
+    if len(told) >= _LEAST_CHECKED and not any(told):
+        raise DataError(
+            f"{path.name} has landmarks where {video.name} shows no face, but one elsewhere: give the table that was"
+            " made of this recording, at its size"
+        )
 
 
 def _check_inside(points: Float32Array, *, path: Path, size: tuple[int, int], name: str) -> None:
@@ -180,10 +217,16 @@ def _layout(header: Sequence[str], *, path: Path) -> _Layout:
                     f"{path.name}, a table of {layout.program}, has no column {missing[0]}: metst needs frame and"
                     f" {_POINTS[0]} to {_POINTS[-1]}, the 2-D landmarks (of OpenFace: -2Dfp)"
                 )
+            if _ONE_MORE in header:
+                raise DataError(
+                    f"{path.name} has more than {LANDMARK_COUNT} landmarks, as the mesh of MediaPipe: metst needs the"
+                    f" {LANDMARK_COUNT} of iBUG (py-feat: Detector, not MPDetector)"
+                )
             return layout
+    joined = next((sign for sign in ";\t" if len(header) == 1 and sign in header[0]), "")
     raise DataError(
         f"{path.name} is neither a table of OpenFace (column success) nor of py-feat (column FaceRectX): expected CSV"
-        " with a header"
+        + (f" with commas, got {joined!r} between the cells" if joined else " with a header")
     )
 
 

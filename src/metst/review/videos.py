@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, Literal
 
@@ -69,11 +70,11 @@ class VideoFolders:
         self._walked_s = -math.inf
         self._paths: dict[str, list[Path]] = {}
 
-    def named(self, name: str) -> list[Path]:
-        """Files and folders of that name, those that lie least deep first."""
+    def named(self, name: str, *, another: bool) -> list[Path]:
+        """Files and folders of that name, those that lie least deep first; ``another``: those known are not the one."""
         with self._lock:
             stale = time.monotonic() - self._walked_s > _WALK_AGAIN_S
-            if self._roots and stale and not any(path.exists() for path in self._paths.get(name, ())):
+            if self._roots and stale and (another or not any(path.exists() for path in self._paths.get(name, ()))):
                 self._paths = self._walked()
                 self._walked_s = time.monotonic()
             return list(self._paths.get(name, ()))
@@ -98,9 +99,9 @@ class VideoWatch:
     source : Source
         The recording, as the results tell.
     places : sequence of Path
-        Folders to look in.
+        Folders to look in; the first is that of the results.
     more : VideoFolders
-        Folders to look in at any depth; what lies there comes first.
+        Folders to look in at any depth; of what is alike, what lies there comes first.
     """
 
     def __init__(self, source: Source, *, places: Sequence[Path], more: VideoFolders) -> None:
@@ -149,8 +150,18 @@ class VideoWatch:
         name = self._source.name
         if not name or Path(name).name != name:
             return []
-        paths = dict.fromkeys([*self._more.named(name), *(place / name for place in self._places)])
-        return [path for path in paths if path.exists() and content_stamp(path)]
+        another = self._found is not None and self._found.state == "changed"
+        paths = dict.fromkeys([*self._more.named(name, another=another), *(place / name for place in self._places)])
+        return sorted((path for path in paths if path.exists() and content_stamp(path)), key=self._unlike)
+
+    def _unlike(self, path: Path) -> int:
+        """Less for a recording that lies in folders called as those of the results.
+
+        All have one name and each that is not the one is read in vain: the likeliest comes first.
+        """
+        own = (path if path.is_dir() else path.parent / path.stem).parts
+        named = zip(reversed(own), reversed(self._places[0].parts), strict=False)
+        return -sum(1 for _ in takewhile(lambda both: both[0] == both[1], named))
 
     def _look(self) -> None:
         source, stamps = self._source, self._stamps()
