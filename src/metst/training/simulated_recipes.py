@@ -29,6 +29,9 @@ class SimulationRecipe(Settings):
     footage_again: tuple[tuple[int, float], ...] = Field(
         (), description="what each clip of it is encoded with once more: H.264's crf, share of its width and height"
     )
+    varied_share: float = Field(
+        0.0, ge=0, le=1, description="share of measured backgrounds that are made into others: tempo, regions, joined"
+    )
     reversed_share: float = Field(0.0, ge=0, le=1, description="share of training recordings played backwards")
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(16, ge=1, description="recordings per step")
@@ -98,7 +101,7 @@ RECIPES: dict[str, SimulationRecipe] = {
             "network": _HEADS.network.model_copy(update={"name": "metst-event"}),
             "after": "heads",
             "simulation": _HEADS.simulation.model_copy(
-                update={"free_share": 0.3, "measured_share": 0.4, "background_gain": (0.4, 2.0)}
+                update={"free_share": 0.25, "measured_share": 0.3, "background_gain": (0.4, 2.0)}
             ),
             # Recordings are also read from their end; live use reads forwards only, with settings of its own.
             "scoring": _HEADS.scoring.model_copy(update={"directions": "both", "pooling": "mean"}),
@@ -106,8 +109,10 @@ RECIPES: dict[str, SimulationRecipe] = {
             "backgrounds": 24,  # of heads that the stage before has seen 96 of
             "footage_share": 0.5,
             "footage_again": ((28, 1.0), (23, 0.5)),
-            "steps": 2500,
-            "learning_rate": 5e-4,
+            "varied_share": 0.8,  # else the few minutes of people are learnt by heart
+            "class_weight": 0.5,
+            "steps": 3000,
+            "learning_rate": 7e-4,
         }
     ),
 }
