@@ -107,12 +107,12 @@ RECIPES: dict[str, SimulationRecipe] = {
             "scoring": _HEADS.scoring.model_copy(update={"directions": "both", "pooling": "mean"}),
             "smooth_s": 0.2,  # keeps a few more candidates through one more encoding
             "backgrounds": 24,  # of heads that the stage before has seen 96 of
-            "footage_share": 0.5,
+            "footage_share": 0.6,
             "footage_again": ((28, 1.0), (23, 0.5)),
-            "varied_share": 0.8,  # else the few minutes of people are learnt by heart
+            "varied_share": 0.9,  # else the few minutes of people are learnt by heart
             "class_weight": 0.5,
-            "steps": 3000,
-            "learning_rate": 7e-4,
+            "steps": 2200,
+            "learning_rate": 6e-4,
         }
     ),
 }
