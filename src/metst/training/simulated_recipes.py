@@ -111,7 +111,7 @@ RECIPES: dict[str, SimulationRecipe] = {
             "footage_again": ((28, 1.0), (23, 0.5)),
             "varied_share": 0.9,  # else the few minutes of people are learnt by heart
             "class_weight": 0.5,
-            "steps": 2200,
+            "steps": 1700,
             "learning_rate": 6e-4,
         }
     ),
