@@ -138,7 +138,7 @@ def test_no_person_learns_and_tunes_and_all_are_used() -> None:
 
 
 def test_every_person_is_drawn_as_often_however_much_there_is_of_one() -> None:
-    recipe = RECIPES["metst-event"].model_copy(update={"faces": 2, "footage_share": 1.0})
+    recipe = RECIPES["metst-event"].model_copy(update={"faces": 2, "footage_share": 1.0, "varied_share": 0.0})
     much = {"much": [walking(by=1.0) for _ in range(30)], "little": [walking(by=2.0)]}
     still = recipe.simulation.model_copy(
         update={"event_free_share": 1.0, "background_gain": (1.0, 1.0), "disturbed_share": 0.0}
