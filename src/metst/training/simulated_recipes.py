@@ -40,6 +40,9 @@ class SimulationRecipe(Settings):
     mixed_precision: bool = Field(True, description="train in bfloat16 on a graphics processor that has it")
     class_weight: float = Field(0.3, ge=0, description="weight of the class loss beside the spotting loss")
     neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
+    hard_weight: float = Field(
+        0.0, ge=0, description="what a frame without an event weighs more in the spotting loss, times its score"
+    )
     validation_minutes: float = Field(200.0, gt=0, description="simulated minutes for threshold and calibration")
     false_alarms_per_min: float = Field(
         0.5, gt=0, description="false alarms per minute that the threshold lets through, where nothing is planted"
