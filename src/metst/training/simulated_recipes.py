@@ -116,7 +116,8 @@ RECIPES: dict[str, SimulationRecipe] = {
             "class_weight": 0.5,
             # Among strangers more come than among those it is fitted on, however few these are.
             "false_alarms_per_min": 0.75,
-            "steps": 1700,
+            "hard_weight": 3.0,
+            "steps": 2300,
             "learning_rate": 6e-4,
         }
     ),
