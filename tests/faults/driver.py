@@ -30,7 +30,7 @@ from helpers.disk_steps import Strike, watch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # a copy of a process has none of its threads
 
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 _VOLATILE = re.compile(
     rb'"(?:created|seconds|sha256_of_the_rest)": ?[^,\n}]+|analysis took</th><td>[^<]+'
     rb"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\+00:00| UTC|Z)?"
