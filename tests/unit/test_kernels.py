@@ -41,3 +41,10 @@ def test_the_first_run_on_a_machine_says_so_once_and_the_second_does_not_wait(tm
     assert first.stdout == second.stdout == "3.0 3.0\n"
     assert first.stderr.count("LOG compiling kernels, once on this machine") == 1
     assert second.stderr == ""
+
+
+def test_with_compilation_switched_off_loops_run_as_they_stand(tmp_path: Path) -> None:
+    done = run("from numba import config; config.DISABLE_JIT = 1", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "3.0 3.0\n"
+    assert not done.stderr

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +78,21 @@ def test_rows_belong_to_frames_by_number_and_failed_ones_are_gaps(write, video: 
     assert np.isnan(points[FRAMES:]).all()
     reasons = [frame.reason for frame in track_face(read_frames(video), landmarks=points)]
     assert [n for n, reason in enumerate(reasons) if reason == "no face"] == [4, 7]
+
+
+@WRITERS
+def test_rows_belong_to_the_images_of_a_folder_that_are_there(write, tmp_path: Path) -> None:
+    numbers = [1, 2, 3, 4, 6, 7, 20, 21, 22, 23]
+    (tmp_path / "images").mkdir()
+    for number in numbers:
+        cv2.imwrite(str(tmp_path / "images" / f"{number:03}.png"), np.full((HEIGHT, WIDTH), number, np.uint8))
+    table = write(tmp_path / "t.csv", [(n, moved(n)) for n in range(len(numbers))])
+    points = read_landmarks(table, video=tmp_path / "images", rate_hz=25)
+    seen = list(track_face(read_frames(tmp_path / "images", rate_hz=25), landmarks=points))
+    assert [found.frame.index for found in seen] == [number - 1 for number in numbers]
+    for n, found in enumerate(seen):
+        assert found.face is not None
+        np.testing.assert_array_equal(found.face.landmarks, moved(n))
 
 
 @WRITERS

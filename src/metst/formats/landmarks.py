@@ -22,6 +22,8 @@ from metst.face import lie_on_faces
 from metst.guard.limits import LANDMARKS, check_file
 from metst.regions import LANDMARK_COUNT
 from metst.video import probe_video, read_frames
+from metst.video.clock import ignore
+from metst.video.folder import list_images
 
 _POINTS = tuple(f"{axis}_{number}" for axis in "xy" for number in range(LANDMARK_COUNT))
 """Columns with the points.  Case tells them from the points in space of OpenFace, ``X_0``: millimetres."""
@@ -90,18 +92,29 @@ def read_landmarks(path: Path, *, video: Path, rate_hz: float | None = None) -> 
             f"{path.name} has rows of {len(faces)} frames among {frames}: motion is measured from frame to frame, so"
             " that each needs its row (py-feat: skip_frames=1), also those without a face"
         )
-    count = info.frame_count or frames
+    images = _images_with_holes(video)
+    count = len(images) or info.frame_count or frames
     slack = max(_MISSING_FRAMES, math.ceil(_MISSING_SHARE * count))
     if abs(frames - count) > slack:
         raise DataError(
             f"{path.name} has landmarks of {frames} frames, but {video.name} has {count}: give the table of this"
             " recording, with a row for each frame, also those without a face"
         )
-    points = np.full((max(count, frames) + slack, LANDMARK_COUNT, 2), np.nan, np.float32)
+    images = images or tuple(range(max(count, frames)))
+    points = np.full((images[-1] + 1 + slack, LANDMARK_COUNT, 2), np.nan, np.float32)
     for frame, chosen in _followed(faces):
-        points[frame] = chosen
+        if frame < len(images):
+            points[images[frame]] = chosen
     _check_inside(points, path=path, size=(info.width, info.height), name=video.name)
     return points
+
+
+def _images_with_holes(video: Path) -> tuple[int, ...]:
+    """Frame of each image of a folder in which numbers are missing, as both programs count on there; else nothing."""
+    if not video.is_dir():
+        return ()
+    frames = tuple(frame for frame, _ in list_images(video, report=ignore))
+    return frames if frames[-1] + 1 > len(frames) else ()
 
 
 def check_on_face(points: Float32Array, *, path: Path, video: Path, rate_hz: float | None = None) -> None:

@@ -85,6 +85,8 @@ class _TolerantCache(FunctionCache):
 
 def keep_on_disk(dispatcher: Any, function: Callable[..., Any]) -> None:
     """Let what Numba compiles of a function be kept for other processes, where a folder can be written."""
+    if dispatcher is function:  # NUMBA_DISABLE_JIT: nothing is compiled
+        return
     dispatcher.compile = _without_collecting(dispatcher.compile)
     try:
         dispatcher._cache = _TolerantCache(function)
