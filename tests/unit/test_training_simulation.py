@@ -456,7 +456,7 @@ def test_a_head_that_is_not_there_is_said_before_anything_is_made(tmp_path: Path
 
 
 def test_frames_that_look_like_a_movement_and_are_none_weigh_more() -> None:
-    """By hand: 1 + 3 times its score for a frame without a movement, 1 for one with; the weight itself has no gradient."""
+    """By hand: 1 + 3 times its score for a frame without a movement; the weight itself has no gradient."""
     shown = torch.tensor([[0.9, 0.1, 0.2]], requires_grad=True)
 
     class Scores(torch.nn.Module):

@@ -115,7 +115,7 @@ RECIPES: dict[str, SimulationRecipe] = {
             "varied_share": 0.9,  # else the few minutes of people are learnt by heart
             "class_weight": 0.5,
             # Among strangers more come than among those it is fitted on, however few these are.
-            "false_alarms_per_min": 0.75,
+            "false_alarms_per_min": 0.7,
             "hard_weight": 3.0,
             "steps": 2300,
             "learning_rate": 6e-4,

@@ -49,7 +49,7 @@ def varied(
     first = background.to_and_fro(frames=frames, start=rng.random())
     motion, quality = first.displacement.astype(np.float64), first.quality
     if others and rng.random() < _JOINED_SHARE:
-        second = others[rng.integers(len(others))].to_and_fro(frames=frames, start=rng.random())
+        second = others[int(rng.integers(len(others)))].to_and_fro(frames=frames, start=rng.random())
         share = _join(rng, frames=frames, rate_hz=rate_hz)
         kept = 1 - share if rng.random() < _TAKEN_SHARE else np.ones_like(share)
         # Steps are joined, not places: where the other ends, nothing jumps back.
