@@ -21,7 +21,6 @@ from metst.synthesis.trajectories import SimulationSettings
 from metst.timeline import Series, TimeGrid
 from metst.training.drawn import Drawn
 from metst.training.layout import METRICS_FILE
-from metst.training.losses import simulated_loss
 from metst.training.material import SHORTEST_BACKGROUND_S, Material, clip_batch
 from metst.training.operating_point import fit_logistic, pick_threshold
 from metst.training.predictions import Candidate
@@ -453,18 +452,3 @@ def test_a_head_that_is_not_there_is_said_before_anything_is_made(tmp_path: Path
     with pytest.raises(UsageError, match=r"nope\.whl does not exist"):
         train_model(tmp_path / "m", recipe=RECIPES["metst-event"], sources=Sources(head_model=tmp_path / "nope.whl"))
     assert not list(tmp_path.iterdir())
-
-
-def test_frames_that_look_like_a_movement_and_are_none_weigh_more() -> None:
-    """By hand: 1 + 3 times its score for a frame without a movement; the weight itself has no gradient."""
-    shown = torch.tensor([[0.9, 0.1, 0.2]], requires_grad=True)
-
-    class Scores(torch.nn.Module):
-        def forward(self, motion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return shown, torch.zeros(1, 3, len(CLASSES))
-
-    batch = torch.zeros(1, 36, 3), torch.tensor([[0.0, 0.0, 1.0]]), torch.full((1, 3), NEUTRAL)
-    lost = simulated_loss(class_weight=0.0, neutral_weight=0.05, hard_weight=3.0)(Scores(), batch)
-    assert lost["loss"].item() == pytest.approx((-3.7 * np.log(0.1) - 1.3 * np.log(0.9) - np.log(0.2)) / 3, rel=1e-5)
-    (slope,) = torch.autograd.grad(lost["loss"], shown)
-    assert slope[0].tolist() == pytest.approx([3.7 / 0.1 / 3, 1.3 / 0.9 / 3, -1 / 0.2 / 3], rel=1e-4)
