@@ -11,7 +11,6 @@ from metst.errors import MetstError, UsageError
 from metst.regions import REGION_NAMES
 from metst.results.motion import Motion
 from metst.synthesis.patterns import ClassPatterns, PatternStatistics
-from metst.synthesis.trajectories import Background
 from metst.timeline import Series, TimeGrid
 from metst.training import footage as footage_module
 from metst.training import sources as sources_module
@@ -20,7 +19,6 @@ from metst.training.footage import people_on_video
 from metst.training.material import Material
 from metst.training.simulated_recipes import RECIPES
 from metst.training.sources import Sources, drawn_from
-from metst.training.variation import varied
 from metst.video import write_video
 
 pytest.importorskip("torch")
@@ -138,7 +136,7 @@ def test_no_person_learns_and_tunes_and_all_are_used() -> None:
 
 
 def test_every_person_is_drawn_as_often_however_much_there_is_of_one() -> None:
-    recipe = RECIPES["metst-event"].model_copy(update={"faces": 2, "footage_share": 1.0, "varied_share": 0.0})
+    recipe = RECIPES["metst-event"].model_copy(update={"faces": 2, "footage_share": 1.0})
     much = {"much": [walking(by=1.0) for _ in range(30)], "little": [walking(by=2.0)]}
     still = recipe.simulation.model_copy(
         update={"event_free_share": 1.0, "background_gain": (1.0, 1.0), "disturbed_share": 0.0}
@@ -157,62 +155,6 @@ def patterns(scale: float = 1.0) -> PatternStatistics:
     mean[9] = scale, 0.0
     one = ClassPatterns(mean, np.zeros((1, 18, 2)), np.zeros(1), 0.0)
     return PatternStatistics({"negative": one})
-
-
-def moving(step: float, *, quality: float = 1.0, frames: int = 100) -> Background:
-    """Every region goes right by the same step from frame to frame."""
-    place = step * np.arange(frames, dtype=np.float32)[:, None, None] * np.ones((1, 18, 2), np.float32)
-    return Background(place, np.full((frames, 18), quality, np.float32), 25.0, 0.1)
-
-
-def test_a_varied_background_lasts_as_long_as_wanted_and_comes_faster_or_slower() -> None:
-    for seed in range(20):
-        made = varied(np.random.default_rng(seed), moving(0.01), others=[moving(0.0)], seconds=7.0)
-        assert made.displacement.shape == (len(made.quality), 18, 2)
-        assert 0.7 * 25.0 <= made.rate_hz <= 1.4 * 25.0
-        assert 7.0 <= made.seconds <= 7.0 + 2 / made.rate_hz
-        assert made.min_quality == 0.1
-
-
-def test_what_is_joined_to_a_still_face_moves_and_never_jumps() -> None:
-    """A face at rest, and one that is far from where it began: only what it does is joined, not where it is."""
-    farthest = 0.0
-    moved = 0
-    for seed in range(60):
-        made = varied(np.random.default_rng(seed), moving(0.0), others=[moving(0.01, frames=1000)], seconds=4.0)
-        steps = np.abs(np.diff(made.displacement, axis=0))
-        farthest, moved = max(farthest, float(steps.max())), moved + bool(steps.any())
-    assert 20 < moved < 60  # some backgrounds stay alone
-    # A gain of 1.3 at most, times what a region and an axis keep: 5 standard deviations, and what one axis gives.
-    assert farthest < 0.01 * 1.3 * np.exp(5 * np.hypot(0.25, 0.15)) * (1 + 5 * 0.15)
-
-
-def test_a_region_is_as_certain_as_the_motion_that_it_shows() -> None:
-    seen = set()
-    for seed in range(60):
-        made = varied(np.random.default_rng(seed), moving(0.0), others=[moving(0.01, quality=0.25)], seconds=4.0)
-        still = ~np.diff(made.displacement, axis=0).any(axis=(0, 2))
-        assert (made.quality[:, still] == 1).all()
-        seen |= set(np.unique(made.quality).tolist())
-    assert seen == {0.25, 1.0}
-
-
-def test_backgrounds_are_varied_for_training_and_never_where_frames_are_seen_once() -> None:
-    recipe = RECIPES["metst-event"].model_copy(
-        update={
-            "footage_share": 1.0,
-            "varied_share": 1.0,
-            "simulation": RECIPES["metst-event"].simulation.model_copy(
-                update={"event_free_share": 1.0, "disturbed_share": 0.0, "background_gain": (1.0, 1.0)}
-            ),
-        }
-    )
-    material = Material.of(recipe, drawn=Drawn(people={"a": [walking(100)]}), seed=1)
-    trained, seen_once = (
-        material.draw(np.random.default_rng(0), seconds=2.0, once=once).rate_hz for once in (False, True)
-    )
-    assert abs(trained - 25.0) > 0.1
-    assert seen_once == pytest.approx(25.0)
 
 
 def test_what_is_drawn_from_decides_the_fingerprint() -> None:

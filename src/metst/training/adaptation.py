@@ -322,8 +322,6 @@ def adaptation_recipe(info: ModelInfo, *, steps: int, recordings: int) -> Simula
             "after": None,
             "backgrounds": recordings,
             "background_share": _SHARE,
-            "varied_share": 0.0,  # one lab's camera and light are what is to be learnt
-            "false_alarms_per_min": 1.0,  # of the very people that the threshold is for, mostly
             "steps": steps,
             "batch_size": _BATCH,
             "learning_rate": _RATE,

@@ -77,7 +77,7 @@ def class_weights(neutral_weight: float) -> Tensor:
     return weights
 
 
-def simulated_loss(*, class_weight: float, neutral_weight: float, hard_weight: float = 0.0) -> Loss:
+def simulated_loss(*, class_weight: float, neutral_weight: float) -> Loss:
     """Cross-entropy of the score per frame, and of the class, mostly inside micro-expressions.
 
     Parameters
@@ -86,9 +86,6 @@ def simulated_loss(*, class_weight: float, neutral_weight: float, hard_weight: f
         Weight of the class beside the score.
     neutral_weight : float
         Weight of a neutral frame in the class; a frame of a micro-expression weighs 1.
-    hard_weight : float
-        What a frame without a micro-expression weighs more in the score, times the score that it has: of what looks
-        like one, more is learnt.
 
     Returns
     -------
@@ -102,8 +99,7 @@ def simulated_loss(*, class_weight: float, neutral_weight: float, hard_weight: f
         predicted, logits = network(motion)
         # Mixed precision ends at the network: torch refuses this cross-entropy inside of it.
         with torch.autocast(score.device.type, enabled=False):
-            hard = 1 + hard_weight * (1 - score) * predicted.detach().float() if hard_weight else None
-            spotting = score_cross_entropy(predicted, score, weight=hard)
+            spotting = score_cross_entropy(predicted, score)
             recognition = functional.cross_entropy(
                 logits.float().transpose(1, 2), label, weight=weights.to(label.device)
             )

@@ -21,7 +21,6 @@ from metst.timeline import MINUTE_S, Series, TimeGrid, true_runs
 from metst.training.drawn import Drawn
 from metst.training.loop import Batch
 from metst.training.simulated_recipes import SimulationRecipe
-from metst.training.variation import varied
 
 SHORTEST_BACKGROUND_S = 4.0
 """A shorter stretch of a rendered background is not planted into, seconds: there are always longer ones beside it, and
@@ -48,9 +47,6 @@ class Material:
         one.
     people_share : float
         Share of recordings that are planted into one of these.
-    varied_share : float
-        Share of measured backgrounds that :func:`metst.training.variation.varied` makes into others; never of those
-        that are to be seen once.
     """
 
     simulator: MotionSimulator
@@ -58,7 +54,6 @@ class Material:
     share: float
     people: tuple[tuple[Background, ...], ...] = ()
     people_share: float = 0.0
-    varied_share: float = 0.0
 
     @classmethod
     def of(
@@ -85,7 +80,7 @@ class Material:
         )
         return cls(
             simulator, rendered, recipe.background_share if rendered else 0.0,
-            by_person, recipe.footage_share if by_person else 0.0, recipe.varied_share,
+            by_person, recipe.footage_share if by_person else 0.0,
         )  # fmt: skip
 
     def draw(self, rng: np.random.Generator, *, seconds: float, once: bool = False) -> SimulatedMotion:
@@ -97,18 +92,11 @@ class Material:
         if (background := self._background(rng)) is not None:
             if once and background.seconds <= seconds:
                 return self.simulator.draw_over(rng, background)
-            # Without any, chance is left alone: what a seed gives stays the same.
-            if self.varied_share and not once and rng.random() < self.varied_share:
-                return self.simulator.draw_over(rng, varied(rng, background, others=self._others(rng), seconds=seconds))
             frames = math.ceil(seconds * background.rate_hz) + 1
             return self.simulator.draw_over(rng, background.to_and_fro(frames=frames, start=rng.random()))
         rates = self.simulator.settings.camera_rates_hz
         rate_hz = rates[rng.integers(len(rates))]
         return self.simulator.draw(rng, frames=math.ceil(seconds * rate_hz) + 1, rate_hz=rate_hz)
-
-    def _others(self, rng: np.random.Generator) -> Sequence[Background]:
-        """What may be joined to a background: what was measured of one person, or of all heads."""
-        return self.people[rng.integers(len(self.people))] if self.people else self.backgrounds
 
     def _background(self, rng: np.random.Generator) -> Background | None:
         """What is planted into; None for a recording that is simulated as a whole."""

@@ -29,9 +29,6 @@ class SimulationRecipe(Settings):
     footage_again: tuple[tuple[int, float], ...] = Field(
         (), description="what each clip of it is encoded with once more: H.264's crf, share of its width and height"
     )
-    varied_share: float = Field(
-        0.0, ge=0, le=1, description="share of measured backgrounds that are made into others: tempo, regions, joined"
-    )
     reversed_share: float = Field(0.0, ge=0, le=1, description="share of training recordings played backwards")
     steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(16, ge=1, description="recordings per step")
@@ -40,9 +37,6 @@ class SimulationRecipe(Settings):
     mixed_precision: bool = Field(True, description="train in bfloat16 on a graphics processor that has it")
     class_weight: float = Field(0.3, ge=0, description="weight of the class loss beside the spotting loss")
     neutral_weight: float = Field(0.05, ge=0, description="weight of neutral frames in the class loss")
-    hard_weight: float = Field(
-        0.0, ge=0, description="what a frame without an event weighs more in the spotting loss, times its score"
-    )
     validation_minutes: float = Field(200.0, gt=0, description="simulated minutes for threshold and calibration")
     false_alarms_per_min: float = Field(
         0.5, gt=0, description="false alarms per minute that the threshold lets through, where nothing is planted"
@@ -104,21 +98,16 @@ RECIPES: dict[str, SimulationRecipe] = {
             "network": _HEADS.network.model_copy(update={"name": "metst-event"}),
             "after": "heads",
             "simulation": _HEADS.simulation.model_copy(
-                update={"free_share": 0.25, "measured_share": 0.3, "background_gain": (0.4, 2.0)}
+                update={"free_share": 0.3, "measured_share": 0.4, "background_gain": (0.4, 2.0)}
             ),
             # Recordings are also read from their end; live use reads forwards only, with settings of its own.
             "scoring": _HEADS.scoring.model_copy(update={"directions": "both", "pooling": "mean"}),
             "smooth_s": 0.2,  # keeps a few more candidates through one more encoding
             "backgrounds": 24,  # of heads that the stage before has seen 96 of
-            "footage_share": 0.6,
+            "footage_share": 0.5,
             "footage_again": ((28, 1.0), (23, 0.5)),
-            "varied_share": 0.9,  # else the few minutes of people are learnt by heart
-            "class_weight": 0.5,
-            # Among strangers more come than among those it is fitted on, however few these are.
-            "false_alarms_per_min": 0.75,
-            "hard_weight": 3.0,
-            "steps": 2300,
-            "learning_rate": 6e-4,
+            "steps": 2500,
+            "learning_rate": 5e-4,
         }
     ),
 }

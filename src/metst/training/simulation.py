@@ -217,9 +217,7 @@ def simulated_training(
     measured = drawn.sha256
     return Training(
         batch=_Ahead(lambda step: clip_batch(step, material=material, recipe=recipe, seed=seed), last=steps - 1),
-        loss=simulated_loss(
-            class_weight=recipe.class_weight, neutral_weight=recipe.neutral_weight, hard_weight=recipe.hard_weight
-        ),
+        loss=simulated_loss(class_weight=recipe.class_weight, neutral_weight=recipe.neutral_weight),
         # Decay and clipping were set by hand.
         optimisation=Optimisation(recipe.learning_rate, optimiser="adamw", weight_decay=0.01, clip_norm=1.0),
         steps=steps,
