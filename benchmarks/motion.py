@@ -1,6 +1,7 @@
 """Accuracy and speed of trajectory-mode motion, each figure next to the published extractor on the same frames.
 
     python benchmarks/motion.py [--quick] [--rows accuracy speed processes memory footage] [--condition still ...]
+    python benchmarks/motion.py --rows peers [--quick] --condition still crf23
     python benchmarks/motion.py --drift MINUTES CLIP
 
 Accuracy is that of the motion since the first frame of each window of 30 frames, as the published networks read it:
@@ -20,12 +21,23 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from motion_clips import CONDITIONS, Clip, Course, Portrait, as_track, fetched_folder, load_portraits, make_clip, spoilt
+from motion_clips import (
+    CONDITIONS,
+    Clip,
+    Course,
+    Portrait,
+    as_track,
+    fetched_folder,
+    load_portraits,
+    make_clip,
+    region_pixels,
+    spoilt,
+)
 from motion_drift import drift
+from motion_peers import PEERS, followed
 from motion_speed import footage, memory, speed, two_processes
 
 from metst.motion import extract_motion, published_windows
-from metst.motion.canonical import make_grid, region_masks
 from metst.published.extractor import crop_face, landmarks_in_crop, patch_flow, patch_slices, published_boxes
 from metst.regions import REGIONS
 
@@ -35,6 +47,8 @@ FACES = (("astronaut", 50), ("multi_face", 65), ("single_face", 65), ("single_fa
 
 BANDS = ((0.0, 0.5), (0.75, 1.5), (2.0, 9.0))
 FIRST_SEED = 100
+PEER_STEP = 4
+"""Peers are compared in one window of so many: they take up to seconds a frame."""
 
 
 @dataclass
@@ -126,17 +140,7 @@ def published_flow(clip: Clip) -> np.ndarray:
 
 def region_places(clip: Clip, frame: int, *, box: np.ndarray, scale: np.ndarray) -> list[np.ndarray]:
     """Pixels of each of our regions in the crop of one frame, (N, 2) each."""
-    turn, shift = clip.heads[frame]
-    grid = make_grid(64, 8)
-    x, y = grid.coordinates()
-    place = ((x + 1j * y) * turn + shift).ravel()
-    masks = region_masks(grid, clip.neutral.astype(np.float32))
-    found = []
-    for mask, moved in zip(masks, clip.truth[frame], strict=True):
-        at = place[mask > 0.5 * mask.max()]
-        at = np.stack([at.real + moved[0], at.imag + moved[1]], axis=-1)
-        found.append((at - box[[2, 0]] + 0.5) * scale - 0.5)
-    return found
+    return [(at - box[[2, 0]] + 0.5) * scale - 0.5 for at in region_pixels(clip, frame)]
 
 
 def accuracy(portraits: dict[str, Portrait], names: list[str], *, quick: bool) -> None:
@@ -163,6 +167,33 @@ def accuracy(portraits: dict[str, Portrait], names: list[str], *, quick: bool) -
             print(f"{'  flow':18s} {flow.row()}  x{ratios(ours, flow)}", flush=True)
 
 
+def peers(portraits: dict[str, Portrait], names: list[str], *, quick: bool) -> None:
+    """Print ours, the published flow and the peers in every fourth window, with processor time by frame."""
+    for name in names:
+        condition = CONDITIONS[name]
+        if not condition.course.still_head:
+            print(f"{name:18s} left out: the peers do not take the head's motion out")
+            continue
+        ours, flow = Score(), Score()
+        others, seconds, frames = {peer: Score() for peer in PEERS}, dict.fromkeys(PEERS, 0.0), 0
+        for number, clean in enumerate(clips_of(portraits, condition.course, quick=quick)):
+            clip = spoilt(clean, condition, seed=FIRST_SEED + number)
+            motion, truth = extract_motion(as_track(clip, seed=FIRST_SEED + number)), windows(clip.truth)
+            ours.add(windows(clip.unit * motion.displacement.values)[::PEER_STEP], truth[::PEER_STEP])
+            flow.add(published_flow(clip)[::PEER_STEP], truth[::PEER_STEP])
+            starts = window_starts(len(clip.frames))[::PEER_STEP]
+            frames += len(starts) * (WINDOW - 1)
+            for peer, score in others.items():
+                measured, used = followed(PEERS[peer], clip, starts, WINDOW)
+                score.add(measured, truth[::PEER_STEP])
+                seconds[peer] += used
+        print(f"{name:18s} {ours.row()}")
+        print(f"{'  flow':18s} {flow.row()}  x{ratios(ours, flow)}")
+        for peer, score in others.items():
+            by_frame = seconds[peer] / frames * 1e3
+            print(f"{'  ' + peer:18s} {score.row()}  x{ratios(ours, score)}  {by_frame:.1f} ms a frame", flush=True)
+
+
 def ratios(ours: Score, other: Score) -> str:
     """Our errors over the other's, by band."""
     return " ".join(f"{value:4.2f}" for value in ours.rms() / other.rms())
@@ -177,13 +208,13 @@ def clips_of(portraits: dict[str, Portrait], course: Course, *, quick: bool) -> 
     ]
 
 
-ROWS = ("accuracy", "speed", "processes", "memory", "footage")
+ROWS = ("accuracy", "speed", "processes", "memory", "footage", "peers")
 
 
 def main() -> None:
     """Print the rows asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which figures")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS[:-1]), help="which figures")
     parser.add_argument("--condition", nargs="+", choices=CONDITIONS, help="which conditions of the accuracy")
     parser.add_argument("--quick", action="store_true", help="two faces, five conditions, shorter runs")
     parser.add_argument("--drift", nargs=2, metavar=("MINUTES", "CLIP"), help="drift of a clip played forth and back")
@@ -204,6 +235,8 @@ def main() -> None:
         memory(clip, minutes=2 if options.quick else 10)
     if "footage" in options.rows:
         footage(folder / "WolfgangLanger_Pexels.mp4")
+    if "peers" in options.rows:
+        peers(portraits, options.condition or ["still", "crf23"], quick=options.quick)
     if "accuracy" in options.rows:
         few = ["still", "noise4", "crf23", "roll1.5+6px"]
         accuracy(portraits, options.condition or (few if options.quick else list(CONDITIONS)), quick=options.quick)

@@ -266,6 +266,20 @@ def render(
     return cv2.resize(big, size, interpolation=cv2.INTER_AREA)
 
 
+def region_pixels(clip: Clip, frame: int) -> list[np.ndarray]:
+    """Pixels of each of our regions in one frame, (N, 2) each, x before y."""
+    turn, shift = clip.heads[frame]
+    grid = make_grid(64, 8)
+    x, y = grid.coordinates()
+    place = ((x + 1j * y) * turn + shift).ravel()
+    masks = region_masks(grid, clip.neutral.astype(np.float32))
+    found = []
+    for mask, moved in zip(masks, clip.truth[frame], strict=True):
+        at = place[mask > 0.5 * mask.max()]
+        found.append(np.stack([at.real + moved[0], at.imag + moved[1]], axis=-1))
+    return found
+
+
 def compress(frames: np.ndarray, condition: Condition) -> np.ndarray:
     """Frames after H.264 or JPEG."""
     if condition.jpeg:

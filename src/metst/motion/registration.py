@@ -305,8 +305,8 @@ def gauss_newton(
 def _place(nodes: Float32Array, frame: Frame, warp: Float32Array) -> None:
     """Where the displaced spline nodes lie in the frame."""
     still, turn = frame.still, frame.turn
-    for i in range(nodes.shape[1]):
-        for j in range(nodes.shape[2]):
+    for i in range(np.uint64(nodes.shape[1])):
+        for j in range(np.uint64(nodes.shape[2])):
             warp[0, i, j] = still[0, i, j] + turn[0] * nodes[0, i, j] - turn[1] * nodes[1, i, j]
             warp[1, i, j] = still[1, i, j] + turn[1] * nodes[0, i, j] + turn[0] * nodes[1, i, j]
 
@@ -337,9 +337,9 @@ def _with_prior(model: Model, right: Unknowns, found: Unknowns, centre: Float32A
             total[axis * count + k] += drawn[k]
     pull = times(model.head_cover, times(model.head, away))
     for k in range(len(pull)):
-        for j in range(2 * count):  # products are rounded before they are subtracted: hence two loops
+        for j in range(np.uint64(2 * count)):  # products are rounded before they are subtracted: hence two loops
             away[j] = pull[k] * model.head[k, j]
-        for j in range(2 * count):
+        for j in range(np.uint64(2 * count)):
             total[j] -= away[j]
     share, flat_light, flat_right = np.float32(model.light_prior), found.light.reshape(-1), right.light.reshape(-1)
     for k in range(flat_light.size):

@@ -76,18 +76,18 @@ def _make_sweep(bounded: bool) -> Callable[..., None]:
                     total += value * grad_out[t, j]
                 grad_C[n, begin + t] = total
             for back in range(count):
-                t = count - one - back
-                b, c, total = B[n, begin + t], C[n, begin + t], B.dtype.type(0)
+                at = count - one - back
+                b, c, total = B[n, begin + at], C[n, begin + at], B.dtype.type(0)
                 for j in range(LANES):
-                    g = grad_state[n, j] + grad_out[t, j] * c
-                    passed = g + change[t, j] * g
-                    q = passed * history[t, j]
-                    through_decay[t, j] += q * rate[n, j]
-                    through_input[t, j] += g * b
-                    grad_rate[n, j] += q * step[t, j]
+                    g = grad_state[n, j] + grad_out[at, j] * c
+                    passed = g + change[at, j] * g
+                    q = passed * history[at, j]
+                    through_decay[at, j] += q * rate[n, j]
+                    through_input[at, j] += g * b
+                    grad_rate[n, j] += q * step[at, j]
                     grad_state[n, j] = passed
-                    total += g * drive[t, j]
-                grad_B[n, begin + t] = total
+                    total += g * drive[at, j]
+                grad_B[n, begin + at] = total
 
     return run
 

@@ -39,7 +39,7 @@ def block_count(width: int) -> int:
 
 
 @part
-def workspace(rows: int, like: Array) -> Array:
+def workspace(rows: int | np.int64, like: Array) -> Array:
     """Uninitialised ``(rows, LANES)``, aligned to cache lines.
 
     Numba compiles it anew for each ``rows`` that is a constant: callers hand over variables.
