@@ -215,6 +215,8 @@ def _analyze_one(task: AnalysisTask, where: Executor) -> dict[str, Any]:
         with progress(task.path.name) as on_progress:
             analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
     _tell(analysis, task.folder)
+    if task.landmarks:
+        console.print(escape(f"Landmarks: {printable(task.landmarks)}, in place of metst's own"))
     if task.choices.overlay:
         console.print(escape(f"Overlay: {task.folder / OVERLAY_FILE}"))
     return line_of(task, error=None)

@@ -89,15 +89,15 @@ def read_landmarks(path: Path, *, video: Path, rate_hz: float | None = None) -> 
     frames = max(faces, default=-1) + 1
     if len(faces) < _LEAST_ROWS * frames:
         raise DataError(
-            f"{path.name} has rows of {len(faces)} frames among {frames}: motion is measured from frame to frame, so"
-            " that each needs its row (py-feat: skip_frames=1), also those without a face"
+            f"{path.name} has rows of {len(faces)} frames among {frames:.7g}: motion is measured from frame to frame,"
+            " so that each needs its row (py-feat: skip_frames=1), also those without a face"
         )
     images = _images_with_holes(video)
     count = len(images) or info.frame_count or frames
     slack = max(_MISSING_FRAMES, math.ceil(_MISSING_SHARE * count))
     if abs(frames - count) > slack:
         raise DataError(
-            f"{path.name} has landmarks of {frames} frames, but {video.name} has {count}: give the table of this"
+            f"{path.name} has landmarks of {frames:.7g} frames, but {video.name} has {count}: give the table of this"
             " recording, with a row for each frame, also those without a face"
         )
     images = images or tuple(range(max(count, frames)))

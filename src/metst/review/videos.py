@@ -107,16 +107,15 @@ class VideoWatch:
     def __init__(self, source: Source, *, places: Sequence[Path], more: VideoFolders) -> None:
         self._source, self._places, self._more = source, places, more
         self._lock = threading.Lock()
-        self._found: VideoFound | None = None
-        self._stamp: Stamp = ()
+        self._known: tuple[VideoFound, Stamp] | None = None  # in one, as others read it while the folders are looked at
         self._looked_s = 0.0
         self._checking: threading.Thread | None = None
 
     def glance(self) -> VideoFound:
         """What is known now, without reading a recording; one that is there counts as found until it was checked."""
-        found = self._found
-        if found is not None and self._holds(found):
-            return found
+        known = self._known
+        if known is not None and self._holds(*known):
+            return known[0]
         there = self._candidates()
         return VideoFound("found", _UNSURE, there[0], sure=False) if there else self._missing()
 
@@ -126,9 +125,9 @@ class VideoWatch:
         One that was not touched since is not read again.
         """
         with self._lock:
-            now_s, found = time.monotonic(), self._found
+            now_s, known = time.monotonic(), self._known
             running = self._checking is not None and self._checking.is_alive()
-            if not running and (found is None or (now_s - self._looked_s > _LOOK_AGAIN_S and not self._holds(found))):
+            if not running and (known is None or (now_s - self._looked_s > _LOOK_AGAIN_S and not self._holds(*known))):
                 self._looked_s = now_s
                 self._checking = threading.Thread(target=self._look, name="metst-video-check", daemon=True)
                 self._checking.start()
@@ -137,11 +136,9 @@ class VideoWatch:
             checking.join(wait_s)
         return self.glance()
 
-    def _holds(self, found: VideoFound) -> bool:
+    def _holds(self, found: VideoFound, stamp: Stamp) -> bool:
         """Whether what was found is still there, untouched, or still not there."""
-        if found.path is not None:
-            return content_stamp(found.path) == self._stamp
-        return self._stamps() == self._stamp
+        return (self._stamps() if found.path is None else content_stamp(found.path)) == stamp
 
     def _stamps(self) -> Stamp:
         return tuple(each for path in self._candidates() for each in content_stamp(path))
@@ -150,7 +147,8 @@ class VideoWatch:
         name = self._source.name
         if not name or Path(name).name != name:
             return []
-        another = self._found is not None and self._found.state == "changed"
+        known = self._known
+        another = known is not None and known[0].state == "changed"
         paths = dict.fromkeys([*self._more.named(name, another=another), *(place / name for place in self._places)])
         return sorted((path for path in paths if path.exists() and content_stamp(path)), key=self._unlike)
 
@@ -166,7 +164,7 @@ class VideoWatch:
     def _look(self) -> None:
         source, stamps = self._source, self._stamps()
         if not source.name:
-            self._found = VideoFound("none", "the results do not say which recording they are of")
+            self._known = VideoFound("none", "the results do not say which recording they are of"), stamps
             return
         there = self._candidates()
         for path in there:
@@ -177,14 +175,14 @@ class VideoWatch:
                 continue
             if content == source.content_hash or not source.content_hash:
                 hint = "" if source.content_hash else "nobody can tell whether it is the one that was analysed"
-                self._stamp, self._found = stamp, VideoFound("found", hint, path)
+                self._known = VideoFound("found", hint, path), stamp
                 return
         changed = VideoFound(
             "changed",
             f"{source.name} is there, but it is not the recording that was analysed, or was changed since: put the"
             " analysed one there, or analyse this one",
         )
-        self._stamp, self._found = stamps, changed if there else self._missing()
+        self._known = changed if there else self._missing(), stamps
 
     def _missing(self) -> VideoFound:
         name = self._source.name
