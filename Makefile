@@ -15,9 +15,10 @@ $(VENV)/.done: pyproject.toml constraints.txt hatch_build.py
 demo: $(VENV)/.done
 	$(BIN)/metst demo
 
-# Each file of tests runs in one process, beside others: its fixtures are made once.
+# Each file of tests runs in one process, beside others: its fixtures are made once.  In the order of the files the long
+# ones come first; the order of pytest-xdist goes by numbers of tests, and a file with few and long ones would be left over.
 test: $(VENV)/.done
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.done
 	$(BIN)/python -m pytest -m slow

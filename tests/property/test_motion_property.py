@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from helpers.frontal_face import frontal_face
@@ -173,6 +174,12 @@ def test_regions_lie_on_the_face_and_mirror() -> None:
     assert (masks.reshape(len(masks), -1) @ weight.ravel() > 0.6).all()
 
 
+@njit
+def from_python(*arguments: object) -> None:
+    """Python cannot call parts of compiled loops."""
+    right_side(*arguments)
+
+
 @pytest.mark.parametrize("unit", [24, 64])
 def test_the_normal_equations_agree_with_finite_differences(unit: int) -> None:
     """``J^T W psi(r)`` for residuals along each unknown is the normal matrix's column."""
@@ -190,7 +197,7 @@ def test_the_normal_equations_agree_with_finite_differences(unit: int) -> None:
         effect = np.outer(down[:, node // grid.node_shape[1]], across[:, node % grid.node_shape[1]]) * gradient[1]
         residual, splines = np.empty(grid.shape, np.float32), np.empty((2, *grid.node_shape), np.float32)
         lights, light = np.empty(grid.light_shape, np.float32), np.zeros(grid.light_shape, np.float32)
-        right_side(
+        from_python(
             template + effect.astype(np.float32), used, Template(template, gradient, span), grid.basis, 1.0, light, 1e9,
             residual, Unknowns(splines, lights),
         )  # fmt: skip

@@ -52,6 +52,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Non
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", install(tmp_path / "commands"))
+    monkeypatch.setenv("WORK_OF_JOBS", str(tmp_path))
     monkeypatch.setattr(slurm, "_POLL_S", 0.1)
     return tmp_path / "commands" / "state"
 
