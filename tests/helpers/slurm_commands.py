@@ -1,7 +1,8 @@
 """Commands of Slurm for tests: they run jobs on this machine, one minute of a job's time lasting a second.
 
 Its time begins with the first file ``*.runs`` in the folder ``WORK_OF_JOBS``, however long a busy machine takes until
-then.  The partition ``closed`` is refused.  A job that outlives its time is killed, as is one with ``constraint=doomed``.
+then.  The partition ``closed`` is refused.  A job that outlives its time is killed, as is one with
+``constraint=doomed``.
 """
 
 import os
