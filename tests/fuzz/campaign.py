@@ -1,4 +1,4 @@
-"""Fuzz the doors with atheris, each for some minutes: ``python tests/fuzz/campaign.py --minutes 30 [DOOR ...]``.
+"""Fuzz the doors with atheris until each had its minutes: ``python tests/fuzz/campaign.py --minutes 30 [DOOR ...]``.
 
 What breaks a door becomes a file ``found-...`` of its corpus, which every run of the tests sends through the door from
 then on.  The figures of all campaigns are added up in ``figures.json`` beside this file, and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import json
 import re
@@ -29,6 +30,8 @@ FIGURES = HERE / "figures.json"
 DOCS = HERE.parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- fuzzed: begin -->", "<!-- fuzzed: end -->"
 """Between them the page has the table."""
+
+_NONE: dict[str, Any] = {"minutes": 0.0, "inputs": 0, "edges": 0, "findings": 0}
 
 _INSTRUMENTED = ["metst", "openpyxl", "xlrd", "pickletools", "zipfile", "csv", "tomllib"]
 """Packages whose code is counted: the product's, and what it reads files with."""
@@ -124,23 +127,36 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Run the campaigns and add their figures up."""
+    """Slice after slice, of the door with the least so far, until each has what is wanted; each slice counts at once."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("doors", nargs="*")
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=30, help="CPU minutes wanted of each door, in all campaigns")
+    parser.add_argument("--slice", type=float, default=3, help="minutes by the clock until another door has its turn")
     parser.add_argument("--work", type=Path, default=HERE.parents[1] / "build" / "fuzz")
     chosen = parser.parse_args()
-    figures: dict[str, dict[str, Any]] = {}
-    for name in chosen.doors or sorted(path.name for path in (HERE / "corpus").iterdir()):
-        new = campaign(name, chosen.minutes, chosen.work / name)
-        figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}  # another campaign may run beside this
-        old = figures.get(name, {})
-        sums = {key: old.get(key, 0) + new[key] for key in ("minutes", "inputs", "findings")}
-        figures[name] = sums | {"edges": max(new["edges"], old.get("edges", 0))}
-        FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
-    text = DOCS.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    DOCS.write_text(before + table(figures) + rest.partition(END)[2], encoding="utf-8")
+    names = chosen.doors or sorted(path.name for path in (HERE / "corpus").iterdir())
+    while True:
+        figures = json.loads(FIGURES.read_text())
+        least = min(names, key=lambda name: figures.get(name, _NONE)["minutes"])
+        if figures.get(least, _NONE)["minutes"] >= chosen.minutes:
+            return
+        _add(least, campaign(least, chosen.slice, chosen.work / least))
+
+
+def _add(name: str, new: dict[str, Any]) -> None:
+    """To the figures and to the page; another campaign, of other doors, may run beside this."""
+    with FIGURES.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        figures = json.load(file)
+        old = figures.get(name, _NONE)
+        sums = {key: old[key] + new[key] for key in ("minutes", "inputs", "findings")}
+        figures[name] = sums | {"edges": max(new["edges"], old["edges"])}
+        file.seek(0)
+        file.write(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+        file.truncate()
+        text = DOCS.read_text(encoding="utf-8")
+        page = text[: text.index(BEGIN)] + table(figures) + text[text.index(END) + len(END) :]
+        DOCS.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
