@@ -127,7 +127,7 @@ def table(figures: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Slice after slice, of the door with the least so far, until each has what is wanted; each slice counts at once."""
+    """Slice after slice, of the door with the least so far, until each has what is wanted; a slice counts at once."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("doors", nargs="*")
     parser.add_argument("--minutes", type=float, default=30, help="CPU minutes wanted of each door, in all campaigns")
