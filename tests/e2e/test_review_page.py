@@ -237,6 +237,17 @@ def test_the_later_of_two_windows_is_told(page: Page) -> None:
     page.saved()
 
 
+def test_what_is_written_in_other_layers_does_not_load_this_one_anew(page: Page) -> None:
+    """Entries are numbered over all layers: the next of this one need not be the next number."""
+    known = page.browser.execute_async_script(
+        "const done = arguments[0]; import('/static/layer.js').then(({ OwnLayer }) => { const layer = new OwnLayer();"
+        "layer.load({ events: [], revision: 1 }); const take = (before, number) => { layer.take({ events: [], before,"
+        "number, revision: number }); return layer.revision; };"
+        "done([take(1, 4), take(4, 5), take(6, 7), take(5, 6)]); }).catch(error => done(String(error)))"
+    )
+    assert known == [4, 5, 5, 6]
+
+
 def test_two_windows_of_one_browser_stay_in_step(page: Page) -> None:
     page.keys("n")
     address, first = page.browser.current_url, page.browser.current_window_handle

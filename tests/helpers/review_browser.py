@@ -130,6 +130,7 @@ class Page:
     def _shown(self) -> None:
         self.until("return document.documentElement.dataset.whole")
         self.until("return document.querySelector('canvas.picture').dataset.frame")
+        self._drawn()
 
     def keys(self, *names: str) -> None:
         """Press keys one after the other; what they change is drawn then."""

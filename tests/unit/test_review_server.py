@@ -405,9 +405,10 @@ def test_a_release_sent_twice_is_done_once(tmp_path: Path) -> None:
         assert not release("one", True)  # it came late, and was done before
         kinds = [each["kind"] for each in client.get(f"{path}/history").json()]
         assert kinds.count("release") == 2
-        used = client.post(f"{path}/undo", json={"id": "one"})
-        assert used.status_code == 400
-        assert "was used for something else" in used.json()["detail"]
+        opposite = client.post(f"{path}/release", json={"id": "one", "released": False})
+        for used in (client.post(f"{path}/undo", json={"id": "one"}), opposite):
+            assert used.status_code == 400
+            assert "was used for something else" in used.json()["detail"]
 
 
 def test_recordings_are_looked_for_at_any_depth(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,23 @@ def test_the_machines_value_stays_and_a_change_accepts(tmp_path: Path) -> None:
         assert [(each.onset, each.label) for each in accepted] == [(after["onset_frame"] - 1, "surprise")]
 
 
+def test_an_answer_tells_what_it_follows_whoever_else_writes(tmp_path: Path) -> None:
+    with open_reviews(tmp_path, coding=recorded()) as reviews:
+        for layer in ("anna", "ben"):
+            reviews.begin(layer, "machine", by=layer)  # entries 1 and 2
+
+        def note(layer: str, number: int) -> tuple[int, int, int]:
+            seen = reviews.state(layer)["events"][0]["revision"]
+            change = {"key": "m1", "revision": seen, "after": {"note": f"{number}"}}
+            done = reviews.edit(layer, [change], by=layer, id=f"{number}")
+            return done["before"], done["number"], done["revision"]
+
+        assert note("anna", 3) == (1, 3, 3)
+        assert note("ben", 4) == (2, 4, 4)
+        assert note("anna", 5) == (3, 5, 5)
+        assert note("anna", 3) == (1, 3, 5)  # asked again: what it was, beside what there is now
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

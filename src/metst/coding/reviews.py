@@ -149,7 +149,8 @@ class Reviews:
         Returns
         -------
         dict
-            ``revision, events, removed, can_undo, can_redo``; events are those that changed, as they are now.
+            ``number, before, revision, events, removed, can_undo, can_redo``: the number of this entry of the log, that
+            of the one before it in this review, and of its last; events are those that changed, as they are now.
 
         Raises
         ------
@@ -203,8 +204,8 @@ class Reviews:
             It cannot be saved.
         """
         with self._lock:
-            if self._known(id, layer, "begin") is None:
-                body = {"from": start, "layers": list(layers), "agreed_only": agreed_only}
+            body = {"from": start, "layers": list(layers), "agreed_only": agreed_only}
+            if self._asked(id, layer, "begin", body=body) is None:
                 self._begin(layer, body, by=by, name=id)
             return self.state(layer)
 
@@ -259,8 +260,8 @@ class Reviews:
         """
         with self._lock:
             review = self._of(layer)
-            if self._known(id, layer, "release") is None and review.released != released:
-                body = {"what": "released" if released else "taken back", "released": released}
+            body = {"what": "released" if released else "taken back", "released": released}
+            if self._asked(id, layer, "release", body=body) is None and review.released != released:
                 self._append(layer, "release", body, by=by, name=id)
             return self.state(layer)
 
@@ -292,20 +293,28 @@ class Reviews:
             raise UsageError(f"the review {layer!r} is released: take it back before you change it")
         return review
 
-    def _known(self, name: str, layer: str, kind: Kind) -> Answer | None:
-        """The answer to what was asked before; None where it was not."""
+    def _asked(self, name: str, layer: str, kind: Kind, *, body: Mapping[str, Any]) -> Entry | None:
+        """The entry that an id has made; None where it made none.  The entry says the same as ``body``, and more."""
         entry = self._ids.get(one_line(name))
         if entry is None:
             return None
-        if (entry.layer, entry.kind) != (layer, kind):
+        same = all(entry.body.get(key) == value for key, value in body.items())
+        if (entry.layer, entry.kind) != (layer, kind) or not same:
             raise UsageError(f"the id {name!r} was used for something else: draw another one")
-        return self._answer(entry)
+        return entry
+
+    def _known(self, name: str, layer: str, kind: Kind) -> Answer | None:
+        """The answer to what was asked before; None where it was not."""
+        entry = self._asked(name, layer, kind, body={})
+        return None if entry is None else self._answer(entry)
 
     def _answer(self, entry: Entry) -> Answer:
         """What an entry changed, as it is now."""
         review = self._reviews[entry.layer]
         keys = review.keys_of(entry)
         return {
+            "number": entry.number,
+            "before": next((number for number in reversed(review.entries) if number < entry.number), 0),
             "revision": review.revision,
             "events": events_json(review.events[key] for key in keys if key in review.events),
             "removed": [key for key in keys if key not in review.events],

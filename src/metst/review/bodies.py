@@ -59,8 +59,10 @@ class ReviewTold(BaseModel):
 
 
 class Changed(BaseModel):
-    """What an edit changed, as it is now."""
+    """What an edit changed, as it is now; ``revision`` is the review's, of which other entries may be newer."""
 
+    number: int = Field(description="of its entry in the log")
+    before: int = Field(description="number of the entry before it in this review")
     revision: int
     events: list[EventTold]
     removed: list[str]

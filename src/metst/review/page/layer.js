@@ -62,11 +62,16 @@ export class OwnLayer extends Signal {
    * revision stays what it was: who compares it sees that the layer is to be loaded anew.
    */
   take(answer) {
-    if (answer.revision === this.revision + 1) this.revision = answer.revision;
+    if (this.follows(answer)) this.revision = answer.number;
     for (const key of answer.removed ?? []) this.confirmed.delete(key);
     for (const event of answer.events) this.confirmed.set(event.key, event);
     this.#history(answer);
     this.#changed();
+  }
+
+  /** Whether nothing came between what is known here and a change; numbers count the entries of all layers. */
+  follows(answer) {
+    return answer.before === this.revision;
   }
 
   /** Takes events as they are now on the server, and what can be undone, after an edit that came too late. */

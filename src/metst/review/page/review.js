@@ -356,7 +356,7 @@ class ReviewPage {
   /** Another window of this coder changed something. */
   #elsewhere(answer) {
     if (this.saving.queue.length || answer.revision <= this.layer.revision) return;
-    if (answer.revision === this.layer.revision + 1) this.#takeOver(() => this.layer.take(answer));
+    if (this.layer.follows(answer)) this.#takeOver(() => this.layer.take(answer));
     else this.#refresh();
   }
 

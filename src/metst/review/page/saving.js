@@ -149,10 +149,10 @@ export class Saving extends Signal {
     this.#say(this.queue.length ? "saving" : "saved");
   }
 
-  /** Later edits know what this one made by the names and the revision that the server gave it. */
+  /** Later edits know what this one made by the names and the number that the server gave it. */
   #rename(edit, answer) {
     if (edit.kind !== "edit") return;
-    const prefix = `a${answer.revision}.`;
+    const prefix = `a${answer.number}.`;
     const made = answer.events.filter((event) => event.key.startsWith(prefix)).map((event) => event.key);
     made.sort((a, b) => Number(a.slice(prefix.length)) - Number(b.slice(prefix.length)));
     const names = new Map();
@@ -160,7 +160,7 @@ export class Saving extends Signal {
     for (const later of this.queue) {
       for (const change of later.changes ?? []) {
         if (names.has(change.key)) change.key = names.get(change.key);
-        if (change.revision === edit.id) change.revision = answer.revision;
+        if (change.revision === edit.id) change.revision = answer.number;
         if (change.from) change.from = change.from.map((key) => names.get(key) ?? key);
       }
     }
