@@ -13,15 +13,17 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.analyses import make_analysis
 from helpers.command_line import run
 from metst import cli
 from metst.datasets.corpus import find_recordings
 from metst.errors import DataError, UsageError
 from metst.evaluation.analyses import AnalysisTask, Choices, analyze_into, is_done, loaded
+from metst.formats.megc import name_results
 from metst.guard.faults import tracebacks
 from metst.motion.cache import FORMAT
 from metst.report.corpus_page import write_corpus_page, write_summary
-from metst.results import read_header
+from metst.results import read_header, write_analysis
 from metst.video import write_video
 
 # What a run says of itself: when it was, and how long it took.
@@ -330,6 +332,20 @@ def test_folders_that_are_links_are_searched_once(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "all")
     found = find_recordings([tmp_path / "all"], output=tmp_path / "out")
     assert [each.name for each in found] == ["s1/v"]
+
+
+def test_a_link_goes_by_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores that keep files by their content (git-annex, DVC) link each name to a fingerprint."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "SHA256E-s9--4f2a.mp4").touch()
+    (tmp_path / "006_1.mp4").symlink_to(tmp_path / "store" / "SHA256E-s9--4f2a.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    monkeypatch.chdir(tmp_path)
+    found = find_recordings([Path("006_1.mp4"), Path("store/../006_1.mp4"), Path("loop.mp4")], output=tmp_path / "out")
+    assert [each.name for each in found] == ["006_1", "006_1-2", "loop"]
+    write_analysis(make_analysis(name="006_1.mp4"), tmp_path / "store" / "4f2a")
+    (tmp_path / "006_1").symlink_to(tmp_path / "store" / "4f2a")
+    assert name_results([tmp_path / "006_1"]) == (("006", "006_1"),)
 
 
 @pytest.mark.parametrize("place", ["/srv/ward 3/anna", "/home/dr_bach/studies", "C:\\Users\\anna"])

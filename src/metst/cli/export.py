@@ -14,6 +14,7 @@ from metst.cli.options import Quiet, Verbose
 from metst.errors import OutputError, UsageError
 from metst.formats.names import FormatName
 from metst.guard.faults import Fault, all_or_none, guarded
+from metst.spelling.names import given_name
 
 Format = Literal["onnx", "megc", FormatName]
 Part = Literal["cas", "samm"]
@@ -86,7 +87,7 @@ def _network(sources: list[str], output: Path, *, batch: int, whole: bool, overw
 def _layers(folders: list[Path], output: Path, *, to: FormatName, overwrite: bool, check: bool) -> None:
     from metst.formats.conversion import FORMATS, export_results
 
-    targets = [(folder, output / f"{folder.resolve().name}{FORMATS[to].suffix}") for folder in folders]
+    targets = [(folder, output / f"{given_name(folder)}{FORMATS[to].suffix}") for folder in folders]
     if len({path for _, path in targets}) < len(targets):
         raise UsageError("several results have one name, and would have one file: give them one after the other")
     problems = []

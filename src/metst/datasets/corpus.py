@@ -12,7 +12,7 @@ from pathlib import Path
 from metst.datasets.folders import VIDEO_SUFFIXES
 from metst.errors import MetstError, UsageError
 from metst.results.analysis_folder import HEADER_FILE, content_in
-from metst.spelling.names import printable
+from metst.spelling.names import given_name, printable
 from metst.video import content_hash
 from metst.video.folder import IMAGE_SUFFIXES
 
@@ -83,16 +83,8 @@ def find_recordings(inputs: Sequence[Path], *, output: Path) -> list[Recording]:
             below = _listed(path)
         else:
             below = list(_below(path, output=output))
-        found += below or [(path, Path(_stem(path) or "input"))]
+        found += below or [(path, Path(Path(given_name(path)).stem or "input"))]
     return list(_apart(found, output=output))
-
-
-def _stem(path: Path) -> str:
-    """Name of an input without its ending; that of ``.`` is its folder's."""
-    try:
-        return path.resolve().stem
-    except (OSError, RuntimeError):  # a link that leads to itself: whoever reads it says so
-        return path.stem
 
 
 def _is_corpus(path: Path) -> bool:

@@ -21,7 +21,7 @@ from metst.formats.tables import events_of_video, existing, named_rows, whole
 from metst.results import Analysis, read_analysis
 from metst.spelling.delimited import plain_name, read_text_table
 from metst.spelling.formulas import as_meant
-from metst.spelling.names import check_name
+from metst.spelling.names import check_name, given_name
 from metst.storage import csv_bytes, make_folder, write_whole
 from metst.timeline import TimeGrid, frames_for_people
 
@@ -143,7 +143,7 @@ def _read_names(path: Path) -> list[tuple[str, str, str]]:
 
 def _name(folder: Path, *, listed: Mapping[str, Name], names: str | Path | None) -> Name:
     check_name(folder)
-    video = folder.resolve().name
+    video = given_name(folder)
     if names is not None:
         found = next((listed[key] for key in (str(folder), str(folder.resolve()), video) if key in listed), None)
         if found is None:

@@ -50,6 +50,14 @@ def _loose(key: tuple[str, str]) -> tuple[str, str]:
     return loose_spelling(key[0]), loose_spelling(key[1])
 
 
+def given_name(path: Path) -> str:
+    """Last part of a path as it was given; that of ``.`` is its folder's.
+
+    A link goes by its own name: stores that keep files by their content link each name to a fingerprint.
+    """
+    return Path(os.path.abspath(path)).name  # noqa: PTH100 - Path.resolve() would follow the link
+
+
 def check_name(path: Path) -> None:
     """Refuse a name that no table could hold, before the work.
 
