@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metst.errors import FaceError
+from metst.spelling.names import given_name
 
 # Functions import what they run: the package offers `metst.analyze`, and importing that must not cost as much.
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def analyze(
     info, content = probe_video(path, rate_hz=rate_hz), content_hash(path)
     measured = measure_motion(info, settings=settings, content=content, rate_hz=rate_hz, landmarks=landmarks,
                               cache=cache, on_progress=on_progress)  # fmt: skip
-    motion = _usable(measured.motion, name=path.name)
+    motion = _usable(measured.motion, name=given_name(path))
     scores = score_motion(motion.displacement, model=loaded, quality=motion.quality, on_progress=on_progress)
     source = source_of(path, info=info, grid=scores.grid, content=content, changed=measured.changed)
     return _analysis(

@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pytest
 
 from metst.errors import UsageError, VideoError
+from metst.results.recording import source_of
+from metst.timeline import TimeGrid
 from metst.video import Frame, probe_video, read_colour_frames, read_colour_stream, read_frames
 from metst.video.folder import list_images
 
@@ -64,6 +66,17 @@ def test_missing_images_are_jumps_and_told_once(tmp_path: Path) -> None:
     info = probe_video(tmp_path, rate_hz=30)
     assert (info.frame_count, info.duration_s, info.rate_hz, info.codec) == (18, 18 / 30, 30, "images")
     assert (info.width, info.height, info.variable_rate) == (30, 20, False)
+
+
+def test_the_folder_one_stands_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "s1").mkdir()
+    monkeypatch.chdir(make_folder(tmp_path / "s1", [f"{number}.png" for number in (1, 2, 4)]))
+    _, problems = read(Path())
+    assert problems
+    assert all(each.startswith("s1: ") for each in problems)
+    info = probe_video(Path(), rate_hz=30)
+    source = source_of(Path(), info=info, grid=TimeGrid(np.arange(3) / 30), content="")
+    assert (source.name, source.path) == ("s1", "s1")
 
 
 def test_many_gaps_are_named_in_part(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from metst.face import track_face
 from metst.motion.cache import default_folder, motion_key, open_cache
 from metst.motion.trajectory import extract_motion
 from metst.results.motion import Measured
+from metst.spelling.names import given_name
 from metst.threads import ahead
 from metst.video import content_stamp, is_unchanged, read_frames
 
@@ -45,14 +46,14 @@ def measure_motion(
         track = track_face(frames, settings=settings.face, landmarks=landmarks)
         motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
         if content and not is_unchanged(info.path, stamp=stamp, content=content):
-            return Measured(motion, (*problems, f"{info.path.name}: {CHANGED}"), changed=True)
+            return Measured(motion, (*problems, f"{given_name(info.path)}: {CHANGED}"), changed=True)
         return Measured(motion, tuple(problems))
 
     if cache is False:
         return compute()
     kept = open_cache(default_folder() if cache is True else Path(cache))
     key = motion_key(content, settings=settings, rate_hz=rate_hz, landmarks=landmarks)
-    measured = kept.measured(key, compute, name=info.path.name)
+    measured = kept.measured(key, compute, name=given_name(info.path))
     if on_progress is not None:
         on_progress("motion", len(measured.motion), len(measured.motion))
     return measured

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metst.results.analysis import Source
+from metst.spelling.names import given_name
 from metst.timeline import TimeGrid
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def source_of(path: Path, *, info: VideoInfo, grid: TimeGrid, content: str, chan
     from metst.video import rate_and_loss
 
     return Source(
-        name=path.name,
-        path=path.name,
+        name=given_name(path),
+        path=given_name(path),
         width=info.width,
         height=info.height,
         frames=len(grid),

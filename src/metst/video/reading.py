@@ -14,6 +14,7 @@ import numpy as np
 
 from metst.arrays import Image
 from metst.errors import UsageError, VideoError
+from metst.spelling.names import given_name
 from metst.timeline import TimeGrid
 from metst.video.clock import Report, check_rate, ignore, needed_rate
 from metst.video.decoder import Picture, VideoInfo, nothing_decoded, probe_stream, stream_pictures
@@ -196,7 +197,7 @@ class _Problems:
     """Passes problems on, the first few of each kind one by one, the rest as a count."""
 
     def __init__(self, path: Path, on_problem: OnProblem | None):
-        self._name = path.name
+        self._name = given_name(path)
         self._tell = on_problem or (lambda _message: None)
         self._count: Counter[str] = Counter()
 
