@@ -165,6 +165,8 @@ def test_an_event_is_marked_split_merged_and_removed(page: Page) -> None:
     page.saved()
     page.until("return document.querySelector('.row.current')")
     assert (page.chosen["onset_frame"], page.chosen["offset_frame"], page.chosen["proposals"]) == (20, 29, [])
+    assert page.chosen["label"] == "unlabelled"
+    assert "choose one" in page.text(".note:last-child")
     page.goto(25)
     page.keys("s")
     page.saved()
@@ -407,7 +409,7 @@ def test_names_are_whole_and_do_not_overlap(page: Page) -> None:
 
 
 def test_faces_stay_barred_until_they_are_unlocked(page: Page) -> None:
-    assert page.text(".faces-note") == "Eyes are barred"
+    assert page.text(".faces-note") == "Eyes are barred: V shows faces"
     page.goto(50)
     inside = (
         "const canvas = document.querySelector('canvas.picture'), scale = canvas.width / 512;"
@@ -422,6 +424,66 @@ def test_faces_stay_barred_until_they_are_unlocked(page: Page) -> None:
     page.until(f"return (() => {{ {inside} }})()[0] > 120")
     page.keys("v")
     page.until(f"return (() => {{ {inside} }})()[0] < 60")
+
+
+def test_a_picture_whose_motion_is_larger_says_so_as_long_as_it_is_shown(page: Page) -> None:
+    page.keys("n")
+    larger = "return [...document.querySelectorAll('.tile .caption')].at(-1).textContent.includes('motion ×')"
+    page.until(larger)
+    page.keys("3", "1")
+    page.saved()
+    assert "as it was corrected" in page.browser.execute_script("return document.querySelector('#notes').textContent")
+    assert page.browser.execute_script(larger)
+    covered = page.browser.execute_script(
+        "return [...document.querySelectorAll('.tile')].filter(tile => tile.querySelector('.caption')"
+        ".getBoundingClientRect().top < tile.querySelector('img').getBoundingClientRect().bottom - 1).length"
+    )
+    assert covered == 0
+    for _ in range(2):
+        page.held(Keys.CONTROL, "z")
+        page.saved()
+
+
+def test_the_face_of_the_chosen_event_fills_the_picture(page: Page) -> None:
+    page.keys("n")
+    picture = "document.querySelector('canvas.picture')"
+    whole, address = f"{picture}.toDataURL()", "performance.getEntriesByType('resource').at(-1).name"
+    before = page.browser.execute_script(f"return {whole}")
+    page.held(Keys.SHIFT, "z")
+    page.until(f"return {whole} !== arguments[0]", before)
+    assert "face=1&around=" in page.browser.execute_script(f"return {address}")
+    page.keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    page.held(Keys.SHIFT, "z")
+    page.until(f"return {whole} === arguments[0]", before)
+
+
+def test_keys_are_those_of_the_page_again_after_a_menu_or_a_box(page: Page) -> None:
+    focus = "return document.activeElement === document.body"
+    page.browser.find_element("css selector", ".check input").click()
+    assert page.browser.execute_script(focus)
+    page.browser.find_element("css selector", ".check input").click()
+    order = page.browser.find_element("css selector", "select[aria-label=Order]")
+    order.send_keys("m")  # most unsure first, by key: the field keeps the keys until Esc
+    assert not page.browser.execute_script(focus)
+    page.keys(Keys.ESCAPE)
+    assert page.browser.execute_script(focus)
+    page.keys("n")
+    assert page.chosen
+    page.browser.find_element("css selector", ".menu summary").click()
+    page.keys(Keys.ESCAPE)
+    assert not page.browser.execute_script("return document.querySelector('.menu').open")
+    assert page.chosen  # Esc left the menu, and nothing else
+
+
+def test_what_was_undone_is_looked_at(page: Page) -> None:
+    page.keys("n", "x", "n", "n")
+    page.saved()
+    elsewhere = page.chosen["key"]
+    page.held(Keys.CONTROL, "z")
+    page.saved()
+    page.until("return document.querySelector('.row.current.verdict-open')")
+    assert page.chosen["key"] != elsewhere
+    assert page.chosen["verdict"] == "open"
 
 
 def test_all_that_can_be_pressed_has_a_name(page: Page) -> None:

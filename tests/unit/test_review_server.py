@@ -399,9 +399,16 @@ def test_a_release_sent_twice_is_done_once(tmp_path: Path) -> None:
         def release(name: str, released: bool) -> bool:
             return bool(client.post(f"{path}/release", json={"id": name, "released": released}).json()["released"])
 
+        def told() -> bool:
+            (listed,) = client.get("/api/recordings").json()
+            return bool(listed["released"])
+
+        assert not told()
         assert release("one", True)
         assert release("one", True)
+        assert told()
         assert not release("two", False)
+        assert not told()
         assert not release("one", True)  # it came late, and was done before
         kinds = [each["kind"] for each in client.get(f"{path}/history").json()]
         assert kinds.count("release") == 2

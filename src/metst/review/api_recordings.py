@@ -42,6 +42,7 @@ class Listed(BaseModel):
     open: int
     accepted: int
     rejected: int
+    released: bool
     video: VideoState
 
 
@@ -128,7 +129,7 @@ def _listed(desk: Desk, recording: Recording) -> Listed:
 def _empty(rid: str, *, name: str, state: JobState, problem: str = "", stage: str = "", progress: float = 0) -> Listed:
     return Listed(
         id=rid, name=name, state=state, stage=stage, progress=progress, problem=problem, frames=0, duration_s=0,
-        candidates=None, open=0, accepted=0, rejected=0, video="none",
+        candidates=None, open=0, accepted=0, rejected=0, released=False, video="none",
     )  # fmt: skip
 
 

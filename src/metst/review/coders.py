@@ -90,8 +90,9 @@ class Coders:
                 reviews.close()
             self._open.clear()
 
-    def counts(self, recording: Recording) -> dict[str, int]:
-        """How many events of the own layer have which verdict; none where the log cannot be read.
+    def counts(self, recording: Recording) -> dict[str, Any]:
+        """How many events of the own layer have which verdict, and whether it is released; none and not where its log
+        cannot be read.
 
         It is read without being opened for good; what is wrong with it is told when that is done.
         """
@@ -104,11 +105,13 @@ class Coders:
             with suppress(DataError, OutputError):
                 own = unfold(read_journal(recording.folder).entries).get(self.coder)
             verdicts = [each.verdict for each in own.events.values()] if own is not None else []
-            return {name: verdicts.count(name) for name in ("open", "accepted", "rejected")}
+            counted = {name: verdicts.count(name) for name in ("open", "accepted", "rejected")}
+            return counted | {"released": own is not None and own.released}
         else:
             lines = []
         line: dict[str, Any] = next((each for each in lines if each["name"] == self.coder), {})
-        return {name: int(line.get(name, 0)) for name in ("open", "accepted", "rejected")}
+        counted = {name: int(line.get(name, 0)) for name in ("open", "accepted", "rejected")}
+        return counted | {"released": bool(line.get("released"))}
 
     def sees_machine(self, recording: Recording) -> bool:
         """Whether the coder may see what the machine found."""

@@ -63,6 +63,10 @@ export function bar(page) {
         {
           class: "format",
           download: "",
+          onclick: () => {
+            menu.open = false;
+            page.say(`Saved as ${format}: accepted events, where the browser puts downloads.`);
+          },
           href: `${rec.path}/export?format=${encodeURIComponent(format)}${page.layerName ? `&layer=${encodeURIComponent(page.layerName)}` : ""}`,
         },
         format,
@@ -112,13 +116,14 @@ export function bar(page) {
       return;
     }
     const { open } = layer.tally;
+    const all = layer.events.length ? "All candidates are reviewed." : "There are no events in it.";
     const answer = await ask(
       "Release this layer?",
       [
         "Coders work blind: you see the layers of others, and they see yours, once both are released. Agreement is told then.",
         open
           ? `${open} candidates are still to review; they are no part of the layer.`
-          : "All candidates are reviewed.",
+          : all,
       ],
       [{ words: "Release", value: "release", kind: "yes" }],
     );

@@ -5,6 +5,8 @@ import { sureness } from "./words.js";
 import { showKeys } from "./help.js";
 
 const ADVANCE = "metst-advance";
+/** The label of an event that has none, as files of other programs are read as well. */
+const UNLABELLED = "unlabelled";
 
 /** ``page``: the review page, with its layer, selection, player, timeline, table, saving. */
 export function commandsOf(page) {
@@ -18,7 +20,11 @@ export function commandsOf(page) {
   /** Sends an edit; tells why there is none. */
   function send(edit, otherwise) {
     if (page.readOnly) page.say(page.readOnly);
-    else if (edit) return page.saving.edit(edit);
+    else if (edit) {
+      if (edit.changes.some((change) => change.corrected))
+        page.say("Accepted, as it was corrected: R puts it back to review.");
+      return page.saving.edit(edit);
+    }
     else if (otherwise) page.say(otherwise);
     return null;
   }
@@ -37,11 +43,13 @@ export function commandsOf(page) {
 
   function judge(verdict) {
     some((events) => {
-      const next = page.advances ? openAfter(events) : null;
+      const next = openAfter(events);
       const added = events.every((event) => !event.proposals?.length);
       const already = `Already ${verdict === "open" ? "to review" : verdict}.`;
       send(editing.judge(events, verdict), added ? "An event that was added is accepted; Delete removes it." : already);
-      if (next && verdict !== "open") go(next);
+      if (verdict === "open") return;
+      if (!next) page.say("All are reviewed: Layer, above, releases them or saves them as a file.");
+      else if (page.advances) go(next);
     });
   }
 
@@ -71,6 +79,7 @@ export function commandsOf(page) {
   }
 
   return {
+    send,
     play: () => player.toggle(),
     step: (by) => player.step(by),
     ends: (end) => player.step(end < 0 ? -length : length),
@@ -85,13 +94,14 @@ export function commandsOf(page) {
     zoom: () => some(() => timeline.showEvent(current())),
     zoomOut: () => timeline.showAll(),
     faces: () => page.toggleFaces(),
+    close: () => page.toggleClose(),
     rows: () => page.toggleRows(),
     search: () => page.search.focus(),
 
     neighbour(by) {
       const event = table.neighbour(by);
       if (event) go(event);
-      else page.say("No event passes the filter.");
+      else page.say(table.empty.textContent);
     },
     extend(by) {
       const event = table.neighbour(by);
@@ -157,9 +167,10 @@ export function commandsOf(page) {
     },
     marked: () => marked,
     add(onset, offset) {
-      const label = current()?.label ?? page.classes.choices[0] ?? "unlabelled";
-      const edit = send(editing.add({ onset_frame: onset, offset_frame: offset, label }, length));
-      if (edit) selection.only(edit.changes[0].temporary);
+      const edit = send(editing.add({ onset_frame: onset, offset_frame: offset, label: UNLABELLED }, length));
+      if (!edit) return;
+      selection.only(edit.changes[0].temporary);
+      if (page.classes.choices.length) page.say("Added without a class: 1, 2, 3 ... choose one.");
     },
     onset: (by) => nudge("onset", by),
     apex: (by) => nudge("apex", by),

@@ -3,7 +3,7 @@
 import * as editing from "./editing.js";
 
 export function dragging(page) {
-  const { timeline, player, saving, layer, commands } = page;
+  const { timeline, player, layer, commands } = page;
   const length = page.timebase.frames;
 
   function edited(event, edges) {
@@ -17,7 +17,7 @@ export function dragging(page) {
     timeline.draft = done || !after ? null : { ...now, ...after, verdict: now.verdict };
     const frame = "offset" in edges ? after?.offset_frame : after?.onset_frame;
     if (frame) player.step(frame - player.frame);
-    if (done && edit) saving.edit(edit);
+    if (done && edit) commands.send(edit);
     timeline.draw();
   });
 

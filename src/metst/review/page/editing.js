@@ -18,8 +18,9 @@ export function within({ onset_frame, apex_frame, offset_frame }, length) {
 function change(event, values) {
   const after = { ...valueOf(event), ...values };
   // whoever corrects a candidate that nobody judged yet says that there is one
-  if (!("verdict" in values) && event.verdict === "open") after.verdict = "accepted";
-  return { key: event.key, after };
+  const corrected = !("verdict" in values) && event.verdict === "open";
+  if (corrected) after.verdict = "accepted";
+  return { key: event.key, after, corrected };
 }
 
 const same = (event, values) =>

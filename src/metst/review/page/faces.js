@@ -5,6 +5,7 @@ import { el } from "./dom.js";
 
 const MAGNIFICATIONS = [1, 2, 4, 8];
 const KEPT = "metst-magnify";
+const LARGER = "How many times larger the motion is drawn";
 
 export class Faces {
   /** ``address(frame, options)`` gives where a picture is; ``seek(frame)`` goes there. */
@@ -17,9 +18,9 @@ export class Faces {
     this.candidate = this.#tile("candidate");
     this.select = el(
       "select",
-      { "aria-label": "How many times larger the motion is drawn", onchange: () => this.#choose() },
+      { "aria-label": LARGER, title: LARGER, onchange: () => this.#choose() },
       MAGNIFICATIONS.map((each) =>
-        el("option", { value: String(each), selected: each === this.magnify }, `motion × ${each}`),
+        el("option", { value: String(each), selected: each === this.magnify }, `× ${each}`),
       ),
     );
     this.flick = el(
@@ -35,7 +36,7 @@ export class Faces {
         onkeyup: () => this.#flip(false),
         onblur: () => this.#flip(false),
       },
-      "Compare",
+      "Hold to compare",
     );
     this.element = el(
       "section",
@@ -45,7 +46,7 @@ export class Faces {
         { class: "tiles three" },
         Object.values(this.tiles).map((tile) => tile.element),
       ),
-      el("div", { class: "compare-head" }, el("h3", {}, "Against neutral"), this.select, this.flick),
+      el("div", { class: "compare-head" }, el("h3", {}, "Against onset"), this.select, this.flick),
       el("div", { class: "tiles two" }, this.neutral.element, this.candidate.element),
     );
   }
@@ -59,20 +60,28 @@ export class Faces {
       image,
       caption,
     );
-    const tile = { name, image, caption, element, frame: 0 };
+    const tile = { name, image, caption, element, frame: 0, words: "", larger: "" };
     return tile;
   }
 
   #fill(tile, frame, words, options) {
     tile.frame = frame;
     tile.element.disabled = !frame;
-    tile.caption.textContent = words;
+    tile.words = words;
     const address = frame ? this.address(frame, options) : "";
-    if (tile.address === address) return;
-    tile.address = address;
-    tile.flight?.abort();
-    if (address) this.#load(tile, address, words);
-    else this.#put(tile, null);
+    if (tile.address !== address) {
+      tile.address = address;
+      tile.flight?.abort();
+      tile.larger = "";
+      if (address) this.#load(tile, address, words);
+      else this.#put(tile, null);
+    }
+    this.#caption(tile);
+  }
+
+  /** A picture whose motion is drawn larger says so for as long as it is shown. */
+  #caption(tile) {
+    tile.caption.textContent = tile.words + tile.larger;
   }
 
   async #load(tile, address, words) {
@@ -83,7 +92,8 @@ export class Faces {
       if (tile.address !== address) return;
       this.#put(tile, URL.createObjectURL(blob), words);
       // how much larger it could be drawn: less than wanted where the face would be torn
-      if (magnified > 1) tile.caption.textContent = `${words}, motion × ${magnified}`;
+      if (magnified > 1) tile.larger = `, motion × ${Number(magnified.toFixed(1))}`;
+      this.#caption(tile);
     } catch (error) {
       if (error.name === "AbortError" || tile.address !== address) return;
       this.#put(tile, null);
@@ -112,11 +122,11 @@ export class Faces {
       around,
     });
     this.#fill(this.tiles.offset, event.offset_frame, `offset ${event.offset_frame}`, { around });
-    this.#fill(this.neutral, onset, `neutral: frame ${onset}`, { around });
+    this.#fill(this.neutral, onset, `neutral: onset ${onset}`, { around });
     this.#fill(
       this.candidate,
       apex,
-      `candidate: frame ${apex}`,
+      `candidate ${apex}`,
       this.magnify > 1 ? { around, magnify: this.magnify, since: onset } : { around },
     );
   }

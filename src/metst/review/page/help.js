@@ -76,7 +76,7 @@ export function ask(title, paragraphs, choices) {
       el(
         "div",
         { class: "choices" },
-        el("button", { type: "button", onclick: () => dialog.close("") }, "Cancel"),
+        el("button", { type: "button", onclick: () => dialog.close("") }, choices.length ? "Cancel" : "Close"),
         buttons,
       ),
     );

@@ -15,6 +15,7 @@ export const KEYS = [
       [["Z"], "zoom to the chosen event", "zoom"],
       [["0"], "show the whole recording", "zoomOut"],
       [["V"], "show faces, bar them again", "faces"],
+      [["Shift Z"], "the face of the chosen event, or the whole picture", "close"],
       [["B"], "rows of the regions: movement, or how badly it was seen", "rows"],
     ],
   ],
@@ -69,7 +70,7 @@ export const KEYS = [
       [["Ctrl Shift V"], "paste the copied events at this frame", "pasteEvents"],
       [["Ctrl Z"], "undo", "undo"],
       [["Ctrl Y", "Ctrl Shift Z"], "redo", "redo"],
-      [["Esc"], "choose nothing, leave a field", "clear"],
+      [["Esc"], "choose nothing, leave a field or a menu", "clear"],
       [["?"], "these keys", "help"],
     ],
   ],
@@ -102,7 +103,7 @@ const BINDINGS = new Map(
   ),
 );
 
-const typing = (target) => target.matches?.("input, textarea, select, [contenteditable]");
+const typing = (target) => target.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
 
 /** Listens until ``stop`` is called; ``commands`` has a function by each name, ``markEnd`` for a key that is let go. */
 export function listen(commands, signal) {
@@ -110,12 +111,19 @@ export function listen(commands, signal) {
   document.addEventListener(
     "keydown",
     (event) => {
-      if (typing(event.target) || document.querySelector("dialog[open]")) return;
+      if (document.querySelector("dialog[open]")) return;
       const name = nameOf(event);
+      const menu = document.querySelector("details[open]");
+      if (name === "Esc" && (menu || event.target.matches?.("select, [type=checkbox]"))) {
+        if (menu) menu.open = false;
+        event.target.blur?.();
+        return;
+      }
+      if (typing(event.target)) return;
       const binding = BINDINGS.get(name);
       if (!binding) return;
       // a button that has the focus keeps the keys that press it
-      if (event.target.matches?.("button, a, summary") && (name === "Space" || name === "Enter")) return;
+      if (event.target.matches?.("button, a, summary, input") && (name === "Space" || name === "Enter")) return;
       if (name === "Ctrl C" && String(window.getSelection())) return;
       event.preventDefault();
       if (binding.command === "mark") {
@@ -124,6 +132,12 @@ export function listen(commands, signal) {
       }
       commands[binding.command](binding.value, event);
     },
+    { signal },
+  );
+  // who chose with the pointer goes on with the keys of the page; who chose by key stays there until Esc
+  document.addEventListener(
+    "change",
+    ({ target }) => target.matches("select, [type=checkbox]") && !target.matches(":focus-visible") && target.blur(),
     { signal },
   );
   document.addEventListener(

@@ -18,8 +18,8 @@ export class Panel extends Signal {
     this.#build(host);
   }
 
-  #command(words, key, name, kind = "") {
-    return button(words, { key, kind, run: () => this.tell("command", name), "data-command": name });
+  #command(words, key, name, kind = "", title = null) {
+    return button(words, { key, kind, title, run: () => this.tell("command", name), "data-command": name });
   }
 
   #build(host) {
@@ -29,8 +29,8 @@ export class Panel extends Signal {
     this.verdicts = el(
       "div",
       { class: "verdicts" },
-      this.#command("Accept", "A", "accept", "yes"),
-      this.#command("Reject", "X", "reject", "no"),
+      this.#command("Accept", "A", "accept", "yes", "A short movement of the face by itself"),
+      this.#command("Reject", "X", "reject", "no", "Speech, a blink, a turn of the head, or nothing at all"),
       this.#command("To review", "R", "reopen"),
     );
     this.takes = el("div", { class: "verdicts takes", hidden: true });
@@ -108,6 +108,13 @@ export class Panel extends Signal {
         " for the one that the machine is least sure of, or hold ",
         el("kbd", {}, "E"),
         " while a movement lasts to add one.",
+      ),
+    );
+    this.none.append(
+      el(
+        "p",
+        { class: "hint" },
+        "Accept a short movement of the face by itself; reject speech, blinks, turns of the head, and nothing at all. A candidate is no proven micro-expression: you decide.",
       ),
     );
     host.replaceChildren(this.none, this.some);

@@ -19,6 +19,7 @@ export class Pictures {
     this.frames = frames;
     this.widest = widest;
     this.faces = "";
+    this.around = 0;
     this.width = 640;
     this.clear();
   }
@@ -46,8 +47,17 @@ export class Pictures {
     this.clear();
   }
 
+  /** Asks for the face alone, as it lies around a frame; for the whole picture with 0. True when that is something else. */
+  cut(around) {
+    if (around === this.around) return false;
+    this.around = around;
+    this.clear();
+    return true;
+  }
+
   address(frame) {
-    return `${this.path}/frames/${frame}.jpg?width=${this.width}${this.faces ? `&faces=${this.faces}` : ""}`;
+    const cut = this.around ? `&face=1&around=${this.around}` : "";
+    return `${this.path}/frames/${frame}.jpg?width=${this.width}${cut}${this.faces ? `&faces=${this.faces}` : ""}`;
   }
 
   /** The picture if it is here and decoded. */
@@ -102,9 +112,9 @@ export class Pictures {
       return flying.answer;
     }
     const abort = new AbortController();
-    const [faces, width] = [this.faces, this.width];
-    const answer = getPicture(this.address(frame), abort.signal).then((picture) => {
-      if (faces !== this.faces || width !== this.width) throw new DOMException("no longer wanted", "AbortError");
+    const address = this.address(frame);
+    const answer = getPicture(address, abort.signal).then((picture) => {
+      if (address !== this.address(frame)) throw new DOMException("no longer wanted", "AbortError");
       if (picture.frame && picture.frame !== frame) throw new Error(`asked for frame ${frame}, got ${picture.frame}`);
       this.compressed.set(frame, { ...picture, frame });
       forget(this.compressed, COMPRESSED);

@@ -2,6 +2,7 @@
 
 import { get, remove } from "./api.js";
 import { byId, el } from "./dom.js";
+import { showKeys } from "./help.js";
 import { uploading } from "./uploads.js";
 import { clock, count } from "./words.js";
 
@@ -32,7 +33,11 @@ export async function openRecordings({ session: asked, status, wanted }) {
   );
   main.replaceChildren(el("div", { class: "page" }, drop, list, empty, words));
   document.title = "metst review";
+  document.addEventListener("keydown", (event) => event.key === "?" && !document.querySelector("dialog") && showKeys(), {
+    signal: ending.signal,
+  });
   let timer;
+  let shown = "";
 
   async function refresh() {
     clearTimeout(timer);
@@ -41,7 +46,10 @@ export async function openRecordings({ session: asked, status, wanted }) {
       const recordings = await get("/api/recordings", ending.signal);
       empty.hidden = recordings.length > 0;
       busy = recordings.some((each) => each.state === "waiting" || each.state === "running");
-      list.replaceChildren(...recordings.map(item));
+      const told = JSON.stringify(recordings);
+      // what stands there keeps the focus
+      if (told !== shown) list.replaceChildren(...recordings.map(item));
+      shown = told;
       document.documentElement.dataset.listed = String(recordings.length);
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -84,15 +92,16 @@ export async function openRecordings({ session: asked, status, wanted }) {
   }
 
   function reviewed(each) {
-    const { candidates, open, accepted, rejected } = each;
+    const { candidates, open, accepted, rejected, released } = each;
     const all = open + accepted + rejected;
+    const handedOn = released ? " · released" : "";
     if (!all)
       return [
         el(
           "span",
           { class: "tally" },
-          candidates === null ? "not begun" : `${count(candidates, "candidate")}`,
-          el("small", {}, "nothing reviewed yet"),
+          candidates === null ? "not begun" : count(candidates, "candidate"),
+          el("small", {}, released ? "released" : candidates === 0 ? "" : "nothing reviewed yet"),
         ),
       ];
     const done = (accepted + rejected) / all;
@@ -100,7 +109,7 @@ export async function openRecordings({ session: asked, status, wanted }) {
       el(
         "span",
         { class: "tally" },
-        open ? `${count(open, "candidate")} to review` : "all reviewed",
+        `${open ? `${count(open, "candidate")} to review` : "all reviewed"}${handedOn}`,
         el("small", {}, ` ${accepted} accepted, ${rejected} rejected`),
       ),
       el("progress", { class: "done", max: 1, value: done, "aria-label": `reviewed ${Math.round(100 * done)} %` }),

@@ -192,7 +192,7 @@ class ReviewPage {
           "label",
           { class: "check", title: "After accept or reject, go to the next one that is to review" },
           advance,
-          " then next",
+          " then go on",
         ),
       ),
       body,
@@ -296,7 +296,10 @@ class ReviewPage {
     panel.on("seek", (frame) => player.step(frame - player.frame));
     selection.on(
       "change",
-      oncePerPaint(() => this.#arrange(false)),
+      oncePerPaint(() => {
+        this.#arrange(false);
+        this.#cut();
+      }),
     );
     layer.on(
       "change",
@@ -305,7 +308,10 @@ class ReviewPage {
     saving.on("renamed", (names) => selection.rename(names));
     // somebody else changed something meanwhile
     saving.on("late", () => this.#refresh());
-    saving.on("confirmed", ({ answer }) => answer.revision > layer.revision && this.#refresh());
+    saving.on("confirmed", ({ edit, answer }) => {
+      if (answer.revision > layer.revision) this.#refresh();
+      if (edit.kind !== "edit") this.#goBackTo(answer.events);
+    });
     saving.channel.onmessage = (event) => this.#elsewhere(event.data);
     document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh(), {
       signal: this.ending.signal,
@@ -338,6 +344,19 @@ class ReviewPage {
     this.showBar?.();
   }
 
+  /** The picture shows the face of the chosen event, or all there is. */
+  toggleClose() {
+    this.closeUp = !this.closeUp;
+    this.cutButton.setAttribute("aria-pressed", String(this.closeUp));
+    this.#cut();
+  }
+
+  #cut() {
+    const event = this.closeUp && this.layer.get(this.selection.current);
+    const around = event ? Math.round((event.onset_frame + event.offset_frame) / 2) : 0;
+    if (this.pictures.cut(around)) this.player.refresh();
+  }
+
   /** Goes to an event: table, timeline and picture show it. */
   visit(event) {
     if (!event) return;
@@ -351,6 +370,13 @@ class ReviewPage {
     this.player.pause();
     this.player.setLoop(null);
     this.player.seek(event.apex_frame ?? event.onset_frame);
+  }
+
+  /** What was undone is looked at. */
+  #goBackTo(events) {
+    if (!events.length) return;
+    this.selection.set(events.map((event) => event.key));
+    this.visit(this.layer.get(this.selection.current));
   }
 
   /** Another window of this coder changed something. */

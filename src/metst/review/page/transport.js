@@ -42,7 +42,7 @@ export function transport(page) {
     jump.blur();
   });
   const problem = el("div", { class: "no-picture", hidden: true, role: "status" });
-  page.facesNote = el("p", { class: "faces-note" }, "Eyes are barred");
+  page.facesNote = el("p", { class: "faces-note" });
   page.pictureHost.replaceChildren(
     el("div", { class: "stage" }, page.canvas, problem, page.facesNote),
     el(
@@ -55,6 +55,12 @@ export function transport(page) {
         number,
         el("span", { class: "of" }, `of ${timebase.frames}`),
         jump,
+        (page.cutButton = button("Face", {
+          run: () => commands.close(),
+          kind: "tool small",
+          title: "The face of the chosen event, or the whole picture (Shift Z)",
+          "aria-pressed": "false",
+        })),
         time,
       ),
       el(

@@ -15,7 +15,7 @@ export function unlocking(page) {
     page.facesButton.setAttribute("aria-pressed", String(clear));
     if (!page.facesNote) return;
     page.facesNote.hidden = clear;
-    page.facesNote.textContent = session.faces === "blurred" ? "Faces are blurred" : "Eyes are barred";
+    page.facesNote.textContent = `${session.faces === "blurred" ? "Faces are blurred" : "Eyes are barred"}: V shows faces`;
   }
 
   page.toggleFaces = async () => {
