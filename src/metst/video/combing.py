@@ -71,7 +71,7 @@ class Combing:
 def _field_order(last: UInt8Array, picture: UInt8Array, *, moved: UInt8Array) -> int:
     """1 where even rows show an earlier moment than odd rows, -1 where a later one; 0 for one moment, or unclear."""
     height = (len(picture) - 1) // 2 * 2
-    # The largest value is 1020.  Arrays of 16 bits are quick in NumPy, and OpenCV adds them up without making them wider.
+    # At most 1020: NumPy is quick with arrays of 16 bits, and OpenCV adds them up without making them wider first.
     places = moved[1:height:2].astype(np.int16)
     even_before, even = (one[: height + 1 : 2].astype(np.int16) for one in (last, picture))
     odd_before, odd = (one[1:height:2].astype(np.int16) for one in (last, picture))
