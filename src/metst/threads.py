@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Full, Queue
-from typing import TypeVar
+from typing import TypeVar, cast
 
 _T = TypeVar("_T")
 
@@ -34,10 +34,11 @@ def thread_limit() -> int:
     return min(available, int(wanted)) if wanted.isdigit() and int(wanted) > 0 else available
 
 
-def ahead(items: Iterator[_T], *, most: int) -> Iterator[_T]:
+def ahead(items: Iterator[_T], *, most: int) -> Generator[_T]:
     """The same items in the same order, made in a thread of its own while the caller works on those before.
 
-    Nothing of what is computed depends on it, only when.  With one thread (:func:`thread_limit`) there is none more.
+    The thread begins at once, before the first item is asked for.  Nothing of what is computed depends on it, only
+    when.  With one thread (:func:`thread_limit`) there is none more.
 
     Parameters
     ----------
@@ -51,8 +52,7 @@ def ahead(items: Iterator[_T], *, most: int) -> Iterator[_T]:
     Who stops early (``close()``, an error, Ctrl-C) ends the thread, too: after the item that it is at.
     """
     if thread_limit() == 1:
-        yield from items
-        return
+        return _in_turn(items)
     waiting: Queue[_T | _Last] = Queue(maxsize=most)
     gone = threading.Event()
 
@@ -74,13 +74,23 @@ def ahead(items: Iterator[_T], *, most: int) -> Iterator[_T]:
         finally:
             getattr(items, "close", lambda: None)()
 
-    thread = threading.Thread(target=produce, name="metst-ahead", daemon=True)
-    thread.start()
-    try:
-        while not isinstance(item := waiting.get(), _Last):
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        gone.set()
-        thread.join(_FAREWELL_S)
+    def handed_over() -> Generator[_T | None]:
+        thread = threading.Thread(target=produce, name="metst-ahead", daemon=True)
+        thread.start()
+        try:
+            yield None  # the thread works: whoever drops the generator from here on ends it
+            while not isinstance(item := waiting.get(), _Last):
+                yield item
+            if item.error is not None:
+                raise item.error
+        finally:
+            gone.set()
+            thread.join(_FAREWELL_S)
+
+    begun = handed_over()
+    next(begun)
+    return cast("Generator[_T]", begun)
+
+
+def _in_turn(items: Iterator[_T]) -> Generator[_T]:
+    yield from items

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -86,7 +87,11 @@ def portrait() -> np.ndarray:
 @pytest.fixture
 def video(monkeypatch: pytest.MonkeyPatch, portrait: np.ndarray, tmp_path: Path) -> Path:
     """A path for which every frame is the portrait."""
-    monkeypatch.setattr(cards, "read_colour_frames", lambda path, *, times_s, rate_hz: [portrait for _ in times_s])
+
+    def read(path: Path, *, groups: Iterable[list[float]], rate_hz: float | None) -> Iterator[list[np.ndarray]]:
+        return ([portrait for _ in times_s] for times_s in groups)
+
+    monkeypatch.setattr(cards, "read_colour_groups", read)
     return tmp_path / "clip.mp4"
 
 
@@ -398,11 +403,13 @@ def test_a_head_in_profile_keeps_its_bar(portrait: np.ndarray) -> None:
 def test_a_video_that_fails_costs_only_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def fail(path: Path, *, times_s: list[float], rate_hz: float | None) -> list[np.ndarray]:
-        calls.append(times_s)
-        raise VideoError("clip.mp4 is not a video")
+    def fail(path: Path, *, groups: Iterable[list[float]], rate_hz: float | None) -> Iterator[list[np.ndarray]]:
+        for times_s in groups:
+            calls.append(times_s)
+            raise VideoError("clip.mp4 is not a video")
+        yield []
 
-    monkeypatch.setattr(cards, "read_colour_frames", fail)
+    monkeypatch.setattr(cards, "read_colour_groups", fail)
     page = Page(written(make_analysis(), tmp_path, video=tmp_path / "clip.mp4"))
     assert "No pictures: the video could not be read again (clip.mp4 is not a video)." in page.words()
     assert len(page.all("article")) == 3

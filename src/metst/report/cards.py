@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,11 +17,12 @@ from metst.report.condition_marks import hints
 from metst.report.facemap import draw_facemap, enlargement
 from metst.report.movement import onset_to_apex
 from metst.report.plots import draw_close_up, strongest_regions
-from metst.report.thumbnails import data_uri, face_in, thumbnail
+from metst.report.thumbnails import Face, data_uri, face_in, thumbnail
 from metst.report.wording import clock, direction
 from metst.results import Analysis
+from metst.threads import ahead
 from metst.timeline import frame_for_people
-from metst.video import read_colour_frames
+from metst.video import read_colour_groups
 
 MOMENTS: Final = ("onset", "apex", "offset")
 """Moments of an event that have a picture, in order."""
@@ -85,35 +87,64 @@ class Card:
     pictures: tuple[str, ...]
 
 
-@dataclass
 class Pictures:
-    """Takes thumbnails from the video until that fails once; then ``problem`` says why there are none."""
+    """Takes thumbnails from the video until that fails once; then ``problem`` says why there are none.
 
-    video: Path | None
-    blur: bool
-    problem: str = field(default="", init=False)
+    They are made ahead, in a thread of their own: what is drawn meanwhile needs none of them.
 
-    def __post_init__(self) -> None:
-        if self.video is None:
-            self.problem = "the report was written without the video"
+    Parameters
+    ----------
+    analysis : Analysis
+    events : sequence of int
+        Whose pictures will be asked for, in this order.
+    video : Path, optional
+        The recording.
+    blur : bool
+        As in :func:`metst.report.thumbnails.thumbnail`.
+    """
 
-    def of(self, analysis: Analysis, event: int) -> tuple[str, ...]:
+    def __init__(self, analysis: Analysis, events: Sequence[int], *, video: Path | None, blur: bool) -> None:
+        self.problem = "the report was written without the video" if video is None else ""
+        faces = {event: faces for event in events if (faces := _faces(analysis, event))}
+        self._events = faces.keys() if video is not None else set()
+        made = _thumbnails(analysis, faces, video=video, blur=blur) if video is not None and faces else iter(())
+        self._made = ahead(made, most=max(1, len(faces)))  # a few kilobytes each
+
+    def of(self, event: int) -> tuple[str, ...]:
         """Addresses of the pictures at onset, apex and offset; none where there is no video or no face."""
-        moments = event_moments(analysis, event)
-        faces = [face for moment in moments if (face := face_in(analysis, moment.frame, event=event)) is not None]
-        if self.video is None or self.problem or len(faces) < len(moments):
+        if self.problem or event not in self._events:
             return ()
-        # Only a folder of images needs to be told its rate; a video has its own timestamps.
-        rate_hz = analysis.source.rate_hz if self.video.is_dir() else None
         try:
-            images = read_colour_frames(self.video, times_s=[moment.time_s for moment in moments], rate_hz=rate_hz)
+            return next(self._made)
         except (UsageError, VideoError) as error:
             self.problem = f"the video could not be read again ({error})"
             return ()
-        apex = faces[MOMENTS.index("apex")]
-        return tuple(
-            data_uri(thumbnail(image, face=face, around=apex, blur=self.blur))
-            for image, face in zip(images, faces, strict=True)
+
+    def close(self) -> None:
+        """Leave those that nobody asked for."""
+        self._made.close()
+
+
+def _faces(analysis: Analysis, event: int) -> tuple[Face, ...]:
+    """Where the face is at onset, apex and offset; empty where the event has none."""
+    faces = [face_in(analysis, moment.frame, event=event) for moment in event_moments(analysis, event)]
+    found = tuple(face for face in faces if face is not None)
+    return found if len(found) == len(faces) else ()
+
+
+def _thumbnails(
+    analysis: Analysis, faces: Mapping[int, Sequence[Face]], *, video: Path, blur: bool
+) -> Iterator[tuple[str, ...]]:
+    """Of each event the addresses of its pictures; ``faces``: of each where its face is."""
+    # Only a folder of images needs to be told its rate; a video has its own timestamps.
+    rate_hz = analysis.source.rate_hz if video.is_dir() else None
+    times_s = ([moment.time_s for moment in event_moments(analysis, event)] for event in faces)
+    read = read_colour_groups(video, groups=times_s, rate_hz=rate_hz)
+    for images, shown in zip(read, faces.values(), strict=True):
+        apex = shown[MOMENTS.index("apex")]
+        yield tuple(
+            data_uri(thumbnail(image, face=face, around=apex, blur=blur))
+            for image, face in zip(images, shown, strict=True)
         )
 
 
@@ -156,7 +187,7 @@ def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
         enlarged=enlarged,
         moved=moved,
         hints=hints(analysis, event),
-        pictures=pictures.of(analysis, event),
+        pictures=pictures.of(event),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -65,16 +66,17 @@ def write_report(
     chosen = _closest_look(analysis)
     total = row_count(analysis.grid.duration_s) + len(chosen)
     tell = on_progress or (lambda *_: None)
-    pictures = Pictures(None if video is None else Path(video), blur)
     movement = recent_movement(analysis.motion.displacement)
     rows, cards = [], []
-    for row in timeline_rows(analysis, movement=movement, linked=chosen):
-        rows.append(row)
-        tell("report", len(rows), total)
-    for event in chosen:
-        cards.append(make_card(analysis, event, pictures=pictures))
-        tell("report", len(rows) + len(cards), total)
-    page = page_template("metst.report", "template.html.j2").render(
+    with closing(Pictures(analysis, chosen, video=None if video is None else Path(video), blur=blur)) as pictures:
+        template = page_template("metst.report", "template.html.j2")
+        for row in timeline_rows(analysis, movement=movement, linked=chosen):
+            rows.append(row)
+            tell("report", len(rows), total)
+        for event in chosen:
+            cards.append(make_card(analysis, event, pictures=pictures))
+            tell("report", len(rows) + len(cards), total)
+    page = template.render(
         **_about(analysis),
         rows=rows,
         full_strip=full_strip(movement),

@@ -23,7 +23,15 @@ analysed and tells what rate a recording has and how many frames it lost; ``writ
 from metst.video.decoder import VideoInfo
 from metst.video.hashing import Stamp, check_untouched, content_hash, content_stamp, is_unchanged
 from metst.video.measurable import check_measurable, loss_problem, rate_and_loss
-from metst.video.reading import ColourFrame, Frame, probe_video, read_colour_frames, read_colour_stream, read_frames
+from metst.video.reading import (
+    ColourFrame,
+    Frame,
+    probe_video,
+    read_colour_frames,
+    read_colour_groups,
+    read_colour_stream,
+    read_frames,
+)
 from metst.video.writer import write_video
 
 __all__ = [
@@ -40,6 +48,7 @@ __all__ = [
     "probe_video",
     "rate_and_loss",
     "read_colour_frames",
+    "read_colour_groups",
     "read_colour_stream",
     "read_frames",
     "write_video",

@@ -14,7 +14,7 @@ from collections import deque
 import cv2
 import numpy as np
 
-from metst.arrays import AnyArray, BoolArray, Image, UInt8Array
+from metst.arrays import AnyArray, Image, UInt8Array
 
 # Where no origin is named, a number was set by hand.
 _COLUMNS = 256  # at least so many are looked at, where there are as many
@@ -48,8 +48,8 @@ class Combing:
         last, self._last = self._last, np.ascontiguousarray(picture[:, :: max(1, picture.shape[1] // _COLUMNS)])
         if last is None or last.shape != self._last.shape:
             return False
-        moved = cv2.absdiff(last, self._last) > _MOVED_LEVELS
-        if int(moved.sum()) < max(_LEAST_PLACES, _LEAST_SHARE * moved.size):
+        moved = (cv2.absdiff(last, self._last) > _MOVED_LEVELS).view(np.uint8)
+        if cv2.countNonZero(moved) < max(_LEAST_PLACES, _LEAST_SHARE * moved.size):
             return False
         self._order.append(_field_order(last, self._last, moved=moved))
         self._combed.append(_combed(self._last, moved=moved[1:-1]) > _COMBED)
@@ -68,15 +68,17 @@ class Combing:
         return count >= _LEAST_FRAMES and ordered >= _BEGINS * count and sum(self._combed) >= _COMBED_FRAMES
 
 
-def _field_order(last: UInt8Array, picture: UInt8Array, *, moved: BoolArray) -> int:
+def _field_order(last: UInt8Array, picture: UInt8Array, *, moved: UInt8Array) -> int:
     """1 where even rows show an earlier moment than odd rows, -1 where a later one; 0 for one moment, or unclear."""
     height = (len(picture) - 1) // 2 * 2
-    places = moved[1:height:2]
+    # At most 1020: NumPy is quick with arrays of 16 bits, and OpenCV adds them up without making them wider first.
+    places = moved[1:height:2].astype(np.int16)
     even_before, even = (one[: height + 1 : 2].astype(np.int16) for one in (last, picture))
     odd_before, odd = (one[1:height:2].astype(np.int16) for one in (last, picture))
 
-    def misfit(odd: AnyArray, even: AnyArray) -> int:
-        return int(np.abs(2 * odd - even[:-1] - even[1:])[places].sum())
+    def misfit(odd: AnyArray, even: AnyArray) -> float:
+        apart: AnyArray = np.abs(2 * odd - even[:-1] - even[1:])
+        return cv2.sumElems(apart * places)[0]
 
     even_first, odd_first = misfit(odd, even_before), misfit(odd_before, even)
     neighbours = min(even_first, odd_first)
@@ -85,10 +87,10 @@ def _field_order(last: UInt8Array, picture: UInt8Array, *, moved: BoolArray) -> 
     return 1 if even_first > odd_first else -1
 
 
-def _combed(picture: UInt8Array, *, moved: BoolArray) -> float:
+def _combed(picture: UInt8Array, *, moved: UInt8Array) -> float:
     """How much less a row that moves is like the next one than like the one after that."""
-    next_row = int(cv2.absdiff(picture[1:-1], picture[:-2])[moved].sum())
-    second_row = int(cv2.absdiff(picture[:-2], picture[2:])[moved].sum())
+    next_row = cv2.norm(picture[1:-1], picture[:-2], cv2.NORM_L1, moved)
+    second_row = cv2.norm(picture[:-2], picture[2:], cv2.NORM_L1, moved)
     return next_row / max(second_row, 1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,19 +178,31 @@ def read_colour_frames(path: Path | str, *, times_s: Sequence[float], rate_hz: f
     UsageError, VideoError
         As :func:`read_frames`; also where an image of a folder cannot be read.
     """
+    return next(read_colour_groups(path, groups=[times_s], rate_hz=rate_hz))
+
+
+def read_colour_groups(
+    path: Path | str, *, groups: Iterable[Sequence[float]], rate_hz: float | None = None
+) -> Iterator[list[Image]]:
+    """As :func:`read_colour_frames` for several groups of times, each read when it is asked for.
+
+    The recording is looked at once, not for every group.
+    """
     info = probe_video(path, rate_hz=rate_hz)
     if info.path.is_dir():
-        pictures = _images_at(info.path, times_s, rate_hz=needed_rate(info.path, rate_hz))
+        found = _images_at(info.path, groups, rate_hz=needed_rate(info.path, rate_hz))
     else:
-        pictures = pictures_at(info.path, times_s, rate_hz=rate_hz)
-    return [resized(picture, (info.width, info.height)) for picture in pictures]
+        found = pictures_at(info.path, groups, rate_hz=rate_hz)
+    size = info.width, info.height
+    yield from ([resized(picture, size) for picture in pictures] for pictures in found)
 
 
-def _images_at(folder: Path, times_s: Sequence[float], *, rate_hz: float) -> list[Image]:
+def _images_at(folder: Path, groups: Iterable[Sequence[float]], *, rate_hz: float) -> Iterator[list[Image]]:
     images = list_images(folder, report=ignore)
     grid, depth = TimeGrid(np.array([index for index, _ in images]) / rate_hz), bit_depth(images)
-    files = [images[int(grid.frame_at(time_s))][1] for time_s in times_s]
-    return [to_eight_bits(read_image(file, colour=True), depth=depth) for file in files]
+    for times_s in groups:
+        files = [images[int(grid.frame_at(time_s))][1] for time_s in times_s]
+        yield [to_eight_bits(read_image(file, colour=True), depth=depth) for file in files]
 
 
 class _Problems:

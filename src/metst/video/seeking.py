@@ -64,12 +64,14 @@ def _nearest(frames: Iterable[tuple[float, _T]], wanted: Sequence[float]) -> Ite
         yield from ((target, *before) for target in pending)
 
 
-def pictures_at(path: Path, times_s: Sequence[float], *, rate_hz: float | None) -> list[UInt8Array]:
-    """Frames of a file nearest to the given times, ``(H, W, 3)`` RGB, in the order of the times."""
-    pictures: dict[float, UInt8Array] = {}
-    for group in _groups(sorted(set(times_s)), key_times_s=key_times(path)):
-        pictures |= _pictures_near(path, group, rate_hz=rate_hz)
-    return [pictures[time_s] for time_s in times_s]
+def pictures_at(path: Path, groups: Iterable[Sequence[float]], *, rate_hz: float | None) -> Iterator[list[UInt8Array]]:
+    """Of each group of times, frames of a file nearest to them, ``(H, W, 3)`` RGB, in the order of the times."""
+    keys_s = key_times(path)
+    for times_s in groups:
+        pictures: dict[float, UInt8Array] = {}
+        for close in _groups(sorted(set(times_s)), key_times_s=keys_s):
+            pictures |= _pictures_near(path, close, rate_hz=rate_hz)
+        yield [pictures[time_s] for time_s in times_s]
 
 
 def key_times(path: Path) -> list[float]:
