@@ -1,6 +1,7 @@
-"""Confidences of the spotting benchmark's systems at the rate of micro-expressions that analyses expect."""
+"""The spotting benchmark: confidences at the rate that analyses expect, and amplitudes that were not built."""
 
 from collections.abc import Iterator
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +92,28 @@ def test_a_model_is_also_scored_with_the_confidences_of_an_analysis() -> None:
     system = systems.make_system("starter:default", plan=load_plan(), folder=Path("unused"), say=print)
     assert isinstance(system, systems.NetworkSystem)
     assert system.model.info == load_model("starter").info.expecting(EXPECTED_PER_MIN)
+
+
+def test_an_amplitude_that_was_not_built_is_a_share_of_the_measured_movement() -> None:
+    from amplitudes import at_amplitude, scaled
+
+    rng = np.random.default_rng(2)
+    own, move = rng.normal(size=(2, 300, 18, 2)).astype(np.float32)
+    placebo = changed(recording([], values=own, tags=("real", "placebo")), stretch="s")
+    clips = {
+        level: changed(
+            recording([(30, 42)], name=f"s-a{level:g}-crf18-s1", values=own + level * move, amplitude=level),
+            stretch="s",
+        )
+        for level in (0.1, 0.2)
+    }
+    every = [placebo, *clips.values()]
+    (half,) = at_amplitude(every, amplitude=0.05)
+    np.testing.assert_allclose(half.motion.values, own + np.float32(0.05) * move, atol=1e-5)
+    assert half.amplitude == 0.05
+    (strong,) = at_amplitude(every, amplitude=0.3)
+    np.testing.assert_allclose(strong.motion.values, own + np.float32(0.3) * move, atol=1e-5)
+    (built,) = at_amplitude(every, amplitude=0.2)
+    assert built is clips[0.2]
+    lost = changed(placebo, motion=changed(placebo.motion, valid=np.arange(300) > 5))
+    assert not scaled(clips[0.1], placebo=lost, amplitude=0.3).motion.valid[:6].any()
