@@ -16,6 +16,7 @@ from pathlib import Path
 
 from build import Selection, build, given
 from clips import built_clips, load
+from default_rate import DefaultRate, default_rate_of
 from details import Details, details_of
 from entry import Entry, read_entries
 from figures import Figures, figures_of
@@ -23,7 +24,7 @@ from listing import Listing
 from people import Split
 from plan import FIELDS, PLAN_FILE, SPLITS, Plan, load_plan
 from systems import System, make_system
-from table import people, persons, recalls, reliability, shifts, sizes, table
+from table import default_rates, people, persons, recalls, reliability, shifts, sizes, table
 
 from metst.errors import MetstError, UsageError
 from metst.storage import finite, make_folder, write_whole
@@ -36,10 +37,10 @@ def say(text: str) -> None:
 
 def compare(
     plan: Plan, *, folder: Path, split: Split, systems: dict[str, System], part: str
-) -> tuple[list[Figures], list[Details]]:
+) -> tuple[list[Figures], list[Details], list[DefaultRate]]:
     """Figures of each system; also written beside the build as JSON and as reliability diagrams."""
     recordings = load(plan, folder=folder, split=split)
-    rows, details = [], []
+    rows, details, rates = [], [], []
     for name, system in systems.items():
         say(f"running {name}")
         found = [system.find(recording) for recording in recordings]
@@ -47,14 +48,18 @@ def compare(
             say(note)
         rows.append(figures_of(name, recordings=recordings, found=found))
         details.append(details_of(name, recordings=recordings, found=found))
+        rates.append(default_rate_of(name, list(zip(recordings, found, strict=True))))
     home = folder / "results"
     make_folder(home)
-    both = [row.for_json() | {"people": each.for_json()} for row, each in zip(rows, details, strict=True)]
+    every = [
+        row.for_json() | {"people": each.for_json(), "default_rate": rate.for_json()}
+        for row, each, rate in zip(rows, details, rates, strict=True)
+    ]
     contents = Listing.of(folder).contents(each.name for each in recordings)
-    result = {"plan": plan.digest, "split": split, "part": part, "content": contents, "systems": both}
+    result = {"plan": plan.digest, "split": split, "part": part, "content": contents, "systems": every}
     write_whole(home / f"{split}.json", json.dumps(finite(result), indent=1, allow_nan=False).encode())
     write_whole(home / f"{split}-reliability.svg", reliability(rows).encode())
-    return rows, details
+    return rows, details, rates
 
 
 def part_of(plan: Plan, *, folder: Path, split: Split) -> str:
@@ -156,9 +161,9 @@ def main() -> None:
     if args.systems or args.entry:
         part = part_of(plan, folder=args.folder, split=args.split)
         systems = made(plan, folder=args.folder, args=args)
-        rows, details = compare(plan, folder=args.folder, split=args.split, systems=systems, part=part)
-        tables = (table(rows), recalls(rows), people(details), sizes(details), shifts(details), persons(details))
-        print(part, *tables, sep="\n\n")
+        rows, details, rates = compare(plan, folder=args.folder, split=args.split, systems=systems, part=part)
+        of_people = (people(details), sizes(details), shifts(details), persons(details))
+        print(part, table(rows), recalls(rows), *of_people, default_rates(rates), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,9 @@ BASELINES = ("chance", "rule", "windows")
 
 LIVE = ":live"
 """Behind the name of a model: as it runs live, forwards only."""
+
+DEFAULT = ":default"
+"""Behind the name of a model: with confidences as analyses give them, for few movements per minute."""
 
 TOLD = ":told"
 """Behind the name of a model: told how many movements per minute the development split holds."""
@@ -44,6 +47,10 @@ class NetworkSystem:
         """The same as it runs live: forwards only, with the decoding for that."""
         return NetworkSystem(self.model.as_live())
 
+    def default(self) -> NetworkSystem:
+        """The same with confidences for the rate that analyses take for granted."""
+        return NetworkSystem(replace(self.model, info=self.model.info.as_used()))
+
     def told(self, development: Sequence[Recording]) -> NetworkSystem:
         """The same with confidences for as many movements per minute as these recordings hold."""
         return NetworkSystem(self.model.expecting(planted_per_min(development)))
@@ -61,7 +68,7 @@ def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | 
     ----------
     name : str
         One of :data:`BASELINES`, a published network, a packaged model, or a checkpoint folder; of the last two with
-        :data:`LIVE` behind it as it runs live, or :data:`TOLD`.
+        :data:`LIVE` behind it as it runs live, :data:`DEFAULT` or :data:`TOLD`.
     plan : Plan
     folder : Path
         A build.
@@ -81,17 +88,17 @@ def make_system(name: str, *, plan: Plan, folder: Path, say: Say, epochs: int | 
         from published import train_published
 
         return NetworkSystem(train_published(name, plan=plan, folder=folder, epochs=epochs, say=say))
-    suffix = next((each for each in (LIVE, TOLD) if name.endswith(each)), "")
+    suffix = next((each for each in (LIVE, DEFAULT, TOLD) if name.endswith(each)), "")
     base = name.removesuffix(suffix)
     if base in known_models() or Path(base).is_dir():
         system = NetworkSystem(load_model(base))
         if suffix == TOLD:
             return system.told(load(plan, folder=folder, split="development"))
-        return system.live() if suffix == LIVE else system
+        return {LIVE: system.live, DEFAULT: system.default}[suffix]() if suffix else system
     known = ", ".join((*BASELINES, *PUBLISHED_RECIPES, *known_models()))
     raise UsageError(
         f"unknown system {name!r}: expected one of {known}, or a checkpoint folder; behind one of the last two may"
-        f" stand {LIVE} or {TOLD}"
+        f" stand {LIVE}, {DEFAULT} or {TOLD}"
     )
 
 

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from cells import markdown, number, share_of
+from default_rate import DefaultRate
 from details import SHIFTS, Details, Rate
 from figures import Figures
 
+from metst.config import EXPECTED_PER_MIN
 from metst.report.drawing import Box, Drawing
 from metst.report.ticks import number_ticks
 
@@ -99,6 +101,23 @@ def sizes(rows: Sequence[Details]) -> str:
     ]  # fmt: skip
     named = [share.of for row in rows[:1] for share in (*row.fields[0].pixels, *row.fields[0].own)]
     return markdown(("system", "field", "by amplitude", *named), lines) if lines else ""
+
+
+def default_rates(rows: Sequence[DefaultRate]) -> str:
+    """Confidences at the default rate, and what one that is exactly right would show."""
+    heads = (
+        "system", "candidates: right / beside a movement / elsewhere", "minutes as they are", "mean confidence",
+        "share that is right", f"ECE at {EXPECTED_PER_MIN:g} a minute", "of an exact confidence",
+    )  # fmt: skip
+    lines = [
+        (
+            row.system, f"{row.right} / {row.beside} / {row.elsewhere}", number(row.minutes, 2), number(row.said, 3),
+            _with_interval(row.held, row.held_interval), _with_interval(row.ece, row.interval),
+            _with_interval(row.exact[1], (row.exact[0], row.exact[2])),
+        )
+        for row in rows
+    ]  # fmt: skip
+    return markdown(heads, lines)
 
 
 def shifts(rows: Sequence[Details]) -> str:

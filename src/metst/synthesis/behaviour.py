@@ -16,6 +16,7 @@ from pydantic import Field
 
 from metst.arrays import Float64Array
 from metst.config import Settings
+from metst.synthesis import habits
 from metst.synthesis.events import EMOTION_UNITS, LEAD_S, draw_event, lasting, minimum_jerk
 from metst.synthesis.expression_shapes import MIDLINE_SHAPES, shape_weights
 from metst.timeline import MINUTE_S
@@ -26,12 +27,10 @@ from metst.timeline import MINUTE_S
 _BUSY_BEFORE_S, _BUSY_AFTER_S = 2.0, 0.3  # no lasting behaviour starts within another, nor so long around it
 
 # Blinks.
-_BLINK_RISE_S, _BLINK_HOLD_S, _BLINK_FALL_S = (0.06, 0.10), (0.0, 0.05), (0.12, 0.24)
-_FULL_BLINKS, _FULL_DEPTH, _PART_DEPTH = 0.85, (0.75, 1.0), (0.3, 0.7)  # probability; closure of those, of the others
 _BLINK_TUGS: Mapping[str, float] = {"eyeSquint": 0.10, "cheekSquint": 0.06, "browDown": 0.04}  # at most
 
 # Speech.
-_SPEECH_S, _SPEECH_FADE_S, _LOUDNESS = (1.5, 8.0), 0.15, (0.5, 1.3)
+_LOUDNESS = (0.5, 1.3)
 _SYLLABLE_S, _SYLLABLE_RISE, _SYLLABLE_JAW = (0.14, 0.30), 0.45, (0.05, 0.35)  # length; share that rises; opening
 _LAST_SYLLABLE_S, _SYLLABLE_EVERY = 0.2, (0.9, 1.1)  # none starts later before the end; one after so many lengths
 _PAUSES, _PAUSE_S = 0.1, (0.2, 0.6)  # probability after a syllable; length
@@ -59,15 +58,7 @@ _SWALLOW_SHAPES: Mapping[str, float] = {
 }  # fmt: skip
 _SWALLOW_NOD_DEG = 0.5
 
-# Lasting expressions.
-_MACRO_RISE_S, _MACRO_HOLD_S, _MACRO_FALL_S = (0.25, 0.8), (0.6, 3.0), (0.3, 1.2)
-_MACRO = (0.3, 0.9)  # contraction
-
 # Laughs.
-_LAUGH_RISE_S, _LAUGH_HOLD_S, _LAUGH_FALL_S = 0.3, (0.9, 2.4), 0.6
-_LAUGH_ENDS_S = 0.9  # rise and fall together
-_LAUGH = (0.6, 1.0)  # strength
-_LAUGH_HZ = (4.0, 5.5)  # of its bursts
 _LAUGH_SMILE: Mapping[str, float] = {
     "mouthSmile": 0.85, "cheekSquint": 0.6, "eyeSquint": 0.4, "mouthUpperUp": 0.25, "jawOpen": 0.12,
 }  # fmt: skip
@@ -82,7 +73,7 @@ _SACCADE_S, _SACCADE_S_PER_DEG = 0.02, 0.0025  # main sequence of saccades: dura
 class BehaviourSettings(Settings):
     """How often each thing happens, per minute."""
 
-    blinks_per_min: float = Field(14.0, ge=0, description="blinks")
+    blinks_per_min: float = Field(habits.BLINKS_PER_MIN, ge=0, description="blinks")
     speech_per_min: float = Field(0.0, ge=0, description="stretches of speech, 1.5 to 8 s each")
     yawns_per_min: float = Field(0.0, ge=0, description="yawns, 4 to 6 s each")
     swallows_per_min: float = Field(0.0, ge=0, description="swallows, 0.6 to 1.1 s each")
@@ -203,17 +194,18 @@ def _moments(rng: np.random.Generator, *, end_s: float, per_min: float) -> list[
 
 
 def _blink(course: _Course, start: float, rng: np.random.Generator) -> float:
-    rise, hold, fall = rng.uniform(*_BLINK_RISE_S), rng.uniform(*_BLINK_HOLD_S), rng.uniform(*_BLINK_FALL_S)
-    depth = float(rng.uniform(*(_FULL_DEPTH if rng.random() < _FULL_BLINKS else _PART_DEPTH)))
-    shapes = {"eyeBlink": depth} | {name: most * float(rng.random()) for name, most in _BLINK_TUGS.items()}
-    course.add(shapes, course.bump(start, rise=rise, hold=hold, fall=fall))
-    return float(rise + hold + fall)
+    blink = habits.draw_blink(rng)
+    shapes = {"eyeBlink": blink.closure} | {name: most * float(rng.random()) for name, most in _BLINK_TUGS.items()}
+    course.add(shapes, blink.course(course.time_s, start_s=start))
+    return blink.length_s
 
 
 def _speech(course: _Course, start: float, rng: np.random.Generator) -> float:
-    length = float(rng.uniform(*_SPEECH_S))
+    length = float(rng.uniform(*habits.SPEECH_S))
     loudness = float(rng.uniform(*_LOUDNESS))
-    fade = course.bump(start, rise=_SPEECH_FADE_S, hold=length - 2 * _SPEECH_FADE_S, fall=_SPEECH_FADE_S)
+    fade = course.bump(
+        start, rise=habits.SPEECH_FADE_S, hold=length - 2 * habits.SPEECH_FADE_S, fall=habits.SPEECH_FADE_S
+    )
     jaw = np.zeros(len(course.time_s))
     now = start
     while now < start + length - _LAST_SYLLABLE_S:
@@ -255,21 +247,21 @@ def _swallow(course: _Course, start: float, rng: np.random.Generator) -> float:
 def _macro(course: _Course, start: float, rng: np.random.Generator) -> float:
     labels = list(EMOTION_UNITS)
     label = labels[rng.integers(len(labels))]
-    shape = draw_event(rng, start_s=0.0, label=label, amplitude=float(rng.uniform(*_MACRO)))
-    rise, hold, fall = rng.uniform(*_MACRO_RISE_S), rng.uniform(*_MACRO_HOLD_S), rng.uniform(*_MACRO_FALL_S)
+    shape = draw_event(rng, start_s=0.0, label=label, amplitude=float(rng.uniform(*habits.MACRO_STRENGTH)))
+    rise, hold, fall = (rng.uniform(*each) for each in (habits.MACRO_RISE_S, habits.MACRO_HOLD_S, habits.MACRO_FALL_S))
     course.add(shape_weights(shape.units), course.bump(start, rise=rise, hold=hold, fall=fall))
     return float(rise + hold + fall)
 
 
 def _laugh(course: _Course, start: float, rng: np.random.Generator) -> float:
-    hold, rate = float(rng.uniform(*_LAUGH_HOLD_S)), float(rng.uniform(*_LAUGH_HZ))
-    body = course.bump(start, rise=_LAUGH_RISE_S, hold=hold, fall=_LAUGH_FALL_S)
+    hold, rate = float(rng.uniform(*habits.LAUGH_HOLD_S)), float(rng.uniform(*habits.LAUGH_BURSTS_HZ))
+    body = course.bump(start, rise=habits.LAUGH_RISE_S, hold=hold, fall=habits.LAUGH_FALL_S)
     shake = body * (0.5 + 0.5 * np.sin(2 * np.pi * rate * (course.time_s - start)))
-    strength = float(rng.uniform(*_LAUGH))
+    strength = float(rng.uniform(*habits.LAUGH_STRENGTH))
     course.add({name: strength * weight for name, weight in _LAUGH_SMILE.items()}, body)
     course.add({name: strength * weight for name, weight in _LAUGH_BURST.items()}, shake)
     course.nod_deg += strength * (_LAUGH_SHAKE_DEG * shake - _LAUGH_LEAN_DEG * body)
-    return hold + _LAUGH_ENDS_S
+    return habits.LAUGH_RISE_S + hold + habits.LAUGH_FALL_S
 
 
 _DRAW = {

@@ -12,6 +12,7 @@ from metst.arrays import Float64Array
 from metst.regions import REGIONS
 from metst.synthesis.chance import log_uniform, smooth_noise
 from metst.synthesis.events import LEAD_S, PlantedEvent
+from metst.synthesis.habits import NOD_WIDE_DEG, draw_nod
 from metst.timeline import MINUTE_S
 
 REGION_DEPTH = np.array(
@@ -39,7 +40,6 @@ _GAIN, _HIDDEN, _HIDDEN_GAIN = (0.75, 1.1), 0.03, 0.2  # of a region; probabilit
 
 # Head rotation.
 _LEAK_RAD, _LEAK_GRAIN_S = (0.002, 0.06), (0.3, 2.0)  # head rotation; the angle log-uniform
-_NOD_S, _NOD_RISE, _NOD_RAD = (0.3, 1.2), (0.3, 0.7), (0.01, 0.12)  # length; share that rises; angle, log-uniform
 _DEPTH_SPREAD = 0.03  # standard deviation of depths between faces
 
 # Slow common movement.
@@ -94,9 +94,8 @@ def head_leak(rng: np.random.Generator, *, time_s: Float64Array, nods_per_min: f
     strength = log_uniform(rng, _LEAK_RAD)
     angles = strength * smooth_noise(rng, shape=(frames, 2), sigma=rate * rng.uniform(*_LEAK_GRAIN_S))
     for start in moments(rng, time_s=time_s, per_min=nods_per_min):
-        length = rng.uniform(*_NOD_S)
-        nod = PlantedEvent(start, start + length * rng.uniform(*_NOD_RISE), start + length, "nod", {})
-        angles += nod.profile(time_s)[:, None] * rng.normal(0, log_uniform(rng, _NOD_RAD), 2)
+        nod, angle = draw_nod(rng), np.radians(log_uniform(rng, NOD_WIDE_DEG))
+        angles[:, 0 if nod.sideways else 1] += nod.course(time_s, start_s=start, angle=angle)
     return np.asarray(angles[:, None, :] * rotation_shift(rng)[None, :, None])
 
 

@@ -14,6 +14,7 @@ from metst.arrays import Float64Array
 from metst.synthesis.action_units import mix_displacement
 from metst.synthesis.chance import log_uniform, smooth_noise
 from metst.synthesis.events import minimum_jerk
+from metst.synthesis.habits import SPEECH_FADE_S, SPEECH_S
 
 MACRO_MIN_S = 0.8
 """Seconds; a facial movement from here on is a lasting expression; between this and the longest micro-expression lie
@@ -31,8 +32,8 @@ SPEECH_UNITS: Mapping[str, float] = {
 # full contraction.  Set by hand.
 
 # Speech.
-_SPEECH_LEAD_S, _SPEECH_S = 2.0, (1.5, 12.0)  # it may have begun so long before the first frame; how long it lasts
-_SPEECH_STRENGTH, _SPEECH_FADE_S = (0.06, 0.6), 0.2  # the strength log-uniform
+_SPEECH_LEAD_S = 2.0  # it may have begun so long before the first frame
+_SPEECH_STRENGTH = (0.06, 0.6)  # log-uniform
 _SYLLABLE_S, _PHRASE_S, _PHRASE_SHARE = (0.035, 0.10), (0.2, 0.6), 0.5  # grains, quick and slow; the slow one's share
 
 # Lively faces.
@@ -47,7 +48,7 @@ def speech_span(rng: np.random.Generator, *, time_s: Float64Array, share: float)
     if rng.random() >= share:
         return (np.inf, -np.inf)
     start = float(rng.uniform(time_s[0] - _SPEECH_LEAD_S, time_s[-1]))
-    return start, start + float(rng.uniform(*_SPEECH_S))
+    return start, start + float(rng.uniform(*SPEECH_S))
 
 
 def add_speech(
@@ -64,7 +65,7 @@ def add_speech(
         return
     rate = 1 / float(time_s[1] - time_s[0])
     strength = log_uniform(rng, _SPEECH_STRENGTH)
-    fade = np.clip(np.minimum(time_s[inside] - span[0], span[1] - time_s[inside]) / _SPEECH_FADE_S, 0, 1)
+    fade = np.clip(np.minimum(time_s[inside] - span[0], span[1] - time_s[inside]) / SPEECH_FADE_S, 0, 1)
     for unit, share in SPEECH_UNITS.items():
         course = smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(*_SYLLABLE_S))
         course += _PHRASE_SHARE * smooth_noise(rng, shape=(inside.size,), sigma=rate * rng.uniform(*_PHRASE_S))

@@ -20,6 +20,7 @@ from metst.errors import UsageError
 from metst.inference import QualityHold
 from metst.labels import CLASSES, NEUTRAL
 from metst.regions import MIRRORED, REGIONS
+from metst.synthesis import habits
 from metst.synthesis.action_units import Contraction, field_weights, mix_displacement
 from metst.synthesis.chance import log_uniform
 from metst.synthesis.events import EMOTION_UNITS, PlantedEvent, draw_event, lasting
@@ -63,7 +64,7 @@ class SimulationSettings(Settings):
     )
     others_share: float = Field(0.12, ge=0, le=1, description="share of micro-expressions of class others")
     asymmetry: float = Field(0.15, ge=0, description="standard deviation of the strength of either half of the face")
-    blinks_per_min: float = Field(14.0, ge=0, description="blinks per minute")
+    blinks_per_min: float = Field(habits.BLINKS_PER_MIN, ge=0, description="blinks per minute")
     macros_per_min: float = Field(5.0, ge=0, description="lasting expressions per minute")
     laughs_per_min: float = Field(0.0, ge=0, description="laughs per minute")
     lively_share: float = Field(0.35, ge=0, le=1, description="share of recordings of a face that is never at rest")
@@ -103,7 +104,7 @@ VOICE_UNITS: Mapping[str, float] = {"26": 0.35, "25": 0.3, "6": 0.1, "12": 0.15,
 """Action units that each burst of voice moves, shares of the laugh's strength; set by hand."""
 
 # How single things go.  Pairs are the ends of a uniform draw (log-uniform: in logarithm); contractions are shares of
-# full contraction.  Set by hand, but for the rate of laughter's bursts.
+# full contraction.  Set by hand; how long and how often things go on is in metst.synthesis.habits.
 _HALF_LIMITS = (0.4, 1.6)  # factors on either half of the face: the normal draw of the asymmetry is cut there
 _EMOTIONS = CLASSES.index("others")  # the classes before it are drawn alike; its own share is a setting
 _FIRST_S, _REST_S = 0.3, 0.4  # at the least, before the first micro-expression and between two
@@ -111,24 +112,19 @@ _ROOM_S = 0.7  # none starts later before the end: the longest lasts 0.6 s
 _BESIDE_SPEECH_S = 0.5  # so near speech, a micro-expression comes as rarely as during it
 
 # Lasting expressions.
-_MACRO_STRENGTH, _MACRO_MEASURED = (0.08, 1.0), (0.012, 0.13)  # log-uniform, as are the next two; face units
-_MACRO_RISE_S, _MACRO_FALL_S = (0.12, 1.5), (0.12, 2.5)  # from as fast as a micro-expression on
-_MACRO_HOLD_S = (0.0, 4.0)
+_MACRO_MEASURED = (0.012, 0.13)  # of those from statistics, face units; log-uniform
 
 # Blinks.
-_BLINK_S, _BLINK_RISE, _BLINK_CLOSURE = (0.15, 0.45), (0.3, 0.5), (0.3, 1.0)  # length; share that rises; contraction
 _BLINK_TUGS: Mapping[str, float] = {"4": 0.04, "2": 0.02}  # standard deviation of contractions of either sign
 _BLINK_PULLS: Mapping[str, float] = {"6": 0.06, "7": 0.10}  # the same, never below 0
 _LID_JITTER, _BROW_JITTER = 0.010, 0.002  # what patches near sweeping lids report, standard deviation, face units
 _BROWS_TUGGED, _ALL_TUGGED = (0.003, 0.010), (0.002, 0.004)  # the same for all brows, all regions: across, down
 
 # Laughs.
-_LAUGH_RISE_S, _LAUGH_HOLD_S, _LAUGH_FALL_S = (0.15, 0.8), (0.5, 5.0), (0.3, 2.5)  # log-uniform
-_LAUGH_STRENGTH = (0.1, 1.0)  # log-uniform
 _LEAST_SMILE, _LEAST_VOICE = 0.4, 0.2  # least share of each of the action units that a laugh draws
 _SHAKE_RAD = (0.002, 0.03)  # of the head with each burst, log-uniform
 _BOUT_EVERY_S, _BOUT_S, _BOUT_FADE_S = (0.8, 2.0), (0.2, 1.5), 0.15  # the length log-uniform
-_BURSTS_HZ, _SLOWING_PER_S = (4.0, 6.0), (0.0, 0.15)  # Bachorowski, Smoski and Owren 2001; the slowing by hand
+_SLOWING_PER_S = (0.0, 0.15)  # of the bursts: share of their rate
 _BURST_STRENGTH = (0.2, 1.0)
 
 # Brows that stress what is said.
@@ -390,11 +386,11 @@ class MotionSimulator:
         """Lasting expressions: the same movements for longer; they may come or go as fast as a micro-expression."""
         labels = list(EMOTION_UNITS)
         for start in moments(rng, time_s=time_s, per_min=self.settings.macros_per_min):
-            amplitude = log_uniform(rng, _MACRO_STRENGTH)
+            amplitude = log_uniform(rng, habits.MACRO_WIDE_STRENGTH)
             label = labels[rng.integers(len(labels))]
             shape = self._draw_shape(rng, start_s=0.0, label=label, amplitude=amplitude, measured=_MACRO_MEASURED)
-            rise, fall = log_uniform(rng, _MACRO_RISE_S), log_uniform(rng, _MACRO_FALL_S)
-            hold = max(rng.uniform(*_MACRO_HOLD_S), MACRO_MIN_S - rise - fall)
+            rise, fall = log_uniform(rng, habits.MACRO_WIDE_RISE_S), log_uniform(rng, habits.MACRO_WIDE_FALL_S)
+            hold = max(rng.uniform(*habits.MACRO_WIDE_HOLD_S), MACRO_MIN_S - rise - fall)
             course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
             add_course(motion, course, self._pattern(rng, shape, response=response, gain=gain))
 
@@ -403,30 +399,31 @@ class MotionSimulator:
     ) -> None:
         """A blink closes the lids and tugs brows and cheeks a little, each time in its own way."""
         for start in moments(rng, time_s=time_s, per_min=self.settings.blinks_per_min):
-            length = rng.uniform(*_BLINK_S)
-            units = {"45": float(rng.uniform(*_BLINK_CLOSURE))}
+            blink = habits.draw_blink(rng)
+            units = {"45": blink.closure}
             units |= {unit: float(rng.normal(0, spread)) for unit, spread in _BLINK_TUGS.items()}
             units |= {unit: float(abs(rng.normal(0, spread))) for unit, spread in _BLINK_PULLS.items()}
-            blink = PlantedEvent(start, start + length * rng.uniform(*_BLINK_RISE), start + length, "blink", units)
             pattern = response @ mix_displacement(units)
             # The lids sweep over much of the upper face: patches near them report motion that is no motion of the
             # skin, and the head is taken to follow them a little, which moves all that stays behind.
             pattern[LIDS] += rng.normal(0, _LID_JITTER, (2, 2))
             pattern[BROWS] += rng.normal(0, _BROW_JITTER, (8, 2)) + rng.normal(0, _BROWS_TUGGED)
             pattern += rng.normal(0, _ALL_TUGGED)
-            add_course(motion, blink.profile(time_s), pattern)
+            add_course(motion, blink.course(time_s, start_s=start), pattern)
 
     def _add_laughs(
         self, rng: np.random.Generator, motion: Float64Array, *, time_s: Float64Array, response: Float64Array
     ) -> None:
         """A smile with bouts of voice in it, whose bursts shake jaw, cheeks and head.
 
-        Four to six bursts per second at first (Bachorowski, Smoski and Owren 2001); as breath runs out they slow down,
-        by the end of a long bout to half of that.
+        As breath runs out the bursts slow down, by the end of a long bout to half as many.
         """
         for start in moments(rng, time_s=time_s, per_min=self.settings.laughs_per_min):
-            rise, hold, fall = (log_uniform(rng, each) for each in (_LAUGH_RISE_S, _LAUGH_HOLD_S, _LAUGH_FALL_S))
-            strength = log_uniform(rng, _LAUGH_STRENGTH)
+            rise, hold, fall = (
+                log_uniform(rng, each)
+                for each in (habits.LAUGH_WIDE_RISE_S, habits.LAUGH_WIDE_HOLD_S, habits.LAUGH_WIDE_FALL_S)
+            )
+            strength = log_uniform(rng, habits.LAUGH_WIDE_STRENGTH)
             smile = _some_of(rng, LAUGH_UNITS, least=_LEAST_SMILE, strength=strength)
             course = lasting(time_s, start=start, rise=rise, hold=hold, fall=fall)
             add_course(motion, course, self._contracted(rng, smile, response=response))
@@ -435,7 +432,7 @@ class MotionSimulator:
             shaken += log_uniform(rng, _SHAKE_RAD) * rotation_shift(rng)[:, None] * rng.standard_normal(2)
             for bout in np.arange(start + rise / 2, start + rise + hold, rng.uniform(*_BOUT_EVERY_S)):
                 length = log_uniform(rng, _BOUT_S)
-                rate_hz = rng.uniform(*_BURSTS_HZ) * (1 - rng.uniform(*_SLOWING_PER_S) * (time_s - bout))
+                rate_hz = rng.uniform(*habits.LAUGH_BURSTS_HZ) * (1 - rng.uniform(*_SLOWING_PER_S) * (time_s - bout))
                 hold_s = length - 2 * _BOUT_FADE_S
                 envelope = lasting(time_s, start=bout, rise=_BOUT_FADE_S, hold=hold_s, fall=_BOUT_FADE_S)
                 bursts = np.sin(np.pi * rate_hz * (time_s - bout)) ** 2

@@ -14,8 +14,9 @@ from metst.arrays import Float64Array
 from metst.config import FaceSettings, Settings
 from metst.errors import UsageError
 from metst.synthesis.behaviour import Behaviour, BehaviourSettings, draw_behaviour, smooth_course
-from metst.synthesis.events import PlantedEvent, minimum_jerk
+from metst.synthesis.events import PlantedEvent
 from metst.synthesis.expression_shapes import shape_weights
+from metst.synthesis.habits import NOD_DEG, draw_nod, stroke
 from metst.synthesis.heads.skin import SkinSettings
 from metst.timeline import MINUTE_S
 
@@ -24,9 +25,7 @@ _STREAM = 1  # of the numbers drawn here, beside others with the same seed
 _EXPOSURE_S = 0.8  # grain of slow changes of the exposure: standard deviation of the Gaussian that smooths noise
 _TURN_SHARES = (0.8, 1.0, 0.6)  # of the slow rotation: pitch, yaw, roll
 _WANDER_S, _TREMOR_S, _SHIFT_S = (0.6, 2.0), 0.06, 1.2  # grains of slow rotation, quick rotation, slow shifts
-_NOD_S, _NOD_DEG, _NOD_CYCLES, _SHAKES = (0.5, 1.6), (2, 7), (1, 4), 0.3  # cycles below the second; share to the sides
 _TURN_S, _TURN = (1.5, 4.0), (0.3, 1)  # length; share of the largest turn
-_RAMP = 0.35  # share of a stroke's length in which it comes, and goes
 _LIDS_DEG = 30.0  # gaze at which the shape of a look is full
 
 _LEAST_EYES_PX = FaceSettings().min_eye_distance_px  # under which the tracker calls a face too small
@@ -183,20 +182,13 @@ def _head_motion(
         shift[:, axis] = settings.wander_share * smooth_course(time_s, rng=wander, scale_s=_SHIFT_S)
     end_s = float(time_s[-1])
     for _ in range(strokes.poisson(settings.nods_per_min * end_s / MINUTE_S)):
-        start, length = strokes.uniform(0, end_s), strokes.uniform(*_NOD_S)
-        cycles, axis = strokes.integers(*_NOD_CYCLES), int(strokes.random() < _SHAKES)
-        envelope = _bump(time_s, start=start, length=length)
-        swing = np.sin(2 * np.pi * cycles * (time_s - start) / length)
-        turn[:, axis] += np.radians(strokes.uniform(*_NOD_DEG)) * envelope * swing
+        start, nod = strokes.uniform(0, end_s), draw_nod(strokes)
+        angle = np.radians(strokes.uniform(*NOD_DEG))
+        turn[:, int(nod.sideways)] += nod.course(time_s, start_s=start, angle=angle)
     for _ in range(strokes.poisson(settings.turns_per_min * end_s / MINUTE_S)):
         angle = np.radians(settings.turn_deg) * strokes.uniform(*_TURN) * strokes.choice([-1, 1])
-        turn[:, 1] += angle * _bump(time_s, start=strokes.uniform(0, end_s), length=strokes.uniform(*_TURN_S))
+        turn[:, 1] += angle * stroke(time_s, start_s=strokes.uniform(0, end_s), length_s=strokes.uniform(*_TURN_S))
     return turn, shift
-
-
-def _bump(time_s: Float64Array, *, start: float, length: float) -> Float64Array:
-    ramp = _RAMP * length
-    return minimum_jerk(np.minimum((time_s - start) / ramp, (start + length - time_s) / ramp))
 
 
 def _add_lids(weights: dict[str, Float64Array], *, gaze_deg: Float64Array) -> None:
