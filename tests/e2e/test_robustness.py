@@ -43,8 +43,15 @@ def assert_at_rest(analysis: Analysis) -> None:
     assert not (analysis.motion.conditions & (Condition.SPEECH | Condition.BLINK)).any()
 
 
-@pytest.mark.parametrize(("rate_hz", "mains_hz"), [(25.0, 59.9), (30.0, 50.0)])
-@pytest.mark.parametrize("banded", [False, True])
+@pytest.mark.parametrize(
+    ("rate_hz", "mains_hz", "banded"),
+    [
+        (25.0, 59.9, True),
+        (30.0, 50.0, False),
+        pytest.param(25.0, 59.9, False, marks=pytest.mark.slow),
+        pytest.param(30.0, 50.0, True, marks=pytest.mark.slow),
+    ],
+)
 def test_flicker_of_artificial_light_is_no_motion(
     tmp_path: Path, rate_hz: float, mains_hz: float, banded: bool
 ) -> None:
