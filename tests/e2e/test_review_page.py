@@ -436,7 +436,7 @@ def test_a_picture_whose_motion_is_larger_says_so_as_long_as_it_is_shown(page: P
     assert page.browser.execute_script(larger)
     covered = page.browser.execute_script(
         "return [...document.querySelectorAll('.tile')].filter(tile => tile.querySelector('.caption')"
-        ".getBoundingClientRect().top < tile.querySelector('img').getBoundingClientRect().bottom - 1).length"
+        ".getBoundingClientRect().bottom > tile.querySelector('img').getBoundingClientRect().top + 1).length"
     )
     assert covered == 0
     for _ in range(2):
