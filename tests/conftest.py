@@ -6,6 +6,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the processors, on which threads of OpenBLAS and OpenMP wait busily for each other: most
+    # of the time of some tests.  It is read when NumPy and PyTorch are loaded, below; metst's own threads stay as many.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import hypothesis
 import numpy as np
 import numpy.typing as npt
