@@ -151,9 +151,9 @@ def live() -> dict[str, dict[str, float]]:
         engine, x, state = engine_of(name), motion(name, batch=1, frames=WARM_UP + LIVE_FRAMES), None
         for frame in range(WARM_UP + LIVE_FRAMES):
             if frame == WARM_UP:
-                clock, processor = time.perf_counter(), time.thread_time()
+                clock, processor = time.perf_counter(), time.process_time()
             _, _, state = engine.advance(x[:, frame : frame + 1], state, last=False)
-        spent = time.perf_counter() - clock, time.thread_time() - processor
+        spent = time.perf_counter() - clock, time.process_time() - processor
         found[name] = {"clock": spent[0] / LIVE_FRAMES * 1e3, "processor": spent[1] / LIVE_FRAMES * 1e3}
     return found
 

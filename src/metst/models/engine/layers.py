@@ -7,6 +7,7 @@ what they compute is described.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -19,6 +20,7 @@ from metst.models.engine.kernels import (
     conv_frames,
     conv_silu,
     finish_block,
+    for_frames,
     normalise_rows,
     run_frames,
     work_size,
@@ -71,7 +73,7 @@ class CentredConv:
         stream.counts[self._name] = total - frames * self._stride
         out = stream.buffers.get(self._name, len(x), frames, len(self._bias))
         if is_few(x):
-            work = stream.buffers.get("work", total * x.shape[2])
+            work = stream.buffers.get(f"{self._name} work", total * x.shape[2])
             conv_frames(out, x, kept, count, work, self._matrix, self._bias, self._stride)
             return out
         joined = stream.buffers.get("joined", len(x), total, x.shape[2])
@@ -105,7 +107,6 @@ class BlockStack:
     def __init__(self, name: str, weights: Weights, *, arena: Arena, blocks: int) -> None:
         self._name = name
         self._weights = _stacked([_block(f"{name}.{block}", weights) for block in range(blocks)], arena)
-        self._work = work_size(self._weights)
 
     def run(self, x: Float32Array, stream: Stream) -> Float32Array:
         """``(B, T, d)`` in place; returns it.
@@ -123,9 +124,19 @@ class BlockStack:
         state = stream.zeros(f"{self._name} state", blocks, len(x), w.rate.shape[1], inner)
         if not is_few(x):
             self._run_chunk(x, past, state, stream)
-        elif not run_frames(x, w, past, state, stream.buffers.get("work", self._work)):
-            raise DataError(OUT_OF_BOUNDS)
+        else:
+            of_frames = self._frame_weights
+            work = stream.buffers.get(f"{self._name} work", work_size(of_frames))
+            if not run_frames(x, of_frames, past, state, work):
+                raise DataError(OUT_OF_BOUNDS)
         return x
+
+    @cached_property
+    def _frame_weights(self) -> StackWeights:
+        """For single frames, which a recording need not have: made when the first comes."""
+        parts = for_frames(self._weights)
+        arena = Arena(sum(part.size for part in parts), count=len(parts))
+        return StackWeights(*(arena.put(part) for part in parts))
 
     def _run_chunk(self, x: Float32Array, past: Float32Array, state: Float32Array, stream: Stream) -> None:
         w, rows = self._weights, x.reshape(-1, x.shape[2])

@@ -12,10 +12,12 @@ from metst.config import STAGES, NetworkConfig
 from metst.decode.odds import probability
 from metst.errors import CheckpointError, DataError
 from metst.models.engine.buffers import Arena, Buffers, Stream
-from metst.models.engine.layers import OUT_OF_BOUNDS, BlockStack, CentredConv, Weights
+from metst.models.engine.layers import OUT_OF_BOUNDS, BlockStack, CentredConv, Weights, is_few
 from metst.models.engine.tensors import check_tensors, tensor_shapes
 from metst.models.scan.numpy_scan import plain
+from metst.models.scan.pool import run_tasks
 from metst.models.scan.rows import CHUNK, first_outside
+from metst.threads import thread_limit
 
 _ROWS = 2048  # frames of all sequences that go through a layer together: what they need stays in the cache
 _LARGEST = float(np.finfo(np.float32).max)  # of the numbers that motion may hold
@@ -103,7 +105,8 @@ class Engine:
         _check_values(weights, where)
         pathway = _SlowFast if config.slow_fast else _SingleRate
         self.config = config
-        arena = Arena(sum(values.size for values in weights.values()), count=len(weights))
+        self._size = sum(values.size for values in weights.values())  # weights that a frame is multiplied with
+        arena = Arena(self._size, count=len(weights))
         self._stem = [CentredConv(f"stem.{layer}", weights, arena=arena) for layer in range(2)]
         self._pathways: list[_Pathway] = [
             pathway(f"pathways.{index}", weights, config=config, arena=arena) for index in range(config.pathway_count)
@@ -205,7 +208,7 @@ class Engine:
         with np.errstate(over="ignore", invalid="ignore"):  # found below, as in compiled code, which cannot warn
             for layer in self._stem:
                 x = layer.run(x, stream)
-            features = [pathway.run(x, stream) for pathway in self._pathways]
+            features = self._features(x, stream)
             spot, recog = (
                 np.matmul(read, matrix) + bias
                 for read, (matrix, bias) in zip((features[0], features[-1]), self._heads, strict=True)
@@ -213,6 +216,20 @@ class Engine:
         if not (np.isfinite(spot).all() and np.isfinite(recog).all()):
             raise DataError(OUT_OF_BOUNDS)
         return probability(spot[:, :, 0]), recog
+
+    def _features(self, x: Float32Array, stream: Stream) -> list[Float32Array]:
+        """What each pathway makes of ``x``; of few frames, for which it has no threads of its own, each in a thread."""
+        if len(self._pathways) == 1 or not is_few(x):
+            return [pathway.run(x, stream) for pathway in self._pathways]
+        found: dict[int, Float32Array] = {}
+
+        def run(share: tuple[int, int]) -> None:
+            with np.errstate(over="ignore", invalid="ignore"):  # a thread does not inherit it
+                for index in range(*share):
+                    found[index] = self._pathways[index].run(x, stream)
+
+        run_tasks(run, len(self._pathways), threads=thread_limit(), updates=self._size)
+        return [found[index] for index in range(len(found))]
 
     def _checked(self, x: Float32Array, *, first: int) -> Float32Array:
         """``x`` as the compiled loops want it; ``first`` is the number of its first frame in the stream."""
