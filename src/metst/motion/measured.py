@@ -15,7 +15,8 @@ from metst.video import content_stamp, is_unchanged, read_frames
 CHANGED = "the recording was changed while it was read: this may be of neither content; analyse it again"
 """The problem that is told of such a recording."""
 
-_AHEAD_FRAMES = 4  # decoded while the one before is measured: more would only take memory; set by hand
+# Frames that wait, decoded: a new anchor takes the time of some 16.  Set by hand: large ones are fewer, for memory.
+_AHEAD_BYTES, _LEAST_AHEAD, _MOST_AHEAD = 1 << 24, 4, 16
 
 if TYPE_CHECKING:
     from metst.arrays import FloatArray, OnProgress
@@ -41,7 +42,8 @@ def measure_motion(
 
     def compute() -> Measured:
         problems: list[str] = []
-        frames = ahead(read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append), most=_AHEAD_FRAMES)
+        most = min(max(_AHEAD_BYTES // (info.width * info.height), _LEAST_AHEAD), _MOST_AHEAD)
+        frames = ahead(read_frames(info.path, rate_hz=rate_hz, on_problem=problems.append), most=most)
         track = track_face(frames, settings=settings.face, landmarks=landmarks)
         motion = extract_motion(track, settings=settings.motion, total=info.frame_count, on_progress=on_progress)
         if content and not is_unchanged(info.path, stamp=stamp, content=content):
