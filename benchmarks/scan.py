@@ -375,9 +375,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--large-reference", action="store_true", help="measure the reference's 7.5 GB too")
     parser.add_argument("--ggml", type=Path, metavar="FOLDER", help="compare compiled peers; where ggml's wheel lies")
-    parser.add_argument(
-        "--extension", type=Path, metavar="PYTHON", help="of an environment with the extension"
-    )
+    parser.add_argument("--extension", type=Path, metavar="PYTHON", help="of an environment with the extension")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
