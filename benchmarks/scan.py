@@ -15,6 +15,11 @@ time-first loop is the project's own reference, the fastest that plain tensor op
 compares the forward pass with compiled peers instead (see ``peers.py``): llama.cpp's, from the unpacked wheel of
 ``libggml-python`` 0.20.2 (``pip download --no-deps libggml-python==0.20.2``), and onnxruntime's where it is installed.
 What they compute is compared before it is timed.
+
+    python benchmarks/scan.py --extension PYTHON [--rounds 3]
+
+compares with ``selective_scan_fn`` of intel-extension-for-pytorch (``extension_scan.py``), in processes that alternate:
+``PYTHON`` is that of an environment with torch and intel-extension-for-pytorch 2.8.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +55,8 @@ LONG_VIDEO = (1, 20_000, 512, 64)
 
 SMALL_STATE = (1, 4000, 256, 16)
 PEER_SHAPES = (TRAINING, VIDEO, LONG_VIDEO, SMALL_STATE)
+TURNS = 5
+"""Of a process that alternates with that of another environment."""
 DEMAND = 16
 """Times faster than ggml that is wanted."""
 LARGEST_DECAY, LARGEST_LOOP = 1 << 29, 1 << 27
@@ -236,14 +244,45 @@ def resident_kb(field: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
+def before_softplus(shape: tuple[int, int, int, int]) -> Arrays:
+    """The operands with step sizes as they are before the softplus, which peers compute themselves."""
+    a = {name: operand.numpy() for name, operand in operands(shape, grad=False).items()}
+    return a | {"delta": np.log(np.expm1(np.maximum(a["delta"], 1e-6)))}
+
+
+def scan_of(given: Arrays) -> Peer:
+    tensors = {name: torch.from_numpy(operand) for name, operand in given.items()}
+    return lambda: np.asarray(selective_scan(**tensors, delta_softplus=True).numpy())
+
+
+def print_extension(python: Path, *, rounds: int) -> None:
+    """Time of ours and of the extension's at each shape, turn about in processes of their own."""
+    script = Path(__file__).with_name("extension_scan.py")
+    print(f"{'(B, T, D, N)':26}{'metst':>12}{'extension':>14}{'ratio':>10}")
+    for index, shape in enumerate(PEER_SHAPES):
+        given, ours_s, theirs_s = before_softplus(shape), [], []
+        with tempfile.TemporaryDirectory() as folder:
+            held, found = Path(folder) / "operands.npz", Path(folder) / "out.npy"
+            np.savez(held, **given)  # type: ignore[arg-type]
+            for _ in range(rounds):
+                ours_s.append(in_process(f"alone|{index}", rounds=TURNS))
+                command = [str(python), str(script), str(held), str(found), str(TURNS)]
+                environment = os.environ | {"OMP_NUM_THREADS": "1"}
+                done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+                theirs_s.append(float(done.stdout.split()[-1]))
+            wanted = scan_of(given)()
+            np.testing.assert_allclose(np.load(found), wanted, atol=2e-5 * np.abs(wanted).max())
+        mine, theirs = min(ours_s), min(theirs_s)
+        print(f"{shape!s:26}{mine * 1e3:9.2f} ms{theirs * 1e3:11.1f} ms{theirs / mine:9.1f}x", flush=True)
+
+
 def peers_at(shape: tuple[int, int, int, int], *, ggml: Path, rounds: int) -> dict[str, float]:
     """Seconds of the forward pass of each; step sizes go in before the softplus where a peer computes it."""
-    a = {name: operand.numpy() for name, operand in operands(shape, grad=False).items()}
-    given: Arrays = a | {"delta": np.log(np.expm1(np.maximum(a["delta"], 1e-6)))}
+    given = before_softplus(shape)
     tensors = {name: torch.from_numpy(operand) for name, operand in given.items()}
     after = tensors | {"delta": functional.softplus(tensors["delta"])}
     peers: dict[str, Peer] = {
-        "metst": lambda: selective_scan(**tensors, delta_softplus=True).numpy(),
+        "metst": scan_of(given),
         "ggml": ggml_scan(load_ggml(ggml), given),
     }
     if 4 * np.prod(shape) <= LARGEST_DECAY and has("onnxruntime") and has("onnx"):
@@ -277,6 +316,9 @@ def run_stage(stage: str, *, rounds: int) -> object:
     if stage.startswith("peers|"):
         _, index, folder = stage.split("|")
         return peers_at(PEER_SHAPES[int(index)], ggml=Path(folder), rounds=rounds)
+    if stage.startswith("alone|"):
+        run = scan_of(before_softplus(PEER_SHAPES[int(stage.split("|")[1])]))
+        return race({"metst": lambda: (run(), None)[1]}, rounds=rounds)["metst"]
     stages: dict[str, Callable[[], object]] = {
         "default": lambda: contest(fair=False, rounds=rounds),
         "fair": lambda: contest(fair=True, rounds=rounds),
@@ -333,6 +375,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contestant")
     parser.add_argument("--large-reference", action="store_true", help="measure the reference's 7.5 GB too")
     parser.add_argument("--ggml", type=Path, metavar="FOLDER", help="compare compiled peers; where ggml's wheel lies")
+    parser.add_argument("--extension", type=Path, metavar="PYTHON", help="of an environment with the extension")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
@@ -341,6 +384,9 @@ def main() -> None:
     print_machine()
     if options.ggml:
         print_peers(options.ggml.resolve(), rounds=options.rounds)
+        return
+    if options.extension:
+        print_extension(options.extension, rounds=options.rounds)
         return
     rounds = options.rounds
     print_contests(in_process("default", rounds=rounds), in_process("fair", rounds=rounds, fair=True))

@@ -71,11 +71,25 @@ def test_who_stops_early_closes_the_source_even_if_its_queue_is_full(how: str) -
     assert next(items) == 0
     time.sleep(0.1)  # the queue is full: the thread waits
     if how == "close":
-        items.close()  # type: ignore[attr-defined]
+        items.close()
     else:
         with pytest.raises(RuntimeError, match="mine"):
-            items.throw(RuntimeError("mine"))  # type: ignore[attr-defined]
+            items.throw(RuntimeError("mine"))
     assert closed == [True]
+    assert not others()
+
+
+@pytest.mark.usefixtures("two")
+def test_it_begins_before_anything_is_asked_for_and_ends_when_nothing_ever_is() -> None:
+    begun = threading.Event()
+
+    def source() -> Iterator[int]:
+        begun.set()
+        yield from range(1_000_000)
+
+    items = ahead(source(), most=1)
+    assert begun.wait(10)
+    del items
     assert not others()
 
 

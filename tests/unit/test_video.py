@@ -15,7 +15,14 @@ import numpy.typing as npt
 import pytest
 
 from metst.errors import UsageError, VideoError
-from metst.video import probe_video, read_colour_frames, read_colour_stream, read_frames, seeking
+from metst.video import (
+    probe_video,
+    read_colour_frames,
+    read_colour_groups,
+    read_colour_stream,
+    read_frames,
+    seeking,
+)
 from metst.video.decoder import open_video
 from metst.video.pixels import Converter
 
@@ -315,6 +322,9 @@ def test_frames_found_by_time_are_those_of_the_stream(tmp_path: Path, name: str)
     found = read_colour_frames(path, times_s=[frames[index].time_s for index in order])
     for index, picture in zip(order, found, strict=True):
         np.testing.assert_array_equal(picture, frames[index].rgb)
+    groups = read_colour_groups(path, groups=[[frames[index].time_s for index in group] for group in (order[:2], [75])])
+    for group, pictures_of_it in zip((order[:2], [75]), groups, strict=True):
+        np.testing.assert_array_equal(pictures_of_it, [frames[index].rgb for index in group])
     between = (frames[60].time_s * 0.6 + frames[61].time_s * 0.4, frames[149].time_s + 99, -1.0)
     for index, picture in zip((60, 149, 0), read_colour_frames(path, times_s=between), strict=True):
         np.testing.assert_array_equal(picture, frames[index].rgb)

@@ -116,10 +116,10 @@ class AnalysisTask:
         MetstError
             It cannot be read, or is not of this recording.
         """
-        from metst.formats.landmarks import check_on_face, read_landmarks
-
         if self.landmarks is None:
             return None
+        from metst.formats.landmarks import check_on_face, read_landmarks
+
         points = read_landmarks(self.landmarks, video=self.path, rate_hz=self.choices.rate_hz)
         if checked:
             check_on_face(points, path=self.landmarks, video=self.path, rate_hz=self.choices.rate_hz)
@@ -172,7 +172,6 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
     """
     from metst.analyze import analyze
     from metst.report import write_report
-    from metst.report.overlay import write_overlay
     from metst.results import discard, overview_of, write_analysis, write_overview
     from metst.storage.locks import only_writer
     from metst.video import check_untouched, content_stamp
@@ -190,6 +189,8 @@ def analyze_into(task: AnalysisTask, *, model: Model, on_progress: OnProgress | 
         write_analysis(analysis, folder, motion_format=choices.motion_format)
         write_report(analysis, folder / REPORT_FILE, video=path, blur=choices.blur, on_progress=on_progress)
         if choices.overlay:
+            from metst.report.overlay import write_overlay
+
             write_overlay(
                 analysis, folder / OVERLAY_FILE, video=path, rate_hz=choices.rate_hz, cover_eyes=choices.blur,
                 on_progress=on_progress,
