@@ -25,15 +25,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from motion_speed import measured_speed
+from repeated import repeated
 
 from metst.synthesis.clip import write_clip
 from metst.synthesis.recipe import ClipRecipe
@@ -73,22 +72,6 @@ def sixteen_to_nine(rgb: np.ndarray) -> np.ndarray:
     rows, columns = min(height, width * 9 // 16), min(width, height * 16 // 9)
     top, left = (height - rows) // 2, (width - columns) // 2
     return rgb[top : top + rows, left : left + columns]
-
-
-def repeated(source: Path, target: Path, *, times: int) -> Path:
-    """The packets of a clip several times in a row."""
-    with av.open(str(target), "w") as writing:
-        stream = None
-        for number in range(times):
-            with av.open(str(source)) as reading:
-                stream = stream or writing.add_stream_from_template(reading.streams.video[0])
-                tick = reading.streams.video[0].time_base or Fraction(1)
-                shift = round(number * MINUTE_S / tick)
-                for packet in reading.demux(video=0):
-                    if packet.dts is not None and packet.pts is not None:
-                        packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
-                        writing.mux(packet)
-    return target
 
 
 def least(work: Callable[[], Any], *, repeat: int) -> tuple[float, Any]:
@@ -211,7 +194,7 @@ def main() -> None:
         write_video(
             video, pictures(footage, count=count, noise=options.noise), rate_hz=RATE_HZ, crf=options.crf, preset="fast"
         )
-        repeated(video, long, times=10)
+        repeated(video, long, times=10, length_s=MINUTE_S)
         row(f"1280x720 H.264, {count} frames", f"{video.stat().st_size * 8 / MINUTE_S / 1e6:.2f} Mbit/s")
         if "stages" not in options.skip:
             show_stages(video, repeat=options.repeat, core=cores[0])

@@ -25,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import psutil
+from repeated import repeated
 
 from metst import Stream
 from metst.arrays import Float64Array, Int64Array, UInt8Array
@@ -131,11 +132,13 @@ def report(work: Path, *, table: dict[str, int]) -> None:
 
 def soak_analyze(work: Path, *, hours: float) -> None:
     images, truth = leg()
-    minutes, video = round(hours * 60), work / "soak.mp4"
+    minutes, video = 2 * round(hours * 30), work / "soak.mp4"
     work.mkdir(parents=True, exist_ok=True)
     if not video.is_file():
-        frames = (images[place] for place in islice(places(), minutes * LEG_FRAMES))
-        write_video(video, frames, rate_hz=RATE_HZ, preset="veryfast")
+        # Forth and back once; encoded again and again it would be the same.
+        round_trip, frames = work / "round-trip.mp4", (images[place] for place in islice(places(), 2 * LEG_FRAMES))
+        write_video(round_trip, frames, rate_hz=RATE_HZ, preset="veryfast")
+        repeated(round_trip, video, times=minutes // 2, length_s=2 * LEG_FRAMES / RATE_HZ)
     command = [sys.executable, "-m", "metst", "analyze", str(video), "-o", str(work / "results"), "--no-cache", "-q"]
     began = time.monotonic()
     child = psutil.Popen(command)
