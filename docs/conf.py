@@ -24,7 +24,7 @@ pyproject = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_te
 release = pyproject["project"]["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-myst_heading_anchors = 3  # links to headings are checked like links to pages
+myst_heading_anchors = 4  # links to headings are checked like links to pages
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "none"  # the docstrings say types, and shapes with them

@@ -44,14 +44,14 @@ def at_amplitude(recordings: Sequence[Recording], *, amplitude: float) -> Iterat
 
     The clips of a stretch that differ in quality or seed count for themselves.
     """
-    placebos = {each.stretch: each for each in recordings if each.placebo}
-    planted = [each for each in recordings if len(each.truth) and each.stretch in placebos]
+    placebos = {_series(each): each for each in recordings if each.placebo}
+    planted = [each for each in recordings if len(each.truth) and _series(each) in placebos]
     for key in dict.fromkeys(_series(each) for each in planted):
         near = min(
             (each for each in planted if _series(each) == key), key=lambda each: abs(np.log(each.amplitude / amplitude))
         )
         exact = np.isclose(near.amplitude, amplitude)
-        yield near if exact else scaled(near, placebo=placebos[near.stretch], amplitude=amplitude)
+        yield near if exact else scaled(near, placebo=placebos[_series(near)], amplitude=amplitude)
 
 
 def _series(recording: Recording) -> str:
@@ -86,7 +86,7 @@ def main() -> None:
             counts = [counted(system, list(at_amplitude(of_field, amplitude=level))) for level in levels]
             right, wrong, planted = (sum(column) for column in zip(*counts, strict=True))
             each = ", ".join(f"{level:g}: {hit}/{all_}" for level, (hit, _, all_) in zip(levels, counts, strict=True))
-            f1 = 2 * right / (right + wrong + planted)
+            f1 = 2 * right / max(right + wrong + planted, 1)
             lines.append((name, field, each, f"{right} / {wrong} / {planted - right}", number(f1, 3)))
     print(markdown(("system", "field", "found, by amplitude", "hits / false alarms / misses", "F1"), lines))
 

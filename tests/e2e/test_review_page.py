@@ -486,6 +486,33 @@ def test_what_was_undone_is_looked_at(page: Page) -> None:
     assert page.chosen["verdict"] == "open"
 
 
+def test_an_undo_that_is_answered_late_moves_nobody(page: Page) -> None:
+    page.keys("n", "x", "n")
+    page.saved()
+    page.browser.execute_script(
+        "const send = window.fetch; window.fetch = (path, how) => String(path).endsWith('/undo')"
+        "? new Promise(go => setTimeout(go, 400)).then(() => send(path, how)) : send(path, how)"
+    )
+    page.held(Keys.CONTROL, "z")
+    page.keys("n")
+    chosen = page.browser.execute_script("return document.querySelector('.row.current').innerText")
+    page.saved()
+    page.until("return !document.querySelector('.row.verdict-rejected')")
+    assert page.browser.execute_script("return document.querySelector('.row.current').innerText") == chosen
+
+
+def test_no_picture_of_another_view_is_kept(page: Page) -> None:
+    """One that is being decoded while faces are barred, or the face alone is asked for, belongs to neither cache."""
+    kept = page.browser.execute_async_script(
+        "const done = arguments[0]; import('/static/pictures.js').then(async ({ Pictures }) => {"
+        "const blob = await new Promise(go => document.querySelector('canvas.picture').toBlob(go));"
+        "const pictures = new Pictures('/nowhere', { frames: 9, widest: 640 });"
+        "pictures.compressed.set(1, { blob, time_s: 0 }); const taken = pictures.take(1); pictures.show('eyes');"
+        "const error = await taken.then(() => null, each => each.name); done([error, pictures.decoded.size]); })"
+    )
+    assert kept == ["AbortError", 0]
+
+
 def test_all_that_can_be_pressed_has_a_name(page: Page) -> None:
     page.keys("n")
     unnamed = page.browser.execute_script("""

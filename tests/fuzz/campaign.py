@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import re
 import resource
 import subprocess
@@ -86,7 +87,7 @@ def campaign(name: str, minutes: float, work: Path) -> dict[str, Any]:
     end, inputs, edges, findings = time.monotonic() + 60 * minutes, 0, 0, set[str]()
     before_s = _cpu_s()
     work.mkdir(parents=True, exist_ok=True)
-    while (left := int(end - time.monotonic())) > 0:
+    while (left := math.ceil(end - time.monotonic())) > 0:
         command = [sys.executable, __file__, "--door", name, str(left), str(work)]
         log = work / "log.txt"
         with log.open("w") as file:
@@ -136,7 +137,9 @@ def main() -> None:
     chosen = parser.parse_args()
     names = chosen.doors or sorted(path.name for path in (HERE / "corpus").iterdir())
     while True:
-        figures = json.loads(FIGURES.read_text())
+        with FIGURES.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # another campaign may be writing
+            figures = json.load(file)
         least = min(names, key=lambda name: figures.get(name, _NONE)["minutes"])
         if figures.get(least, _NONE)["minutes"] >= chosen.minutes:
             return

@@ -221,6 +221,9 @@ def _two_coders() -> Coding:
 
 def test_adjudication_begins_from_both(tmp_path: Path) -> None:
     with open_reviews(tmp_path, coding=_two_coders()) as reviews:
+        reviews.begin("dora", "nothing", by="dora", id="used")
+        with pytest.raises(UsageError, match="used for something else"):
+            reviews.adjudicate("anna", "ben", by="cora", id="used")
         name = reviews.adjudicate("anna", "ben", by="cora")
         assert name == "adjudicated anna + ben"
         assert reviews.adjudicate("ben", "anna", by="cora") == name

@@ -99,7 +99,8 @@ def test_an_amplitude_that_was_not_built_is_a_share_of_the_measured_movement() -
 
     rng = np.random.default_rng(2)
     own, move = rng.normal(size=(2, 300, 18, 2)).astype(np.float32)
-    placebo = changed(recording([], values=own, tags=("real", "placebo")), stretch="s")
+    placebo = changed(recording([], name="s-placebo-crf18-s1", values=own, tags=("real", "placebo")), stretch="s")
+    worse = changed(recording([], name="s-placebo-crf28-s2", values=own + 1, tags=("real", "placebo")), stretch="s")
     clips = {
         level: changed(
             recording([(30, 42)], name=f"s-a{level:g}-crf18-s1", values=own + level * move, amplitude=level),
@@ -107,7 +108,7 @@ def test_an_amplitude_that_was_not_built_is_a_share_of_the_measured_movement() -
         )
         for level in (0.1, 0.2)
     }
-    every = [placebo, *clips.values()]
+    every = [placebo, worse, *clips.values()]
     (half,) = at_amplitude(every, amplitude=0.05)
     np.testing.assert_allclose(half.motion.values, own + np.float32(0.05) * move, atol=1e-5)
     assert half.amplitude == 0.05

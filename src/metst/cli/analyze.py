@@ -51,7 +51,7 @@ from metst.evaluation.analyses import (
     loaded,
 )
 from metst.evaluation.executors import Executor, alone
-from metst.spelling.names import printable
+from metst.spelling.names import given_name, printable
 
 if TYPE_CHECKING:
     from metst.results import Analysis
@@ -212,7 +212,7 @@ def _analyze_one(task: AnalysisTask, where: Executor) -> dict[str, Any]:
             alone(do_analysis, replace(task, again=True), executor=where, on_progress=on_progress, counted="recordings")
         analysis = read_analysis(task.folder)
     else:
-        with progress(task.path.name) as on_progress:
+        with progress(given_name(task.path)) as on_progress:
             analysis = analyze_into(task, model=loaded(task.choices), on_progress=on_progress)
     _tell(analysis, task.folder)
     if task.landmarks:

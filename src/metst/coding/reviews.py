@@ -231,8 +231,8 @@ class Reviews:
             name = adjudicated_name(a, b)
             if name not in self._reviews and adjudicated_name(b, a) in self._reviews:
                 name = adjudicated_name(b, a)
-            if name not in self._reviews:
-                body = {"from": "layers", "layers": [a, b], "agreed_only": False, "adjudicates": True}
+            body = {"from": "layers", "layers": [a, b], "agreed_only": False, "adjudicates": True}
+            if name not in self._reviews and self._asked(id, name, "begin", body=body) is None:
                 self._begin(name, body, by=by, name=id)
             return name
 

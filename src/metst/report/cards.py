@@ -115,10 +115,15 @@ class Pictures:
         if self.problem or event not in self._events:
             return ()
         try:
-            return next(self._made)
+            made, pictures = next(self._made)
         except (UsageError, VideoError) as error:
             self.problem = f"the video could not be read again ({error})"
             return ()
+        if made != event:
+            raise ValueError(
+                f"expected to be asked for the pictures of event {made}, got {event}: ask in the order given"
+            )
+        return pictures
 
     def close(self) -> None:
         """Leave those that nobody asked for."""
@@ -134,18 +139,18 @@ def _faces(analysis: Analysis, event: int) -> tuple[Face, ...]:
 
 def _thumbnails(
     analysis: Analysis, faces: Mapping[int, Sequence[Face]], *, video: Path, blur: bool
-) -> Iterator[tuple[str, ...]]:
-    """Of each event the addresses of its pictures; ``faces``: of each where its face is."""
+) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Events with the addresses of their pictures; ``faces``: of each where its face is."""
     # Only a folder of images needs to be told its rate; a video has its own timestamps.
     rate_hz = analysis.source.rate_hz if video.is_dir() else None
     times_s = ([moment.time_s for moment in event_moments(analysis, event)] for event in faces)
     read = read_colour_groups(video, groups=times_s, rate_hz=rate_hz)
-    for images, shown in zip(read, faces.values(), strict=True):
+    for images, (event, shown) in zip(read, faces.items(), strict=True):
         apex = shown[MOMENTS.index("apex")]
-        yield tuple(
-            data_uri(thumbnail(image, face=face, around=apex, blur=blur))
-            for image, face in zip(images, shown, strict=True)
+        pictures = (
+            thumbnail(image, face=face, around=apex, blur=blur) for image, face in zip(images, shown, strict=True)
         )
+        yield event, tuple(map(data_uri, pictures))
 
 
 def event_moments(analysis: Analysis, event: int) -> tuple[Moment, ...]:

@@ -19,6 +19,7 @@ from metst.report.strip import ScoreStrip, event_colour, event_words
 from metst.report.thumbnails import Face, average_cells, covered, eye_bar
 from metst.report.wording import clock
 from metst.results import Analysis, in_words
+from metst.spelling.names import given_name
 from metst.timeline import Series, frame_for_people, true_runs
 from metst.video import read_colour_stream, write_video
 
@@ -102,7 +103,7 @@ def _frames(
     else:
         if frame + 1 == len(time_s):
             return
-    raise DataError(f"{video.name} is not the recording that was analysed (from frame {frame + 1} on)")
+    raise DataError(f"{given_name(video)} is not the recording that was analysed (from frame {frame + 1} on)")
 
 
 def recent_displacement(motion: Series) -> Float32Array:

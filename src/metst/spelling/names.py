@@ -55,7 +55,7 @@ def given_name(path: Path) -> str:
 
     A link goes by its own name: stores that keep files by their content link each name to a fingerprint.
     """
-    return Path(os.path.abspath(path)).name  # noqa: PTH100 - Path.resolve() would follow the link
+    return path.name if path.name not in {"", ".."} else path.resolve().name
 
 
 def check_name(path: Path) -> None:

@@ -43,7 +43,7 @@ LAUGH_STRENGTH, LAUGH_WIDE_STRENGTH = (0.6, 1.0), (0.1, 1.0)
 """How strong a laugh is; 1 is a full smile."""
 
 LAUGH_BURSTS_HZ = (4.0, 5.5)
-"""Bursts of voice in a laugh, per second: four to six (Bachorowski, Smoski and Owren 2001)."""
+"""Bursts of voice in a laugh, per second: the lower part of four to six (Bachorowski, Smoski and Owren 2001)."""
 
 NOD_DEG, NOD_WIDE_DEG = (2.0, 7.0), (0.6, 7.0)
 """Largest angle of a nod, degrees."""

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import xxhash
 
 from metst.errors import UsageError, VideoError
+from metst.spelling.names import given_name
 from metst.video.folder import image_files
 
 _CHUNK_BYTES = 1 << 20
@@ -108,7 +109,9 @@ def check_untouched(path: Path, *, stamp: Stamp, during: str) -> None:
         Somebody did.
     """
     if content_stamp(path) != stamp:
-        raise VideoError(f"{path.name}: the recording was changed while {during}: run again when nobody writes to it")
+        raise VideoError(
+            f"{given_name(path)}: the recording was changed while {during}: run again when nobody writes to it"
+        )
 
 
 def _file_digest(file: Path) -> bytes:

@@ -63,9 +63,10 @@ export function bar(page) {
         {
           class: "format",
           download: "",
-          onclick: () => {
+          onclick: (event) => {
             menu.open = false;
-            page.say(`Saved as ${format}: accepted events, where the browser puts downloads.`);
+            if (page.saving.queue.length) event.preventDefault();
+            page.say(page.saving.queue.length ? "Not all is saved yet." : "The browser keeps a file of accepted events.");
           },
           href: `${rec.path}/export?format=${encodeURIComponent(format)}${page.layerName ? `&layer=${encodeURIComponent(page.layerName)}` : ""}`,
         },

@@ -5,7 +5,7 @@ import { sureness } from "./words.js";
 import { showKeys } from "./help.js";
 
 const ADVANCE = "metst-advance";
-/** The label of an event that has none, as files of other programs are read as well. */
+/** As events of other programs are called that have no label. */
 const UNLABELLED = "unlabelled";
 
 /** ``page``: the review page, with its layer, selection, player, timeline, table, saving. */
@@ -46,10 +46,11 @@ export function commandsOf(page) {
       const next = openAfter(events);
       const added = events.every((event) => !event.proposals?.length);
       const already = `Already ${verdict === "open" ? "to review" : verdict}.`;
-      send(editing.judge(events, verdict), added ? "An event that was added is accepted; Delete removes it." : already);
-      if (verdict === "open") return;
-      if (!next) page.say("All are reviewed: Layer, above, releases them or saves them as a file.");
-      else if (page.advances) go(next);
+      const sent = send(editing.judge(events, verdict), added ? "An event that was added is accepted; Delete removes it." : already);
+      if (verdict === "open" || page.readOnly) return;
+      if (next && page.advances) go(next);
+      if (sent && !next)
+        page.say(layer.tally.open ? "No more of the table is to review." : "All are reviewed: Layer, above, releases them.");
     });
   }
 
@@ -220,8 +221,8 @@ export function commandsOf(page) {
         if (edit) selection.set(edit.changes.map((change) => change.temporary));
       }
     },
-    undo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.undo()),
-    redo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.redo()),
+    undo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.undo(selection.current)),
+    redo: () => (page.readOnly ? page.say(page.readOnly) : page.saving.redo(selection.current)),
     clear() {
       if (marked === null) selection.set([], null);
       else this.markCancel();

@@ -141,6 +141,8 @@ export class Faces {
     const url = neutral ? this.neutral.url : this.candidate.url;
     if (url) this.candidate.image.src = url;
     this.candidate.element.classList.toggle("flipped", neutral);
+    if (neutral) this.candidate.caption.textContent = this.neutral.words;
+    else this.#caption(this.candidate);
   }
 
   /** What was shown may not be shown any more, or more may be. */

@@ -123,7 +123,8 @@ export function listen(commands, signal) {
       const binding = BINDINGS.get(name);
       if (!binding) return;
       // a button that has the focus keeps the keys that press it
-      if (event.target.matches?.("button, a, summary, input") && (name === "Space" || name === "Enter")) return;
+      if (event.target.matches?.("button, a, summary") && (name === "Space" || name === "Enter")) return;
+      if (event.target.matches?.("input") && name === "Space") return;
       if (name === "Ctrl C" && String(window.getSelection())) return;
       event.preventDefault();
       if (binding.command === "mark") {
@@ -134,7 +135,7 @@ export function listen(commands, signal) {
     },
     { signal },
   );
-  // who chose with the pointer goes on with the keys of the page; who chose by key stays there until Esc
+  // chosen with the pointer: the keys are the page's again; by key: from Esc on
   document.addEventListener(
     "change",
     ({ target }) => target.matches("select, [type=checkbox]") && !target.matches(":focus-visible") && target.blur(),

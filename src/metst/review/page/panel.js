@@ -30,7 +30,7 @@ export class Panel extends Signal {
       "div",
       { class: "verdicts" },
       this.#command("Accept", "A", "accept", "yes", "A short movement of the face by itself"),
-      this.#command("Reject", "X", "reject", "no", "Speech, a blink, a turn of the head, or nothing at all"),
+      this.#command("Reject", "X", "reject", "no", "Speech, a blink, a turn of the head, or nothing"),
       this.#command("To review", "R", "reopen"),
     );
     this.takes = el("div", { class: "verdicts takes", hidden: true });
@@ -114,7 +114,7 @@ export class Panel extends Signal {
       el(
         "p",
         { class: "hint" },
-        "Accept a short movement of the face by itself; reject speech, blinks, turns of the head, and nothing at all. A candidate is no proven micro-expression: you decide.",
+        "Accept a short movement of the face by itself; reject speech, blinks and turns of the head. A candidate is no proven micro-expression.",
       ),
     );
     host.replaceChildren(this.none, this.some);
@@ -282,7 +282,7 @@ export class Panel extends Signal {
           },
           el("i", { "aria-hidden": "true" }, this.classes.shape(name)),
           el("span", {}, name),
-          i < 9 && el("kbd", {}, String(i + 1)),
+          i < Math.min(9, this.classes.choices.length) && el("kbd", {}, String(i + 1)),
         ),
       ),
     );

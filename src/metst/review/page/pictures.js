@@ -1,4 +1,4 @@
-/** Numbered pictures of one recording: fetched ahead, kept for a while, each with the frame that the server says it is. */
+/** Numbered pictures of a recording: fetched ahead, kept for a while, each with the frame that the server says it is. */
 
 import { getPicture } from "./api.js";
 
@@ -47,7 +47,7 @@ export class Pictures {
     this.clear();
   }
 
-  /** Asks for the face alone, as it lies around a frame; for the whole picture with 0. True when that is something else. */
+  /** Asks for the face as it lies around a frame, or with 0 for all; true when that is something else. */
   cut(around) {
     if (around === this.around) return false;
     this.around = around;
@@ -93,14 +93,15 @@ export class Pictures {
   }
 
   async #prepare(frame) {
+    const { flying } = this;
     try {
       if (!this.compressed.has(frame)) await this.#fetch(frame, false);
-      else this.flying.set(frame, { abort: new AbortController(), urgent: false });
+      else flying.set(frame, { abort: new AbortController(), urgent: false });
       await this.#decode(frame);
     } catch {
       this.wanted = this.wanted.filter((each) => each !== frame); // told when the picture itself is wanted
     } finally {
-      this.flying.delete(frame);
+      flying.delete(frame);
       this.#next();
     }
   }
@@ -127,8 +128,13 @@ export class Pictures {
   async #decode(frame) {
     const here = this.decoded.get(frame);
     if (here) return here;
+    const { decoded } = this;
     const { blob, time_s } = this.compressed.get(frame);
     const bitmap = await createImageBitmap(blob);
+    if (decoded !== this.decoded) {
+      bitmap.close();
+      throw new DOMException("no longer wanted", "AbortError");
+    }
     const picture = { bitmap, frame, time_s };
     this.decoded.get(frame)?.bitmap.close();
     this.decoded.set(frame, picture);

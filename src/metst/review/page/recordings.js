@@ -47,7 +47,6 @@ export async function openRecordings({ session: asked, status, wanted }) {
       empty.hidden = recordings.length > 0;
       busy = recordings.some((each) => each.state === "waiting" || each.state === "running");
       const told = JSON.stringify(recordings);
-      // what stands there keeps the focus
       if (told !== shown) list.replaceChildren(...recordings.map(item));
       shown = told;
       document.documentElement.dataset.listed = String(recordings.length);

@@ -310,7 +310,7 @@ class ReviewPage {
     saving.on("late", () => this.#refresh());
     saving.on("confirmed", ({ edit, answer }) => {
       if (answer.revision > layer.revision) this.#refresh();
-      if (edit.kind !== "edit") this.#goBackTo(answer.events);
+      if (edit.kind !== "edit") this.#goBackTo(answer.events, edit.where);
     });
     saving.channel.onmessage = (event) => this.#elsewhere(event.data);
     document.addEventListener("visibilitychange", () => !document.hidden && this.#refresh(), {
@@ -344,10 +344,11 @@ class ReviewPage {
     this.showBar?.();
   }
 
-  /** The picture shows the face of the chosen event, or all there is. */
+  /** The picture shows the face of the event, or all. */
   toggleClose() {
     this.closeUp = !this.closeUp;
     this.cutButton.setAttribute("aria-pressed", String(this.closeUp));
+    if (this.closeUp && !this.selection.current) this.say("Choose an event: its face is shown.");
     this.#cut();
   }
 
@@ -372,11 +373,12 @@ class ReviewPage {
     this.player.seek(event.apex_frame ?? event.onset_frame);
   }
 
-  /** What was undone is looked at. */
-  #goBackTo(events) {
-    if (!events.length) return;
-    this.selection.set(events.map((event) => event.key));
-    this.visit(this.layer.get(this.selection.current));
+  /** To what was undone, unless the coder is at something else by now. */
+  #goBackTo([event], where) {
+    const busy = this.saving.queue.length || this.commands.marked() !== null || document.activeElement !== document.body;
+    if (!event || busy || where !== this.selection.current) return;
+    this.selection.only(event.key);
+    this.visit(this.layer.get(event.key));
   }
 
   /** Another window of this coder changed something. */

@@ -50,12 +50,12 @@ export class Saving extends Signal {
     return edit;
   }
 
-  undo() {
-    this.#step("undo");
+  undo(where) {
+    this.#step("undo", where);
   }
 
-  redo() {
-    this.#step("redo");
+  redo(where) {
+    this.#step("redo", where);
   }
 
   retry() {
@@ -69,8 +69,8 @@ export class Saving extends Signal {
   }
 
   /** What is under way may leave something to take back; when it is known that nothing does, nothing is asked. */
-  #step(kind) {
-    const step = { kind, id: newId() };
+  #step(kind, where) {
+    const step = { kind, id: newId(), where };
     if (!this.queue.length && this.#isIdle(step)) return;
     this.#queue(step);
     this.#run();
