@@ -41,6 +41,7 @@ _COMPILED = ("motion", "face", "models/scan", "models/engine", "synthesis/heads"
 _INPUT_S, _MEMORY_MB = 20, 3000
 """Seconds and megabytes that one input may take; set by hand: both are far more than a file of a few kB needs."""
 _LONGEST = 65536  # bytes of an input
+_LATE_S = 3600  # that a campaign may end late, where other work has the processors
 _PROGRESS = re.compile(r"^#(\d+)\s.*?\bcov: (\d+)", re.MULTILINE)
 
 
@@ -91,7 +92,7 @@ def campaign(name: str, minutes: float, work: Path) -> dict[str, Any]:
         command = [sys.executable, __file__, "--door", name, str(left), str(work)]
         log = work / "log.txt"
         with log.open("w") as file:
-            subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=left + 300)
+            subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=left + _LATE_S)
         text = log.read_text(errors="replace")
         progress = _PROGRESS.findall(text)
         inputs += max((int(number) for number, _ in progress), default=0)
