@@ -35,11 +35,8 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes ``-n auto`` means: more than cores, as tests wait for servers, browsers and each other.
-
-    With three on two cores a quarter of the time of the processors was left.
-    """
-    return min((os.cpu_count() or 1) + 2, MOST_WORKERS)
+    """How many processes ``-n auto`` means: one more than cores, as tests wait for servers, browsers and the disk."""
+    return min((os.cpu_count() or 1) + 1, MOST_WORKERS)
 
 
 @pytest.fixture(scope="session", autouse=True)
