@@ -30,10 +30,16 @@ def modules(source: Path) -> dict[str, Path]:
     return found
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Its syntax; read once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(name: str, path: Path, known: set[str]) -> set[str]:
     """Modules of the package that this one names when it is imported: none that only types need."""
     found = set()
-    for node in _at_import(ast.parse(path.read_text(encoding="utf-8")).body):
+    for node in _at_import(parsed(path).body):
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{each.name}" for each in node.names} | {node.module}
         elif isinstance(node, ast.Import):
@@ -84,7 +90,7 @@ def constants(path: Path) -> Iterator[tuple[int, str, bool]]:
     with tokenize.open(path) as file:
         tokens = [each for each in tokenize.generate_tokens(file.readline) if each.type == tokenize.COMMENT]
     comments = {each.start[0] for each in tokens if not each.string.startswith(("# fmt", "# type", "# noqa"))}
-    body = ast.parse("\n".join(lines)).body
+    body = parsed(path).body
     explained_group = False
     end_before = 0
     for node, after in zip(body, [*body[1:], None], strict=True):
@@ -121,11 +127,12 @@ def literals(tree: ast.Module) -> Iterator[int]:
     for function in functions(tree):
         # What a function says of itself, its defaults and its types, is read where it is declared.
         for statement in function.body:
-            named = {id(keyword.value) for keyword in ast.walk(statement) if isinstance(keyword, ast.keyword)}
-            for node in ast.walk(statement):
+            nodes = list(ast.walk(statement))
+            named = {id(keyword.value) for keyword in nodes if isinstance(keyword, ast.keyword)}
+            for node in nodes:
                 if isinstance(node, ast.Subscript):
                     named |= {id(each) for each in ast.walk(node.slice)}
-            for node in ast.walk(statement):
+            for node in nodes:
                 if (
                     isinstance(node, ast.Constant)
                     and type(node.value) in (int, float)
@@ -144,7 +151,7 @@ def measure(checkout: Path) -> tuple[dict[str, object], dict[str, list[str]]]:
     count = Counter[str]()
     wide = []
     for path in files.values():
-        tree, where = ast.parse(path.read_text(encoding="utf-8")), path.relative_to(source)
+        tree, where = parsed(path), path.relative_to(source)
         for function in functions(tree):
             count["functions"] += 1
             length = (function.end_lineno or function.lineno) - function.lineno + 1

@@ -28,6 +28,7 @@ REFERENCE_S: Final = 1.0
 
 _LEAST_WIDTH, _MOST_WIDTH, _MOST_HEIGHT = 800, 1280, 960  # pixels: small recordings are enlarged, large ones reduced
 _CRF: Final = 20  # quality of H.264
+_PRESET: Final = "veryfast"  # half the time of "fast", 26 and 53 ms a frame at 1280x940, and no larger file
 _FULL_ARROW, _STRONG = 0.2, 90.0  # face units; the percentile of the motion around a frame that is drawn so long
 _AROUND_S = 1.0  # what has just been seen, and comes next, is drawn to the same scale
 _LONGEST_ARROW = 0.4  # face units; what moved still farther gets no longer arrow
@@ -87,7 +88,7 @@ def write_overlay(
     """
     times_s = analysis.grid.time_s - min(float(analysis.grid.time_s[0]), 0.0)
     frames = _frames(analysis, Path(video), rate_hz=rate_hz, cover_eyes=cover_eyes, on_progress=on_progress)
-    write_video(path, frames, times_s=times_s.tolist(), crf=_CRF, preset="fast")
+    write_video(path, frames, times_s=times_s.tolist(), crf=_CRF, preset=_PRESET)
 
 
 def _frames(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import cv2
@@ -13,6 +12,7 @@ import numpy as np
 from metst.errors import VideoError
 from metst.video.guard import PictureGuard
 from metst.video.pixels import rgb_to_grey
+from metst.video.quiet import silent_opencv
 from metst.video.reading import Frame
 
 _MISSES_ALLOWED = 30  # in a row, before a camera counts as lost: about a second; set by hand
@@ -43,7 +43,7 @@ class Camera:
     def __init__(self, index: int = 0, *, opener: Opener = cv2.VideoCapture) -> None:
         self.name = f"camera {index}"
         self.problems: list[str] = []
-        with _silent_opencv():
+        with silent_opencv():
             self._device = opener(index)
         if not self._device.isOpened():
             raise VideoError(f"{self.name} cannot be opened: connect one, close what uses it, or name a video file")
@@ -87,14 +87,3 @@ class Camera:
     def close(self) -> None:
         """Let the camera go."""
         self._device.release()
-
-
-@contextmanager
-def _silent_opencv() -> Iterator[None]:
-    """OpenCV writes its own lines about cameras that it cannot open."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)

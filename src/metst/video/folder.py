@@ -26,6 +26,7 @@ from metst.errors import VideoError
 from metst.guard.limits import PICTURE
 from metst.video.clock import Report
 from metst.video.pixels import rgb_to_grey
+from metst.video.quiet import silent_opencv
 
 DeepImage = UInt8Array | npt.NDArray[np.uint16]
 
@@ -184,13 +185,11 @@ def read_image(path: Path, *, colour: bool) -> DeepImage:
     mode = cv2.IMREAD_GRAYSCALE if luma else cv2.IMREAD_ANYCOLOR if not colour else cv2.IMREAD_COLOR
     mode |= cv2.IMREAD_ANYDEPTH
     # A damaged image is told of by an error of ours; OpenCV would print as well.
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        image = cv2.imdecode(data, mode) if data.size else None
+        with silent_opencv():
+            image = cv2.imdecode(data, mode) if data.size else None
     except cv2.error:
         image = None
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     if image is None:
         raise VideoError(f"{path.name} cannot be decoded, it is damaged or not an image")
     if image.dtype not in (np.uint8, np.uint16):
