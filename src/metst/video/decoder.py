@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -33,6 +34,8 @@ _OTHER_RATE = 0.01  # share by which a given rate differs from the header's, to 
 _MOST_UNTIMED = 1000  # frames without a timestamp at the start, after which none is expected any more
 _MISSING_S, _MISSING_FRAMES = 0.2, 3  # at the end, to be worth a word: more than both
 _MISCOUNTED_FRAMES = 1.5  # fewer than an AVI header says, to be worth a word
+# Words in a file that are no UTF-8 stop nothing: PyAV 18 has to be told so, and 19 knows no such argument.
+_REPLACED: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # Formats that FFmpeg "plays" although they are no video: text drawn as a terminal screen.
 _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 
@@ -118,7 +121,7 @@ def open_video(path: Path, *, threads: int | None) -> Iterator[tuple[InputContai
     # Without the whitelist a playlist could make FFmpeg fetch from the network.
     options = {"protocol_whitelist": "file"}
     try:
-        container = av.open(f"file:{path}", "r", container_options=options, metadata_errors="replace")
+        container = av.open(f"file:{path}", "r", container_options=options, **_REPLACED)
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, av.error.EOFError) or _begins_as_mp4(path):
             raise VideoError(
