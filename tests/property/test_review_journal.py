@@ -9,6 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ class Coder:
         self.reviews.close()
         self.reviews = opened(self.folder)
 
+    def close(self) -> None:
+        self.reviews.close()
+
     @property
     def state(self) -> Json:
         return self.reviews.state("anna")
@@ -65,8 +69,7 @@ class Coder:
 @given(edits, st.data())
 @settings(max_examples=20, deadline=None)
 def test_as_many_undos_as_edits_are_the_start(made: list[tuple[str, int]], data: st.DataObject) -> None:
-    with tempfile.TemporaryDirectory(dir=QUICK) as path:
-        coder = Coder(Path(path))
+    with tempfile.TemporaryDirectory(dir=QUICK) as path, closing(Coder(Path(path))) as coder:
         states = [seen(coder.state)]
         for kind, seed in made:
             coder.edit(kind, seed)
@@ -85,14 +88,12 @@ def test_as_many_undos_as_edits_are_the_start(made: list[tuple[str, int]], data:
                 coder.restart()
             assert seen(coder.state) == after
         assert coder.state["can_redo"] is None
-        coder.reviews.close()
 
 
 @given(edits)
 @settings(max_examples=20, deadline=None)
 def test_the_log_alone_gives_what_is_in_memory(made: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory(dir=QUICK) as path:
-        coder = Coder(Path(path))
+    with tempfile.TemporaryDirectory(dir=QUICK) as path, closing(Coder(Path(path))) as coder:
         for number, (kind, seed) in enumerate(made):
             coder.edit(kind, seed)
             if number % 3 == 1:
@@ -102,7 +103,6 @@ def test_the_log_alone_gives_what_is_in_memory(made: list[tuple[str, int]]) -> N
         assert (review.state(), review.history()) == (state, history)
         coder.restart()
         assert (coder.state, coder.reviews.history("anna")) == (state, history)
-        coder.reviews.close()
 
 
 @given(edits)
@@ -130,8 +130,7 @@ def _beginning() -> list[Json]:
 @given(edits)
 @settings(max_examples=20, deadline=None)
 def test_a_window_that_saw_less_never_wins(made: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory(dir=QUICK) as path:
-        coder = Coder(Path(path))
+    with tempfile.TemporaryDirectory(dir=QUICK) as path, closing(Coder(Path(path))) as coder:
         old = coder.state
         for kind, seed in made:
             coder.edit(kind, seed)
@@ -153,14 +152,12 @@ def test_a_window_that_saw_less_never_wins(made: list[tuple[str, int]]) -> None:
         assert coder.state == now
         coder.restart()
         assert coder.state == now
-        coder.reviews.close()
 
 
 @given(edits)
 @settings(max_examples=20, deadline=None)
 def test_what_is_sent_twice_is_done_once(made: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory(dir=QUICK) as path:
-        coder = Coder(Path(path))
+    with tempfile.TemporaryDirectory(dir=QUICK) as path, closing(Coder(Path(path))) as coder:
         for number, (kind, seed) in enumerate(made):
             changes = changes_for(kind, coder.state, random.Random(seed))
             first = coder.reviews.edit("anna", changes, by="anna", id=f"e{number}")
@@ -172,7 +169,6 @@ def test_what_is_sent_twice_is_done_once(made: list[tuple[str, int]]) -> None:
         undone = coder.reviews.undo("anna", by="anna", id="u")
         assert coder.reviews.undo("anna", by="anna", id="u") == undone
         assert len(coder.reviews.history("anna")) == len(made) + 2
-        coder.reviews.close()
 
 
 def test_an_id_that_was_something_else_is_refused(folder: Path) -> None:

@@ -94,7 +94,7 @@ def test_motion_columns_are_named_by_region(analysis: Analysis, tmp_path: Path) 
     write_analysis(analysis, tmp_path)
     table = rows(tmp_path / "motion.csv")
     assert list(table[0])[:5] == ["frame", "time_s", "left_brow_x", "left_brow_y", "left_brow_quality"]
-    assert len(table[0]) == 2 + 18 * 6
+    assert len(table[0]) == 2 + 18 * 7
     for i in (0, 200, 359):
         assert float(table[i]["upper_lip_y"]) == pytest.approx(
             float(analysis.motion.displacement.channel("upper lip")[i, 1]), rel=1e-6

@@ -26,7 +26,7 @@ _LEAST_FREE_GB: Final = 1.0
 _GB, _MB = 1e9, 1e6
 """Bytes, as disks are sold: decimal."""
 
-_REQUIRED: Final = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?\s*(?:>=\s*([\d.]+))?")
+_REQUIRED: Final = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?[^>]*(?:>=\s*([\d.]+))?")
 """Name and least version of what a package needs, as its metadata have it."""
 
 _PICTURE_PX, _PICTURES = 64, 5

@@ -20,6 +20,7 @@ from metst.report.plots import draw_close_up, strongest_regions
 from metst.report.thumbnails import Face, data_uri, face_in, thumbnail
 from metst.report.wording import clock, direction
 from metst.results import Analysis
+from metst.results.uncertainty import movement_uncertainty
 from metst.threads import ahead
 from metst.timeline import frame_for_people
 from metst.video import read_colour_groups
@@ -65,10 +66,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Moved:
-    """How one region moved from onset to apex: per cent of the eye distance, share of the farthest, and whereto."""
+    """How one region moved from onset to apex: per cent of the eye distance and their expanded uncertainty (k = 2),
+    share of the farthest, and whereto.
+    """
 
     name: str
     per_cent: float
+    uncertain: float
     share: float
     arrow: str
     words: str
@@ -179,7 +183,7 @@ def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
     """The card of an event."""
     onset, apex, _ = event_moments(analysis, event)
     displacement = onset_to_apex(analysis.motion.displacement, onset=onset.frame, apex=apex.frame)
-    moved = _moved(displacement)
+    moved = _moved(displacement, movement_uncertainty(analysis.motion, first=onset.frame, last=apex.frame))
     facemap, enlarged = Markup(), 0.0
     if moved:
         label = "Drawn face; " + ", ".join(f"{region.name} moved {region.words}" for region in moved[:_REGIONS_SPOKEN])
@@ -196,12 +200,18 @@ def make_card(analysis: Analysis, event: int, *, pictures: Pictures) -> Card:
     )
 
 
-def _moved(displacement: Float32Array) -> tuple[Moved, ...]:
+def _moved(displacement: Float32Array, uncertainty: Float32Array) -> tuple[Moved, ...]:
     """The regions that moved farthest, farthest first."""
     strongest = strongest_regions(displacement, count=_REGIONS_NAMED)
     distance = np.linalg.norm(displacement, axis=1).astype(float)
     farthest = max((distance[region] for region in strongest), default=0.0) or 1.0
     return tuple(
-        Moved(REGIONS[i].name, 100 * distance[i], distance[i] / farthest, *direction(*displacement[i].tolist()))
+        Moved(
+            REGIONS[i].name,
+            100 * distance[i],
+            100 * float(uncertainty[i]),
+            distance[i] / farthest,
+            *direction(*displacement[i].tolist()),
+        )
         for i in strongest
     )

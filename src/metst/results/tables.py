@@ -16,6 +16,7 @@ from metst.arrays import AnyArray, Block, Float32Array, Float64Array
 from metst.errors import DataError
 from metst.results.flags import WORDS, face_conditions, in_words
 from metst.results.motion import FACE_CHANNELS
+from metst.results.uncertainty import frame_uncertainty
 from metst.spelling.formulas import as_meant, harmless
 from metst.timeline import Intervals, TimeGrid, event_columns, frame_for_people, frames_from_people
 
@@ -36,6 +37,9 @@ _NOT_PLAIN = (b'"', b"'", b"\r")
 
 _UNEVEN = "a row has not as many cells as the header"
 """What is wrong with a table that was cut or glued."""
+
+_PLACES = 5
+"""Decimals of an uncertainty, face units: a hundredth of what the most certain region has."""
 
 _SHORT_DIGITS = (8, 7)
 """Digits that are tried for a number of 32 bits, which nine always tell from all others (IEEE 754)."""
@@ -72,6 +76,8 @@ COLUMNS = {
         "<region>_conditions": "sum of what holds for the region: "
         + ", ".join(f"{condition} {word}" for condition, word in WORDS.items()),
         "<region>_px_x, <region>_px_y": "centre of the region, pixels of the recording",
+        "<region>_uncertainty": "expanded uncertainty (k = 2, about 95 %) of the displacement, along x and along y, of"
+        " movements that end here and began within half a second; empty where nothing was measured",
     },
 }
 """What each column means; the tables of frames share ``frame`` and ``time_s``."""
@@ -162,19 +168,23 @@ def motion_table(analysis: Analysis) -> Table:
     motion = analysis.motion
     values = np.concatenate([motion.displacement.values, motion.quality[:, :, None], motion.centres], axis=2)
     regions = motion.displacement.channels
-    columns = [*motion_columns(regions), *condition_columns(regions)]
-    return _with_time(analysis.grid, columns, [values.reshape(len(values), -1), motion.conditions])
+    columns = [*motion_columns(regions), *condition_columns(regions), *_columns(regions, "uncertainty")]
+    blocks: list[Block] = [values.reshape(len(values), -1), motion.conditions, frame_uncertainty(motion).round(_PLACES)]
+    return _with_time(analysis.grid, columns, blocks)
 
 
 def motion_columns(regions: Sequence[str]) -> list[str]:
     """Columns of measurements in ``motion.csv``: per region x, y, quality, and its centre's x, y."""
-    parts = ("x", "y", "quality", "px_x", "px_y")
-    return [f"{region.replace(' ', '_')}_{part}" for region in regions for part in parts]
+    return _columns(regions, "x", "y", "quality", "px_x", "px_y")
 
 
 def condition_columns(regions: Sequence[str]) -> list[str]:
     """Columns of conditions in ``motion.csv``, one per region."""
-    return [f"{region.replace(' ', '_')}_conditions" for region in regions]
+    return _columns(regions, "conditions")
+
+
+def _columns(regions: Sequence[str], *parts: str) -> list[str]:
+    return [f"{region.replace(' ', '_')}_{part}" for region in regions for part in parts]
 
 
 def _with_time(grid: TimeGrid, columns: list[str], blocks: list[Block]) -> Table:
