@@ -20,7 +20,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 from motion import FACES, FIRST_SEED, WINDOW, window_starts
-from motion_clips import CONDITIONS, Course, Portrait, as_track, fetched_folder, load_portraits, make_clip, spoilt
+from motion_clips import (
+    CONDITIONS,
+    RATE_HZ,
+    Course,
+    Portrait,
+    as_track,
+    fetched_folder,
+    load_portraits,
+    make_clip,
+    spoilt,
+)
 from motion_heads import head_clip, head_motion
 from scipy.optimize import minimize
 
@@ -110,9 +120,10 @@ def people_in(folder: Path) -> Iterator[Portrait]:
 def by_window(case: Case) -> dict[str, np.ndarray]:
     """Of the motion since the first frames of windows: error (N, 2), what is seen (N, 4), true size in px, region."""
     motion, seen, errors, sizes, regions = case.motion, [], [], [], []
-    values = motion.displacement.values.astype(float)
-    tremor, unit = uncertainty.tremor(motion, slice(0, len(values))), uncertainty.unit_px(motion)
-    for start in window_starts(len(values)):
+    values, everything = motion.displacement.values.astype(float), slice(0, len(motion))
+    tremor, unit = uncertainty.tremor(motion, everything), uncertainty.unit_px(motion, everything)
+    whole = (start for start in window_starts(len(values)) if motion.displacement.valid[start : start + WINDOW].all())
+    for start in whole:
         part = slice(start + 1, start + WINDOW)
         moved, true = values[part] - values[start], case.truth[part] - case.truth[start]
         quality = np.minimum(motion.quality[part], motion.quality[start])
@@ -137,7 +148,7 @@ def frames_inside(case: Case) -> np.ndarray:
     """Whether errors of movements that end in a frame lie inside what that frame states."""
     values, stated = case.motion.displacement.values.astype(float), frame_uncertainty(case.motion)
     found = []
-    for lag in range(1, int(uncertainty.WITHIN_S * 25) + 1):
+    for lag in range(1, int(uncertainty.WITHIN_S * RATE_HZ) + 1):
         error = (values[lag:] - values[:-lag]) - (case.truth[lag:] - case.truth[:-lag])
         inside = np.abs(error) <= stated[lag:, :, None]
         found.append(inside[np.isfinite(error)])

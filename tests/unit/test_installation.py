@@ -97,11 +97,20 @@ def test_packages_that_are_old_or_missing_are_named(monkeypatch: pytest.MonkeyPa
     assert "xxhash is not installed" in check.found
 
 
+def test_a_version_that_is_too_new_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.metadata, "requires", lambda name: ["av<20,>=18"])
+    for version, well in (("18.0.0", True), ("19.4.1", True), ("20.0.0", False)):
+        monkeypatch.setattr(checks, "_installed", lambda name, version=version: version)
+        check = checks.check_versions()
+        assert check.well == well
+    assert check.found == "av 20.0.0 is newer than what is known to work (below 20)"
+
+
 def test_the_plain_installation_needs_nothing_of_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["numpy<4,>=2.0", "torch>=2.6; extra == 'train'", "metst[train]; extra == 'cluster'"]
     monkeypatch.setattr(checks.metadata, "requires", lambda name: lines)
-    assert checks._needs() == {"numpy": "2.0"}
-    assert checks._needs("train") == {"torch": "2.6"}
+    assert checks._needs() == {"numpy": ("2.0", "4")}
+    assert checks._needs("train") == {"torch": ("2.6", "")}
     assert checks._needs("cluster") == {}
 
 

@@ -28,6 +28,8 @@ from metst.report.plots import MOST_ROWS, row_count
 from metst.report.thumbnails import WIDTH, Face, thumbnail
 from metst.report.wording import clock, direction
 from metst.results import Analysis, Gap, event_table
+from metst.results.motion import Motion
+from metst.results.uncertainty import movement_uncertainty
 from metst.timeline import Intervals, Series, TimeGrid
 
 FACE = Face(BOX[:4], (BOX[4:6], BOX[6:8]))
@@ -527,3 +529,30 @@ def test_directions_have_y_downwards(x: float, y: float, arrow: str, words: str)
 )
 def test_clock(time_s: float, decimals: int, text: str) -> None:
     assert clock(time_s, decimals=decimals) == text
+
+
+def _moved_rows(page: Page) -> list[list[str]]:
+    """Region and figure of each row that says how far a region moved."""
+    names = {region.name for region in REGIONS}
+    return [[row[0], row[2]] for row in page.rows if len(row) == 3 and row[0] in names]
+
+
+def test_a_card_says_how_far_a_movement_may_be_off(tmp_path: Path) -> None:
+    analysis = make_analysis(events=1)
+    page = Page(written(analysis, tmp_path))
+    onset, apex = int(analysis.events.onset[0]), int(analysis.events.apex[0])
+    stated = movement_uncertainty(analysis.motion, first=onset, last=apex)
+    rows = _moved_rows(page)
+    assert rows
+    for name, figure in rows:
+        region = [each.name for each in REGIONS].index(name)
+        assert figure.endswith(f" ± {100 * stated[region]:.1f} %"), name
+    assert "± along each axis, about 95 %" in page.words()
+
+
+def test_where_that_is_not_known_nothing_is_said_of_it(tmp_path: Path) -> None:
+    analysis = make_analysis(events=1)
+    bare = Motion.bare(analysis.motion.displacement, quality=analysis.motion.quality)
+    page = Page(written(replace(analysis, motion=bare), tmp_path))
+    assert _moved_rows(page)
+    assert "±" not in page.words()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,10 @@ _LEAST_FREE_GB: Final = 1.0
 _GB, _MB = 1e9, 1e6
 """Bytes, as disks are sold: decimal."""
 
-_REQUIRED: Final = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?[^>]*(?:>=\s*([\d.]+))?")
-"""Name and least version of what a package needs, as its metadata have it."""
+_REQUIRED: Final = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?(.*)")
+"""Name and bounds of what a package needs, as its metadata have it."""
+_LEAST, _BELOW = re.compile(r">=\s*([\d.]+)"), re.compile(r"<\s*([\d.]+)")
+"""Parts of the bounds: see :class:`_Bounds`."""
 
 _PICTURE_PX, _PICTURES = 64, 5
 """Side and number of the pictures that are encoded and decoded."""
@@ -75,15 +77,23 @@ def check_all(*, on_progress: OnProgress | None = None) -> Iterator[Check]:
 _AGAIN: Final = "install metst again into a fresh environment, with -c constraints.txt"
 
 
-def _needs(extra: str = "") -> dict[str, str]:
-    """Least versions of what the plain installation, or an extra, needs, by name."""
+class _Bounds(NamedTuple):
+    """The oldest version that works, and the first that is not known to (empty: none)."""
+
+    least: str
+    below: str = ""
+
+
+def _needs(extra: str = "") -> dict[str, _Bounds]:
+    """Versions of what the plain installation, or an extra, needs, by name."""
     found = {}
     for line in metadata.requires("metst") or ():
         name, _, condition = line.partition(";")
         of_extra = re.search(r"extra == ['\"]([\w-]+)", condition)
         match = _REQUIRED.match(name.strip())
         if match and match[1] != "metst" and (of_extra[1] if of_extra else "") == extra:
-            found[match[1]] = match[2] or "0"
+            least, below = _LEAST.search(match[2]), _BELOW.search(match[2])
+            found[match[1]] = _Bounds(least[1] if least else "0", below[1] if below else "")
     return found
 
 
@@ -99,20 +109,26 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
-def _lacking(needs: dict[str, str]) -> list[str]:
-    """What is not installed or too old, in words."""
+def _lacking(needs: dict[str, _Bounds]) -> list[str]:
+    """What is not installed, too old or too new, in words."""
     versions = {name: _installed(name) for name in needs}
     missing = [f"{name} is not installed" for name, version in versions.items() if not version]
+    there = {name: version for name, version in versions.items() if version}
     old = [
-        f"{name} {version} is older than {needs[name]}"
-        for name, version in versions.items()
-        if version and _numbers(version) < _numbers(needs[name])
+        f"{name} {version} is older than {needs[name].least}"
+        for name, version in there.items()
+        if _numbers(version) < _numbers(needs[name].least)
     ]
-    return missing + old
+    new = [
+        f"{name} {version} is newer than what is known to work (below {needs[name].below})"
+        for name, version in there.items()
+        if needs[name].below and _numbers(version) >= _numbers(needs[name].below)
+    ]
+    return missing + old + new
 
 
 def check_versions() -> Check:
-    """What the plain installation needs is there and new enough."""
+    """What the plain installation needs is there, and in versions that work."""
     needs = _needs()
     if lacking := _lacking(needs):
         return Check("versions", False, ", ".join(lacking), "pip install --upgrade metst, with -c constraints.txt")

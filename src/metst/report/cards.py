@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +67,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Moved:
-    """How one region moved from onset to apex: per cent of the eye distance and their expanded uncertainty (k = 2),
-    share of the farthest, and whereto.
+    """How one region moved from onset to apex: per cent of the eye distance, by how many they may be off along each
+    axis (NaN where that is not known), share of the farthest, and whereto.
     """
 
     name: str
@@ -89,6 +90,11 @@ class Card:
     moved: tuple[Moved, ...]
     hints: tuple[str, ...]
     pictures: tuple[str, ...]
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether it is known of any region how far its movement may be off."""
+        return any(math.isfinite(region.uncertain) for region in self.moved)
 
 
 class Pictures:

@@ -177,7 +177,7 @@ class Analysis:
         Parameters
         ----------
         motion : bool
-            Add those of ``motion.csv``: displacement, quality and conditions of each region.
+            Add those of ``motion.csv``: displacement, quality, uncertainty and conditions of each region.
 
         Raises
         ------

@@ -76,8 +76,8 @@ COLUMNS = {
         "<region>_conditions": "sum of what holds for the region: "
         + ", ".join(f"{condition} {word}" for condition, word in WORDS.items()),
         "<region>_px_x, <region>_px_y": "centre of the region, pixels of the recording",
-        "<region>_uncertainty": "expanded uncertainty (k = 2, about 95 %) of the displacement, along x and along y, of"
-        " movements that end here and began within half a second; empty where nothing was measured",
+        "<region>_uncertainty": "in motion.csv: how far movements that end here and began within half a second may be"
+        " off, along x and along y (about 95 %); empty where nothing was measured",
     },
 }
 """What each column means; the tables of frames share ``frame`` and ``time_s``."""

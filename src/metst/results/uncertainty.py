@@ -31,7 +31,7 @@ _LEAST_UNIT_PX: Final = 2.0  # a smaller face is none
 _LEAST_DOUBT: Final = 0.01  # added to 1 - quality: so much is always left to doubt
 _LEAST_TREMOR: Final = 2e-4  # face units, added: tremor that is too small to be told from rounding
 _BLOCK: Final = 4096  # frames that are looked at together: some megabytes; it decides nothing
-_BEND_REACHES: Final = 2  # frames before its own that a second difference is made of
+_BEND_S: Final = 0.04  # between the three frames of a second difference: of the recordings that the law was fitted to
 _TREMOR_OF_BEND: Final = 6.0  # variance of a second difference, over that of the noise whose it is
 
 
@@ -92,10 +92,11 @@ def shares_of(regions: Sequence[str]) -> Float64Array:
 
 
 def frame_uncertainty(motion: Motion) -> Float32Array:
-    """Expanded uncertainty (k = 2, about 95 %) of the displacement, by frame and region.
+    """Expanded uncertainty of the displacement, by frame and region: about 95 % of the errors lie inside.
 
-    It is that of a movement which ends in the frame and began at any moment of the half second before, the least
-    certain of them: displacement over minutes is another thing, which ``docs/motion.md`` speaks of.
+    It is that of a movement which ends in the frame and began at any moment of the half second before (at the frame
+    before, where that is longer ago), the least certain of them: displacement over minutes is another thing, which
+    ``docs/motion.md`` speaks of.  Half of it is no standard deviation: the errors are not normal.
 
     Parameters
     ----------
@@ -109,11 +110,10 @@ def frame_uncertainty(motion: Motion) -> Float32Array:
         is in the picture.
     """
     found = np.full(motion.quality.shape, np.nan, np.float32)
-    time_s = motion.grid.time_s
     shares = shares_of(motion.displacement.channels)
     for run in true_runs(motion.displacement.valid):
         for start in range(run.start, run.stop, _BLOCK):
-            lead = _lead(time_s, start, run.start)
+            lead = _lead(motion, start, run.start)
             block = slice(start, min(start + _BLOCK, run.stop))
             found[block] = bound(_seen_before(motion, slice(lead, block.stop)), shares)[start - lead :]
     return found
@@ -123,21 +123,28 @@ def movement_uncertainty(motion: Motion, *, first: int, last: int) -> Float32Arr
     """The same of the movement from frame ``first`` to frame ``last``: ``(R,)``; NaN across a gap."""
     if not motion.displacement.valid[first : last + 1].all():
         return np.full(motion.quality.shape[1], np.nan, np.float32)
-    lead, ends = _lead(motion.grid.time_s, last, 0), [first, last]
+    lead, ends = _lead(motion, last, 0), [first, last]
     lead = lead + int(np.flatnonzero(~motion.displacement.valid[lead:last]).max(initial=-1)) + 1
     moved = np.diff(motion.displacement.values[ends].astype(np.float64), axis=0)
     seen = Seen(
         np.linalg.norm(moved, axis=-1),
         motion.quality[ends].min(axis=0)[None].astype(np.float64),
         tremor(motion, slice(lead, last + 1))[-1:],
-        unit_px(motion)[[last], None],
+        unit_px(motion, slice(last, last + 1))[:, None],
     )
     return np.asarray(bound(seen, shares_of(motion.displacement.channels))[0], np.float32)
 
 
-def _lead(time_s: Float64Array, frame: int, least: int) -> int:
+def _lead(motion: Motion, frame: int, least: int) -> int:
     """First frame that has a say in the half second before ``frame``: what lies before it enters the first bend."""
-    return max(int(np.searchsorted(time_s, time_s[frame] - WITHIN_S)) - _BEND_REACHES, least)
+    time_s = motion.grid.time_s
+    first = min(int(np.searchsorted(time_s, time_s[frame] - WITHIN_S)), frame - 1)
+    return max(first - 2 * _bend_frames(motion), least)
+
+
+def _bend_frames(motion: Motion) -> int:
+    """Frames from one to the next of those that a second difference is made of."""
+    return max(1, round(_BEND_S / motion.grid.frame_s)) if motion.grid.frame_s else 1
 
 
 def _seen_before(motion: Motion, run: slice) -> Seen:
@@ -145,24 +152,29 @@ def _seen_before(motion: Motion, run: slice) -> Seen:
     first = _first_within(motion, run)
     quality = _extreme(motion.quality[run].astype(np.float64), first, np.minimum)
     moved = _farthest(motion.displacement.values[run].astype(np.float64), first)
-    return Seen(moved, quality, tremor(motion, run), unit_px(motion)[run, None])
+    return Seen(moved, quality, tremor(motion, run), unit_px(motion, run)[:, None])
 
 
 def tremor(motion: Motion, run: slice) -> Float64Array:
     """Noise of each region's curve over the half second before: ``(N, R)``, face units."""
-    values = motion.displacement.values[run].astype(np.float64)
+    values, lag = motion.displacement.values[run].astype(np.float64), _bend_frames(motion)
     bend = np.zeros_like(values)
-    bend[2:] = values[2:] - 2 * values[1:-1] + values[:-2]
-    sums = np.concatenate([np.zeros_like(bend[:1, :, 0]), np.cumsum((bend**2).mean(axis=-1), axis=0)])
+    bend[2 * lag :] = values[2 * lag :] - 2 * values[lag:-lag] + values[: -2 * lag]
+    squares = (bend**2).mean(axis=-1)
+    known = np.isfinite(squares)
     first, after = _first_within(motion, run), np.arange(1, len(values) + 1)
-    squares = (sums[after] - sums[first]) / (after - first)[:, None] / _TREMOR_OF_BEND
-    return np.asarray(np.sqrt(np.maximum(squares, 0)), np.float64)
+    sums, counts = (np.cumsum(np.pad(each, ((1, 0), (0, 0))), axis=0) for each in (np.where(known, squares, 0), known))
+    mean = (sums[after] - sums[first]) / np.maximum(counts[after] - counts[first], 1)
+    return np.asarray(np.sqrt(np.maximum(mean, 0) / _TREMOR_OF_BEND), np.float64)
 
 
 def _first_within(motion: Motion, run: slice) -> IntArray:
-    """First frame of the half second before each frame of a stretch, counted from its start: ``(N,)``."""
+    """First frame of the half second before each frame of a stretch, counted from its start: ``(N,)``.
+
+    It is the frame before where that is longer ago.
+    """
     time_s = motion.grid.time_s[run]
-    return np.searchsorted(time_s, time_s - WITHIN_S)
+    return np.minimum(np.searchsorted(time_s, time_s - WITHIN_S), np.maximum(np.arange(len(time_s)) - 1, 0))
 
 
 def _extreme(values: Float64Array, first: IntArray, which: np.ufunc) -> Float64Array:
@@ -178,7 +190,7 @@ def _farthest(places: Float64Array, first: IntArray) -> Float64Array:
     return np.asarray(np.linalg.norm(np.maximum(places - low, high - places), axis=-1), np.float64)
 
 
-def unit_px(motion: Motion) -> Float64Array:
-    """A face unit in pixels, from the eyes: ``(T,)``."""
-    eyes = motion.face.values[:, motion.face.channels.index("eye_left_x") :].astype(np.float64)
+def unit_px(motion: Motion, run: slice) -> Float64Array:
+    """A face unit in pixels, from the eyes: ``(N,)``."""
+    eyes = motion.face.values[run, motion.face.channels.index("eye_left_x") :].astype(np.float64)
     return np.asarray(np.hypot(eyes[:, 2] - eyes[:, 0], eyes[:, 3] - eyes[:, 1]) / _EYES_IN_UNIT, np.float64)
