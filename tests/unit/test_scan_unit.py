@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.benchmark_modules import CHECKOUT, benchmark_module
 from helpers.rounding import assert_within_rounding
 from metst.errors import DataError, UsageError
 from metst.models.scan import reference_scan, selective, selective_scan
@@ -272,6 +273,13 @@ def test_initial_state_of_the_caller_is_not_changed() -> None:
     _, last = selective_scan(**tensors(), initial_state=initial, return_last_state=True)
     assert (initial == 1).all()
     assert not torch.equal(last, initial)
+
+
+def test_the_peak_that_the_benchmark_compares_with_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT / "benchmarks")
+    few, many = (benchmark_module("scan").vector_peak(rounds=rounds) for rounds in (2_000, 20_000))
+    assert 1e7 < few < 1e12
+    assert 1e7 < many < 1e12
 
 
 # Denormal numbers
