@@ -169,7 +169,11 @@ def motion_table(analysis: Analysis) -> Table:
     values = np.concatenate([motion.displacement.values, motion.quality[:, :, None], motion.centres], axis=2)
     regions = motion.displacement.channels
     columns = [*motion_columns(regions), *condition_columns(regions), *_columns(regions, "uncertainty")]
-    blocks: list[Block] = [values.reshape(len(values), -1), motion.conditions, frame_uncertainty(motion).round(_PLACES)]
+    blocks: list[Block] = [
+        values.reshape(len(values), -1),
+        motion.conditions,
+        frame_uncertainty(motion).astype(np.float64).round(_PLACES),
+    ]
     return _with_time(analysis.grid, columns, blocks)
 
 

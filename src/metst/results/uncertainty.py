@@ -30,6 +30,7 @@ _UNIT_PX: Final = 70.0  # of the face that the constants are written for
 _LEAST_UNIT_PX: Final = 2.0  # a smaller face is none
 _LEAST_DOUBT: Final = 0.01  # added to 1 - quality: so much is always left to doubt
 _LEAST_TREMOR: Final = 2e-4  # face units, added: tremor that is too small to be told from rounding
+_MOST: Final = float(np.finfo(np.float32).max)  # that can be kept
 _BLOCK: Final = 4096  # frames that are looked at together: some megabytes; it decides nothing
 _BEND_S: Final = 0.04  # between the three frames of a second difference: of the recordings that the law was fitted to
 _TREMOR_OF_BEND: Final = 6.0  # variance of a second difference, over that of the noise whose it is
@@ -82,7 +83,7 @@ def bound(seen: Seen, shares: FloatArray, law: _Law = LAW) -> Float64Array:
         + law.tremor * np.log(seen.tremor + _LEAST_TREMOR)
         + law.size * np.log(np.maximum(seen.unit_px, _LEAST_UNIT_PX) / _UNIT_PX)
     )
-    return np.asarray(np.sqrt(noise**2 + (shares * seen.moved) ** 2), np.float64)
+    return np.minimum(np.sqrt(noise**2 + (shares * seen.moved) ** 2), _MOST)
 
 
 def shares_of(regions: Sequence[str]) -> Float64Array:
