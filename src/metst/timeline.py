@@ -292,6 +292,27 @@ def true_runs(mask: BoolArray) -> list[slice]:
     return [slice(int(first), int(after)) for first, after in edges.reshape(-1, 2)]
 
 
+def extremes(values: Float64Array, first: IntArray, after: IntArray, which: np.ufunc) -> Float64Array:
+    """Largest or smallest of each stretch of frames; stretches may overlap.
+
+    Parameters
+    ----------
+    values : (T, ...) float64
+        By frame.
+    first, after : (N,) int
+        Stretches, half-open and not empty.
+    which : numpy.ufunc
+        ``numpy.maximum`` or ``numpy.minimum``.
+
+    Returns
+    -------
+    (N, ...) float64
+    """
+    # Pairs of bounds: every second extreme is that of a stretch, the others are of what lies up to the next.
+    bounds = np.stack([first, after], axis=1).ravel()
+    return np.asarray(which.reduceat(np.concatenate([values, values[-1:]]), bounds)[::2], np.float64)
+
+
 def frames_for_people(onset: IntArray, offset: IntArray) -> tuple[IntArray, IntArray]:
     """0-based half-open frames to the first and last frame counted from 1."""
     return np.asarray(onset) + 1, np.asarray(offset)

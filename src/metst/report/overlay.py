@@ -20,7 +20,7 @@ from metst.report.thumbnails import Face, average_cells, covered, eye_bar
 from metst.report.wording import clock
 from metst.results import Analysis, in_words
 from metst.spelling.names import given_name
-from metst.timeline import Series, frame_for_people, true_runs
+from metst.timeline import Series, extremes, frame_for_people, true_runs
 from metst.video import read_colour_stream, write_video
 
 REFERENCE_S: Final = 1.0
@@ -132,8 +132,7 @@ def enlargements(displacement: Float32Array, *, time_s: FloatArray) -> IntArray:
     length = np.linalg.norm(displacement, axis=-1)
     strong = np.percentile(np.where(np.isfinite(length), length, 0), _STRONG, axis=1)
     first, after = (np.searchsorted(time_s, time_s + step_s) for step_s in (-_AROUND_S, _AROUND_S))
-    # Pairs of bounds: every second maximum is that from one frame's first neighbour to its last.
-    around = np.maximum.reduceat(np.append(strong, 0), np.stack([first, after], axis=1).ravel())[::2]
+    around = extremes(strong, first, after, np.maximum)
     fitting = np.searchsorted(_ENLARGEMENTS, _FULL_ARROW / np.maximum(around, _STILL), side="right") - 1
     return np.array(_ENLARGEMENTS)[np.maximum(fitting, 0)]
 

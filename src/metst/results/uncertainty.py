@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from metst.arrays import Float32Array, Float64Array, FloatArray, IntArray
-from metst.timeline import true_runs
+from metst.timeline import extremes, true_runs
 
 if TYPE_CHECKING:
     from metst.results.motion import Motion
@@ -151,7 +151,7 @@ def _bend_frames(motion: Motion) -> int:
 def _seen_before(motion: Motion, run: slice) -> Seen:
     """What is seen of each frame of a stretch and the half second before it, the worst of it: ``(N, R)`` each."""
     first = _first_within(motion, run)
-    quality = _extreme(motion.quality[run].astype(np.float64), first, np.minimum)
+    quality = extremes(motion.quality[run].astype(np.float64), first, np.arange(1, len(first) + 1), np.minimum)
     moved = _farthest(motion.displacement.values[run].astype(np.float64), first)
     return Seen(moved, quality, tremor(motion, run), unit_px(motion, run)[:, None])
 
@@ -178,16 +178,10 @@ def _first_within(motion: Motion, run: slice) -> IntArray:
     return np.minimum(np.searchsorted(time_s, time_s - WITHIN_S), np.maximum(np.arange(len(time_s)) - 1, 0))
 
 
-def _extreme(values: Float64Array, first: IntArray, which: np.ufunc) -> Float64Array:
-    """Largest or smallest of each frame and those before it from ``first`` on: ``(N, ...)``."""
-    # Pairs of bounds: every second one is that from the first frame to its own.
-    pairs = np.stack([first, np.arange(1, len(values) + 1)], axis=1).ravel()
-    return np.asarray(which.reduceat(np.concatenate([values, values[-1:]]), pairs)[::2], np.float64)
-
-
 def _farthest(places: Float64Array, first: IntArray) -> Float64Array:
     """How far each place is, at most, from those of the half second before: ``(N, R, 2)`` to ``(N, R)``."""
-    low, high = _extreme(places, first, np.minimum), _extreme(places, first, np.maximum)
+    after = np.arange(1, len(places) + 1)
+    low, high = (extremes(places, first, after, which) for which in (np.minimum, np.maximum))
     return np.asarray(np.linalg.norm(np.maximum(places - low, high - places), axis=-1), np.float64)
 
 
